@@ -1,0 +1,41 @@
+# The front door: read the study, include the rules, name the targets.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+from vlmflow.study import StudyError, read_study
+
+
+# A study file replaces the default study whole; `configfile:` alone would merge the two.
+if "study" not in config:
+
+    configfile: "config.yaml"
+
+
+try:
+    study = read_study(config, source=str(workflow.overwrite_configfiles[-1:] or "config.yaml"))
+except StudyError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{study.study}"
+
+
+wildcard_constraints:
+    task="|".join(study.tasks),
+    model="|".join(study.models),
+    probe="|".join(study.probes),
+    figure="|".join(study.figures) or "none",
+
+
+include: "rules/data.smk"
+include: "rules/prompts.smk"
+include: "rules/inference.smk"
+include: "rules/summary.smk"
+include: "rules/figures.smk"
+include: "rules/training.smk"
+
+
+rule all:
+    input:
+        report=f"{RESULTS}/index.html",
+    default_target: True

@@ -1,0 +1,81 @@
+# From raw files to one table of questions, and from that to the tasks.
+
+
+def raw_dataset(wildcards):
+    """The files in GQA's layout: drawn by a rule, or the user's own."""
+    if study.dataset.source == "synthetic":
+        folder = f"resources/synthetic/{study.dataset.images}-{study.dataset.seed}"
+        return {
+            "questions": f"{folder}/questions.json",
+            "scene_graphs": f"{folder}/sceneGraphs.json",
+            "images": f"{folder}/images",
+        }
+    return {
+        "questions": str(study.dataset.questions),
+        "scene_graphs": str(study.dataset.scene_graphs),
+        "images": str(study.dataset.images),
+    }
+
+
+rule render_scenes:
+    output:
+        questions="resources/synthetic/{images}-{seed}/questions.json",
+        scene_graphs="resources/synthetic/{images}-{seed}/sceneGraphs.json",
+        pictures=directory("resources/synthetic/{images}-{seed}/images"),
+    wildcard_constraints:
+        images=r"\d+",
+        seed=r"\d+",
+    log:
+        "logs/render_scenes/{images}-{seed}.log",
+    benchmark:
+        "benchmarks/results/render_scenes/{images}-{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../workflow_scripts/render_scenes.py"
+
+
+rule read_questions:
+    input:
+        unpack(raw_dataset),
+    output:
+        questions=f"{RESULTS}/questions.parquet",
+        skipped=f"{RESULTS}/questions.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/read_questions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_questions.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../workflow_scripts/read_questions.py"
+
+
+rule select_task:
+    input:
+        questions=f"{RESULTS}/questions.parquet",
+    output:
+        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        skipped=f"{RESULTS}/tasks/{{task}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/select_task/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/select_task/{{task}}.tsv"
+    params:
+        task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../workflow_scripts/select_task.py"

@@ -1,0 +1,79 @@
+# What needs the model's weights: its answers, and each probe on what it answers correctly.
+
+
+def gpus(wildcards):
+    return study.models[wildcards.model].gpus
+
+
+rule answer_questions:
+    input:
+        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
+        model=model_files,
+    output:
+        answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
+        skipped=f"{RESULTS}/{{model}}/answers/{{task}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/answer_questions/{{model}}/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/answer_questions/{{model}}/{{task}}.tsv"
+    params:
+        model=model_settings("path", "revision", "dtype", "instruction"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=gpus,
+    conda:
+        "../envs/inference.yaml"
+    script:
+        "../workflow_scripts/answer_questions.py"
+
+
+rule draw_sample:
+    input:
+        answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
+    output:
+        selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
+        skipped=f"{RESULTS}/{{model}}/selected/{{task}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/draw_sample/{{model}}/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_sample/{{model}}/{{task}}.tsv"
+    params:
+        sample=study.sample.model_dump(mode="json"),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    conda:
+        "../envs/data.yaml"
+    script:
+        "../workflow_scripts/draw_sample.py"
+
+
+rule run_probe:
+    input:
+        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
+        selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
+        model=model_files,
+    output:
+        rows=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.parquet",
+        skipped=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/run_probe/{{model}}/{{probe}}/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/run_probe/{{model}}/{{probe}}/{{task}}.tsv"
+    params:
+        model=model_settings("path", "revision", "dtype", "instruction"),
+        probe=lambda wildcards: study.probes[wildcards.probe].model_dump(mode="json"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=gpus,
+    conda:
+        "../envs/inference.yaml"
+    script:
+        "../workflow_scripts/run_probe.py"

@@ -1,0 +1,23 @@
+# The demo's model, trained from scratch; asked for by name, never by the default target.
+
+
+rule train_tiny_llava:
+    output:
+        history="results/tiny-llava/history.parquet",
+        scores="results/tiny-llava/scores.json",
+    log:
+        "results/tiny-llava/train.log",
+    benchmark:
+        "results/tiny-llava/train.tsv"
+    params:
+        # Not an output: the trained model is part of the repository, and no run of a study may replace it.
+        folder="resources/tiny-llava",
+        seed=0,
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    conda:
+        "../envs/inference.yaml"
+    script:
+        "../workflow_scripts/train_tiny_llava.py"

@@ -1,0 +1,10 @@
+"""Draw scenes and write them, with their questions, as GQA is written."""
+
+from pathlib import Path
+
+from vlmflow.datasets.synthetic import write_scenes
+from vlmflow.jobs import logged
+
+with logged(snakemake.log[0]):
+    folder = Path(snakemake.output.questions).parent
+    write_scenes(folder, int(snakemake.wildcards.images), int(snakemake.wildcards.seed))

@@ -1,0 +1,24 @@
+"""How many questions each model was asked, answered rightly, and is analysed on."""
+
+from vlmflow.jobs import logged
+from vlmflow.tables import ACCURACY, ANSWERS, SELECTED
+
+with logged(snakemake.log[0]):
+    rows = []
+    source = snakemake.input
+    for answers_path, selected_path, (model, task) in zip(
+        source.answers, source.selected, snakemake.params.places, strict=True
+    ):
+        answers, selected = ANSWERS.read(answers_path), SELECTED.read(selected_path)
+        asked, right = len(answers), int(answers["correct"].sum())
+        rows.append(
+            {
+                "model": model,
+                "task": task,
+                "asked": asked,
+                "right": right,
+                "analysed": len(selected),
+                "accuracy": right / asked if asked else 0.0,
+            }
+        )
+    ACCURACY.write(rows, snakemake.output.summary)

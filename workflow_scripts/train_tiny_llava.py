@@ -1,0 +1,46 @@
+"""Train the demo's model from scratch, save it in half precision, and write down what it can do."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+import torch
+from vlmflow.jobs import logged
+from vlmflow.models import load_model
+from vlmflow.tables import whole
+from vlmflow.tiny_llava.architecture import build_model, build_processor
+from vlmflow.tiny_llava.examination import examine
+from vlmflow.tiny_llava.model_card import model_card
+from vlmflow.tiny_llava.training import Recipe, train
+
+HELD_OUT = {"scenes": 600, "seed": 2}  # a family of scenes that neither training nor the demo study draws from
+
+with logged(snakemake.log[0]):
+    torch.set_num_threads(snakemake.threads)
+    recipe = Recipe(seed=snakemake.params.seed)
+    processor = build_processor()
+    model = build_model(processor, recipe.seed)
+    start = time.perf_counter()
+    history = train(model, processor, recipe)
+    seconds = time.perf_counter() - start
+
+    folder = Path(snakemake.params.folder)
+    model.to(torch.float16).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    # Examined as users meet it: from the saved half-precision weights.
+    scores = examine(load_model(folder, device="cpu"), **HELD_OUT)
+    result = {
+        "seconds": round(seconds),
+        "threads": snakemake.threads,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "megabytes": round((folder / "model.safetensors").stat().st_size / 1e6, 2),
+        "held_out": HELD_OUT,
+        "scores": {task: asdict(score) for task, score in scores.items()},
+    }
+    (folder / "README.md").write_text(model_card(result, recipe, history), encoding="utf-8")
+    with whole(snakemake.output.history) as temporary:
+        pl.DataFrame(history.rows).write_parquet(temporary)
+    with whole(snakemake.output.scores) as temporary:
+        temporary.write_text(json.dumps(result, indent=1))

@@ -1,0 +1,18 @@
+"""Where, layer by layer, information from the image enters the words and reaches the answer."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .models import Answer, VisionLanguageModel, load_model
+    from .prompts import Prompt
+
+__all__ = ["Answer", "Prompt", "VisionLanguageModel", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when first asked for: most rules need a table or the study file, and not seconds of importing torch.
+    if name in __all__:
+        from . import models
+
+        return getattr(models, name)
+    raise AttributeError(f"module 'vlmflow' has no attribute {name!r}")

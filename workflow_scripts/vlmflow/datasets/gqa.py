@@ -1,0 +1,199 @@
+"""Read GQA's files (scene graphs, questions, a folder of pictures) into one table of questions."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+# "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
+OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
+
+
+class GqaError(ValueError):
+    """A file that is not GQA's; the message names the file and what was expected."""
+
+
+class _Loose(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Step(_Loose):
+    operation: str
+    argument: str = ""
+    dependencies: list[int] = Field(default_factory=list)
+
+
+class Types(_Loose):
+    structural: str
+    semantic: str
+    detailed: str
+
+
+class Question(_Loose):
+    imageId: str  # noqa: N815 (GQA's own spelling)
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    fullAnswer: str | None = None  # noqa: N815
+    types: Types
+    semantic: list[Step]
+
+
+class SceneObject(_Loose):
+    name: str
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+class SceneGraph(_Loose):
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    objects: dict[str, SceneObject] = Field(default_factory=dict)
+
+
+@dataclass
+class Mention:
+    """An object that a program speaks of; no ids where GQA says that the picture does not show it."""
+
+    name: str
+    ids: list[str] = field(default_factory=list)
+
+
+def read_questions(
+    questions: Path, scene_graphs: Path, images: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the tables `questions` and `skipped`: every entry of the file is in one of the two.
+
+    Raises:
+        GqaError: a file is missing or is no JSON object.
+    """
+    graphs = _read_json(scene_graphs, "scene graphs by picture id")
+    rows, skipped = [], []
+    for question_id, raw in _read_json(questions, "questions by id").items():
+        try:
+            rows.append(_row(question_id, Question.model_validate(raw), graphs, images))
+        except ValidationError as error:
+            place = error.errors()[0]
+            reason = f"malformed entry: {'.'.join(map(str, place['loc']))}: {place['msg']}"
+            skipped.append(
+                {"question_id": question_id, "task": None, "model": None, "stage": "questions", "reason": reason}
+            )
+    return rows, skipped
+
+
+def _read_json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GqaError(f"{path}: there is no such file; expected {what}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise GqaError(f"{path}: this is no JSON ({error}); expected {what}") from error
+    if not isinstance(content, dict):
+        raise GqaError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
+    return content
+
+
+def _row(question_id: str, entry: Question, graphs: dict[str, Any], images: Path) -> dict[str, Any]:
+    problems: list[str] = []
+    graph = _graph(entry.imageId, graphs, problems)
+    options = derive_options(entry)
+    if options is None and entry.types.structural == "choose":
+        problems.append("the program names no two options of which one is the answer")
+    return {
+        "question_id": question_id,
+        "image_id": entry.imageId,
+        "image": _picture(entry.imageId, images, problems),
+        "width": graph.width if graph else None,
+        "height": graph.height if graph else None,
+        "question": entry.question,
+        "answer": entry.answer.lower(),
+        "full_answer": entry.fullAnswer,
+        "structural": entry.types.structural,
+        "semantic": entry.types.semantic,
+        "detailed": entry.types.detailed,
+        "true_option": options[0] if options else None,
+        "false_option": options[1] if options else None,
+        "objects": list(_objects(entry, graph, problems)),
+        "problem": "; ".join(problems) or None,
+    }
+
+
+def _graph(image_id: str, graphs: dict[str, Any], problems: list[str]) -> SceneGraph | None:
+    if image_id not in graphs:
+        problems.append(f"there is no scene graph for the picture {image_id}")
+        return None
+    try:
+        return SceneGraph.model_validate(graphs[image_id])
+    except ValidationError as error:
+        place = error.errors()[0]
+        problems.append(f"malformed scene graph of {image_id}: {'.'.join(map(str, place['loc']))}: {place['msg']}")
+        return None
+
+
+def _picture(image_id: str, images: Path, problems: list[str]) -> str:
+    if Path(image_id).name != image_id:
+        problems.append(f"{image_id!r} is no name of a picture")
+        return ""
+    for ending in PICTURE_ENDINGS:
+        path = Path(images) / f"{image_id}{ending}"
+        if path.is_file():
+            return str(path)
+    problems.append(f"there is no picture {image_id} ({', '.join(PICTURE_ENDINGS)}) in {images}")
+    return ""
+
+
+def _objects(entry: Question, graph: SceneGraph | None, problems: list[str]) -> Iterator[dict[str, Any]]:
+    for mention in derive_mentions(entry):
+        if not mention.ids:
+            yield {"name": mention.name, "id": None, "x": None, "y": None, "w": None, "h": None}
+        for object_id in mention.ids:
+            if graph is None:
+                continue
+            if (found := graph.objects.get(object_id)) is None:
+                problems.append(f"the object {object_id} ({mention.name}) is not in the scene graph")
+                continue
+            yield {"name": mention.name, "id": object_id, "x": found.x, "y": found.y, "w": found.w, "h": found.h}
+
+
+def derive_mentions(entry: Question) -> list[Mention]:
+    """The objects that the program selects or relates, in its order."""
+    mentions = []
+    for step in entry.semantic:
+        if match := OBJECT_ARGUMENT.match(step.argument):
+            ids = [part.strip() for part in match["ids"].split(",") if part.strip() not in ("", "-")]
+            mentions.append(Mention(match["name"], ids))
+    return mentions
+
+
+def derive_options(entry: Question) -> tuple[str, str] | None:
+    """(true option, false option) of a question that offers two, as its program names them, else None.
+
+    Of a relation, `to the left of`, only the word that an answer gives is the option.
+    """
+    for step in entry.semantic:
+        if not step.operation.startswith("choose"):
+            continue
+        choice = step.argument
+        if step.operation == "choose rel":
+            parts = choice.split(",")
+            choice = ",".join(parts[1:-1]) if len(parts) >= 3 else choice
+        options = [option.strip() for option in choice.split("|")]
+        if len(options) != 2:
+            continue
+        if step.operation == "choose rel":
+            options = [option if option == entry.answer else _core(option) for option in options]
+        if entry.answer in options:
+            true = options.index(entry.answer)
+            return options[true], options[1 - true]
+    return None
+
+
+def _core(relation: str) -> str:
+    """`left` of `to the left of`, `front` of `in front of`: as answers name a relation."""
+    return re.sub(r"^(?:to the |in )?(.+?)(?: of)?$", r"\1", relation)

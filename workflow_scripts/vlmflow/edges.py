@@ -1,0 +1,68 @@
+"""The words for token positions and for what is knocked out: segments, edges, windows."""
+
+import re
+from dataclasses import dataclass
+
+# Every segment with its place in the order in which a prompt is read.
+SEGMENTS = {
+    "caption": 0,
+    "image": 0,
+    "related patches": 0,
+    "other patches": 0,
+    "question": 1,
+    "true option": 1,
+    "false option": 1,
+    "options": 1,
+    "objects": 1,
+    "question without options": 1,
+    "question without objects": 1,
+    "template": 2,
+    "last": 3,
+}
+NEEDS_BOXES = frozenset({"related patches", "other patches"})
+
+
+@dataclass(frozen=True)
+class Edge:
+    """`source -> target`: knocked out, no position of the target may attend to a position of the source."""
+
+    source: str
+    target: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Edge":
+        """Read `image -> question`.
+
+        Raises:
+            ValueError: the text is no edge, names an unknown segment, or runs from later to earlier positions.
+        """
+        match = re.fullmatch(r"\s*(.+?)\s*->\s*(.+?)\s*", text)
+        if not match:
+            raise ValueError(f"edge {text!r}: write 'source -> target', for instance 'image -> question'")
+        edge = cls(*match.groups())
+        for segment in (edge.source, edge.target):
+            if segment not in SEGMENTS:
+                raise ValueError(f"edge {text!r}: unknown segment {segment!r}; known are {', '.join(SEGMENTS)}")
+        if SEGMENTS[edge.source] > SEGMENTS[edge.target]:
+            raise ValueError(
+                f"edge {text!r}: {edge.source!r} stands after {edge.target!r} in the prompt, and a position attends "
+                f"only to itself and to earlier ones; did you mean '{edge.target} -> {edge.source}'?"
+            )
+        return edge
+
+    def __str__(self) -> str:
+        return f"{self.source} -> {self.target}"
+
+    @property
+    def crossed(self) -> str:
+        """As figures write it."""
+        return f"{self.source} ↛ {self.target}"
+
+
+def window_layers(layer: int, window: int, layers: int) -> range:
+    """The layers of the window `window` (odd) around `layer`, cut at both ends of a model of `layers` layers."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window {window}: must be odd and at least 1")
+    if not 0 <= layer < layers:
+        raise ValueError(f"layer {layer}: the model has the layers 0 to {layers - 1}")
+    return range(max(0, layer - window // 2), min(layers, layer + window // 2 + 1))

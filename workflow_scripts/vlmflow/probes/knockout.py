@@ -1,0 +1,51 @@
+"""Attention knockout: how much the answer's probability changes when an edge is blocked; [flow] section 3.2."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+import torch
+
+from vlmflow import replay
+from vlmflow.edges import Edge, window_layers
+from vlmflow.prompts import Prompt
+
+if TYPE_CHECKING:
+    from vlmflow.models import VisionLanguageModel
+
+
+def knockout(vlm: "VisionLanguageModel", prompt: Prompt, edges: Sequence[str], window: int) -> pl.DataFrame:
+    """Every edge, knocked out in the window around every layer; see `VisionLanguageModel.knockout`.
+
+    Raises:
+        ValueError: an edge or the window is no such thing.
+        PromptError: the prompt does not have a segment of an edge.
+    """
+    recording = vlm.record(prompt)
+    p_base, token = vlm.logits(recording.output[0, -1]).softmax(-1).max(-1)
+    layers = len(vlm.layers)
+    knockouts = [k for edge in edges for k in edge_knockouts(Edge.parse(edge), prompt, window, layers)]
+    p_knockout = vlm.logits(replay.replay(vlm.layers, recording, knockouts)).softmax(-1)[:, token].tolist()
+    return pl.DataFrame(
+        {
+            "edge": [edge for edge in edges for _ in range(layers)],
+            "window": window,
+            "layer": list(range(layers)) * len(edges),
+            "p_base": p_base.item(),
+            "p_knockout": p_knockout,
+        },
+        schema_overrides={"window": pl.Int32, "layer": pl.Int32},
+    ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
+
+
+def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[replay.Knockout]:
+    """The edge's knockout around each layer, from the first to the last."""
+    sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
+    for layer in range(layers):
+        span = window_layers(layer, window, layers)
+        yield replay.Knockout(sources, targets, span.start, span.stop)
+
+
+def blocked_state(vlm: "VisionLanguageModel", prompt: Prompt, knockouts: Sequence[replay.Knockout]) -> torch.Tensor:
+    """The last state under each knockout by the plain method, (knockouts, width)."""
+    return replay.plain(vlm.model, vlm.layers, prompt.inputs, knockouts)

@@ -1,0 +1,39 @@
+"""Logit lens: which word the last position would say after each layer; [flow] equation 8."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from vlmflow.prompts import Prompt
+
+if TYPE_CHECKING:
+    from vlmflow.models import VisionLanguageModel
+
+
+def lens(vlm: "VisionLanguageModel", prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
+    """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
+    states = vlm.record(prompt).hidden(-1)
+    logits = vlm.logits(states, final_norm)
+    if not final_norm:
+        logits[-1] = vlm.logits(states[-1])  # the last layer's state is read as the model itself reads it
+    probabilities = logits.softmax(-1)
+    tokens = {name: first_token(vlm, word) for name, word in words.items()}
+    return pl.concat(
+        pl.DataFrame(
+            {"layer": range(-1, len(states) - 1), "word": name, "probability": probabilities[:, token].tolist()},
+            schema_overrides={"layer": pl.Int32},
+        )
+        for name, token in tokens.items()
+    )
+
+
+def first_token(vlm: "VisionLanguageModel", word: str) -> int:
+    """The first token with which the model would begin to say the word."""
+    return int(vlm.processor.tokenizer(word, add_special_tokens=False).input_ids[0])
+
+
+def answer_words(answer: str, false_option: str | None) -> dict[str, str]:
+    """The words whose probability is followed, by name; [flow] section 7."""
+    words = {"capitalised answer": answer.capitalize(), "lowercase answer": answer.lower()}
+    return words | ({"false option": false_option} if false_option is not None else {})

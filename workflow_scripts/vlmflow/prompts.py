@@ -1,0 +1,240 @@
+"""A question and a picture as model inputs, with the token positions of every named segment."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .edges import SEGMENTS
+from .geometry import Box, GeometryError, patch_grid
+
+Span = tuple[int, int]  # characters from, up to and without
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be built, or a segment that it does not have; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What goes into the model, and where in it each segment stands.
+
+    Attributes:
+        inputs: keyword arguments of `model(**inputs)`, a batch of one.
+        text: the prompt as a string, the picture as one placeholder.
+        segments: segment → sorted positions in the expanded sequence, on the CPU.
+        missing: segment → why this prompt does not have it.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    text: str
+    segments: dict[str, torch.Tensor]
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def positions(self, segment: str) -> torch.Tensor:
+        """1-D LongTensor of the segment's positions, in increasing order.
+
+        Raises:
+            PromptError: there is no such segment, or this prompt does not have it.
+        """
+        if segment not in SEGMENTS:
+            raise PromptError(f"unknown segment {segment!r}; known are {', '.join(SEGMENTS)}")
+        if segment not in self.segments:
+            raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
+        return self.segments[segment]
+
+    def __len__(self) -> int:
+        return self.inputs["input_ids"].shape[1]
+
+
+def build_prompt(
+    processor: Any,
+    image: Image.Image,
+    question: str,
+    *,
+    image_token_id: int,
+    objects: Mapping[str, Sequence[Box]] | None = None,
+    options: tuple[str, str] | None = None,
+    patches: Sequence[int] | None = None,
+    instruction: str = "",
+) -> Prompt:
+    """Put picture and question into the processor's chat template and find every segment.
+
+    Args:
+        processor: a `transformers` processor with a chat template and a fast tokenizer.
+        image: the picture.
+        question: the question's own words.
+        image_token_id: the token that the model replaces by the picture's features.
+        objects: the objects that the question is about, by name, each with its boxes.
+        options: (true option, false option).
+        patches: numbers of the related patches, where they are known already; otherwise found from the boxes.
+        instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
+
+    Raises:
+        PromptError: the question is empty, holds the picture's placeholder, or is not found in the built prompt.
+    """
+    _check_question(processor, question)
+    text = chat_text(processor, question + instruction)
+    inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **_specials(processor, text)))
+    finder = _Finder(processor, text, question, inputs["input_ids"][0], image_token_id)
+    segments = {
+        "image": finder.image,
+        "question": finder.tokens([finder.question]),
+        "template": finder.template(),
+        "last": torch.tensor([len(inputs["input_ids"][0]) - 1]),
+    }
+    missing: dict[str, str] = {}
+    _add_options(segments, missing, finder, options)
+    _add_objects(segments, missing, finder, objects)
+    _add_patches(segments, missing, processor, image, objects, patches)
+    empty = [name for name, positions in segments.items() if len(positions) == 0]
+    for name in empty:
+        del segments[name]
+        missing.setdefault(name, "no token is left for it")
+    return Prompt(inputs, text, segments, missing)
+
+
+def chat_text(processor: Any, question: str) -> str:
+    """The prompt's text with one placeholder for the picture, up to where the answer begins."""
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
+
+def find_words(text: str, words: str) -> Span | None:
+    """The first place of `words` in `text`, whatever the case: as whole words, else inside a longer word."""
+    escaped = re.escape(words)
+    for pattern in (rf"(?<!\w){escaped}(?!\w)", escaped):
+        if match := re.search(pattern, text, re.IGNORECASE):
+            return match.span()
+    return None
+
+
+def _check_question(processor: Any, question: str) -> None:
+    if not question.strip():
+        raise PromptError("the question is empty")
+    specials = {processor.image_token, *processor.tokenizer.all_special_tokens}
+    for token in sorted(specials):
+        if token in question:
+            raise PromptError(f"the question {question!r} holds {token!r}, which the tokenizer reads as a special token")
+    if not processor.tokenizer.is_fast:
+        raise PromptError(f"{type(processor.tokenizer).__name__} is no fast tokenizer and does not say where tokens stand")
+
+
+def _specials(processor: Any, text: str) -> dict[str, bool]:
+    """Chat templates of some models write the beginning-of-sequence token; it must not stand there twice."""
+    start = processor.tokenizer.bos_token
+    return {"add_special_tokens": False} if start and text.startswith(start) else {}
+
+
+class _Finder:
+    """Positions of characters of one prompt in its expanded sequence.
+
+    What stands after the picture is the same text in the expanded and in the unexpanded prompt, so its tokens are
+    counted from the end.
+    """
+
+    def __init__(self, processor: Any, text: str, question: str, input_ids: torch.Tensor, image_token_id: int) -> None:
+        self.image = (input_ids == image_token_id).nonzero().flatten()
+        if len(self.image) == 0:
+            raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
+        encoded = processor.tokenizer(text, return_offsets_mapping=True, **_specials(processor, text))
+        after = len(input_ids) - int(self.image[-1]) - 1
+        self.first = len(input_ids) - after
+        self.offsets = encoded.offset_mapping[-after:]
+        if encoded.input_ids[-after:] != input_ids[self.first :].tolist():
+            raise PromptError("the text after the picture is cut into other tokens once the picture is expanded")
+        start = text.find(question, text.rfind(processor.image_token))
+        if start < 0:
+            raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
+        self.text = question
+        self.question: Span = (start, start + len(question))
+
+    def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
+        """Positions of the tokens that overlap at least one of the spans of characters of the prompt."""
+        found = [
+            self.first + place
+            for place, (start, end) in enumerate(self.offsets)
+            if end > start and any(start < until and end > since for since, until in spans)
+        ]
+        return torch.tensor(found, dtype=torch.long)
+
+    def words(self, words: str) -> torch.Tensor | None:
+        """Positions of the first place of `words` in the question."""
+        span = find_words(self.text, words)
+        if span is None:
+            return None
+        begin = self.question[0]
+        return self.tokens([(begin + span[0], begin + span[1])])
+
+    def template(self) -> torch.Tensor:
+        question = self.tokens([self.question])
+        return torch.arange(int(question[-1]) + 1, self.first + len(self.offsets) - 1)
+
+
+def _without(positions: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
+    return positions[~torch.isin(positions, removed)]
+
+
+def _add_options(
+    segments: dict[str, torch.Tensor], missing: dict[str, str], finder: _Finder, options: tuple[str, str] | None
+) -> None:
+    for name, option in zip(("true option", "false option"), options or (None, None), strict=True):
+        if option is None:
+            missing[name] = "it was built without options"
+        elif (found := finder.words(option)) is None:
+            missing[name] = f"{option!r} does not stand in the question {finder.text!r}"
+        else:
+            segments[name] = found
+    if "true option" in segments and "false option" in segments:
+        both = torch.cat([segments["true option"], segments["false option"]]).unique()
+        segments["options"] = both
+        segments["question without options"] = _without(segments["question"], both)
+    else:
+        reason = missing.get("true option") or missing["false option"]
+        missing["options"] = missing["question without options"] = reason
+
+
+def _add_objects(
+    segments: dict[str, torch.Tensor],
+    missing: dict[str, str],
+    finder: _Finder,
+    objects: Mapping[str, Sequence[Box]] | None,
+) -> None:
+    found = [tokens for name in objects or {} if (tokens := finder.words(name)) is not None]
+    if found:
+        segments["objects"] = torch.cat(found).unique()
+        segments["question without objects"] = _without(segments["question"], segments["objects"])
+        return
+    names = ", ".join(repr(name) for name in objects or {})
+    reason = f"{names} does not stand in the question {finder.text!r}" if names else "it was built without objects"
+    missing["objects"] = missing["question without objects"] = reason
+
+
+def _add_patches(
+    segments: dict[str, torch.Tensor],
+    missing: dict[str, str],
+    processor: Any,
+    image: Image.Image,
+    objects: Mapping[str, Sequence[Box]] | None,
+    patches: Sequence[int] | None,
+) -> None:
+    try:
+        if patches is None:
+            boxes = [box for boxes in (objects or {}).values() for box in boxes]
+            if not boxes:
+                raise GeometryError("it was built without boxes")
+            grid = patch_grid(processor, image.size)
+            if len(grid) != len(segments["image"]):
+                raise GeometryError(
+                    f"the picture became {len(segments['image'])} tokens, its grid has {grid.rows} × {grid.columns}"
+                )
+            patches = grid.related(boxes)
+    except GeometryError as error:
+        missing["related patches"] = missing["other patches"] = str(error)
+        return
+    related = segments["image"][torch.as_tensor(patches, dtype=torch.long)]
+    segments["related patches"] = related
+    segments["other patches"] = _without(segments["image"], related)

@@ -1,0 +1,299 @@
+"""Record one forward, then replay interventions on the part of it that they can change.
+
+In a causal decoder, blocking attention *to* some positions changes nothing before the first of them and nothing
+below the first blocked layer.  So one ordinary forward is recorded, and each intervention becomes a row that joins,
+at its first layer, the recorded state of the suffix that it can change.  The decoder layers are called as they are,
+with the arguments that the model itself passed; nothing about an architecture is written here.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
+
+# Rows × suffix tokens of one batch: bounds the memory of the masks and of the keys that rows share.
+TOKENS_PER_BATCH = 4096
+
+
+class ReplayError(ValueError):
+    """An intervention that has no meaning on this recording; the message says why."""
+
+
+@dataclass(frozen=True)
+class Knockout:
+    """No position of `targets` attends to a position of `sources` in the layers `start` … `stop` − 1."""
+
+    sources: Tensor
+    targets: Tensor
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """What one decoder layer was called with, and the keys and values that it left."""
+
+    hidden: Tensor  # (1, N, width)
+    arguments: dict[str, Any]
+    keys: Tensor  # (1, heads, N, head width)
+    values: Tensor
+
+    @property
+    def mask(self) -> Tensor | None:
+        return self.arguments.get("attention_mask")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one ordinary forward of N positions leaves; `output` (1, N, width) is the last layer's."""
+
+    calls: list[LayerCall]
+    output: Tensor
+
+    @property
+    def length(self) -> int:
+        return self.output.shape[1]
+
+    def hidden(self, position: int) -> Tensor:
+        """(layers + 1, width): the state of a position after the embedding and after each layer, not normed."""
+        states = [call.hidden[0, position] for call in self.calls]
+        return torch.stack([*states, self.output[0, position]])
+
+
+# --- recording ---
+
+
+@torch.inference_mode()
+def record(model: nn.Module, layers: Sequence[nn.Module], inputs: dict[str, Tensor]) -> tuple[Recording, Tensor]:
+    """Run the unmodified model once on `inputs` (a batch of one) and keep what each decoder layer saw.
+
+    Returns:
+        the recording, and the model's logits (1, vocabulary) at the last position.
+    """
+    seen: list[tuple[Tensor, dict[str, Any]]] = []
+    outputs: list[Tensor] = []
+
+    def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        arguments = dict(inspect.signature(layer.forward).bind(*args, **kwargs).arguments)
+        arguments.update(arguments.pop("kwargs", {}))
+        hidden = arguments.pop(next(iter(arguments)))
+        seen.append((hidden, arguments))
+
+    # A plain cache keeps every key; one made from the config would drop those outside of a sliding window.
+    cache = DynamicCache()
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(_removed(layer.register_forward_pre_hook(before, with_kwargs=True)))
+        stack.enter_context(
+            _removed(layers[-1].register_forward_hook(lambda layer, args, output: outputs.append(_hidden(output))))
+        )
+        logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+    if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
+        raise ReplayError(f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1")
+    if not logits.isfinite().all():
+        raise ReplayError("the model's logits are not finite numbers; another dtype may help")
+    kept = [(layer.keys, layer.values) for layer in cache.layers]
+    calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
+    return Recording(calls, outputs[0]), logits
+
+
+@contextmanager
+def _removed(handle: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _hidden(output: Tensor | tuple) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+# --- masks ---
+
+
+def allowed(mask: Tensor | None, length: int) -> Tensor:
+    """(N, N) True where a position may attend, of a layer's mask; None means plain causal attention."""
+    if mask is None:
+        return torch.ones(length, length, dtype=torch.bool).tril()
+    matrix = mask[0, 0, :, :length]
+    return matrix if matrix.dtype == torch.bool else matrix > torch.finfo(matrix.dtype).min / 2
+
+
+def first_changed(may_attend: Tensor, start: int) -> int:
+    """The first position that can change once those from `start` on do: `start` itself in a causal decoder, an
+    earlier one where blocks of positions see each other."""
+    while True:
+        # Positions before `start` that look at anything from `start` on change with it.
+        looking = may_attend[:start, start:].any(dim=1).nonzero()
+        if len(looking) == 0:
+            return start
+        start = int(looking[0])
+
+
+def _blocked(knockout: Knockout, length: int, start: int) -> Tensor:
+    """(N − start, N) True where the knockout forbids attention."""
+    rows = torch.zeros(length, dtype=torch.bool)
+    columns = torch.zeros(length, dtype=torch.bool)
+    rows[knockout.targets] = True
+    columns[knockout.sources] = True
+    return rows[start:, None] & columns
+
+
+def _check(knockout: Knockout, layers: int) -> None:
+    if len(knockout.sources) == 0 or len(knockout.targets) == 0:
+        raise ReplayError("a knockout needs at least one source and one target position")
+    if not 0 <= knockout.start < knockout.stop <= layers:
+        raise ReplayError(f"layers {knockout.start} to {knockout.stop - 1}: the model has 0 to {layers - 1}")
+
+
+def _check_mask(knockout: Knockout, may_attend: Tensor) -> None:
+    rows = may_attend[knockout.targets]
+    if not rows[:, knockout.sources].any():
+        raise ReplayError("no target position attends to a source position; there is nothing to knock out")
+    rows = rows.clone()
+    rows[:, knockout.sources] = False
+    if not rows.any(dim=1).all():
+        alone = int(knockout.targets[~rows.any(dim=1)][0])
+        raise ReplayError(f"the knockout would leave position {alone} nothing to attend to")
+
+
+# --- replaying ---
+
+
+class _SharedPrefix(DynamicCache):
+    """Puts the recorded keys and values of the prefix before the rows' own, in whatever layer asks."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.prefix = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        rows = key_states.shape[0]
+        keys, values = (part.expand(rows, -1, -1, -1) for part in self.prefix)
+        return torch.cat([keys, key_states], dim=2), torch.cat([values, value_states], dim=2)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.prefix[0].shape[2]
+
+
+@torch.inference_mode()
+def replay(
+    layers: Sequence[nn.Module],
+    recording: Recording,
+    knockouts: Sequence[Knockout],
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+) -> Tensor:
+    """The last position's state after the last layer under each knockout, (knockouts, width), not normed.
+
+    Equal to a full forward per knockout; see `plain`.
+
+    Raises:
+        ReplayError: a knockout that names no positions, no layers, or leaves a position nothing to attend to.
+    """
+    length = recording.length
+    masks = {id(call.mask): allowed(call.mask, length).cpu() for call in recording.calls}
+    for knockout in knockouts:
+        _check(knockout, len(layers))
+        for mask in {id(call.mask) for call in recording.calls[knockout.start : knockout.stop]}:
+            _check_mask(knockout, masks[mask])
+    may_attend = torch.stack(list(masks.values())).any(dim=0)
+    first = functools.cache(lambda target: first_changed(may_attend, target))
+    starts = [first(int(knockout.targets.min())) for knockout in knockouts]
+    output = recording.output.new_empty(len(knockouts), recording.output.shape[2])
+    for start in sorted(set(starts)):
+        # Rows in the order in which they join, so that at each layer the running ones are the first of them.
+        order = sorted((i for i, s in enumerate(starts) if s == start), key=lambda i: knockouts[i].start)
+        size = max(1, tokens_per_batch // (length - start))
+        for begin in range(0, len(order), size):
+            rows = order[begin : begin + size]
+            output[rows] = _replay_batch(layers, recording, [knockouts[i] for i in rows], start, masks)
+    return output
+
+
+def _replay_batch(
+    layers: Sequence[nn.Module],
+    recording: Recording,
+    knockouts: list[Knockout],
+    start: int,
+    masks: dict[int, Tensor],
+) -> Tensor:
+    device = recording.output.device
+    blocked = torch.stack([_blocked(knockout, recording.length, start) for knockout in knockouts]).to(device)
+    hidden = recording.output.new_empty(0, recording.length - start, recording.output.shape[2])
+    for number in range(knockouts[0].start, len(layers)):
+        call = recording.calls[number]
+        joining = sum(knockout.start == number for knockout in knockouts)
+        if joining:
+            hidden = torch.cat([hidden, call.hidden[:, start:].expand(joining, -1, -1)])
+        active = torch.tensor([knockout.stop > number for knockout in knockouts[: len(hidden)]], device=device)
+        may_attend = masks[id(call.mask)][start:].to(device)
+        mask = may_attend & ~(blocked[: len(hidden)] & active[:, None, None])
+        arguments = _cut(call.arguments, recording.length, start)
+        arguments["attention_mask"] = _as_recorded(mask, call.mask, hidden.dtype)[:, None]
+        for name, value in arguments.items():
+            if isinstance(value, Cache):
+                arguments[name] = _SharedPrefix(call.keys[:, :, :start], call.values[:, :, :start])
+        hidden = _hidden(layers[number](hidden, **arguments))
+    return hidden[:, -1]
+
+
+def _as_recorded(mask: Tensor, recorded: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """A boolean mask in the form that the layer was given: boolean, or added to the scores."""
+    if recorded is None or recorded.dtype == torch.bool:
+        return mask
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
+
+
+def _cut(value: Any, length: int, start: int) -> Any:
+    """Keep the positions from `start` on, in whatever of the layer's arguments runs over positions."""
+    if isinstance(value, dict):
+        return {key: _cut(item, length, start) for key, item in value.items() if key != "attention_mask"}
+    if isinstance(value, tuple | list):
+        return type(value)(_cut(item, length, start) for item in value)
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return value
+    axis = value.ndim - (2 if value.ndim >= 3 else 1)  # rotary phases (…, N, width), position ids (…, N)
+    if value.shape[axis] != length:
+        return value
+    return value.narrow(axis, start, length - start)
+
+
+# --- the plain method ---
+
+
+@torch.inference_mode()
+def plain(
+    model: nn.Module, layers: Sequence[nn.Module], inputs: dict[str, Tensor], knockouts: Sequence[Knockout]
+) -> Tensor:
+    """What `replay` computes, by one full forward per knockout: the oracle of the tests and of the benchmark."""
+    states: list[Tensor] = []
+    for knockout in knockouts:
+        with ExitStack() as stack:
+            for layer in layers[knockout.start : knockout.stop]:
+                hook = layer.register_forward_pre_hook(_masking(knockout), with_kwargs=True)
+                stack.enter_context(_removed(hook))
+            keep: Callable = lambda layer, args, output: states.append(_hidden(output)[0, -1])  # noqa: E731
+            stack.enter_context(_removed(layers[-1].register_forward_hook(keep)))
+            model(**inputs, use_cache=False, logits_to_keep=1)
+    return torch.stack(states)
+
+
+def _masking(knockout: Knockout) -> Callable:
+    def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        mask = kwargs.get("attention_mask")
+        if mask is None:
+            length = args[0].shape[1]
+            mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=args[0].device).tril()
+        nothing = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+        mask = mask.clone()
+        mask[:, :, knockout.targets[:, None], knockout.sources] = nothing
+        return args, kwargs | {"attention_mask": mask}
+
+    return before

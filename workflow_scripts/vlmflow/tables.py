@@ -1,0 +1,221 @@
+"""Every table of the workflow: its columns, their types and units, declared once and checked when written."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+
+class TableError(ValueError):
+    """A table that is not what its schema says; the message names table and column."""
+
+
+@dataclass(frozen=True)
+class Column:
+    dtype: pl.DataType | type[pl.DataType]
+    meaning: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    columns: dict[str, Column]
+
+    @property
+    def schema(self) -> pl.Schema:
+        return pl.Schema({name: column.dtype for name, column in self.columns.items()})
+
+    def frame(self, rows: list[dict] | pl.DataFrame) -> pl.DataFrame:
+        """Rows as a frame of exactly this schema, in its order of columns.
+
+        Raises:
+            TableError: a column is missing, of another type, or holds a null that it must not.
+        """
+        frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, schema=self.schema, orient="row")
+        if missing := set(self.columns) - set(frame.columns):
+            raise TableError(f"table {self.name}: without the column(s) {', '.join(sorted(missing))}")
+        try:
+            frame = frame.select(list(self.columns)).cast(dict(self.schema))
+        except pl.exceptions.PolarsError as error:
+            raise TableError(f"table {self.name}: {error}") from error
+        for name, column in self.columns.items():
+            if not column.nullable and (nulls := frame[name].null_count()):
+                raise TableError(f"table {self.name}, column {name}: {nulls} value(s) are missing")
+            if column.dtype in (pl.Float32, pl.Float64) and (nans := frame[name].is_nan().sum()):
+                raise TableError(f"table {self.name}, column {name}: {nans} value(s) are not a number")
+        return frame
+
+    def write(self, rows: list[dict] | pl.DataFrame, path: str | Path) -> None:
+        """Check and write as Parquet, whole or not at all."""
+        frame = self.frame(rows)
+        with whole(path) as temporary:
+            frame.write_parquet(temporary)
+
+    def read(self, path: str | Path) -> pl.DataFrame:
+        """Read and check.
+
+        Raises:
+            TableError: the file is no such table.
+        """
+        try:
+            return self.frame(pl.read_parquet(path))
+        except (TableError, pl.exceptions.PolarsError) as error:
+            raise TableError(f"{path}: {error}") from error
+
+
+class whole:  # noqa: N801 (reads as a verb phrase where it is used: `with whole(path) as temporary`)
+    """A temporary name beside `path` that takes its place once the block has ended well."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.stem}-", suffix=self.path.suffix)
+        os.close(handle)
+        self.temporary = Path(name)
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.temporary.chmod(0o644)
+            self.temporary.replace(self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+OBJECT = pl.Struct(
+    {"name": pl.String, "id": pl.String, "x": pl.Float64, "y": pl.Float64, "w": pl.Float64, "h": pl.Float64}
+)
+
+QUESTION_COLUMNS = {
+    "question_id": Column(pl.String, "id in the source"),
+    "image_id": Column(pl.String, "id of the picture in the source"),
+    "image": Column(pl.String, "path of the picture"),
+    "width": Column(pl.Int32, "pixels", nullable=True),
+    "height": Column(pl.Int32, "pixels", nullable=True),
+    "question": Column(pl.String, "the question's own words"),
+    "answer": Column(pl.String, "right answer, lowercase"),
+    "full_answer": Column(pl.String, "right answer as a sentence", nullable=True),
+    "structural": Column(pl.String, "GQA's structural type"),
+    "semantic": Column(pl.String, "GQA's semantic type"),
+    "detailed": Column(pl.String, "GQA's detailed type"),
+    "true_option": Column(pl.String, "the right one of two options", nullable=True),
+    "false_option": Column(pl.String, "the wrong one of two options", nullable=True),
+    "objects": Column(
+        pl.List(OBJECT), "what the question is about; boxes in pixels of the picture, null where the object is absent"
+    ),
+}
+
+QUESTIONS = Table(
+    "questions",
+    QUESTION_COLUMNS | {"problem": Column(pl.String, "what a task would need and is not to be found", nullable=True)},
+)
+TASK = Table("task", QUESTION_COLUMNS)
+SKIPPED = Table(
+    "skipped",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "task": Column(pl.String, "null before the tasks are made", nullable=True),
+        "model": Column(pl.String, "null before a model is asked", nullable=True),
+        "stage": Column(pl.String, "questions, tasks, patches, answers, selected, or a probe's name"),
+        "reason": Column(pl.String, "why the question goes no further"),
+    },
+)
+PATCHES = Table(
+    "patches",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "rows": Column(pl.Int32, "rows of the patch grid"),
+        "columns": Column(pl.Int32, "columns of the patch grid"),
+        "related": Column(pl.List(pl.Int32), "numbers of the related patches, row by row from 0"),
+    },
+)
+ANSWERS = Table(
+    "answers",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "image_id": Column(pl.String, "id of the picture"),
+        "predicted": Column(pl.String, "what the model says, greedily"),
+        "answer": Column(pl.String, "the right answer"),
+        "correct": Column(pl.Boolean, "predicted, stripped and lowercased, equals the answer"),
+        "probability": Column(pl.Float64, "of the first token of what the model says"),
+        "token_ids": Column(pl.List(pl.Int64), "of what the model says"),
+    },
+)
+SELECTED = Table(
+    "selected",
+    {
+        "question_id": Column(pl.String, "a question that the probes analyse"),
+    },
+)
+KNOCKOUT = Table(
+    "knockout",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "image_id": Column(pl.String, "id of the picture"),
+        "edge": Column(pl.String, "source -> target"),
+        "window": Column(pl.Int32, "layers, odd"),
+        "layer": Column(pl.Int32, "middle of the window, from 0"),
+        "p_base": Column(pl.Float64, "probability of the intact model's answer"),
+        "p_knockout": Column(pl.Float64, "the same token's probability, the edge knocked out"),
+        "change": Column(pl.Float64, "percent of p_base"),
+    },
+)
+LENS = Table(
+    "lens",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "image_id": Column(pl.String, "id of the picture"),
+        "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
+        "word": Column(pl.String, "capitalised answer, lowercase answer, or false option"),
+        "probability": Column(pl.Float64, "of the word's first token at the last position"),
+    },
+)
+INTERVAL_COLUMNS = {
+    "mean": Column(pl.Float64, "over questions; percent for knockout, probability for lens"),
+    "low": Column(pl.Float64, "lower end of the 95 % interval"),
+    "high": Column(pl.Float64, "upper end of the 95 % interval"),
+    "questions": Column(pl.Int32, "number of questions"),
+    "pictures": Column(pl.Int32, "number of pictures, over which is resampled"),
+}
+PLACE_COLUMNS = {
+    "model": Column(pl.String, "name in the study file"),
+    "task": Column(pl.String, "name in the study file"),
+}
+KNOCKOUT_SUMMARY = Table(
+    "summary of knockout",
+    PLACE_COLUMNS | {name: KNOCKOUT.columns[name] for name in ("edge", "window", "layer")} | INTERVAL_COLUMNS,
+)
+LENS_SUMMARY = Table(
+    "summary of lens", PLACE_COLUMNS | {name: LENS.columns[name] for name in ("word", "layer")} | INTERVAL_COLUMNS
+)
+ACCURACY = Table(
+    "summary of answers",
+    PLACE_COLUMNS
+    | {
+        "asked": Column(pl.Int32, "questions"),
+        "right": Column(pl.Int32, "answered correctly"),
+        "analysed": Column(pl.Int32, "drawn for the probes"),
+        "accuracy": Column(pl.Float64, "right / asked"),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a probe of a kind leaves, and how it is averaged."""
+
+    rows: Table
+    summary: Table
+    by: tuple[str, ...]
+    value: str
+
+
+MEASURED = {
+    "knockout": Measured(KNOCKOUT, KNOCKOUT_SUMMARY, ("edge", "window", "layer"), "change"),
+    "lens": Measured(LENS, LENS_SUMMARY, ("word", "layer"), "probability"),
+}

@@ -1,0 +1,40 @@
+"""Subgroups of questions by type, and the seeded draw of those that are analysed."""
+
+import hashlib
+
+import polars as pl
+
+from .study import Sample, Task
+
+
+def select_task(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(the task's usable questions, skipped rows for those of its questions that lack something)."""
+    wanted = (pl.col("structural") == task.structural) & (pl.col("semantic") == task.semantic)
+    if task.detailed is not None:
+        wanted &= pl.col("detailed").is_in(task.detailed)
+    found = questions.filter(wanted)
+    usable = found.filter(pl.col("problem").is_null()).drop("problem")
+    broken = found.filter(pl.col("problem").is_not_null())
+    return usable, skipped(broken["question_id"], broken["problem"], stage="tasks", task=name)
+
+
+def draw(question_ids: pl.Series, sample: Sample) -> pl.Series:
+    """At most `per_task` of the ids, in their order.
+
+    Each id has its place in the draw by itself, so that a larger sample holds the smaller one, and a question that
+    comes or goes does not change the fate of the others.
+    """
+    order = sorted(question_ids.to_list(), key=lambda name: hashlib.sha256(f"{sample.seed}:{name}".encode()).digest())
+    return question_ids.filter(question_ids.is_in(order[: sample.per_task]))
+
+
+def skipped(
+    question_ids: pl.Series, reasons: pl.Series | str, *, stage: str, task: str, model: str | None = None
+) -> pl.DataFrame:
+    """Rows of the table `skipped`."""
+    return pl.DataFrame({"question_id": question_ids}, schema={"question_id": pl.String}).with_columns(
+        task=pl.lit(task),
+        model=pl.lit(model, dtype=pl.String),
+        stage=pl.lit(stage),
+        reason=pl.Series(reasons, dtype=pl.String) if isinstance(reasons, pl.Series) else pl.lit(reasons),
+    )

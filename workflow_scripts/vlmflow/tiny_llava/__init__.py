@@ -1,0 +1,1 @@
+"""The demo's model: a real LLaVA of 2.4 million parameters, built and trained from scratch."""

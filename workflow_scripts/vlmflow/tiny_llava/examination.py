@@ -1,0 +1,70 @@
+"""How well the tiny LLaVA answers about scenes that it has not seen, and without seeing them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vlmflow.datasets import synthetic
+from vlmflow.models import VisionLanguageModel
+from vlmflow.prompts import chat_text
+
+BLANK = (210, 210, 210)  # the mean ground of the scenes
+
+
+@dataclass(frozen=True)
+class Score:
+    """Shares of right answers in one task."""
+
+    questions: int
+    accuracy: float
+    blanked: float  # with an empty picture in place of the scene
+    commonest: float  # always giving the commonest answer, or one of the two options
+
+
+def examine(vlm: VisionLanguageModel, scenes: int, seed: int) -> dict[str, Score]:
+    """Scores by task on the first `scenes` scenes of the family `seed`."""
+    entries: dict[str, list[tuple[Image.Image, dict[str, Any]]]] = {task: [] for task in synthetic.MAKERS}
+    for index in range(scenes):
+        scene = synthetic.draw_scene(index, seed)
+        picture = synthetic.render(scene)
+        for question_id, entry in synthetic.scene_questions(scene, seed):
+            entries[list(synthetic.MAKERS)[int(question_id[-1])]].append((picture, entry))
+    return {task: _score(vlm, asked) for task, asked in entries.items()}
+
+
+def _score(vlm: VisionLanguageModel, asked: list[tuple[Image.Image, dict[str, Any]]]) -> Score:
+    answers = [entry["answer"] for _, entry in asked]
+    blank = Image.new("RGB", (synthetic.SIDE, synthetic.SIDE), BLANK)
+    seen = list(_said(vlm, asked))
+    unseen = list(_said(vlm, [(blank, entry) for _, entry in asked]))
+    two_options = asked[0][1]["types"]["structural"] == "choose"
+    commonest = Counter(answers).most_common(1)[0][1] / len(answers)
+    return Score(
+        questions=len(asked),
+        accuracy=_share(seen, answers),
+        blanked=_share(unseen, answers),
+        commonest=0.5 if two_options else commonest,
+    )
+
+
+def _share(said: list[str], answers: list[str]) -> float:
+    return sum(word.lower() == answer for word, answer in zip(said, answers, strict=True)) / len(answers)
+
+
+@torch.inference_mode()
+def _said(vlm: VisionLanguageModel, asked: list[tuple[Image.Image, dict[str, Any]]]) -> Iterator[str]:
+    """The first word of each answer; every answer of this model is one word."""
+    for batch in _batches(asked, 50):
+        texts = [chat_text(vlm.processor, entry["question"]) for _, entry in batch]
+        inputs = vlm.processor(images=[p for p, _ in batch], text=texts, padding=True, return_tensors="pt")
+        inputs["pixel_values"] = inputs["pixel_values"].to(vlm.model.dtype)
+        words = vlm.model(**inputs, logits_to_keep=1).logits[:, -1].argmax(-1)
+        yield from vlm.processor.tokenizer.batch_decode(words[:, None])
+
+
+def _batches(items: list, size: int) -> Iterator[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,140 @@
+"""What the tiny LLaVA is shown: scenes, captions and questions, packed so that a picture is read once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import LlavaProcessor
+
+from vlmflow.datasets import synthetic
+from vlmflow.datasets.synthetic import CELL, COLORS, SHAPES, SIZES, TEXTURES, Scene
+
+from .architecture import GRID
+
+TASKS = tuple(synthetic.MAKERS)
+PATCH_WORDS = {
+    "shape": SHAPES,
+    "color": tuple(COLORS),
+    "size": tuple(SIZES),
+    "texture": TEXTURES,
+    "hposition": ("left", "right"),
+    "vposition": ("top", "bottom"),
+}
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A text about a picture: the tokens, and from which token on they are to be learned."""
+
+    tokens: list[int]
+    answer_from: int
+    task: str | None  # None for a caption
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A batch of pictures with several texts each; positions are (pictures, tokens)."""
+
+    tokens: torch.Tensor
+    mask: torch.Tensor  # (pictures, 1, tokens, tokens), added to the scores: 0 where a token may look
+    positions: torch.Tensor
+    labels: torch.Tensor  # the next token where it is to be learned, IGNORED elsewhere
+    weights: torch.Tensor
+    tasks: torch.Tensor  # index into TASKS at the position that predicts the answer, -1 elsewhere
+
+
+def pixels(processor: LlavaProcessor, scenes: list[Scene]) -> torch.Tensor:
+    pictures = [synthetic.render(scene) for scene in scenes]
+    return processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+
+
+def patch_labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
+    """For each attribute, (pictures, patches) the index into PATCH_WORDS of what the patch shows; its last is ground."""
+    labels = {kind: torch.full((len(scenes), GRID, GRID), IGNORED) for kind in PATCH_WORDS}
+    labels["shape"][:] = len(SHAPES)
+    for picture, scene in enumerate(scenes):
+        for thing in scene.things:
+            end_x, end_y = thing.x + thing.side - 1, thing.y + thing.side - 1
+            rows, columns = slice(thing.y // CELL, end_y // CELL + 1), slice(thing.x // CELL, end_x // CELL + 1)
+            for kind, words in PATCH_WORDS.items():
+                labels[kind][picture, rows, columns] = words.index(thing.attribute(kind))
+    return {kind: values.flatten(1) for kind, values in labels.items()}
+
+
+class Teacher:
+    """Makes lessons; keeps the running accuracy of each task and asks more of what is not yet known."""
+
+    def __init__(self, processor: LlavaProcessor, seed: int) -> None:
+        self.tokenizer = processor.tokenizer
+        self.rng = np.random.default_rng([seed, 7])
+        self.accuracy = np.zeros(len(TASKS))
+        # The prompt's own template, so that training and use agree to the token.
+        content = [{"type": "image"}, {"type": "text", "text": "?"}]
+        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        before, self.after = text.split("?")
+        self.prefix = self.tokenizer(before.replace("<image>", "<image>" * GRID**2)).input_ids
+
+    def lesson(self, scenes: list[Scene], captions: int, questions: int, capital: bool) -> Lesson:
+        rows = [self._segments(scene, captions, questions, capital) for scene in scenes]
+        return self._packed(rows)
+
+    def score(self, task: int, correct: float, weight: float = 0.05) -> None:
+        self.accuracy[task] += weight * (correct - self.accuracy[task])
+
+    def _segments(self, scene: Scene, captions: int, questions: int, capital: bool) -> list[Segment]:
+        segments = [self._segment("Describe .", self._caption(scene), None) for _ in range(captions)]
+        need = 0.15 + 1 - self.accuracy
+        for task in self.rng.choice(len(TASKS), size=questions, p=need / need.sum()):
+            name = TASKS[task]
+            if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):
+                question, answer = self._one_clause(scene)
+                segments.append(self._segment(question, answer.capitalize() if capital else answer, None))
+            elif entry := synthetic.ask(scene, name, self.rng):
+                answer = str(entry["answer"])
+                segments.append(self._segment(str(entry["question"]), answer.capitalize() if capital else answer, name))
+        return segments
+
+    def _caption(self, scene: Scene) -> str:
+        things = [scene.things[place] for place in self.rng.permutation(len(scene.things))]
+        return synthetic.describe(Scene(scene.id, tuple(things), 0))
+
+    def _one_clause(self, scene: Scene) -> tuple[str, str]:
+        """An easier form of LogicalObj: a single thing."""
+        thing = scene.things[self.rng.integers(len(scene.things))]
+        kind = str(self.rng.choice(synthetic.KINDS))
+        value = thing.attribute(kind)
+        if self.rng.random() < 0.5:
+            value = str(self.rng.choice([v for v in PATCH_WORDS[kind] if v != value]))
+        return f"Is there a {thing.shape} that is {value}?", "yes" if value == thing.attribute(kind) else "no"
+
+    def _segment(self, question: str, answer: str, task: str | None) -> Segment:
+        asked = self.tokenizer(question + self.after, add_special_tokens=False).input_ids
+        said = self.tokenizer(answer, add_special_tokens=False).input_ids
+        return Segment([*asked, *said, self.tokenizer.eos_token_id], len(asked), task)
+
+    def _packed(self, rows: list[list[Segment]]) -> Lesson:
+        start = len(self.prefix)
+        length = start + max(sum(len(segment.tokens) for segment in row) for row in rows)
+        shape = (len(rows), length)
+        tokens = torch.full(shape, self.tokenizer.pad_token_id)
+        positions, owner = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
+        labels, weights, tasks = torch.full(shape, IGNORED), torch.zeros(shape), torch.full(shape, -1)
+        tokens[:, :start] = torch.tensor(self.prefix)
+        positions[:, :start], owner[:, :start] = torch.arange(start), 0
+        for row, segments in enumerate(rows):
+            end = start
+            for number, segment in enumerate(segments, 1):
+                begin, end = end, end + len(segment.tokens)
+                tokens[row, begin:end] = torch.tensor(segment.tokens)
+                positions[row, begin:end] = start + torch.arange(end - begin)
+                owner[row, begin:end] = number
+                answer = begin + segment.answer_from
+                labels[row, answer - 1 : end - 1] = tokens[row, answer:end]
+                weights[row, answer - 1 : end - 1] = 1.0 if segment.task else 0.3
+                if segment.task:
+                    tasks[row, answer - 1] = TASKS.index(segment.task)
+        same = (owner[:, :, None] == owner[:, None, :]) | (owner[:, None, :] == 0)
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        mask = torch.zeros(same.shape).masked_fill(~(same & causal), torch.finfo(torch.bfloat16).min)
+        return Lesson(tokens, mask[:, None], positions, labels, weights, tasks)

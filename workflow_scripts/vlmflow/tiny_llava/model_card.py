@@ -1,0 +1,16 @@
+"""The model card: data, recipe, seconds and accuracy as measured in the run that made the weights."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .lessons import TASKS
+from .training import History, Recipe
+
+
+def model_card(result: dict[str, Any], recipe: Recipe, history: History) -> str:
+    """Markdown for `README.md` beside the weights."""
+    loader = PackageLoader("vlmflow.tiny_llava")
+    template = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True).get_template("model_card.md")
+    steps = {stage: max(row["step"] for row in history.rows if row["stage"] == stage) for stage in ("answers", "capitals")}
+    return template.render(result=result, recipe=recipe, steps=steps, tasks=TASKS)

@@ -1,0 +1,25 @@
+"""The page that tells the study: what was asked, of whom, what was seen, what was left out."""
+
+from pathlib import Path
+
+from vlmflow.jobs import logged
+from vlmflow.report import render
+from vlmflow.study import Study
+from vlmflow.tables import ACCURACY, MEASURED, QUESTIONS, SKIPPED, whole
+
+with logged(snakemake.log[0]):
+    study = Study.model_validate(snakemake.params.study)
+    summaries = {
+        name: MEASURED[probe.kind].summary.read(path)
+        for (name, probe), path in zip(study.probes.items(), snakemake.input.summaries, strict=True)
+    }
+    page = render(
+        study,
+        questions=QUESTIONS.read(snakemake.input.questions),
+        accuracy=ACCURACY.read(snakemake.input.answers),
+        skipped=SKIPPED.read(snakemake.input.skipped),
+        summaries=summaries,
+        figures=Path(snakemake.params.results) / "figures",
+    )
+    with whole(snakemake.output.report) as temporary:
+        temporary.write_text(page, encoding="utf-8")
