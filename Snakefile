@@ -5,7 +5,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from vlmflow.study import StudyError, read_study
 
-
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
 if "study" not in config:
 
@@ -13,7 +12,9 @@ if "study" not in config:
 
 
 try:
-    study = read_study(config, source=str(workflow.overwrite_configfiles[-1:] or "config.yaml"))
+    study = read_study(
+        config, source=str(workflow.overwrite_configfiles[-1:] or "config.yaml")
+    )
 except StudyError as error:
     raise WorkflowError(str(error))
 
@@ -36,6 +37,6 @@ include: "rules/training.smk"
 
 
 rule all:
+    default_target: True
     input:
         report=f"{RESULTS}/index.html",
-    default_target: True

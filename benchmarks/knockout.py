@@ -8,20 +8,16 @@ The plain method runs one full forward per edge and layer; `--plain-share 0.1` r
 
 import argparse
 import json
-import sys
 import time
-from pathlib import Path
 
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow_scripts"))
-
-from vlmflow import replay  # noqa: E402
-from vlmflow.edges import Edge  # noqa: E402
-from vlmflow.models import VisionLanguageModel  # noqa: E402
-from vlmflow.probes.knockout import edge_knockouts  # noqa: E402
-from vlmflow.prompts import Prompt  # noqa: E402
+from vlmflow import replay
+from vlmflow.edges import Edge
+from vlmflow.models import VisionLanguageModel
+from vlmflow.probes.knockout import edge_knockouts
+from vlmflow.prompts import Prompt
 
 EDGES = (
     "question -> last",
@@ -58,9 +54,7 @@ def build(preset: str, device: str, dtype: torch.dtype) -> VisionLanguageModel:
     vision = CLIPVisionConfig(
         hidden_size=64, num_hidden_layers=1, num_attention_heads=4, image_size=GRID * PATCH, patch_size=PATCH
     )
-    config = LlavaConfig(
-        vision_config=vision, text_config=text, image_token_id=IMAGE_TOKEN, vision_feature_layer=-1
-    )
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=IMAGE_TOKEN, vision_feature_layer=-1)
     torch.manual_seed(0)
     with torch.device(device):
         previous = torch.get_default_dtype()
@@ -117,7 +111,7 @@ def main() -> None:
     token = vlm.logits(vlm.record(prompt).output[0, -1]).argmax()
 
     def fast() -> torch.Tensor:
-        return vlm.logits(replay.replay(vlm.layers, vlm.record(prompt), knockouts)).softmax(-1)[:, token]
+        return vlm.logits(vlm.replay(vlm.record(prompt), knockouts)).softmax(-1)[:, token]
 
     def plain() -> torch.Tensor:
         return vlm.logits(replay.plain(vlm.model, vlm.layers, prompt.inputs, chosen)).softmax(-1)[:, token]

@@ -22,19 +22,19 @@ rule render_scenes:
         questions="resources/synthetic/{images}-{seed}/questions.json",
         scene_graphs="resources/synthetic/{images}-{seed}/sceneGraphs.json",
         pictures=directory("resources/synthetic/{images}-{seed}/images"),
-    wildcard_constraints:
-        images=r"\d+",
-        seed=r"\d+",
     log:
         "logs/render_scenes/{images}-{seed}.log",
     benchmark:
         "benchmarks/results/render_scenes/{images}-{seed}.tsv"
+    wildcard_constraints:
+        images=r"\d+",
+        seed=r"\d+",
+    conda:
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/data.yaml"
     script:
         "../workflow_scripts/render_scenes.py"
 
@@ -49,12 +49,12 @@ rule read_questions:
         f"{RESULTS}/logs/read_questions.log",
     benchmark:
         f"{RESULTS}/benchmarks/read_questions.tsv"
+    conda:
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=30,
-    conda:
-        "../envs/data.yaml"
     script:
         "../workflow_scripts/read_questions.py"
 
@@ -69,13 +69,13 @@ rule select_task:
         f"{RESULTS}/logs/select_task/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/select_task/{{task}}.tsv"
-    params:
-        task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json"),
+    conda:
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/data.yaml"
+    params:
+        task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json"),
     script:
         "../workflow_scripts/select_task.py"

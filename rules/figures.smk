@@ -18,16 +18,18 @@ rule draw_figure:
         f"{RESULTS}/logs/draw_figure/{{figure}}/{{model}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_figure/{{figure}}/{{model}}.tsv"
-    params:
-        figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
-        probe=lambda wildcards: study.probes[study.figures[wildcards.figure].probe].model_dump(mode="json"),
-        tasks=list(study.tasks),
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/figures.yaml"
+    params:
+        figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
+        probe=lambda wildcards: study.probes[
+            study.figures[wildcards.figure].probe
+        ].model_dump(mode="json"),
+        tasks=list(study.tasks),
     script:
         "../workflow_scripts/draw_figure.py"
 
@@ -50,14 +52,14 @@ rule write_report:
         f"{RESULTS}/logs/write_report.log",
     benchmark:
         f"{RESULTS}/benchmarks/write_report.tsv"
-    params:
-        study=study.model_dump(mode="json"),
-        results=RESULTS,
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/figures.yaml"
+    params:
+        study=study.model_dump(mode="json"),
+        results=RESULTS,
     script:
         "../workflow_scripts/write_report.py"

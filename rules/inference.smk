@@ -17,15 +17,15 @@ rule answer_questions:
         f"{RESULTS}/logs/answer_questions/{{model}}/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/answer_questions/{{model}}/{{task}}.tsv"
-    params:
-        model=model_settings("path", "revision", "dtype", "instruction"),
+    conda:
+        "../envs/inference.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
         gpu=gpus,
-    conda:
-        "../envs/inference.yaml"
+    params:
+        model=model_settings("path", "revision", "dtype", "instruction"),
     script:
         "../workflow_scripts/answer_questions.py"
 
@@ -40,14 +40,14 @@ rule draw_sample:
         f"{RESULTS}/logs/draw_sample/{{model}}/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_sample/{{model}}/{{task}}.tsv"
-    params:
-        sample=study.sample.model_dump(mode="json"),
+    conda:
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=5,
-    conda:
-        "../envs/data.yaml"
+    params:
+        sample=study.sample.model_dump(mode="json"),
     script:
         "../workflow_scripts/draw_sample.py"
 
@@ -65,15 +65,15 @@ rule run_probe:
         f"{RESULTS}/logs/run_probe/{{model}}/{{probe}}/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/run_probe/{{model}}/{{probe}}/{{task}}.tsv"
-    params:
-        model=model_settings("path", "revision", "dtype", "instruction"),
-        probe=lambda wildcards: study.probes[wildcards.probe].model_dump(mode="json"),
+    conda:
+        "../envs/inference.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
         gpu=gpus,
-    conda:
-        "../envs/inference.yaml"
+    params:
+        model=model_settings("path", "revision", "dtype", "instruction"),
+        probe=lambda wildcards: study.probes[wildcards.probe].model_dump(mode="json"),
     script:
         "../workflow_scripts/run_probe.py"

@@ -4,11 +4,18 @@
 def model_files(wildcards):
     """What a model is made of, so that another model in the same folder is seen; nothing for a hub id."""
     folder = study.models[wildcards.model].folder
-    return [] if folder is None else sorted(map(str, folder.glob("*.json"))) + sorted(map(str, folder.glob("*.safetensors")))
+    return (
+        []
+        if folder is None
+        else sorted(map(str, folder.glob("*.json")))
+        + sorted(map(str, folder.glob("*.safetensors")))
+    )
 
 
 def model_settings(*names):
-    return lambda wildcards: study.models[wildcards.model].model_dump(mode="json", include=set(names))
+    return lambda wildcards: study.models[wildcards.model].model_dump(
+        mode="json", include=set(names)
+    )
 
 
 rule map_patches:
@@ -22,13 +29,13 @@ rule map_patches:
         f"{RESULTS}/logs/map_patches/{{model}}/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/map_patches/{{model}}/{{task}}.tsv"
-    params:
-        model=model_settings("path", "revision"),
+    conda:
+        "../envs/inference.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/inference.yaml"
+    params:
+        model=model_settings("path", "revision"),
     script:
         "../workflow_scripts/map_patches.py"

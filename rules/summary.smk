@@ -6,44 +6,56 @@ PLACES = [(model, task) for model in study.models for task in study.tasks]
 
 rule summarise_probe:
     input:
-        rows=expand(f"{RESULTS}/{{model}}/{{{{probe}}}}/{{task}}.parquet", model=study.models, task=study.tasks),
+        rows=expand(
+            f"{RESULTS}/{{model}}/{{{{probe}}}}/{{task}}.parquet",
+            model=study.models,
+            task=study.tasks,
+        ),
     output:
         summary=f"{RESULTS}/summary/{{probe}}.parquet",
     log:
         f"{RESULTS}/logs/summarise_probe/{{probe}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise_probe/{{probe}}.tsv"
-    params:
-        kind=lambda wildcards: study.probes[wildcards.probe].kind,
-        places=PLACES,
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=20,
-    conda:
-        "../envs/figures.yaml"
+    params:
+        kind=lambda wildcards: study.probes[wildcards.probe].kind,
+        places=PLACES,
     script:
         "../workflow_scripts/summarise_probe.py"
 
 
 rule summarise_answers:
     input:
-        answers=expand(f"{RESULTS}/{{model}}/answers/{{task}}.parquet", model=study.models, task=study.tasks),
-        selected=expand(f"{RESULTS}/{{model}}/selected/{{task}}.parquet", model=study.models, task=study.tasks),
+        answers=expand(
+            f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
+            model=study.models,
+            task=study.tasks,
+        ),
+        selected=expand(
+            f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
+            model=study.models,
+            task=study.tasks,
+        ),
     output:
         summary=f"{RESULTS}/summary/answers.parquet",
     log:
         f"{RESULTS}/logs/summarise_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise_answers.tsv"
-    params:
-        places=PLACES,
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/figures.yaml"
+    params:
+        places=PLACES,
     script:
         "../workflow_scripts/summarise_answers.py"
 
@@ -64,11 +76,11 @@ rule collect_skipped:
         f"{RESULTS}/logs/collect_skipped.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_skipped.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../envs/figures.yaml"
     script:
         "../workflow_scripts/collect_skipped.py"

@@ -9,15 +9,15 @@ rule train_tiny_llava:
         "results/tiny-llava/train.log",
     benchmark:
         "results/tiny-llava/train.tsv"
-    params:
-        # Not an output: the trained model is part of the repository, and no run of a study may replace it.
-        folder="resources/tiny-llava",
-        seed=0,
+    conda:
+        "../envs/inference.yaml"
     threads: 2
     resources:
         mem_mb=6000,
         runtime=60,
-    conda:
-        "../envs/inference.yaml"
+    params:
+        # Not an output: the trained model is part of the repository, and no run of a study may replace it.
+        folder="resources/tiny-llava",
+        seed=0,
     script:
         "../workflow_scripts/train_tiny_llava.py"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
 from vlmflow import load_model
 from vlmflow.datasets import synthetic
 from vlmflow.models import VisionLanguageModel
@@ -33,7 +34,25 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
 
 
-WORDS = "what is the color of a red blue circle square to left right in picture ? ,".split()
+WORDS = [
+    "what",
+    "is",
+    "the",
+    "color",
+    "of",
+    "a",
+    "red",
+    "blue",
+    "circle",
+    "square",
+    "to",
+    "left",
+    "right",
+    "in",
+    "picture",
+    "?",
+    ",",
+]
 
 
 def random_llava(layers=3, grid=2, width=16, seed=0, dtype=torch.float64, heads=2, key_heads=1):

@@ -1,9 +1,10 @@
-"""The calibration: on models whose flow is planted, the whole path from pixels to summary finds it, and nothing else."""
+"""The calibration: on models whose flow is planted, the whole way from pixels to summary finds it and nothing else."""
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vlmflow.edges import Edge, window_layers
 from vlmflow.planted import QUESTION, Plant, build_planted, code_word, paint
 from vlmflow.statistics import summarise
@@ -69,7 +70,9 @@ def test_planted_flow_is_found_and_nothing_else(plant, window, shown):
         other = scene.other_bit if plant.reads_other else 0
         assert vlm.answer(prompt, max_new_tokens=1).text == code_word(scene.related_bits, other)
         rows.append(
-            vlm.knockout(prompt, EDGES, window).with_columns(question_id=pl.lit(str(number)), image_id=pl.lit(str(number)))
+            vlm.knockout(prompt, EDGES, window).with_columns(
+                question_id=pl.lit(str(number)), image_id=pl.lit(str(number))
+            )
         )
     summary = summarise(pl.concat(rows), ["edge", "window", "layer"], "change")
     for row in summary.iter_rows(named=True):

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
@@ -18,7 +20,9 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+
 from vlmflow import replay
+from vlmflow.attention import can_share
 from vlmflow.edges import Edge, window_layers
 from vlmflow.models import find_layers, find_norm
 from vlmflow.probes.knockout import edge_knockouts, knockout
@@ -98,8 +102,10 @@ def test_the_batch_size_does_not_matter():
     recording = vlm.record(prompt)
     knockouts = [k for edge in EDGES for k in edge_knockouts(Edge.parse(edge), prompt, 3, 4)]
     whole = replay.replay(vlm.layers, recording, knockouts)
-    for tokens in (1, 40, 100):
-        torch.testing.assert_close(replay.replay(vlm.layers, recording, knockouts, tokens), whole, rtol=1e-10, atol=0)
+    for share in (False, True):
+        for tokens in (1, 40, 100):
+            parts = replay.replay(vlm.layers, recording, knockouts, tokens_per_batch=tokens, share_prefix=share)
+            torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-14)
 
 
 SMALL = {
@@ -116,18 +122,24 @@ DECODERS = {
     "mistral, sliding window": lambda: MistralForCausalLM(MistralConfig(**SMALL, sliding_window=5)),
     "qwen 2": lambda: Qwen2ForCausalLM(Qwen2Config(**{k: v for k, v in SMALL.items() if k != "head_dim"})),
     "qwen 3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL)),
+    "gemma 2, capped scores": lambda: Gemma2ForCausalLM(
+        Gemma2Config(**SMALL, sliding_window=5, attn_implementation="eager")
+    ),
     "gemma 3, alternating windows": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, sliding_window=5)),
 }
 
 
+@pytest.mark.parametrize("share", [False, True], ids=["copied prefix", "shared prefix"])
 @pytest.mark.parametrize("name", DECODERS)
-def test_architectures(name):
+def test_architectures(name, share):
     torch.manual_seed(0)
     model = DECODERS[name]().double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    if share and not can_share(model.model):
+        pytest.skip("the decoder computes its own attention, which the shared prefix is not")
     layers = find_layers(model)
     assert find_norm(model) is model.model.norm
     inputs = {"input_ids": torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))}
@@ -140,9 +152,11 @@ def test_architectures(name):
         for span in spans
     ]
     expected = replay.plain(model, layers, inputs, knockouts)
-    torch.testing.assert_close(replay.replay(layers, recording, knockouts), expected, rtol=1e-9, atol=1e-12)
+    replayed = replay.replay(layers, recording, knockouts, share_prefix=share)
+    torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
     assert not torch.allclose(expected[0], recording.output[0, -1])
-    torch.testing.assert_close(model.lm_head(model.model.norm(recording.output[:, -1])), logits)
+    if not getattr(model.config, "final_logit_softcapping", None):
+        torch.testing.assert_close(model.lm_head(model.model.norm(recording.output[:, -1])), logits)
 
 
 def test_a_bidirectional_block_moves_the_start_of_the_suffix():
@@ -176,7 +190,9 @@ def test_recording_leaves_the_model_as_it_was():
 def test_knockouts_without_meaning(sources, targets, layers, message):
     vlm = random_llava()
     recording = vlm.record(prompt_of(vlm, [], 2))
-    pointless = replay.Knockout(torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long), *layers)
+    pointless = replay.Knockout(
+        torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long), *layers
+    )
     with pytest.raises(replay.ReplayError, match=message):
         replay.replay(vlm.layers, recording, [pointless])
 

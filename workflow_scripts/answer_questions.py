@@ -1,6 +1,7 @@
 """What the model says to each question, and whether that is right."""
 
 import torch
+
 from vlmflow.inference import answer_question
 from vlmflow.jobs import for_each_question, logged
 from vlmflow.models import load_model

@@ -1,6 +1,7 @@
 """One table of every question that went no further, with the reason."""
 
 import polars as pl
+
 from vlmflow.jobs import logged
 from vlmflow.tables import SKIPPED
 

@@ -1,6 +1,7 @@
 """One figure of one model: for the screen, for print, and narrow."""
 
 from pydantic import TypeAdapter
+
 from vlmflow import charts
 from vlmflow.jobs import logged
 from vlmflow.study import Figure, Probe
@@ -11,5 +12,5 @@ with logged(snakemake.log[0]):
     probe = TypeAdapter(Probe).validate_python(snakemake.params.probe)
     summary = MEASURED[probe.kind].summary.read(snakemake.input.summary)
     for path, panels in zip(snakemake.output, (3, 3, 3, 1), strict=True):
-        chart = charts.draw(summary, figure, probe, snakemake.wildcards.model, snakemake.params.tasks, panels)
+        chart = charts.draw(summary, figure, snakemake.wildcards.model, snakemake.params.tasks, panels)
         charts.save(chart, path)

@@ -1,6 +1,7 @@
 """Which of the correctly answered questions the probes analyse; the others are accounted for."""
 
 import polars as pl
+
 from vlmflow.jobs import logged
 from vlmflow.study import Sample
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED

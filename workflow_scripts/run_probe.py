@@ -3,6 +3,7 @@
 import polars as pl
 import torch
 from pydantic import TypeAdapter
+
 from vlmflow.inference import prober
 from vlmflow.jobs import for_each_question, logged
 from vlmflow.models import load_model

@@ -1,6 +1,7 @@
 """Means and intervals of one probe, all models and tasks."""
 
 import polars as pl
+
 from vlmflow.jobs import logged
 from vlmflow.statistics import summarise
 from vlmflow.tables import MEASURED

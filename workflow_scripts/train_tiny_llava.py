@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
+
 from vlmflow.jobs import logged
 from vlmflow.models import load_model
 from vlmflow.tables import whole

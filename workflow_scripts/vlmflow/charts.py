@@ -39,6 +39,7 @@ SPARE = [
     Stroke("#1b1b1b", (10, 3), "square"),
     Stroke("#8fae00", (3, 1), "circle"),
 ]
+FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 CAPTIONS = {
     "flow": (
         "Relative change in the probability of the model's answer when the edge is knocked out in the layers of a "
@@ -56,16 +57,18 @@ def caption(figure: Figure, probe: Probe) -> str:
     text = CAPTIONS[figure.chart]
     if isinstance(probe, KnockoutProbe):
         return f"{text} Window: {probe.window} layer{'s' if probe.window > 1 else ''}."
-    reading = "normed as the last layer's is" if probe.final_norm else "without the final norm, the last layer's with it"
+    reading = (
+        "normed as the last layer's is" if probe.final_norm else "without the final norm, the last layer's with it"
+    )
     return f"{text} Inner states are read {reading}; layer −1 is the embedding."
 
 
-def draw(summary: pl.DataFrame, figure: Figure, probe: Probe, model: str, tasks: list[str], panels: int) -> alt.TopLevelMixin:
+def draw(summary: pl.DataFrame, figure: Figure, model: str, tasks: list[str], panels: int) -> alt.TopLevelMixin:
     """The figure of one model.
 
     Args:
         summary: the probe's summary, all models and tasks.
-        figure, probe: as the study file has them.
+        figure: as the study file has it.
         model: the name of the model in the summary.
         tasks: the order of the panels.
         panels: how many stand side by side.
@@ -74,24 +77,27 @@ def draw(summary: pl.DataFrame, figure: Figure, probe: Probe, model: str, tasks:
     if isinstance(figure, FlowChart):
         rows = rows.with_columns(line=pl.col("edge"))
         lines = list(figure.edges)
-        y_title, layer_title, labels = "Change in p(answer), %", "Layer (middle of the window)", Edge.parse
+        names = {edge: Edge.parse(edge).crossed for edge in lines}
+        y_title, layer_title = "Change in p(answer), %", "Layer (middle of the window)"
     else:
         rows = rows.with_columns(line=pl.col("word"))
         lines = [word for word in STROKES if word in rows["line"].unique()]
-        y_title, layer_title, labels = "Probability", "Layer", str
-    names = {line: labels(line).crossed if isinstance(figure, FlowChart) else line for line in lines}
+        names = {word: word for word in lines}
+        y_title, layer_title = "Probability", "Layer"
     rows = rows.filter(pl.col("line").is_in(lines)).with_columns(pl.col("line").replace_strict(names))
     counts = rows.group_by("task").agg(pl.col("questions").max(), pl.col("pictures").max()).sort("task")
     rows = rows.join(counts.select("task", panel=pl.format("{} (n = {})", "task", "questions")), on="task")
     order = [panel for task in tasks for panel in rows.filter(pl.col("task") == task)["panel"].unique().to_list()]
     span = _span(counts["questions"]), _span(counts["pictures"])
-    subtitle = f"{model}; a task: n = {span[0]} questions on {span[1]} pictures"
+    size = f"n = {span[0]} questions a task, on {span[1]} pictures"
+    subtitle = [f"{model}; {size}"] if panels > 1 else [model, size]
     return _panels(rows, names, order, panels, y_title, layer_title, figure.title, subtitle)
 
 
 def _span(counts: pl.Series) -> str:
-    low, high = counts.min(), counts.max()
-    return str(low) if low == high else f"{low} to {high}"
+    """`200`, or `180 to 200` where they differ."""
+    values = sorted(set(counts))
+    return " to ".join(str(value) for value in values[:: max(1, len(values) - 1)])
 
 
 def _strokes(lines: list[str]) -> list[Stroke]:
@@ -107,12 +113,22 @@ def _panels(
     y_title: str,
     layer_title: str,
     title: str,
-    subtitle: str,
+    subtitle: list[str],
 ) -> alt.TopLevelMixin:
     strokes = _strokes(list(names))
     shown = list(names.values())
     pick = alt.selection_point(fields=["line"], bind="legend", name="pick")
-    legend = alt.Legend(title=None, orient="top", symbolOpacity=1, symbolDash=[1, 0], symbolStrokeWidth=0, symbolSize=110, labelLimit=300, columns=panels)
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        symbolOpacity=1,
+        symbolDash=[1, 0],
+        symbolStrokeWidth=0,
+        symbolSize=110,
+        labelLimit=300,
+        columns=panels,
+        columnPadding=24,
+    )
     x = alt.X("layer:Q").title(layer_title).axis(tickMinStep=1, grid=False)
     color = alt.Color("line:N").scale(domain=shown, range=[s.color for s in strokes]).legend(legend)
     dash = alt.StrokeDash("line:N").scale(domain=shown, range=[list(s.dash) for s in strokes]).legend(legend)
@@ -120,9 +136,7 @@ def _panels(
     strength = alt.when(pick).then(alt.value(1.0)).otherwise(alt.value(0.12))
     fog = alt.when(pick).then(alt.value(0.18)).otherwise(alt.value(0.03))
     base = alt.Chart().encode(x=x)
-    band = base.mark_area().encode(
-        y=alt.Y("low:Q").title(y_title), y2="high:Q", color=color, opacity=fog
-    )
+    band = base.mark_area().encode(y=alt.Y("low:Q").title(y_title), y2="high:Q", color=color, opacity=fog)
     line = base.mark_line(strokeWidth=1.8).encode(
         y=alt.Y("mean:Q").title(y_title), color=color, strokeDash=dash, opacity=strength
     )
@@ -135,16 +149,25 @@ def _panels(
         alt.Tooltip("questions:Q", title="questions"),
         alt.Tooltip("pictures:Q", title="pictures"),
     ]
-    points = base.mark_point(size=26, filled=True).encode(
-        y="mean:Q", color=color, shape=shape, opacity=strength, tooltip=tooltip
-    ).add_params(pick)
+    points = (
+        base.mark_point(size=26, filled=True)
+        .encode(y="mean:Q", color=color, shape=shape, opacity=strength, tooltip=tooltip)
+        .add_params(pick)
+    )
     zero = alt.Chart().mark_rule(color="#555555", strokeWidth=0.7).encode(y=alt.datum(0))
     facet = alt.Facet("panel:N", sort=order).title(None).header(labelFontWeight="bold", labelFontSize=12)
     return (
         alt.layer(zero, band, line, points)
         .properties(width=190, height=140)
-        .facet(facet, columns=panels, data=rows.select("panel", "line", "layer", "mean", "low", "high", "questions", "pictures"))
-        .properties(title=alt.TitleParams(title or " ", subtitle=subtitle, anchor="start", fontSize=14, subtitleFontSize=12))
+        .facet(
+            facet,
+            columns=panels,
+            data=rows.select("panel", "line", "layer", "mean", "low", "high", "questions", "pictures"),
+        )
+        .properties(
+            title=alt.TitleParams(title or " ", subtitle=subtitle, anchor="start", fontSize=14, subtitleFontSize=12)
+        )
+        .configure(font=FONT)
         .configure_axis(labelFontSize=11, titleFontSize=11, titleFontWeight="normal")
         .configure_legend(labelFontSize=12)
         .configure_view(stroke="#cccccc")

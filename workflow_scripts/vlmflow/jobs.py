@@ -4,6 +4,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,15 +20,18 @@ class QuestionError(ValueError):
 @contextlib.contextmanager
 def logged(path: str) -> Iterator[None]:
     """Send everything that is printed, progress bars and the final error included, to the job's log."""
-    with open(path, "w", buffering=1, encoding="utf-8") as log:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            try:
-                yield
-            except BaseException as error:
-                traceback.print_exc()
-                # The last word goes to where the person looks; the whole story is in the log.
-                print(f"{type(error).__name__}: {error}", file=sys.__stderr__)
-                raise
+    with (
+        Path(path).open("w", buffering=1, encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        try:
+            yield
+        except BaseException as error:
+            traceback.print_exc()
+            # The last word goes to where the person looks; the whole story is in the log.
+            print(f"{type(error).__name__}: {error}", file=sys.__stderr__)
+            raise
 
 
 def for_each_question(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedModel
 
 from . import replay
+from .attention import can_share
 from .geometry import Box
 from .prompts import Prompt, build_prompt
 
@@ -43,17 +44,20 @@ class Answer:
 class VisionLanguageModel:
     """A decoder-only vision-language model of `transformers`, unmodified, with its processor."""
 
-    def __init__(self, model: nn.Module, processor: Any) -> None:
+    def __init__(self, model: PreTrainedModel, processor: Any) -> None:
         self.model = model.eval()
         self.processor = processor
         self.layers = find_layers(model)
         self.norm = find_norm(model)
         self.unembedding = model.get_output_embeddings()
         if self.unembedding is None:
-            raise ModelError(f"{type(model).__name__} has no output embeddings, so no answer can be read from its states")
+            raise ModelError(
+                f"{type(model).__name__} has no output embeddings, so no answer can be read from its states"
+            )
 
     @cached_property
     def image_token_id(self) -> int:
+        """The token that stands for a piece of the picture."""
         for name in ("image_token_id", "image_token_index"):
             if (token := getattr(self.model.config, name, None)) is not None:
                 return int(token)
@@ -61,6 +65,7 @@ class VisionLanguageModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the model's first weights lie, and its inputs belong."""
         return self.model.device
 
     def prompt(
@@ -124,6 +129,11 @@ class VisionLanguageModel:
             )
         return recording
 
+    def replay(self, recording: replay.Recording, knockouts: Sequence[replay.Knockout]) -> Tensor:
+        """The last position's state after the last layer under each knockout, (knockouts, width), not normed."""
+        share = can_share(self.model.get_decoder())
+        return replay.replay(self.layers, recording, knockouts, share_prefix=share)
+
     @torch.inference_mode()
     def logits(self, states: Tensor, final_norm: bool = True) -> Tensor:
         """(…, width) states after any layer, not normed → (…, vocabulary) logits in float32 or wider."""
@@ -185,7 +195,9 @@ def load_model(
             device_map={"": device},
         )
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: no vision-language model with safetensors weights could be loaded: {error}") from error
+        raise ModelError(
+            f"{path}: no vision-language model with safetensors weights could be loaded: {error}"
+        ) from error
     return VisionLanguageModel(model, load_processor(path, revision=revision))
 
 
@@ -197,7 +209,7 @@ def load_processor(path: str | Path, *, revision: str | None = None) -> Any:
         raise ModelError(f"{path}: no processor could be loaded: {error}") from error
 
 
-def find_layers(model: nn.Module) -> nn.ModuleList:
+def find_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The decoder's layers: the one list in the decoder that is as long as its configuration says."""
     decoder = model.get_decoder()
     count = model.config.get_text_config().num_hidden_layers
@@ -207,7 +219,7 @@ def find_layers(model: nn.Module) -> nn.ModuleList:
     return lists[0]
 
 
-def find_norm(model: nn.Module) -> nn.Module:
+def find_norm(model: PreTrainedModel) -> nn.Module:
     """The decoder's final norm: its only direct child that is a norm."""
     decoder = model.get_decoder()
     norms = [module for name, module in decoder.named_children() if "norm" in name.lower() or name == "ln_f"]

@@ -10,7 +10,7 @@ A picture holds one *related* object, whose red channel is on and whose green an
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from .models import VisionLanguageModel
 from .word_level import word_level_processor
 
 QUESTION = "Which code has the picture?"
-RELATED_BITS = tuple(product((0, 1), repeat=2))
+RELATED_BITS = ((0, 0), (0, 1), (1, 0), (1, 1))
 OTHER_BITS = (0, 1)
 
 # Axes of the residual stream.
@@ -61,7 +61,7 @@ class Plant:
 
     @classmethod
     def two_stages(cls, layers: int, other: int, related: int, last: int) -> "Plant":
-        """As [flow] has it: first the other patches tell the question, then the related ones, then it tells the last."""
+        """As [flow] has it: first the other patches tell the question, then the related ones."""
         copies = (
             Copy("other patches", "question", other),
             Copy("related patches", "question", related),
@@ -76,6 +76,7 @@ class Plant:
 
     @property
     def reads_other(self) -> bool:
+        """Whether the other object's bit is part of the answer."""
         return any(copy.source == "other patches" for copy in self.copies)
 
     def layers_of(self, source: str, target: str) -> set[int]:
@@ -89,6 +90,7 @@ class Plant:
 
 
 def code_word(related: tuple[int, int], other: int) -> str:
+    """The answer for these bits."""
     return f"code{related[0]}{related[1]}{other}"
 
 
@@ -205,7 +207,7 @@ def _plant_words(
             head[token(code_word(related, other)), axis] = LOGIT * (2 * bit - 1)
 
 
-def _plant_copy(attention: torch.nn.Module, copy: Copy) -> None:
+def _plant_copy(attention: Any, copy: Copy) -> None:
     """One head: the target's positions look at the source's, all others at the start token, which carries nothing."""
     flag = {"related patches": RELATED, "image": RELATED, "other patches": OTHER, "question": WORD}[copy.source]
     read = {"related patches": SEEN[:2], "image": SEEN[:2], "other patches": SEEN[2:], "question": IN_QUESTION}

@@ -78,7 +78,9 @@ def build_prompt(
     """
     _check_question(processor, question)
     text = chat_text(processor, question + instruction)
-    inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **_specials(processor, text)))
+    inputs = dict(
+        processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **_specials(processor, text))
+    )
     finder = _Finder(processor, text, question, inputs["input_ids"][0], image_token_id)
     segments = {
         "image": finder.image,
@@ -118,9 +120,13 @@ def _check_question(processor: Any, question: str) -> None:
     specials = {processor.image_token, *processor.tokenizer.all_special_tokens}
     for token in sorted(specials):
         if token in question:
-            raise PromptError(f"the question {question!r} holds {token!r}, which the tokenizer reads as a special token")
+            raise PromptError(
+                f"the question {question!r} holds {token!r}, which the tokenizer reads as a special token"
+            )
     if not processor.tokenizer.is_fast:
-        raise PromptError(f"{type(processor.tokenizer).__name__} is no fast tokenizer and does not say where tokens stand")
+        raise PromptError(
+            f"{type(processor.tokenizer).__name__} is no fast tokenizer and does not say where tokens stand"
+        )
 
 
 def _specials(processor: Any, text: str) -> dict[str, bool]:

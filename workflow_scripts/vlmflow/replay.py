@@ -9,16 +9,20 @@ with the arguments that the model itself passed; nothing about an architecture i
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, PreTrainedModel
+
+from .attention import Prefix, set_prefix, sharing
 
 # Rows × suffix tokens of one batch: bounds the memory of the masks and of the keys that rows share.
 TOKENS_PER_BATCH = 4096
+
+Layers = nn.ModuleList | Sequence[nn.Module]
 
 
 class ReplayError(ValueError):
@@ -46,6 +50,7 @@ class LayerCall:
 
     @property
     def mask(self) -> Tensor | None:
+        """As the model passed it: boolean, additive, or None for plain causal attention."""
         return self.arguments.get("attention_mask")
 
 
@@ -58,6 +63,7 @@ class Recording:
 
     @property
     def length(self) -> int:
+        """N, the number of positions."""
         return self.output.shape[1]
 
     def hidden(self, position: int) -> Tensor:
@@ -70,7 +76,7 @@ class Recording:
 
 
 @torch.inference_mode()
-def record(model: nn.Module, layers: Sequence[nn.Module], inputs: dict[str, Tensor]) -> tuple[Recording, Tensor]:
+def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) -> tuple[Recording, Tensor]:
     """Run the unmodified model once on `inputs` (a batch of one) and keep what each decoder layer saw.
 
     Returns:
@@ -91,11 +97,13 @@ def record(model: nn.Module, layers: Sequence[nn.Module], inputs: dict[str, Tens
         for layer in layers:
             stack.enter_context(_removed(layer.register_forward_pre_hook(before, with_kwargs=True)))
         stack.enter_context(
-            _removed(layers[-1].register_forward_hook(lambda layer, args, output: outputs.append(_hidden(output))))
+            _removed(layers[-1].register_forward_hook(lambda _layer, _args, output: outputs.append(_hidden(output))))
         )
         logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
     if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
-        raise ReplayError(f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1")
+        raise ReplayError(
+            f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1"
+        )
     if not logits.isfinite().all():
         raise ReplayError("the model's logits are not finite numbers; another dtype may help")
     kept = [(layer.keys, layer.values) for layer in cache.layers]
@@ -167,32 +175,52 @@ def _check_mask(knockout: Knockout, may_attend: Tensor) -> None:
 # --- replaying ---
 
 
-class _SharedPrefix(DynamicCache):
-    """Puts the recorded keys and values of the prefix before the rows' own, in whatever layer asks."""
+class _OwnKeys(DynamicCache):
+    """Hands a layer back the keys and values that it computed; those of the prefix it gets by another way."""
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
+    def __init__(self, before: int) -> None:
         super().__init__()
-        self.prefix = keys, values
+        self.before = before
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 (the signature of `transformers`)
+        return self.before
+
+
+class _PrefixBefore(_OwnKeys):
+    """Puts a copy of the prefix before every row's own keys and values."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__(prefix.keys.shape[2])
+        self.prefix = prefix
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         rows = key_states.shape[0]
-        keys, values = (part.expand(rows, -1, -1, -1) for part in self.prefix)
+        keys, values = (part.expand(rows, -1, -1, -1) for part in (self.prefix.keys, self.prefix.values))
         return torch.cat([keys, key_states], dim=2), torch.cat([values, value_states], dim=2)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return self.prefix[0].shape[2]
 
 
 @torch.inference_mode()
 def replay(
-    layers: Sequence[nn.Module],
+    layers: Layers,
     recording: Recording,
     knockouts: Sequence[Knockout],
+    *,
     tokens_per_batch: int = TOKENS_PER_BATCH,
+    share_prefix: bool = False,
 ) -> Tensor:
     """The last position's state after the last layer under each knockout, (knockouts, width), not normed.
 
     Equal to a full forward per knockout; see `plain`.
+
+    Args:
+        layers: the decoder's.
+        recording: of the intact forward.
+        knockouts: in any order.
+        tokens_per_batch: rows × suffix tokens that run together; bounds the memory, not the result.
+        share_prefix: attend to the prefix once for all rows instead of copying it for each; see `can_share`.
 
     Raises:
         ReplayError: a knockout that names no positions, no layers, or leaves a position nothing to attend to.
@@ -213,16 +241,19 @@ def replay(
         size = max(1, tokens_per_batch // (length - start))
         for begin in range(0, len(order), size):
             rows = order[begin : begin + size]
-            output[rows] = _replay_batch(layers, recording, [knockouts[i] for i in rows], start, masks)
+            chosen = [knockouts[i] for i in rows]
+            with sharing(layers) if share_prefix else nullcontext():
+                output[rows] = _replay_batch(layers, recording, chosen, start, masks, share_prefix)
     return output
 
 
 def _replay_batch(
-    layers: Sequence[nn.Module],
+    layers: Layers,
     recording: Recording,
     knockouts: list[Knockout],
     start: int,
     masks: dict[int, Tensor],
+    share_prefix: bool,
 ) -> Tensor:
     device = recording.output.device
     blocked = torch.stack([_blocked(knockout, recording.length, start) for knockout in knockouts]).to(device)
@@ -234,13 +265,16 @@ def _replay_batch(
             hidden = torch.cat([hidden, call.hidden[:, start:].expand(joining, -1, -1)])
         active = torch.tensor([knockout.stop > number for knockout in knockouts[: len(hidden)]], device=device)
         may_attend = masks[id(call.mask)][start:].to(device)
-        mask = may_attend & ~(blocked[: len(hidden)] & active[:, None, None])
+        mask = (may_attend & ~(blocked[: len(hidden)] & active[:, None, None]))[:, None]
         arguments = _cut(call.arguments, recording.length, start)
-        arguments["attention_mask"] = _as_recorded(mask, call.mask, hidden.dtype)[:, None]
+        arguments["attention_mask"] = mask if share_prefix else _as_recorded(mask, call.mask, hidden.dtype)
+        prefix = Prefix(call.keys[:, :, :start], call.values[:, :, :start])
         for name, value in arguments.items():
             if isinstance(value, Cache):
-                arguments[name] = _SharedPrefix(call.keys[:, :, :start], call.values[:, :, :start])
+                arguments[name] = _OwnKeys(start) if share_prefix else _PrefixBefore(prefix)
+        set_prefix(layers[number], prefix if share_prefix else None)
         hidden = _hidden(layers[number](hidden, **arguments))
+        set_prefix(layers[number], None)
     return hidden[:, -1]
 
 
@@ -269,9 +303,7 @@ def _cut(value: Any, length: int, start: int) -> Any:
 
 
 @torch.inference_mode()
-def plain(
-    model: nn.Module, layers: Sequence[nn.Module], inputs: dict[str, Tensor], knockouts: Sequence[Knockout]
-) -> Tensor:
+def plain(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor], knockouts: Sequence[Knockout]) -> Tensor:
     """What `replay` computes, by one full forward per knockout: the oracle of the tests and of the benchmark."""
     states: list[Tensor] = []
     for knockout in knockouts:
@@ -279,14 +311,14 @@ def plain(
             for layer in layers[knockout.start : knockout.stop]:
                 hook = layer.register_forward_pre_hook(_masking(knockout), with_kwargs=True)
                 stack.enter_context(_removed(hook))
-            keep: Callable = lambda layer, args, output: states.append(_hidden(output)[0, -1])  # noqa: E731
+            keep: Callable = lambda _layer, _args, output: states.append(_hidden(output)[0, -1])  # noqa: E731
             stack.enter_context(_removed(layers[-1].register_forward_hook(keep)))
             model(**inputs, use_cache=False, logits_to_keep=1)
     return torch.stack(states)
 
 
 def _masking(knockout: Knockout) -> Callable:
-    def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    def before(_layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         mask = kwargs.get("attention_mask")
         if mask is None:
             length = args[0].shape[1]

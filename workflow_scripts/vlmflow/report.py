@@ -9,11 +9,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .charts import caption
 from .edges import Edge
-from .study import FlowChart, Study
+from .study import Figure, FlowChart, Study
 
+NOTHING = 1.0  # percent: less than this is told as nothing
 ENVIRONMENT = Environment(
     loader=PackageLoader("vlmflow"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign, a true minus, and no sign where it rounds to zero."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+ENVIRONMENT.filters["signed"] = signed
 
 
 def render(
@@ -39,6 +49,7 @@ def render(
                 "title": figure.title or name,
                 "caption": caption(figure, study.probes[figure.probe]),
                 "models": [_drawn(figures / name, name, model) for model in study.models],
+                "sentences": [_sentence(figure, summaries[figure.probe], model) for model in study.models],
                 "findings": _findings(figure, summaries[figure.probe]),
             }
             for number, (name, figure) in enumerate(study.figures.items(), 1)
@@ -74,7 +85,54 @@ def _data_uri(path: Path) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _findings(figure: Any, summary: pl.DataFrame) -> dict[str, Any]:
+def _sentence(figure: Figure, summary: pl.DataFrame, model: str) -> str:
+    """The figure in words: what its numbers say, and no more."""
+    rows = summary.filter(pl.col("model") == model)
+    if len(rows) == 0:
+        return f"{model}: no question was left to analyse."
+    return f"{model}: " + (_flow_words(figure, rows) if isinstance(figure, FlowChart) else _lens_words(rows))
+
+
+def _flow_words(figure: FlowChart, rows: pl.DataFrame) -> str:
+    parts = []
+    for edge in figure.edges:
+        peaks = rows.filter(pl.col("edge") == edge).sort("mean").group_by("task", maintain_order=True).first()
+        silent = peaks.filter(pl.col("mean") > -NOTHING)
+        name, worst = Edge.parse(edge).crossed, peaks.row(0, named=True)
+        if len(silent) == len(peaks):
+            parts.append(f"{name} costs less than {NOTHING:g} % of the answer's probability in every task and layer.")
+            continue
+        text = (
+            f"{name} costs most in {worst['task']}, {signed(worst['mean'])} % [{signed(worst['low'])}, "
+            f"{signed(worst['high'])}] around layer {worst['layer']}"
+        )
+        if len(silent):
+            text += f", and less than {NOTHING:g} % anywhere in {', '.join(sorted(silent['task']))}"
+        parts.append(text + ".")
+    return " ".join(parts)
+
+
+def _lens_words(rows: pl.DataFrame) -> str:
+    words = rows.pivot(on="word", index=["task", "layer"], values="mean").sort("task", "layer")
+    later = words.filter(pl.col("capitalised answer") > pl.col("lowercase answer"))
+    # From this layer on to the last, the capital is ahead.
+    behind = words.filter(pl.col("capitalised answer") <= pl.col("lowercase answer"))
+    last_behind = behind.group_by("task").agg(pl.col("layer").max())
+    overtaken = last_behind.filter(pl.col("task").is_in(later["task"].unique().to_list()))
+    peaks = words.sort("lowercase answer", descending=True).group_by("task", maintain_order=True).first()
+    best = peaks.row(0, named=True)
+    text = (
+        f"the lowercase answer is most readable in {best['task']}, {best['lowercase answer']:.2f} after layer "
+        f"{best['layer']}."
+    )
+    if len(overtaken):
+        layers = (overtaken["layer"] + 1).unique().sort().to_list()
+        span = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}, by task"
+        text += f" The capitalised answer is ahead for good from {span}."
+    return text
+
+
+def _findings(figure: Figure, summary: pl.DataFrame) -> dict[str, Any]:
     """The largest effect of each line in each task: where it is, how large, and its interval."""
     if isinstance(figure, FlowChart):
         lines, column, extreme = list(figure.edges), "edge", pl.col("mean").arg_min()

@@ -1,5 +1,6 @@
 """The study file as typed models: the only place where configuration is read."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,8 @@ EdgeText = Annotated[str, AfterValidator(_check_edge)]
 
 
 class Strict(BaseModel):
+    """A part of the study file: unknown keys are mistakes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -139,7 +142,7 @@ class Study(Strict):
     study: Name
     dataset: Dataset
     tasks: dict[Name, Task] = Field(min_length=1)
-    sample: Sample = Sample()
+    sample: Sample = Field(default_factory=lambda: Sample.model_validate({}))
     models: dict[Name, Model] = Field(min_length=1)
     probes: dict[Name, Probe] = Field(min_length=1)
     figures: dict[Name, Figure] = Field(default_factory=dict)
@@ -200,3 +203,8 @@ def _plain(problem: Any) -> str:
             return message
     given = problem.get("input")
     return message if isinstance(given, dict) else f"{message}, but it is {given!r}"
+
+
+def write_schema(path: str | Path) -> None:
+    """Write the study file's JSON Schema, which editors use to complete and check it."""
+    Path(path).write_text(json.dumps(Study.model_json_schema(), indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,8 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
+    """Type and meaning, with its unit, of a column."""
+
     dtype: pl.DataType | type[pl.DataType]
     meaning: str
     nullable: bool = False
@@ -21,11 +23,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
+    """A kind of file: what every one of them holds."""
+
     name: str
     columns: dict[str, Column]
 
     @property
     def schema(self) -> pl.Schema:
+        """Names and types, as polars has them."""
         return pl.Schema({name: column.dtype for name, column in self.columns.items()})
 
     def frame(self, rows: list[dict] | pl.DataFrame) -> pl.DataFrame:
@@ -38,7 +43,7 @@ class Table:
         if missing := set(self.columns) - set(frame.columns):
             raise TableError(f"table {self.name}: without the column(s) {', '.join(sorted(missing))}")
         try:
-            frame = frame.select(list(self.columns)).cast(dict(self.schema))
+            frame = frame.select(list(self.columns)).cast(self.schema)
         except pl.exceptions.PolarsError as error:
             raise TableError(f"table {self.name}: {error}") from error
         for name, column in self.columns.items():

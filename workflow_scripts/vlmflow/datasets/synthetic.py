@@ -5,11 +5,11 @@ written as GQA publishes them, so that whatever reads GQA reads these, and nothi
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -23,6 +23,7 @@ TEXTURES = ("solid", "striped", "dotted")
 KINDS = ("color", "size", "texture")  # the attributes a question can ask for
 
 Entry = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,8 @@ def _entry(question: str, answer: str, full: str, types: tuple[str, str, str], p
     }
 
 
-def _pick(rng: np.random.Generator, items: list) -> object:
-    return items[rng.integers(len(items))]
+def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    return items[int(rng.integers(len(items)))]
 
 
 def _shuffled(rng: np.random.Generator, *items: str) -> list[str]:
@@ -261,7 +262,7 @@ def either_exists(scene: Scene, rng: np.random.Generator) -> Entry | None:
     value = str(_pick(rng, sorted(wanted)))
     answer = "yes" if value in holding else "no"
     first, second = _shuffled(rng, present.shape, other_shape)
-    program = []
+    program: list[tuple] = []
     for shape in (first, second):
         start = len(program)
         thing = things.get(shape)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
-import torch
 
 from vlmflow import replay
 from vlmflow.edges import Edge, window_layers
@@ -25,7 +24,7 @@ def knockout(vlm: "VisionLanguageModel", prompt: Prompt, edges: Sequence[str], w
     p_base, token = vlm.logits(recording.output[0, -1]).softmax(-1).max(-1)
     layers = len(vlm.layers)
     knockouts = [k for edge in edges for k in edge_knockouts(Edge.parse(edge), prompt, window, layers)]
-    p_knockout = vlm.logits(replay.replay(vlm.layers, recording, knockouts)).softmax(-1)[:, token].tolist()
+    p_knockout = vlm.logits(vlm.replay(recording, knockouts)).softmax(-1)[:, token].tolist()
     return pl.DataFrame(
         {
             "edge": [edge for edge in edges for _ in range(layers)],
@@ -44,8 +43,3 @@ def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iter
     for layer in range(layers):
         span = window_layers(layer, window, layers)
         yield replay.Knockout(sources, targets, span.start, span.stop)
-
-
-def blocked_state(vlm: "VisionLanguageModel", prompt: Prompt, knockouts: Sequence[replay.Knockout]) -> torch.Tensor:
-    """The last state under each knockout by the plain method, (knockouts, width)."""
-    return replay.plain(vlm.model, vlm.layers, prompt.inputs, knockouts)

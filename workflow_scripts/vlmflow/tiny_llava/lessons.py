@@ -50,7 +50,7 @@ def pixels(processor: LlavaProcessor, scenes: list[Scene]) -> torch.Tensor:
 
 
 def patch_labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
-    """For each attribute, (pictures, patches) the index into PATCH_WORDS of what the patch shows; its last is ground."""
+    """For each attribute, (pictures, patches) what the patch shows: an index into PATCH_WORDS, or ground."""
     labels = {kind: torch.full((len(scenes), GRID, GRID), IGNORED) for kind in PATCH_WORDS}
     labels["shape"][:] = len(SHAPES)
     for picture, scene in enumerate(scenes):
@@ -76,14 +76,18 @@ class Teacher:
         self.prefix = self.tokenizer(before.replace("<image>", "<image>" * GRID**2)).input_ids
 
     def lesson(self, scenes: list[Scene], captions: int, questions: int, capital: bool) -> Lesson:
-        rows = [self._segments(scene, captions, questions, capital) for scene in scenes]
+        """So many texts of each kind about every scene."""
+        rows = []
+        for scene in scenes:
+            described = [self._segment("Describe .", self._caption(scene), None) for _ in range(captions)]
+            rows.append(described + self._asked(scene, questions, capital))
         return self._packed(rows)
 
     def score(self, task: int, correct: float, weight: float = 0.05) -> None:
         self.accuracy[task] += weight * (correct - self.accuracy[task])
 
-    def _segments(self, scene: Scene, captions: int, questions: int, capital: bool) -> list[Segment]:
-        segments = [self._segment("Describe .", self._caption(scene), None) for _ in range(captions)]
+    def _asked(self, scene: Scene, questions: int, capital: bool) -> list[Segment]:
+        segments = []
         need = 0.15 + 1 - self.accuracy
         for task in self.rng.choice(len(TASKS), size=questions, p=need / need.sum()):
             name = TASKS[task]

@@ -28,7 +28,7 @@ class Recipe:
     pictures: int = 16
     segments: int = 12
     good_enough: float = 0.965  # running accuracy of the worst task at which the rate begins to fall
-    capital_steps: int = 400
+    capital_steps: int = 300
     capital_layers: int = 3
     muon_rate: float = 3e-3
     adam_rate: float = 1.5e-3

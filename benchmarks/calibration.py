@@ -1,0 +1,78 @@
+"""Draw what the instrument sees on a model whose information flow is known.
+
+    python benchmarks/calibration.py docs/images/calibration
+
+writes .svg and .png: one panel a plant, the six edges, bands where the weights say that information flows.
+"""
+
+import sys
+from pathlib import Path
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from vlmflow.charts import FONT, STROKES, save
+from vlmflow.edges import Edge
+from vlmflow.planted import QUESTION, Plant, build_planted, paint
+from vlmflow.statistics import summarise
+
+EDGES = [
+    "question -> last",
+    "image -> last",
+    "last -> last",
+    "image -> question",
+    "related patches -> question",
+    "other patches -> question",
+]
+LAYERS, PICTURES = 12, 20
+PLANTS = {
+    "related patches → question (3) → last (8)": Plant.through_question(LAYERS, 3, 8),
+    "other (2), then related patches (6) → question → last (9)": Plant.two_stages(LAYERS, 2, 6, 9),
+    "image → last (5)": Plant.direct(LAYERS, 5),
+}
+
+
+def measure(plant: Plant) -> pl.DataFrame:
+    vlm = build_planted(plant)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(PICTURES):
+        width, height = rng.integers(48, 140, size=2)
+        side = int(min(width, height))
+        left, top = int(width - side) // 2, int(height - side) // 2
+        size = side // 6
+        related = (left + int(rng.integers(0, side // 3 - size)), top + int(rng.integers(0, side - size)), size, size)
+        other = (left + 2 * side // 3, top + int(rng.integers(0, side - size)), size, size)
+        scene = paint((int(width), int(height)), related, other, tuple(rng.integers(0, 2, 2)), int(rng.integers(2)))
+        prompt = vlm.prompt(scene.picture, QUESTION, objects={"picture": [scene.related]})
+        names = {"question_id": pl.lit(str(number)), "image_id": pl.lit(str(number))}
+        rows.append(vlm.knockout(prompt, EDGES, window=1).with_columns(**names))
+    return summarise(pl.concat(rows), ["edge", "layer"], "change")
+
+
+def panel(title: str, plant: Plant) -> alt.LayerChart:
+    strokes = [STROKES[edge] for edge in EDGES]
+    names = [Edge.parse(edge).crossed for edge in EDGES]
+    data = measure(plant).with_columns(pl.col("edge").replace_strict(dict(zip(EDGES, names, strict=True))))
+    planted = pl.DataFrame({"layer": sorted({copy.layer for copy in plant.copies})})
+    color = alt.Color("edge:N").scale(domain=names, range=[s.color for s in strokes]).title(None)
+    shape = alt.Shape("edge:N").scale(domain=names, range=[s.shape for s in strokes]).legend(None)
+    x = alt.X("layer:Q").title("Layer").axis(tickMinStep=1, grid=False)
+    bars = alt.Chart(planted).mark_rule(strokeWidth=13, color="#dddddd").encode(x=x)
+    y = alt.Y("mean:Q").title("Change in p(answer), %").scale(domain=[-100, 5])
+    lines = alt.Chart(data).mark_line(strokeWidth=1.8).encode(x=x, y=y, color=color)
+    points = alt.Chart(data).mark_point(size=30, filled=True, opacity=1).encode(x=x, y=y, color=color, shape=shape)
+    return alt.layer(bars, lines, points).properties(width=250, height=150, title=title)
+
+
+def main(stem: str) -> None:
+    panels = [panel(title, plant) for title, plant in PLANTS.items()]
+    legend = {"orient": "bottom", "columns": 3, "symbolOpacity": 1, "columnPadding": 24, "labelLimit": 300}
+    chart = alt.hconcat(*panels).configure(font=FONT).configure_legend(**legend).configure_title(fontSize=12)
+    for ending in (".svg", ".png"):
+        save(chart, Path(stem + ending))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

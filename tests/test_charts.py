@@ -1,0 +1,159 @@
+"""Figures and the report: what they hold, that they open offline, and that text cannot become markup."""
+
+import re
+
+import altair as alt
+import polars as pl
+import pytest
+
+from vlmflow import charts
+from vlmflow.report import render, signed
+from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
+from vlmflow.tables import ACCURACY, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED
+
+EDGES = ["question -> last", "image -> last"]
+TASKS = ["Second", "First"]
+PROBE = KnockoutProbe(kind="knockout", window=3, edges=EDGES)
+FIGURE = FlowChart(chart="flow", probe="flow", edges=EDGES, title="What reaches the last position")
+
+
+def interval(mean):
+    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "pictures": 5}
+
+
+@pytest.fixture
+def flow():
+    return KNOCKOUT_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "edge": edge, "window": 3, "layer": layer}
+            | interval(-10.0 * layer * (edge == EDGES[0]))
+            for task in TASKS
+            for edge in EDGES
+            for layer in range(4)
+        ]
+    )
+
+
+@pytest.fixture
+def lens():
+    return LENS_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift))
+            for task in TASKS
+            for word, shift in (("capitalised answer", 0.5), ("lowercase answer", 1))
+            for layer in range(-1, 3)
+        ]
+    )
+
+
+def test_every_value_is_in_the_chart(flow):
+    chart = charts.draw(flow, FIGURE, "m", TASKS, panels=2).to_dict()
+    (rows,) = chart["datasets"].values()
+    assert len(rows) == len(flow)
+    assert {row["line"] for row in rows} == {"question ↛ last", "image ↛ last"}
+    assert chart["facet"]["sort"] == ["Second (n = 7)", "First (n = 7)"]
+    assert "n = 7 questions a task, on 5 pictures" in chart["title"]["subtitle"][0]
+
+
+def test_a_line_looks_the_same_in_every_figure(flow):
+    both = charts.draw(flow, FIGURE, "m", TASKS, panels=2).to_dict()
+    one = FlowChart(chart="flow", probe="flow", edges=EDGES[1:])
+    alone = charts.draw(flow, one, "m", TASKS, panels=2).to_dict()
+
+    def colors(chart):
+        scale = chart["spec"]["layer"][2]["encoding"]["color"]["scale"]
+        return dict(zip(scale["domain"], scale["range"], strict=True))
+
+    assert colors(alone).items() <= colors(both).items()
+    strokes = charts.STROKES.values()
+    assert len({(s.dash, s.shape, s.color) for s in strokes}) >= 6
+
+
+@pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
+def test_files(flow, tmp_path, ending):
+    chart = charts.draw(flow, FIGURE, "m", TASKS, panels=3)
+    path = tmp_path / f"chart{ending}"
+    charts.save(chart, path)
+    first = path.read_bytes()
+    charts.save(chart, path)
+    assert path.read_bytes() == first, "the same bytes from the same table"
+    if ending == ".html":
+        page = first.decode()
+        assert not re.findall(r"""(?:src|href)=["']https?:""", page), "opens without a network"
+    if ending == ".svg":
+        assert first.startswith(b"<svg")
+        assert b"Change in p(answer), %" in first
+
+
+def test_another_ending_is_refused(flow, tmp_path):
+    with pytest.raises(ValueError, match=r"\.html, \.svg or \.png"):
+        charts.save(charts.draw(flow, FIGURE, "m", TASKS, panels=3), tmp_path / "chart.pdf")
+
+
+def test_the_lens(lens):
+    figure = LensChart(chart="lens", probe="tracking")
+    chart = charts.draw(lens, figure, "m", TASKS, panels=1)
+    assert isinstance(chart, alt.FacetChart)
+    assert "without the final norm" in charts.caption(figure, LensProbe(kind="lens", final_norm=False))
+
+
+def test_numbers_have_a_true_minus_and_no_signed_zero():
+    assert [signed(x) for x in (-3.21, 3.21, -0.04, 0.0)] == ["−3.2", "+3.2", "0.0", "0.0"]
+
+
+def test_the_report(flow, lens, tmp_path):
+    evil = "<script>alert(1)</script>"
+    study = Study.model_validate(
+        {
+            "study": "s",
+            "dataset": {"source": "synthetic"},
+            "tasks": {name: {"structural": "query", "semantic": "attr"} for name in TASKS},
+            "models": {"m": {"path": "x", "note": evil}},
+            "probes": {"flow": PROBE.model_dump(), "tracking": {"kind": "lens"}},
+            "figures": {
+                "f": FIGURE.model_dump() | {"title": evil},
+                "g": {"chart": "lens", "probe": "tracking"},
+            },
+        }
+    )
+    for name in ("f", "g"):
+        (tmp_path / name).mkdir()
+        for ending in ("", "-narrow"):
+            (tmp_path / name / f"m{ending}.svg").write_text("<svg/>")
+    question = dict.fromkeys(QUESTIONS.columns) | {
+        "question_id": "1",
+        "image_id": "1",
+        "image": "1.png",
+        "question": evil,
+        "answer": "red",
+        "structural": "query",
+        "semantic": "attr",
+        "detailed": "d",
+        "objects": [],
+    }
+    reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
+    skipped = [{"question_id": "1", "task": None, "model": None, "stage": "tasks", "reason": r} for r in reasons]
+    page = render(
+        study,
+        questions=QUESTIONS.frame([question]),
+        accuracy=ACCURACY.frame(
+            [{"model": "m", "task": "First", "asked": 10, "right": 9, "analysed": 7, "accuracy": 0.9}]
+        ),
+        skipped=SKIPPED.frame(skipped),
+        summaries={"flow": flow, "tracking": lens},
+        figures=tmp_path,
+    )
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "90.0 %" in page
+    assert "−30.0 %" in page
+    assert "costs most in" in page
+    assert "image ↛ last costs less than 1 % of the answer" in page
+    assert page.count("lies outside") == 1, "alike reasons are one row"
+    assert not re.findall(r"""(?:src|href)=["']https?:""", page)
+
+
+def test_a_model_with_nothing_left_to_analyse(flow, tmp_path):
+    chart = charts.draw(flow.clear(), FIGURE, "m", TASKS, panels=3)
+    charts.save(chart, tmp_path / "empty.svg")
+    assert pl.DataFrame(flow.clear()).is_empty()

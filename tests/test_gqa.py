@@ -1,0 +1,172 @@
+"""The reader of GQA's files, on entries as GQA has them and on broken ones."""
+
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmflow.datasets import synthetic
+from vlmflow.datasets.gqa import GqaError, Question, derive_mentions, derive_options, read_questions
+from vlmflow.study import Task
+from vlmflow.tables import QUESTIONS, SKIPPED
+from vlmflow.tasks import select_task
+
+
+def step(operation, argument):
+    return {"operation": operation, "argument": argument, "dependencies": []}
+
+
+def entry(program, answer="x", structural="choose", image="1", question="what is it?"):
+    types = {"structural": structural, "semantic": "attr", "detailed": "d"}
+    return {"imageId": image, "question": question, "answer": answer, "types": types, "semantic": program}
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "options", "mentions"),
+    [
+        ([step("select", "jar (49)"), step("choose", "empty|full")], "full", ("full", "empty"), [("jar", ["49"])]),
+        (
+            [step("select", "shirt (1)"), step("choose color", "dark|light brown")],
+            "light brown",
+            ("light brown", "dark"),
+            [("shirt", ["1"])],
+        ),
+        (
+            [step("select", "board (4)"), step("choose rel", "surfer,to the right of|to the left of,s (8)")],
+            "left",
+            ("left", "right"),
+            [("board", ["4"]), ("surfer", ["8"])],
+        ),
+        (
+            [step("select", "trees (5)"), step("choose rel", "house,behind|in front of,s (6)")],
+            "front",
+            ("front", "behind"),
+            [("trees", ["5"]), ("house", ["6"])],
+        ),
+        (
+            [step("select", "furniture (3)"), step("filter pattern", "striped"), step("choose name", "bed|door")],
+            "bed",
+            ("bed", "door"),
+            [("furniture", ["3"])],
+        ),
+        (
+            [step("select", "mud (-) "), step("filter color", "not(brown)"), step("select", "grass (38) ")],
+            "no",
+            None,
+            [("mud", []), ("grass", ["38"])],
+        ),
+        ([step("select", "chairs (3,4)"), step("query", "hposition")], "left", None, [("chairs", ["3", "4"])]),
+        ([step("select", "jar (49)"), step("choose", "empty|full")], "blue", None, [("jar", ["49"])]),
+    ],
+)
+def test_options_and_objects_from_programs(program, answer, options, mentions):
+    question = Question.model_validate(entry(program, answer))
+    assert derive_options(question) == options
+    assert [(m.name, m.ids) for m in derive_mentions(question)] == mentions
+
+
+@pytest.fixture
+def folder(tmp_path):
+    synthetic.write_scenes(tmp_path, images=4, seed=0)
+    return tmp_path
+
+
+def read(folder):
+    return read_questions(folder / "questions.json", folder / "sceneGraphs.json", folder / "images")
+
+
+def test_drawn_scenes_are_read_back(folder):
+    rows, skipped = read(folder)
+    written = json.loads((folder / "questions.json").read_text())
+    assert [row["question_id"] for row in rows] == list(written)
+    assert not skipped
+    assert not any(row["problem"] for row in rows)
+    questions = QUESTIONS.frame(rows)
+    for row in rows:
+        scene = synthetic.draw_scene(int(row["image_id"]), seed=0)
+        boxes = {thing.id: (thing.x, thing.y, thing.side, thing.side) for thing in scene.things}
+        for item in row["objects"]:
+            if item["id"] is not None:
+                assert (item["x"], item["y"], item["w"], item["h"]) == boxes[item["id"]]
+        if row["structural"] == "choose":
+            assert row["true_option"] == row["answer"]
+            assert row["false_option"] in row["question"]
+    assert set(questions["structural"]) == {"choose", "compare", "logical", "query"}
+
+
+def test_pictures_are_the_same_whatever_their_number(tmp_path):
+    synthetic.write_scenes(tmp_path / "few", images=2, seed=3)
+    synthetic.write_scenes(tmp_path / "many", images=5, seed=3)
+    for name in ("0.png", "1.png"):
+        assert (tmp_path / "few/images" / name).read_bytes() == (tmp_path / "many/images" / name).read_bytes()
+    few, many = (json.loads((tmp_path / x / "questions.json").read_text()) for x in ("few", "many"))
+    assert few.items() <= many.items()
+
+
+def test_what_is_broken_is_told_and_the_rest_goes_on(folder):
+    questions = json.loads((folder / "questions.json").read_text())
+    graphs = json.loads((folder / "sceneGraphs.json").read_text())
+    good = len(questions)
+    program = [step("select", "jar (999)"), step("choose", "empty|full")]
+    questions |= {
+        "no-type": {"imageId": "1", "question": "?", "answer": "a", "semantic": []},
+        "no-dict": 5,
+        "no-graph": entry([], image="77", structural="query"),
+        "no-object": entry(program, answer="full"),
+        "no-options": entry([], structural="choose"),
+        "escaping": entry([], image="../0", structural="query"),
+        "bad-graph": entry([], image="3b", structural="query"),
+    }
+    graphs |= {"77b": {}, "3b": {"width": "wide", "height": 1, "objects": {}}}
+    (folder / "questions.json").write_text(json.dumps(questions))
+    (folder / "sceneGraphs.json").write_text(json.dumps(graphs))
+    rows, skipped = read(folder)
+    assert len(rows) + len(skipped) == len(questions)
+    assert {row["question_id"]: row["reason"] for row in skipped}.keys() == {"no-type", "no-dict"}
+    assert "types: Field required" in skipped[0]["reason"]
+    problems = {row["question_id"]: row["problem"] for row in rows if row["problem"]}
+    assert len(rows) - len(problems) == good
+    assert "no scene graph for the picture 77" in problems["no-graph"]
+    assert "no picture 77" in problems["no-graph"]
+    assert "object 999 (jar) is not in the scene graph" in problems["no-object"]
+    assert "no two options" in problems["no-options"]
+    assert "is no name of a picture" in problems["escaping"]
+    assert "malformed scene graph of 3b: width" in problems["bad-graph"]
+    SKIPPED.frame(skipped)
+    table = QUESTIONS.frame(rows)
+    usable, lost = select_task(table, "Query", Task(structural="query", semantic="attr"))
+    assert set(lost["question_id"]) == {"no-graph", "escaping", "bad-graph"}
+    assert usable["question_id"].is_in(pl.Series(list(questions)).implode()).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("[1]", "it holds a list"), ("{", "this is no JSON"), (None, "there is no such file")]
+)
+def test_files_that_are_not_gqa(folder, content, message):
+    path = folder / "questions.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(GqaError, match=message) as error:
+        read(folder)
+    assert str(path) in str(error.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ["imageId", "question", "answer", "types", "semantic", "fullAnswer"]
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(st.text(max_size=4), st.dictionaries(st.sampled_from(FIELDS), JSON) | JSON, max_size=4))
+def test_any_json_is_accounted_for(tmp_path_factory, questions):
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "questions.json").write_text(json.dumps(questions))
+    (folder / "sceneGraphs.json").write_text("{}")
+    rows, skipped = read(folder)
+    assert len(rows) + len(skipped) == len(questions)

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from conftest import random_llava
+from PIL import Image
+
+from vlmflow.edges import Edge, window_layers
+from vlmflow.prompts import PromptError, find_words
+
+PICTURE = Image.new("RGB", (8, 8), "red")
+QUESTION = "is the red circle left of a blue square ?"
+
+
+@pytest.fixture(scope="module")
+def vlm():
+    return random_llava()
+
+
+def words(vlm, prompt, segment):
+    return vlm.processor.tokenizer.convert_ids_to_tokens(prompt.inputs["input_ids"][0, prompt.positions(segment)])
+
+
+def test_every_segment(vlm):
+    prompt = vlm.prompt(
+        PICTURE, QUESTION, objects={"circle": [(0, 0, 4, 4)], "blue square": [(4, 4, 4, 4)]}, options=("red", "blue")
+    )
+    assert words(vlm, prompt, "image") == ["<image>"] * 4
+    assert words(vlm, prompt, "question") == QUESTION.split()
+    assert words(vlm, prompt, "true option") == ["red"]
+    assert words(vlm, prompt, "false option") == ["blue"]
+    assert words(vlm, prompt, "options") == ["red", "blue"]
+    assert words(vlm, prompt, "objects") == ["circle", "blue", "square"]
+    assert words(vlm, prompt, "question without options") == ["is", "the", "circle", "left", "of", "a", "square", "?"]
+    assert words(vlm, prompt, "question without objects") == ["is", "the", "red", "left", "of", "a", "?"]
+    assert words(vlm, prompt, "template") == ["ASSISTANT"]
+    assert words(vlm, prompt, "last") == [":"]
+    image = prompt.positions("image").tolist()
+    assert prompt.positions("related patches").tolist() == [image[0], image[3]]
+    assert prompt.positions("other patches").tolist() == image[1:3]
+    assert prompt.positions("last").tolist() == [len(prompt) - 1]
+    assert prompt.positions("question").dtype == torch.long
+
+
+def test_an_instruction_belongs_to_the_template(vlm):
+    prompt = vlm.prompt(PICTURE, QUESTION, instruction="\nin the picture ?")
+    assert words(vlm, prompt, "question") == QUESTION.split()
+    assert words(vlm, prompt, "template") == ["in", "the", "picture", "?", "ASSISTANT"]
+
+
+@pytest.mark.parametrize(
+    ("segment", "arguments", "message"),
+    [
+        ("related patches", {}, "without boxes"),
+        ("other patches", {"objects": {"circle": []}}, "without boxes"),
+        ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of what the model sees"),
+        ("objects", {}, "without objects"),
+        ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' does not stand in the question"),
+        ("options", {}, "without options"),
+        ("true option", {"options": ("green", "blue")}, "'green' does not stand in the question"),
+        ("question without options", {"options": ("red", "pink")}, "'pink' does not stand in the question"),
+        ("caption", {}, "no 'caption'"),
+        ("answer", {}, "unknown segment 'answer'; known are"),
+    ],
+)
+def test_what_a_prompt_does_not_have(vlm, segment, arguments, message):
+    prompt = vlm.prompt(PICTURE, QUESTION, **arguments)
+    with pytest.raises(PromptError, match=message):
+        prompt.positions(segment)
+
+
+def test_an_object_outside_of_the_question_has_patches_but_no_words(vlm):
+    prompt = vlm.prompt(PICTURE, QUESTION, objects={"zebra": [(0, 0, 4, 4)]})
+    assert len(prompt.positions("related patches")) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [("", "empty"), ("  ", "empty"), ("what is <image> ?", "'<image>'"), ("red </s> blue", "'</s>'")],
+)
+def test_questions_that_cannot_be_asked(vlm, question, message):
+    with pytest.raises(PromptError, match=message):
+        vlm.prompt(PICTURE, question)
+
+
+def test_the_beginning_is_not_doubled(vlm):
+    template = vlm.processor.chat_template
+    vlm.processor.chat_template = "<s>" + template
+    try:
+        ids = vlm.prompt(PICTURE, QUESTION).inputs["input_ids"][0].tolist()
+    finally:
+        vlm.processor.chat_template = template
+    assert ids.count(vlm.processor.tokenizer.bos_token_id) == 1
+
+
+def test_words_are_found_whole_before_inside():
+    assert find_words("a hundred red cars", "red") == (10, 13)
+    assert find_words("two coats", "coat") == (4, 8)
+    assert find_words("Is it RED?", "red") == (6, 9)
+    assert find_words("a b", "c") is None
+
+
+def test_edges():
+    edge = Edge.parse(" related patches->question ")
+    assert str(edge) == "related patches -> question"
+    assert edge.crossed == "related patches ↛ question"
+    for text, message in {
+        "image": "write 'source -> target'",
+        "image -> anwser": "unknown segment 'anwser'; known are",
+        "last -> question": "did you mean 'question -> last'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            Edge.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("layer", "window", "layers"), [(0, 3, [0, 1]), (5, 3, [4, 5]), (2, 1, [2]), (3, 99, range(6))]
+)
+def test_windows_are_cut_at_the_ends(layer, window, layers):
+    assert list(window_layers(layer, window, 6)) == list(layers)
+
+
+@pytest.mark.parametrize(("layer", "window"), [(0, 2), (0, 0), (6, 3), (-1, 3)])
+def test_windows_without_meaning(layer, window):
+    with pytest.raises(ValueError, match=r"window|layer"):
+        window_layers(layer, window, 6)

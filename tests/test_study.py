@@ -1,0 +1,120 @@
+"""The study file: what is accepted, and what is said about mistakes."""
+
+import copy
+import json
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from vlmflow.study import Study, StudyError, read_study
+
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(path, value):
+    config = copy.deepcopy(DEMO)
+    *way, last = path.split("/")
+    place = config
+    for key in way:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return config
+
+
+def test_the_default_study_is_the_papers_six_edges_and_tasks():
+    study = read_study(DEMO, "config.yaml")
+    assert len(study.tasks) == 6
+    assert len(study.probes["flow"].edges) == 6
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "messages"),
+    [
+        ("smaple", {}, ["smaple: there is no such key here"]),
+        ("tasks", None, ["tasks: this key is missing"]),
+        ("probes/flow/window", 4, ["probes.flow.window: 4 is even"]),
+        ("probes/flow/window", 0, ["probes.flow.window", "greater than or equal to 1", "0"]),
+        (
+            "probes/flow/edges",
+            ["image -> anwser"],
+            ["probes.flow.edges.0", "unknown segment 'anwser'", "known are caption"],
+        ),
+        ("probes/flow/edges", ["last -> image"], ["did you mean 'image -> last'"]),
+        ("probes/flow/edges", ["image question"], ["write 'source -> target'"]),
+        ("probes/flow/kind", "knockuot", ["probes.flow", "'knockout', 'lens'"]),
+        ("dataset/source", "coco", ["dataset", "'synthetic', 'gqa'"]),
+        ("dataset/images", 0, ["dataset.images", "greater than or equal to 1"]),
+        ("tasks/ChooseAttr/structural", "chose", ["tasks.ChooseAttr.structural", "'choose'", "'chose'"]),
+        ("models/tiny-llava/dtype", "half", ["models.tiny-llava.dtype", "'float16'", "'half'"]),
+        ("models/tiny-llava/device", "cuda", ["models.tiny-llava.device: there is no such key here"]),
+        ("models/summary", {"path": "x"}, ["'summary' is taken by a folder"]),
+        ("models/a b", {"path": "x"}, ["use letters, digits"]),
+        ("models/flow", {"path": "x"}, ["a probe and a model have the same name"]),
+        ("figures/answer-words/probe", "lens", ["there is no probe 'lens'; there are flow, tracking"]),
+        ("figures/answer-words/probe", "flow", ["cannot draw the probe 'flow'", "use 'flow'"]),
+        ("figures/image-to-question/edges", ["image -> template"], ["not measured by the probe 'flow'; add it"]),
+    ],
+)
+def test_mistakes_are_named(path, value, messages):
+    with pytest.raises(StudyError) as error:
+        read_study(changed(path, value), "mine.yaml")
+    text = str(error.value)
+    assert "mine.yaml has 1 mistake(s)" in text
+    for message in messages:
+        assert message in text
+
+
+def test_every_mistake_is_told_at_once():
+    config = changed("probes/flow/window", 2)
+    config["extra"] = 1
+    with pytest.raises(StudyError, match="2 mistake"):
+        read_study(config, "mine.yaml")
+
+
+def test_the_schema_is_the_code():
+    """After a change: python -c "from vlmflow.study import write_schema as w; w('schemas/study.schema.json')"."""
+    written = json.loads((ROOT / "schemas" / "study.schema.json").read_text())
+    assert written == Study.model_json_schema()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_study_in_the_repository_is_valid(path):
+    read_study(yaml.safe_load(path.read_text()), path.name)
+
+
+def pins(text):
+    found = {}
+    for line in text.splitlines():
+        name, equals, version = line.strip().removeprefix("- ").partition("==")
+        if equals:
+            found[name.lower().replace("_", "-")] = version
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.name)
+def test_environments_pin_what_the_lock_file_pins(path):
+    locked = pins((ROOT / "constraints.txt").read_text())
+    wanted = pins(path.read_text())
+    assert wanted
+    assert {name: locked[name] for name in wanted} == wanted
+
+
+def test_every_dependency_is_locked():
+    locked = pins((ROOT / "constraints.txt").read_text())
+    for requirement in requires("vlmflow"):
+        name = requirement.split(";")[0].strip().lower().replace("_", "-")
+        assert name in locked, name
+
+
+def test_the_docs_name_every_key():
+    text = Path(ROOT / "docs" / "study.md").read_text()
+    for model in (Study, *Study.model_json_schema()["$defs"].values()):
+        fields = model.model_fields if model is Study else model["properties"]
+        for field in fields:
+            assert f"`{field}`" in text or f"{field}:" in text, field

@@ -1,0 +1,93 @@
+import polars as pl
+import pytest
+
+from vlmflow.jobs import QuestionError, for_each_question, logged
+from vlmflow.study import Sample
+from vlmflow.tables import SELECTED, SKIPPED, Column, Table, TableError, whole
+from vlmflow.tasks import draw
+
+TABLE = Table("t", {"a": Column(pl.Int32, "a number"), "b": Column(pl.Float64, "a share", nullable=True)})
+
+
+def test_written_and_read_back(tmp_path):
+    TABLE.write([{"a": 1, "b": 0.5}, {"a": 2, "b": None}], tmp_path / "x" / "t.parquet")
+    frame = TABLE.read(tmp_path / "x" / "t.parquet")
+    assert frame.schema == TABLE.schema
+    assert frame.rows() == [(1, 0.5), (2, None)]
+    assert TABLE.frame([]).schema == TABLE.schema
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (pl.DataFrame({"a": [1]}), r"without the column\(s\) b"),
+        (pl.DataFrame({"a": [None], "b": [1.0]}), "column a: 1 value"),
+        (pl.DataFrame({"a": [1], "b": [float("nan")]}), "column b: 1 value.* not a number"),
+        (pl.DataFrame({"a": ["x"], "b": [1.0]}), "table t"),
+    ],
+)
+def test_tables_that_are_not_what_they_say(rows, message):
+    with pytest.raises(TableError, match=message):
+        TABLE.frame(rows)
+
+
+def test_reading_another_file_names_it(tmp_path):
+    path = tmp_path / "other.parquet"
+    pl.DataFrame({"c": [1]}).write_parquet(path)
+    with pytest.raises(TableError, match=r"other\.parquet: table t: without"):
+        TABLE.read(path)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(TableError, match=r"other\.parquet"):
+        TABLE.read(path)
+
+
+def test_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("old")
+
+    def fail():
+        with whole(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with whole(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_one_broken_question_stops_no_other():
+    def work(row):
+        if row["question_id"] == "b":
+            raise QuestionError("no picture")
+        return row["question_id"]
+
+    frame = pl.DataFrame({"question_id": ["a", "b", "c"]})
+    results, skipped = for_each_question(frame, work, stage="answers", task="T", model="m")
+    assert results == ["a", "c"]
+    assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "no picture")]
+
+
+def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
+    def work(row):
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError), logged(str(tmp_path / "log")):
+        for_each_question(pl.DataFrame({"question_id": ["a"]}), work, stage="answers", task="T", model="m")
+    assert "MemoryError: no room" in (tmp_path / "log").read_text()
+
+
+def test_a_larger_draw_holds_the_smaller_one():
+    ids = pl.Series([str(i) for i in range(100)])
+    few, many = draw(ids, Sample(per_task=10)), draw(ids, Sample(per_task=40))
+    assert len(few) == 10
+    assert set(few) < set(many)
+    assert many.to_list() == [i for i in ids if i in set(many)]
+    assert set(draw(ids, Sample(per_task=10, seed=1))) != set(few)
+    without = draw(ids.filter(ids != few[0]), Sample(per_task=10))
+    assert set(few) - set(without) == {few[0]}
+    assert len(draw(ids, Sample(per_task=1000))) == 100
+    SELECTED.frame(few.to_frame("question_id"))
