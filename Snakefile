@@ -13,7 +13,7 @@ if "study" not in config:
 
 try:
     study = read_study(
-        config, source=str(workflow.overwrite_configfiles[-1:] or "config.yaml")
+        config, source=", ".join(map(str, workflow.overwrite_configfiles)) or "config.yaml"
     )
 except StudyError as error:
     raise WorkflowError(str(error))

@@ -23,9 +23,9 @@ rule render_scenes:
         scene_graphs="resources/synthetic/{images}-{seed}/sceneGraphs.json",
         pictures=directory("resources/synthetic/{images}-{seed}/images"),
     log:
-        "logs/render_scenes/{images}-{seed}.log",
+        "resources/synthetic/{images}-{seed}/render.log",
     benchmark:
-        "benchmarks/results/render_scenes/{images}-{seed}.tsv"
+        "resources/synthetic/{images}-{seed}/render.tsv"
     wildcard_constraints:
         images=r"\d+",
         seed=r"\d+",

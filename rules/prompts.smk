@@ -4,12 +4,9 @@
 def model_files(wildcards):
     """What a model is made of, so that another model in the same folder is seen; nothing for a hub id."""
     folder = study.models[wildcards.model].folder
-    return (
-        []
-        if folder is None
-        else sorted(map(str, folder.glob("*.json")))
-        + sorted(map(str, folder.glob("*.safetensors")))
-    )
+    if folder is None:
+        return []
+    return sorted({f"{folder}/config.json", *map(str, folder.glob("*.json")), *map(str, folder.glob("*.safetensors"))})
 
 
 def model_settings(*names):

@@ -203,3 +203,18 @@ def test_logits_that_are_no_numbers():
         vlm.unembedding.weight[0, 0] = float("nan")
     with pytest.raises(replay.ReplayError, match="not finite"):
         vlm.record(prompt_of(vlm, [], 2))
+
+
+def test_the_work_is_a_few_forwards_instead_of_hundreds():
+    """Token-layers, counted: the cost that the benchmark measures in seconds, at the benchmark's size."""
+    vlm = random_llava(layers=16, grid=24, dtype=torch.float32)
+    prompt = prompt_of(vlm, ["the"], 24)
+    counted = []
+    for layer in vlm.layers:
+        layer.register_forward_pre_hook(lambda module, args: counted.append(args[0].shape[0] * args[0].shape[1]))
+    edges = EDGES[:6]
+    vlm.knockout(prompt, edges, 9)
+    plain = len(edges) * 16 * 16 * len(prompt)
+    assert sum(counted) < plain / 30
+    forward = 16 * len(prompt)
+    assert sum(counted) < 3 * forward

@@ -42,7 +42,7 @@ def for_each_question(
     task: str,
     model: str,
 ) -> tuple[list[Any], pl.DataFrame]:
-    """(what `work` gave for each question, rows of `skipped` for those at which it raised a ValueError).
+    """(what `work` gave for each question, rows of `skipped` for those at which it raised a QuestionError).
 
     One broken question never stops the others; an error that is no question's fault (no memory, no disk, a bug)
     stops the job.

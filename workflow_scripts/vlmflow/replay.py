@@ -99,7 +99,7 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
         stack.enter_context(
             _removed(layers[-1].register_forward_hook(lambda _layer, _args, output: outputs.append(_hidden(output))))
         )
-        logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        logits = model(**inputs, past_key_values=cache, use_cache=True, **_last_logits(model)).logits[:, -1]
     if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
         raise ReplayError(
             f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1"
@@ -109,6 +109,11 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     kept = [(layer.keys, layer.values) for layer in cache.layers]
     calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
     return Recording(calls, outputs[0]), logits
+
+
+def _last_logits(model: PreTrainedModel) -> dict[str, int]:
+    """Logits at the last position only, where the model can do so."""
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
 
 
 @contextmanager
@@ -313,7 +318,7 @@ def plain(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor], kno
                 stack.enter_context(_removed(hook))
             keep: Callable = lambda _layer, _args, output: states.append(_hidden(output)[0, -1])  # noqa: E731
             stack.enter_context(_removed(layers[-1].register_forward_hook(keep)))
-            model(**inputs, use_cache=False, logits_to_keep=1)
+            model(**inputs, use_cache=False, **_last_logits(model))
     return torch.stack(states)
 
 

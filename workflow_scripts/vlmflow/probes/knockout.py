@@ -23,11 +23,12 @@ def knockout(vlm: "VisionLanguageModel", prompt: Prompt, edges: Sequence[str], w
     recording = vlm.record(prompt)
     p_base, token = vlm.logits(recording.output[0, -1]).softmax(-1).max(-1)
     layers = len(vlm.layers)
-    knockouts = [k for edge in edges for k in edge_knockouts(Edge.parse(edge), prompt, window, layers)]
+    parsed = [Edge.parse(edge) for edge in edges]
+    knockouts = [k for edge in parsed for k in edge_knockouts(edge, prompt, window, layers)]
     p_knockout = vlm.logits(vlm.replay(recording, knockouts)).softmax(-1)[:, token].tolist()
     return pl.DataFrame(
         {
-            "edge": [edge for edge in edges for _ in range(layers)],
+            "edge": [str(edge) for edge in parsed for _ in range(layers)],
             "window": window,
             "layer": list(range(layers)) * len(edges),
             "p_base": p_base.item(),

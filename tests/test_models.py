@@ -1,0 +1,154 @@
+"""Loading models, asking them, and refusing those that the engine would read wrongly."""
+
+import shutil
+
+import pytest
+import torch
+from conftest import TINY_LLAVA, random_llava
+from PIL import Image
+from vlmflow import load_model
+from vlmflow.inference import answer_question, map_patches, open_picture, prompt_of, prober
+from vlmflow.jobs import QuestionError
+from vlmflow.models import ModelError, find_layers, find_norm, load_processor
+from vlmflow.study import KnockoutProbe, LensProbe
+from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
+
+PICTURE = Image.new("RGB", (8, 8), "red")
+QUESTION = "is the circle red or blue ?"
+
+
+@pytest.fixture
+def vlm():
+    return random_llava()
+
+
+def test_only_safetensors_are_loaded(tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(TINY_LLAVA, folder)
+    weights = load_model(folder, device="cpu").model.state_dict()
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="pickled: no vision-language model with safetensors weights"):
+        load_model(folder, device="cpu")
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(ModelError, match="nothing: no vision-language model"):
+        load_model(tmp_path / "nothing", device="cpu")
+    with pytest.raises(ModelError, match="no processor"):
+        load_processor(tmp_path)
+
+
+def test_weights_are_float32_on_a_cpu_unless_asked_otherwise():
+    assert load_model(TINY_LLAVA, device="cpu").model.dtype == torch.float32
+    assert load_model(TINY_LLAVA, device="cpu", dtype="float64").model.dtype == torch.float64
+
+
+def test_parts_are_found_or_the_model_is_refused(vlm):
+    decoder = vlm.model.get_decoder()
+    assert find_layers(vlm.model) is decoder.layers
+    assert find_norm(vlm.model) is decoder.norm
+    decoder.second_norm = torch.nn.LayerNorm(16)
+    with pytest.raises(ModelError, match="2 final norms"):
+        find_norm(vlm.model)
+    decoder.more = decoder.layers
+    with pytest.raises(ModelError, match="2 lists of 3 layers"):
+        find_layers(vlm.model)
+
+
+def test_a_model_that_reads_its_answer_in_another_way_is_refused(vlm):
+    vlm.model.lm_head.register_forward_hook(lambda module, args, output: output * 3)
+    prompt = vlm.prompt(PICTURE, QUESTION)
+    vlm.record(prompt)  # a change inside of the unembedding itself is no such thing
+    vlm.unembedding = torch.nn.Linear(16, vlm.unembedding.out_features, dtype=torch.float64)
+    with pytest.raises(ModelError, match="in another way than unembedding"):
+        vlm.record(prompt)
+
+
+def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
+    prompt = vlm.prompt(PICTURE, QUESTION)
+    expected = vlm.answer(prompt, max_new_tokens=3)
+    vlm.model.generation_config.do_sample = True
+    vlm.model.generation_config.temperature = 50.0
+    vlm.model.generation_config.repetition_penalty = 9.0
+    assert vlm.answer(prompt, max_new_tokens=3) == expected
+    logits = vlm.model(**prompt.inputs).logits[0, -1].float()
+    assert expected.token_ids[0] == logits.argmax()
+    assert expected.probability == pytest.approx(logits.softmax(0).max().item(), rel=1e-5)
+
+
+def test_the_lens_ends_where_the_model_ends(vlm):
+    prompt = vlm.prompt(PICTURE, QUESTION)
+    expected = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)
+    red = vlm.processor.tokenizer.convert_tokens_to_ids("red")
+    states = vlm.model(**prompt.inputs, output_hidden_states=True).hidden_states
+    for final_norm in (True, False):
+        rows = vlm.lens(prompt, {"word": "red"}, final_norm)
+        assert rows["layer"].to_list() == [-1, 0, 1, 2]
+        assert rows["probability"][-1] == pytest.approx(expected[red].item(), rel=1e-9)
+        # transformers' own hidden states: all but the last are before the norm
+        for place, state in enumerate(states[:-1]):
+            read = vlm.norm(state[0, -1]) if final_norm else state[0, -1]
+            direct = vlm.unembedding(read).softmax(-1)[red].item()
+            assert rows["probability"][place] == pytest.approx(direct, rel=1e-9)
+
+
+def question_row(path, **changes):
+    box = {"name": "circle", "id": "1", "x": 0.0, "y": 0.0, "w": 4.0, "h": 4.0}
+    row = {
+        "question_id": "q",
+        "image_id": "i",
+        "image": str(path),
+        "width": 8,
+        "height": 8,
+        "question": QUESTION,
+        "answer": "red",
+        "true_option": "red",
+        "false_option": "blue",
+        "objects": [box],
+        "related": [0],
+    }
+    return row | changes
+
+
+@pytest.fixture
+def path(tmp_path):
+    PICTURE.save(tmp_path / "p.png")
+    return tmp_path / "p.png"
+
+
+def test_from_a_row_to_rows(vlm, path):
+    row = question_row(path)
+    patches = map_patches(vlm.processor, row)
+    PATCHES.frame([patches])
+    assert patches["related"] == [0]
+    answer = answer_question(vlm, row, instruction="")
+    ANSWERS.frame([answer])
+    assert answer["correct"] == (answer["predicted"].lower() == "red")
+    flow = prober(vlm, KnockoutProbe(kind="knockout", window=1, edges=["image -> question"]), "")(row)
+    assert len(KNOCKOUT.frame(flow)) == 3
+    lens = prober(vlm, LensProbe(kind="lens"), "")(row)
+    assert set(LENS.frame(lens)["word"]) == {"capitalised answer", "lowercase answer", "false option"}
+
+
+def test_questions_that_cannot_go_on(vlm, path, tmp_path):
+    truncated = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 90).save(truncated)
+    truncated.write_bytes(truncated.read_bytes()[:900])
+    for picture in (truncated, tmp_path / "none.png", tmp_path):
+        with pytest.raises(QuestionError, match="cannot be read"):
+            open_picture(str(picture))
+    absent = {"name": "mud", "id": None, "x": None, "y": None, "w": None, "h": None}
+    outside = {"name": "circle", "id": "1", "x": 90.0, "y": 0.0, "w": 4.0, "h": 4.0}
+    for changes, message in (
+        ({"objects": [absent]}, "no box"),
+        ({"objects": [outside]}, "outside of what the model sees"),
+        ({"width": 9}, "made for 9 × 8 pixels, the picture has 8 × 8"),
+    ):
+        with pytest.raises(QuestionError, match=message):
+            map_patches(vlm.processor, question_row(path, **changes))
+    with pytest.raises(QuestionError, match="the question is empty"):
+        prompt_of(vlm, question_row(path, question=""), "")
+    probe = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
+    with pytest.raises(QuestionError, match="'green' does not stand in the question"):
+        prober(vlm, probe, "")(question_row(path, false_option="green"))
