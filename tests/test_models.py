@@ -6,8 +6,9 @@ import pytest
 import torch
 from conftest import TINY_LLAVA, random_llava
 from PIL import Image
+
 from vlmflow import load_model
-from vlmflow.inference import answer_question, map_patches, open_picture, prompt_of, prober
+from vlmflow.inference import answer_question, map_patches, open_picture, prober, prompt_of
 from vlmflow.jobs import QuestionError
 from vlmflow.models import ModelError, find_layers, find_norm, load_processor
 from vlmflow.study import KnockoutProbe, LensProbe
