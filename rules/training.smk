@@ -3,6 +3,7 @@
 
 rule train_tiny_llava:
     output:
+        model=directory("results/tiny-llava/model"),
         history="results/tiny-llava/history.parquet",
         scores="results/tiny-llava/scores.json",
     log:
@@ -16,7 +17,7 @@ rule train_tiny_llava:
         mem_mb=6000,
         runtime=60,
     params:
-        # Not an output: the trained model is part of the repository, and no run of a study may replace it.
+        # Not an output: this model is part of the repository, and only a whole training may replace it.
         folder="resources/tiny-llava",
         seed=0,
     script:

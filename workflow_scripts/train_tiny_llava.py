@@ -1,6 +1,7 @@
 """Train the demo's model from scratch, save it in half precision, and write down what it can do."""
 
 import json
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,9 @@ with logged(snakemake.log[0]):
     history = train(model, processor, recipe)
     seconds = time.perf_counter() - start
 
-    folder = Path(snakemake.params.folder)
+    # Made beside its place and put there at the end: a run that is broken off leaves the old model as it was.
+    place = Path(snakemake.params.folder)
+    folder = Path(snakemake.output.model)
     model.to(torch.float16).save_pretrained(folder)
     processor.save_pretrained(folder)
     # Examined as users meet it: from the saved half-precision weights.
@@ -45,3 +48,4 @@ with logged(snakemake.log[0]):
         pl.DataFrame(history.rows).write_parquet(temporary)
     with whole(snakemake.output.scores) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
+    shutil.copytree(folder, place, dirs_exist_ok=True)

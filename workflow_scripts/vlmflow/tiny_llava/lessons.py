@@ -88,7 +88,7 @@ class Teacher:
 
     def _asked(self, scene: Scene, questions: int, capital: bool) -> list[Segment]:
         segments = []
-        need = 0.15 + 1 - self.accuracy
+        need = 0.04 + 1 - self.accuracy
         for task in self.rng.choice(len(TASKS), size=questions, p=need / need.sum()):
             name = TASKS[task]
             if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):
@@ -104,12 +104,16 @@ class Teacher:
         return synthetic.describe(Scene(scene.id, tuple(things), 0))
 
     def _one_clause(self, scene: Scene) -> tuple[str, str]:
-        """An easier form of LogicalObj: a single thing."""
-        thing = scene.things[self.rng.integers(len(scene.things))]
+        """An easier form of LogicalObj: a single shape, which every third time is not there."""
         kind = str(self.rng.choice(synthetic.KINDS))
+        wanted = str(self.rng.choice(PATCH_WORDS[kind]))
+        if self.rng.random() < 1 / 3:
+            absent = [shape for shape in SHAPES if shape not in {thing.shape for thing in scene.things}]
+            return f"Is there a {self.rng.choice(absent)} that is {wanted}?", "no"
+        thing = scene.things[self.rng.integers(len(scene.things))]
         value = thing.attribute(kind)
         if self.rng.random() < 0.5:
-            value = str(self.rng.choice([v for v in PATCH_WORDS[kind] if v != value]))
+            value = wanted
         return f"Is there a {thing.shape} that is {value}?", "yes" if value == thing.attribute(kind) else "no"
 
     def _segment(self, question: str, answer: str, task: str | None) -> Segment:

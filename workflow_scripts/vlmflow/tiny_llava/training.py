@@ -28,7 +28,7 @@ class Recipe:
     pictures: int = 16
     segments: int = 12
     good_enough: float = 0.965  # running accuracy of the worst task at which the rate begins to fall
-    capital_steps: int = 300
+    capital_steps: int = 260
     capital_layers: int = 3
     muon_rate: float = 3e-3
     adam_rate: float = 1.5e-3
@@ -147,7 +147,7 @@ def learn_answers(
             decay_from = step
         fall = 1 - max(0, step - decay_from) / (decay_from * recipe.decay_share)
         _set_rate(optimizers, min(1, (step + 1) / 40) * fall)
-        captions = 4 if step < 0.4 * recipe.answer_steps else 1
+        captions = 3 if step < 0.4 * recipe.answer_steps else 0
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
