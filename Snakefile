@@ -6,15 +6,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from vlmflow.study import StudyError, read_study
 
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
-if "study" not in config:
+if not workflow.overwrite_configfiles:
 
     configfile: "config.yaml"
 
 
 try:
-    study = read_study(
-        config, source=", ".join(map(str, workflow.overwrite_configfiles)) or "config.yaml"
-    )
+    study = read_study(config, source=", ".join(map(str, workflow.overwrite_configfiles)) or "config.yaml")
 except StudyError as error:
     raise WorkflowError(str(error))
 

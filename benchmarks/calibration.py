@@ -1,6 +1,6 @@
 """Draw what the instrument sees on a model whose information flow is known.
 
-    python benchmarks/calibration.py docs/images/calibration
+    python benchmarks/calibration.py [docs/images/calibration]
 
 writes .svg and .png: one panel a plant, the six edges, bands where the weights say that information flows.
 """
@@ -66,7 +66,7 @@ def panel(title: str, plant: Plant) -> alt.LayerChart:
     return alt.layer(bars, lines, points).properties(width=250, height=150, title=title)
 
 
-def main(stem: str) -> None:
+def main(stem: str = "docs/images/calibration") -> None:
     panels = [panel(title, plant) for title, plant in PLANTS.items()]
     legend = {"orient": "bottom", "columns": 3, "symbolOpacity": 1, "columnPadding": 24, "labelLimit": 300}
     chart = alt.hconcat(*panels).configure(font=FONT).configure_legend(**legend).configure_title(fontSize=12)

@@ -26,9 +26,7 @@ rule draw_figure:
         runtime=10,
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
-        probe=lambda wildcards: study.probes[
-            study.figures[wildcards.figure].probe
-        ].model_dump(mode="json"),
+        probe=lambda wildcards: study.probes[study.figures[wildcards.figure].probe].model_dump(mode="json"),
         tasks=list(study.tasks),
     script:
         "../workflow_scripts/draw_figure.py"

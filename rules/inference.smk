@@ -25,7 +25,7 @@ rule answer_questions:
         runtime=120,
         gpu=gpus,
     params:
-        model=model_settings("path", "revision", "dtype", "instruction"),
+        model=model_settings,
     script:
         "../workflow_scripts/answer_questions.py"
 
@@ -73,7 +73,7 @@ rule run_probe:
         runtime=240,
         gpu=gpus,
     params:
-        model=model_settings("path", "revision", "dtype", "instruction"),
+        model=model_settings,
         probe=lambda wildcards: study.probes[wildcards.probe].model_dump(mode="json"),
     script:
         "../workflow_scripts/run_probe.py"

@@ -1,18 +1,28 @@
 # From boxes in the picture to patches, as each model's processor cuts it.
 
 
+MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
+
+
 def model_files(wildcards):
     """What a model is made of, so that another model in the same folder is seen; nothing for a hub id."""
     folder = study.models[wildcards.model].folder
     if folder is None:
         return []
-    return sorted({f"{folder}/config.json", *map(str, folder.glob("*.json")), *map(str, folder.glob("*.safetensors"))})
+    files = folder.iterdir() if folder.is_dir() else []
+    return sorted({f"{folder}/config.json", *(str(file) for file in files if file.suffix in MODEL_ENDINGS)})
 
 
-def model_settings(*names):
-    return lambda wildcards: study.models[wildcards.model].model_dump(
-        mode="json", include=set(names)
-    )
+def model_settings(wildcards):
+    """What a model's answers depend on besides its files."""
+    model = study.models[wildcards.model]
+    return {
+        "path": model.source,
+        "revision": model.revision,
+        "dtype": model.dtype,
+        "instruction": model.instruction,
+        "device": model.device,
+    }
 
 
 rule map_patches:
@@ -33,6 +43,6 @@ rule map_patches:
         mem_mb=2000,
         runtime=30,
     params:
-        model=model_settings("path", "revision"),
+        model=lambda wildcards: {key: model_settings(wildcards)[key] for key in ("path", "revision")},
     script:
         "../workflow_scripts/map_patches.py"

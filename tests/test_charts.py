@@ -156,4 +156,21 @@ def test_the_report(flow, lens, tmp_path):
 def test_a_model_with_nothing_left_to_analyse(flow, tmp_path):
     chart = charts.draw(flow.clear(), FIGURE, "m", TASKS, panels=3)
     charts.save(chart, tmp_path / "empty.svg")
-    assert pl.DataFrame(flow.clear()).is_empty()
+    assert (tmp_path / "empty.svg").read_text().startswith("<svg")
+
+
+def test_a_line_without_a_stroke_of_its_own_keeps_its_spare_one():
+    alone = charts._strokes(["true option -> last"])
+    assert charts._strokes(["question -> last", "true option -> last"])[1:] == alone
+    assert len(set(charts._strokes(["a", "b", "c", "d", "e"]))) == 5
+
+
+def test_from_which_layer_on_the_capital_leads(lens):
+    from vlmflow.report import _lens_words
+
+    assert "ahead for good" not in _lens_words(lens)
+    capital = pl.col("word") == "capitalised answer"
+    leads = lens.with_columns(mean=pl.when(capital & (pl.col("layer") > 0)).then(0.9).otherwise(0.3))
+    assert "ahead for good from layer 1." in _lens_words(leads)
+    briefly = lens.with_columns(mean=pl.when(capital & (pl.col("layer") == 0)).then(0.9).otherwise(0.3))
+    assert "ahead for good" not in _lens_words(briefly)

@@ -11,6 +11,7 @@ from vlmflow import load_model
 from vlmflow.inference import answer_question, map_patches, open_picture, prober, prompt_of
 from vlmflow.jobs import QuestionError
 from vlmflow.models import ModelError, find_layers, find_norm, load_processor
+from vlmflow.replay import ReplayError
 from vlmflow.study import KnockoutProbe, LensProbe
 from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
 
@@ -107,7 +108,7 @@ def question_row(path, **changes):
         "true_option": "red",
         "false_option": "blue",
         "objects": [box],
-        "related": [0],
+        "related": None,
     }
     return row | changes
 
@@ -126,9 +127,10 @@ def test_from_a_row_to_rows(vlm, path):
     answer = answer_question(vlm, row, instruction="")
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
-    flow = prober(vlm, KnockoutProbe(kind="knockout", window=1, edges=["image -> question"]), "")(row)
+    row |= patches
+    flow = prober(vlm, KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]), "", print)(row)
     assert len(KNOCKOUT.frame(flow)) == 3
-    lens = prober(vlm, LensProbe(kind="lens"), "")(row)
+    lens = prober(vlm, LensProbe(kind="lens"), "", print)(row)
     assert set(LENS.frame(lens)["word"]) == {"capitalised answer", "lowercase answer", "false option"}
 
 
@@ -150,6 +152,56 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
             map_patches(vlm.processor, question_row(path, **changes))
     with pytest.raises(QuestionError, match="the question is empty"):
         prompt_of(vlm, question_row(path, question=""), "")
-    probe = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
-    with pytest.raises(QuestionError, match="'green' does not stand in the question"):
-        prober(vlm, probe, "")(question_row(path, false_option="green"))
+    with pytest.raises(QuestionError, match=r"became 4 tokens, its grid has 3 × 3"):
+        prompt_of(vlm, question_row(path, related=[0], rows=3, columns=3), "")
+
+
+def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):
+    notes = []
+    probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question", "image -> question"])
+    rows = prober(vlm, probe, "", lambda *note: notes.append(note))(question_row(path))
+    assert rows["edge"].unique().to_list() == ["image -> question"]
+    assert notes == [
+        ("q", "related patches -> question: this prompt has no 'related patches': it was built without boxes")
+    ]
+    lonely = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
+    with pytest.raises(QuestionError, match="no edge of the probe is left"):
+        prober(vlm, lonely, "", lambda *note: notes.append(note))(question_row(path, false_option="green"))
+    assert "'green' does not stand in the question" in notes[-1][1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype):
+    """Runs as it is, and says what float32 says to within half precision's own error."""
+    edges = ["image -> question", "question -> last"]
+    half, single = random_llava(dtype=dtype), random_llava(dtype=torch.float32)
+    with torch.no_grad():
+        for mine, theirs in zip(single.model.parameters(), half.model.parameters(), strict=True):
+            mine.copy_(theirs)
+    measured, expected = (model.knockout(model.prompt(PICTURE, QUESTION), edges, 3) for model in (half, single))
+    assert measured["p_base"][0] == pytest.approx(expected["p_base"][0], rel=0.05)
+    assert (measured["p_knockout"] / expected["p_knockout"] - 1).abs().max() < 0.1
+    half.lens(half.prompt(PICTURE, QUESTION), {"word": "red"}, final_norm=False)
+
+
+def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matters(vlm):
+    """As Qwen3-VL adds picture features after its first layers: at image positions only."""
+
+    def change(module, args, kwargs):
+        hidden = args[0].clone()
+        hidden[:, image] += 1
+        return (hidden, *args[1:]), kwargs
+
+    prompt = vlm.prompt(PICTURE, QUESTION, patches=[0])
+    image = prompt.positions("image")
+    vlm.layers[1].register_forward_pre_hook(change, with_kwargs=True)
+    vlm.knockout(prompt, ["image -> question"], 1)
+    with pytest.raises(ReplayError, match="changes states between its layers"):
+        vlm.knockout(prompt, ["image -> image"], 1)
+
+
+def test_probabilities_that_are_no_numbers_drop_the_question(vlm, path, monkeypatch):
+    probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"])
+    monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 16), float("nan")).double())
+    with pytest.raises(QuestionError, match="not a finite number"):
+        prober(vlm, probe, "", print)(question_row(path))

@@ -57,7 +57,6 @@ def test_an_instruction_belongs_to_the_template(vlm):
         ("options", {}, "without options"),
         ("true option", {"options": ("green", "blue")}, "'green' does not stand in the question"),
         ("question without options", {"options": ("red", "pink")}, "'pink' does not stand in the question"),
-        ("caption", {}, "no 'caption'"),
         ("answer", {}, "unknown segment 'answer'; known are"),
     ],
 )
@@ -96,6 +95,24 @@ def test_words_are_found_whole_before_inside():
     assert find_words("two coats", "coat") == (4, 8)
     assert find_words("Is it RED?", "red") == (6, 9)
     assert find_words("a b", "c") is None
+
+
+def test_an_option_is_not_found_inside_of_the_other_one(vlm):
+    prompt = vlm.prompt(PICTURE, "is it blue circle or circle ?", options=("circle", "blue circle"))
+    first = prompt.positions("question")[0].item()
+    assert (prompt.positions("true option") - first).tolist() == [5]
+    assert (prompt.positions("false option") - first).tolist() == [2, 3]
+
+
+def test_a_picture_whose_expansion_ends_in_other_text(vlm, monkeypatch):
+    """Some processors put words after the picture's tokens; the question is found all the same."""
+    plain = vlm.prompt(PICTURE, QUESTION)
+    processor = type(vlm.processor)
+    expand = processor.replace_image_token
+    monkeypatch.setattr(processor, "replace_image_token", lambda *a, **k: expand(*a, **k) + " to the left ")
+    longer = vlm.prompt(PICTURE, QUESTION)
+    assert len(longer) == len(plain) + 3
+    assert words(vlm, longer, "question") == QUESTION.split()
 
 
 def test_edges():

@@ -167,6 +167,24 @@ def test_a_bidirectional_block_moves_the_start_of_the_suffix():
     assert replay.first_changed(may_attend, 5) == 2
 
 
+@pytest.mark.parametrize("share", [False, True], ids=["copied prefix", "shared prefix"])
+def test_a_bidirectional_prefix_from_end_to_end(share):
+    """As in PaliGemma: whatever changes in the prefix changes all of it, so the suffix begins at 0."""
+    torch.manual_seed(0)
+    model = DECODERS["llama"]().double().eval()
+    mask = torch.ones(1, 1, 12, 12, dtype=torch.bool).tril()
+    mask[..., :8, :8] = True
+    inputs = {"input_ids": torch.randint(0, 50, (1, 12)), "attention_mask": mask}
+    layers = find_layers(model)
+    recording, _ = replay.record(model, layers, inputs)
+    pairs = [(torch.arange(2, 4), torch.arange(4, 8)), (torch.arange(2, 4), torch.arange(8, 12))]
+    knockouts = [replay.Knockout(s, t, layer, layer + 1) for s, t in pairs for layer in range(4)]
+    expected = replay.plain(model, layers, inputs, knockouts)
+    replayed = replay.replay(layers, recording, knockouts, share_prefix=share)
+    torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
+    assert replay.first_changed(replay.allowed(mask, 12, torch.device("cpu")), 4) == 0
+
+
 def test_recording_leaves_the_model_as_it_was():
     vlm = random_llava()
     prompt = prompt_of(vlm, [], 2)

@@ -53,8 +53,10 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("tasks/ChooseAttr/structural", "chose", ["tasks.ChooseAttr.structural", "'choose'", "'chose'"]),
         ("models/tiny-llava/dtype", "half", ["models.tiny-llava.dtype", "'float16'", "'half'"]),
         ("models/tiny-llava/device", "cuda", ["models.tiny-llava.device: there is no such key here"]),
-        ("models/summary", {"path": "x"}, ["'summary' is taken by a folder"]),
+        ("models/summary", {"path": "x"}, ["'summary' is taken by a file or folder"]),
         ("models/a b", {"path": "x"}, ["use letters, digits"]),
+        ("models/x-narrow", {"path": "x"}, ["is taken by a file or folder"]),
+        ("dataset", {"source": "gqa", "images": "x"}, ["scene_graphs: this key is missing", "2 mistake(s)"]),
         ("models/flow", {"path": "x"}, ["a probe and a model have the same name"]),
         ("figures/answer-words/probe", "lens", ["there is no probe 'lens'; there are flow, tracking"]),
         ("figures/answer-words/probe", "flow", ["cannot draw the probe 'flow'", "use 'flow'"]),
@@ -65,7 +67,7 @@ def test_mistakes_are_named(path, value, messages):
     with pytest.raises(StudyError) as error:
         read_study(changed(path, value), "mine.yaml")
     text = str(error.value)
-    assert "mine.yaml has 1 mistake(s)" in text
+    assert "mine.yaml has" in text
     for message in messages:
         assert message in text
 
@@ -83,7 +85,7 @@ def test_the_schema_is_the_code():
     assert written == Study.model_json_schema()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [ROOT / "config.yaml", *(ROOT / "studies").glob("*.yaml")], ids=lambda path: path.name)
 def test_every_study_in_the_repository_is_valid(path):
     read_study(yaml.safe_load(path.read_text()), path.name)
 

@@ -94,13 +94,33 @@ def test_every_file_is_where_the_design_says(workspace):
 
 
 def test_every_question_is_accounted_for(workspace):
+    """At every stage, who comes in goes on or is skipped, never both and never neither."""
     results = workspace.folder / "results" / "small"
-    accuracy = ACCURACY.read(results / "summary" / "answers.parquet")
     skipped = SKIPPED.read(results / "summary" / "skipped.parquet")
-    for row in accuracy.iter_rows(named=True):
-        lost = skipped.filter((pl.col("task") == row["task"]) & (pl.col("stage") == "selected"))
-        assert row["asked"] == row["analysed"] + len(lost)
-        assert row["asked"] - row["right"] == len(lost.filter(pl.col("reason") == "answered wrongly"))
+
+    def ids(path):
+        return set(pl.read_parquet(results / path)["question_id"])
+
+    def lost(stage, task):
+        return set(skipped.filter((pl.col("stage") == stage) & (pl.col("task") == task))["question_id"])
+
+    for task in TASKS:
+        asked, answered = ids(f"tasks/{task}.parquet"), ids(f"tiny-llava/answers/{task}.parquet")
+        selected = ids(f"tiny-llava/selected/{task}.parquet")
+        stages = [
+            ("patches", asked, ids(f"tiny-llava/patches/{task}.parquet")),
+            ("answers", asked, answered),
+            ("selected", answered, selected),
+            *((probe, selected, ids(f"tiny-llava/{probe}/{task}.parquet")) for probe in ("flow", "tracking")),
+        ]
+        for stage, before, after in stages:
+            assert before == after | lost(stage, task), (stage, task)
+            assert not after & lost(stage, task), (stage, task)
+    accuracy = ACCURACY.read(results / "summary" / "answers.parquet")
+    wrong = skipped.filter(pl.col("reason") == "answered wrongly").group_by("task").len()
+    for task, count in wrong.iter_rows():
+        row = accuracy.row(by_predicate=pl.col("task") == task, named=True)
+        assert row["asked"] - row["right"] == count
 
 
 def test_a_second_run_does_nothing(workspace):
@@ -146,19 +166,31 @@ def test_another_sample_leaves_the_answers_alone(workspace):
 
 
 def test_training_is_asked_for_by_name_only(workspace):
-    assert "train_tiny_llava" not in workspace.snakemake("--dry-run", "--forceall").stdout
+    everything = workspace.snakemake("--dry-run", "--forceall")
+    assert everything.returncode == 0
+    assert "run_probe" in everything.stdout + everything.stderr
+    assert "train_tiny_llava" not in everything.stdout + everything.stderr
     plan = workspace.snakemake("--dry-run", "train_tiny_llava")
     assert re.search(r"^train_tiny_llava +1$", plan.stdout + plan.stderr, re.MULTILINE)
 
 
 def test_a_study_file_replaces_the_default_whole(workspace):
-    workspace.write({"study": "bare"}, "bare.yaml")
+    workspace.write({"sample": {"per_task": 3}}, "bare.yaml")
     done = workspace.snakemake("--dry-run", study="bare.yaml")
     assert done.returncode != 0
     text = done.stdout + done.stderr
-    assert "bare.yaml has 4 mistake(s)" in text
-    for key in ("dataset", "tasks", "models", "probes"):
+    assert "bare.yaml has 5 mistake(s)" in text
+    for key in ("study", "dataset", "tasks", "models", "probes"):
         assert f"{key}: this key is missing" in text
+
+
+def test_a_model_folder_that_does_not_exist_is_named(workspace):
+    study = small_study()
+    study["models"]["tiny-llava"]["path"] = "resources/nothing"
+    workspace.write(study, "nothing.yaml")
+    done = workspace.snakemake("--dry-run", study="nothing.yaml")
+    assert done.returncode != 0
+    assert "resources/nothing/config.json" in done.stdout + done.stderr
 
 
 def test_mistakes_are_told_before_any_job(workspace):

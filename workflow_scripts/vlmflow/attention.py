@@ -42,22 +42,26 @@ def shared_prefix_attention(
         scaling: of the scores; 1/√(head width) by default.
     """
     prefix: Prefix = module.vlmflow_prefix
+    original = query.dtype
+    # Scores and weights of half-precision models are kept in float32, as fused kernels keep them.
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    query, key, value, prefix_keys, prefix_values = (
+        part.to(dtype) for part in (query, key, value, prefix.keys[0], prefix.values[0])
+    )
     rows, heads, length, width = query.shape
-    key_heads, before = prefix.keys.shape[1], prefix.keys.shape[2]
-    scale = width**-0.5 if scaling is None else scaling
-    # Heads that share keys stand side by side, and so do, for the prefix, the rows: one product for the whole batch.
-    grouped = (query * scale).reshape(rows, key_heads, -1, width)
-    flat = grouped.transpose(0, 1).reshape(key_heads, -1, width)
-    to_prefix = (flat @ prefix.keys[0].transpose(1, 2)).view(key_heads, rows, -1, before).transpose(0, 1)
+    key_heads, before = prefix_keys.shape[:2]
+    group = heads // key_heads * length  # the heads that share keys stand side by side
+    grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, key_heads, group, width)
+    # For the prefix so do the rows: one product for the whole batch.
+    flat = grouped.transpose(0, 1).reshape(key_heads, rows * group, width)
+    to_prefix = (flat @ prefix_keys.transpose(1, 2)).view(key_heads, rows, group, before).transpose(0, 1)
     to_own = grouped @ key.transpose(2, 3)
     scores = torch.cat([to_prefix, to_own], dim=3).view(rows, heads, length, before + length)
-    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    weights = scores.masked_fill_(~attention_mask, float("-inf")).softmax(-1).to(query.dtype)
-    weights = weights.view(rows, key_heads, -1, before + length)
-    from_prefix = weights[..., :before].transpose(0, 1).reshape(key_heads, -1, before) @ prefix.values[0]
-    from_own = weights[..., before:] @ value
-    output = from_prefix.view(key_heads, rows, -1, width).transpose(0, 1) + from_own
-    return output.reshape(rows, heads, length, width).transpose(1, 2), None
+    weights = scores.masked_fill_(~attention_mask, float("-inf")).softmax(-1).view(rows, key_heads, group, -1)
+    prefix_weights = weights[..., :before].transpose(0, 1).reshape(key_heads, rows * group, before)
+    from_prefix = (prefix_weights @ prefix_values).view(key_heads, rows, group, value.shape[3]).transpose(0, 1)
+    output = (from_prefix + weights[..., before:] @ value).reshape(rows, heads, length, value.shape[3])
+    return output.transpose(1, 2).to(original), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, shared_prefix_attention)

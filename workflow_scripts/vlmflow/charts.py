@@ -1,5 +1,6 @@
 """A summary as an Altair chart: a panel a task, a line an edge or word, the mean with its 95 % interval."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +102,14 @@ def _span(counts: pl.Series) -> str:
 
 
 def _strokes(lines: list[str]) -> list[Stroke]:
-    spare = iter(SPARE * (1 + len(lines) // len(SPARE)))
-    return [STROKES.get(line) or next(spare) for line in lines]
+    """The stroke of each line; one that has none of its own gets a spare one by its name, the same in every figure."""
+    strokes: list[Stroke] = []
+    for line in lines:
+        place = hashlib.sha256(line.encode()).digest()[0]
+        spare = [SPARE[(place + step) % len(SPARE)] for step in range(len(SPARE))]
+        free = [stroke for stroke in spare if stroke not in strokes]
+        strokes.append(STROKES.get(line) or (free or spare)[0])
+    return strokes
 
 
 def _panels(

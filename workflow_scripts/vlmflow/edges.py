@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 # Every segment with its place in the order in which a prompt is read.
 SEGMENTS = {
-    "caption": 0,
     "image": 0,
     "related patches": 0,
     "other patches": 0,
@@ -19,7 +18,6 @@ SEGMENTS = {
     "template": 2,
     "last": 3,
 }
-NEEDS_BOXES = frozenset({"related patches", "other patches"})
 
 
 @dataclass(frozen=True)

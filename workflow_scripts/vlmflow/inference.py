@@ -6,13 +6,14 @@ from typing import Any
 import polars as pl
 from PIL import Image, UnidentifiedImageError
 
-from .geometry import GeometryError, patch_grid
+from .edges import Edge
+from .geometry import Box, GeometryError, patch_grid
 from .jobs import QuestionError
 from .models import VisionLanguageModel
 from .probes import measure
 from .prompts import Prompt, PromptError
 from .replay import ReplayError
-from .study import Probe
+from .study import KnockoutProbe, Probe
 
 Row = dict[str, Any]
 
@@ -50,13 +51,12 @@ def map_patches(processor: Any, row: Row) -> Row:
 
 
 def prompt_of(vlm: VisionLanguageModel, row: Row, instruction: str) -> Prompt:
-    """The prompt of a question row that carries `related`, its patches."""
-    objects: dict[str, list] = {}
-    for item in row["objects"]:
-        objects.setdefault(item["name"], [])
+    """The prompt of a question row that carries its row of the table `patches`, or nulls where it has none."""
+    # The boxes have become patches already; here the objects are only words of the question.
+    objects: dict[str, list[Box]] = {item["name"]: [] for item in row["objects"]}
     options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
     try:
-        return vlm.prompt(
+        prompt = vlm.prompt(
             open_picture(row["image"]),
             row["question"],
             objects=objects,
@@ -64,8 +64,14 @@ def prompt_of(vlm: VisionLanguageModel, row: Row, instruction: str) -> Prompt:
             patches=row["related"],
             instruction=instruction,
         )
+        tokens = len(prompt.positions("image"))
     except PromptError as error:
         raise QuestionError(str(error)) from error
+    if row["related"] is not None and tokens != row["rows"] * row["columns"]:
+        raise QuestionError(
+            f"the picture became {tokens} tokens, its grid has {row['rows']} × {row['columns']} patches"
+        )
+    return prompt
 
 
 def answer_question(vlm: VisionLanguageModel, row: Row, instruction: str) -> Row:
@@ -84,15 +90,38 @@ def answer_question(vlm: VisionLanguageModel, row: Row, instruction: str) -> Row
     }
 
 
-def prober(vlm: VisionLanguageModel, probe: Probe, instruction: str) -> Callable[[Row], pl.DataFrame]:
-    """What to do with a question row to get the probe's rows of it."""
+def prober(
+    vlm: VisionLanguageModel, probe: Probe, instruction: str, leave_out: Callable[[str, str], None]
+) -> Callable[[Row], pl.DataFrame]:
+    """What to do with a question row to get the probe's rows of it.
+
+    An edge whose segments this question does not have (a box outside of what the model sees, no options) is left out
+    for this question, and `leave_out` is told the question's id and why; its other edges are measured.
+    """
 
     def work(row: Row) -> pl.DataFrame:
         prompt = prompt_of(vlm, row, instruction)
+        fitting = probe
+        if isinstance(probe, KnockoutProbe):
+            absent = {edge: why for edge in probe.edges if (why := _why_absent(prompt, edge))}
+            for edge, why in absent.items():
+                leave_out(row["question_id"], f"{edge}: {why}")
+            fitting = probe.model_copy(update={"edges": [edge for edge in probe.edges if edge not in absent]})
+            if not fitting.edges:
+                raise QuestionError("no edge of the probe is left")
         try:
-            rows = measure(vlm, prompt, probe, row)
+            rows = measure(vlm, prompt, fitting, row)
         except (PromptError, ReplayError) as error:
             raise QuestionError(str(error)) from error
         return rows.with_columns(question_id=pl.lit(row["question_id"]), image_id=pl.lit(row["image_id"]))
 
     return work
+
+
+def _why_absent(prompt: Prompt, text: str) -> str | None:
+    edge = Edge.parse(text)
+    try:
+        prompt.positions(edge.source), prompt.positions(edge.target)
+    except PromptError as error:
+        return str(error)
+    return None

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,18 @@ def for_each_question(
     stage: str,
     task: str,
     model: str,
+    notes: Iterable[tuple[str, str]] = (),
 ) -> tuple[list[Any], pl.DataFrame]:
     """(what `work` gave for each question, rows of `skipped` for those at which it raised a QuestionError).
+
+    `notes` are further (question id, reason) of what `work` left out without giving the question up.
 
     One broken question never stops the others; an error that is no question's fault (no memory, no disk, a bug)
     stops the job.
     """
-    results, ids, reasons = [], [], []
+    results: list[Any] = []
+    ids: list[str] = []
+    reasons: list[str] = []
     rows = questions.iter_rows(named=True)
     for row in tqdm(rows, total=len(questions), desc=f"{stage} {model} {task}", unit="question", mininterval=2):
         try:
@@ -55,6 +60,9 @@ def for_each_question(
         except QuestionError as error:
             ids.append(row["question_id"])
             reasons.append(str(error))
+    for question_id, reason in notes:
+        ids.append(question_id)
+        reasons.append(reason)
     account = skipped(
         pl.Series(ids, dtype=pl.String), pl.Series(reasons, dtype=pl.String), stage=stage, task=task, model=model
     )

@@ -122,7 +122,7 @@ class VisionLanguageModel:
         """
         recording, logits = replay.record(self.model, self.layers, prompt.inputs)
         ours = self.logits(recording.output[:, -1])
-        if not torch.allclose(ours, logits, rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
+        if not torch.allclose(ours, logits.to(ours.dtype), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
             raise ModelError(
                 f"{type(self.model).__name__} makes its logits in another way than unembedding(norm(last state)), "
                 "for instance with a cap or a scale that is not known here"

@@ -49,7 +49,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Plant:
-    """A model's planted flow; `bits` is how many of the code's three bits the answer names."""
+    """A model's planted flow."""
 
     copies: tuple[Copy, ...]
     layers: int

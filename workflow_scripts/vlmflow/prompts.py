@@ -105,12 +105,13 @@ def chat_text(processor: Any, question: str) -> str:
     return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
 
-def find_words(text: str, words: str) -> Span | None:
-    """The first place of `words` in `text`, whatever the case: as whole words, else inside a longer word."""
+def find_words(text: str, words: str, avoid: Span = (0, 0)) -> Span | None:
+    """The first place of `words` in `text` outside of `avoid`, in any case: as whole words, else inside of one."""
     escaped = re.escape(words)
     for pattern in (rf"(?<!\w){escaped}(?!\w)", escaped):
-        if match := re.search(pattern, text, re.IGNORECASE):
-            return match.span()
+        for match in re.finditer(pattern, text, re.IGNORECASE):
+            if match.end() <= avoid[0] or match.start() >= avoid[1]:
+                return match.span()
     return None
 
 
@@ -138,25 +139,25 @@ def _specials(processor: Any, text: str) -> dict[str, bool]:
 class _Finder:
     """Positions of characters of one prompt in its expanded sequence.
 
-    What stands after the picture is the same text in the expanded and in the unexpanded prompt, so its tokens are
-    counted from the end.
+    From some place after the picture on, expanded and unexpanded prompt are the same tokens, so that these are counted
+    from the end.
     """
 
     def __init__(self, processor: Any, text: str, question: str, input_ids: torch.Tensor, image_token_id: int) -> None:
         self.image = (input_ids == image_token_id).nonzero().flatten()
         if len(self.image) == 0:
             raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
-        encoded = processor.tokenizer(text, return_offsets_mapping=True, **_specials(processor, text))
-        after = len(input_ids) - int(self.image[-1]) - 1
-        self.first = len(input_ids) - after
-        self.offsets = encoded.offset_mapping[-after:]
-        if encoded.input_ids[-after:] != input_ids[self.first :].tolist():
-            raise PromptError("the text after the picture is cut into other tokens once the picture is expanded")
         start = text.find(question, text.rfind(processor.image_token))
         if start < 0:
             raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
         self.text = question
         self.question: Span = (start, start + len(question))
+        encoded = processor.tokenizer(text, return_offsets_mapping=True, **_specials(processor, text))
+        after = _common_end(encoded.input_ids, input_ids.tolist())
+        self.first = len(input_ids) - after
+        self.offsets = encoded.offset_mapping[len(encoded.input_ids) - after :]
+        if not self.offsets or self.offsets[0][0] > start:
+            raise PromptError("the question is cut into other tokens once the picture before it is expanded")
 
     def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
         """Positions of the tokens that overlap at least one of the spans of characters of the prompt."""
@@ -167,9 +168,10 @@ class _Finder:
         ]
         return torch.tensor(found, dtype=torch.long)
 
-    def words(self, words: str) -> torch.Tensor | None:
-        """Positions of the first place of `words` in the question."""
-        span = find_words(self.text, words)
+    def words(self, words: str, avoid: str = "") -> torch.Tensor | None:
+        """Positions of the first place of `words` in the question, not inside of where `avoid` stands."""
+        longer = find_words(self.text, avoid) if len(avoid) > len(words) else None
+        span = find_words(self.text, words, longer or (0, 0))
         if span is None:
             return None
         begin = self.question[0]
@@ -180,6 +182,12 @@ class _Finder:
         return torch.arange(int(question[-1]) + 1, self.first + len(self.offsets) - 1)
 
 
+def _common_end(first: list[int], second: list[int]) -> int:
+    """How many tokens two sequences end with in common."""
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
 def _without(positions: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     return positions[~torch.isin(positions, removed)]
 
@@ -187,10 +195,11 @@ def _without(positions: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
 def _add_options(
     segments: dict[str, torch.Tensor], missing: dict[str, str], finder: _Finder, options: tuple[str, str] | None
 ) -> None:
-    for name, option in zip(("true option", "false option"), options or (None, None), strict=True):
-        if option is None:
+    names = ("true option", "false option")
+    for name, option, other in zip(names, options or ("", ""), (options or ("", ""))[::-1], strict=True):
+        if not option:
             missing[name] = "it was built without options"
-        elif (found := finder.words(option)) is None:
+        elif (found := finder.words(option, avoid=other)) is None:
             missing[name] = f"{option!r} does not stand in the question {finder.text!r}"
         else:
             segments[name] = found

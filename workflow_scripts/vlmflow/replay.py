@@ -19,8 +19,9 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 
 from .attention import Prefix, set_prefix, sharing
 
-# Rows × suffix tokens of one batch: bounds the memory of the masks and of the keys that rows share.
+# Rows × suffix tokens of one batch, and rows × all tokens over this: bounds the memory of states, masks and keys.
 TOKENS_PER_BATCH = 4096
+PREFIX_TOKENS_PER_TOKEN = 32
 
 Layers = nn.ModuleList | Sequence[nn.Module]
 
@@ -56,10 +57,17 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class Recording:
-    """What one ordinary forward of N positions leaves; `output` (1, N, width) is the last layer's."""
+    """What one ordinary forward of N positions leaves.
+
+    Attributes:
+        calls: one for each layer.
+        output: (1, N, width), the last layer's.
+        changed: (N) True where the model itself changes states between two layers, which a replay does not repeat.
+    """
 
     calls: list[LayerCall]
     output: Tensor
+    changed: Tensor
 
     @property
     def length(self) -> int:
@@ -86,8 +94,11 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     outputs: list[Tensor] = []
 
     def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        arguments = dict(inspect.signature(layer.forward).bind(*args, **kwargs).arguments)
-        arguments.update(arguments.pop("kwargs", {}))
+        signature = inspect.signature(layer.forward)
+        arguments = dict(signature.bind(*args, **kwargs).arguments)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments.update(arguments.pop(name, {}))
         hidden = arguments.pop(next(iter(arguments)))
         seen.append((hidden, arguments))
 
@@ -96,9 +107,8 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     with ExitStack() as stack:
         for layer in layers:
             stack.enter_context(_removed(layer.register_forward_pre_hook(before, with_kwargs=True)))
-        stack.enter_context(
-            _removed(layers[-1].register_forward_hook(lambda _layer, _args, output: outputs.append(_hidden(output))))
-        )
+            after = layer.register_forward_hook(lambda _layer, _args, output: outputs.append(_hidden(output)))
+            stack.enter_context(_removed(after))
         logits = model(**inputs, past_key_values=cache, use_cache=True, **_last_logits(model)).logits[:, -1]
     if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
         raise ReplayError(
@@ -108,7 +118,11 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
         raise ReplayError("the model's logits are not finite numbers; another dtype may help")
     kept = [(layer.keys, layer.values) for layer in cache.layers]
     calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
-    return Recording(calls, outputs[0]), logits
+    changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)
+    for output, call in zip(outputs, calls[1:], strict=False):
+        if output is not call.hidden:
+            changed |= (output != call.hidden).any(dim=(0, 2)).cpu()
+    return Recording(calls, outputs[-1], changed), logits
 
 
 def _last_logits(model: PreTrainedModel) -> dict[str, int]:
@@ -131,10 +145,10 @@ def _hidden(output: Tensor | tuple) -> Tensor:
 # --- masks ---
 
 
-def allowed(mask: Tensor | None, length: int) -> Tensor:
+def allowed(mask: Tensor | None, length: int, device: torch.device) -> Tensor:
     """(N, N) True where a position may attend, of a layer's mask; None means plain causal attention."""
     if mask is None:
-        return torch.ones(length, length, dtype=torch.bool).tril()
+        return torch.ones(length, length, dtype=torch.bool, device=device).tril()
     matrix = mask[0, 0, :, :length]
     return matrix if matrix.dtype == torch.bool else matrix > torch.finfo(matrix.dtype).min / 2
 
@@ -231,19 +245,24 @@ def replay(
         ReplayError: a knockout that names no positions, no layers, or leaves a position nothing to attend to.
     """
     length = recording.length
-    masks = {id(call.mask): allowed(call.mask, length).cpu() for call in recording.calls}
+    masks = {
+        id(mask): allowed(mask, length, recording.output.device) for mask in (call.mask for call in recording.calls)
+    }
+    on_cpu = {key: mask.cpu() for key, mask in masks.items()}
     for knockout in knockouts:
         _check(knockout, len(layers))
         for mask in {id(call.mask) for call in recording.calls[knockout.start : knockout.stop]}:
-            _check_mask(knockout, masks[mask])
-    may_attend = torch.stack(list(masks.values())).any(dim=0)
+            _check_mask(knockout, on_cpu[mask])
+    may_attend = torch.stack(list(on_cpu.values())).any(dim=0)
     first = functools.cache(lambda target: first_changed(may_attend, target))
     starts = [first(int(knockout.targets.min())) for knockout in knockouts]
     output = recording.output.new_empty(len(knockouts), recording.output.shape[2])
     for start in sorted(set(starts)):
+        if recording.changed[start:].any():
+            raise ReplayError("the model changes states between its layers at positions that this knockout reaches")
         # Rows in the order in which they join, so that at each layer the running ones are the first of them.
         order = sorted((i for i, s in enumerate(starts) if s == start), key=lambda i: knockouts[i].start)
-        size = max(1, tokens_per_batch // (length - start))
+        size = max(1, tokens_per_batch // max(length - start, length // PREFIX_TOKENS_PER_TOKEN))
         for begin in range(0, len(order), size):
             rows = order[begin : begin + size]
             chosen = [knockouts[i] for i in rows]
@@ -269,7 +288,7 @@ def _replay_batch(
         if joining:
             hidden = torch.cat([hidden, call.hidden[:, start:].expand(joining, -1, -1)])
         active = torch.tensor([knockout.stop > number for knockout in knockouts[: len(hidden)]], device=device)
-        may_attend = masks[id(call.mask)][start:].to(device)
+        may_attend = masks[id(call.mask)][start:]
         mask = (may_attend & ~(blocked[: len(hidden)] & active[:, None, None]))[:, None]
         arguments = _cut(call.arguments, recording.length, start)
         arguments["attention_mask"] = mask if share_prefix else _as_recorded(mask, call.mask, hidden.dtype)

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .charts import caption
 from .edges import Edge
 from .study import Figure, FlowChart, Study
+from .tasks import in_task
 
 NOTHING = 1.0  # percent: less than this is told as nothing
 ENVIRONMENT = Environment(
@@ -63,10 +64,7 @@ def _examples(study: Study, questions: pl.DataFrame) -> list[dict[str, Any]]:
     """A question of each task, with how many there are."""
     rows = []
     for name, task in study.tasks.items():
-        wanted = (pl.col("structural") == task.structural) & (pl.col("semantic") == task.semantic)
-        if task.detailed is not None:
-            wanted &= pl.col("detailed").is_in(task.detailed)
-        found = questions.filter(wanted)
+        found = questions.filter(in_task(task))
         example = found.row(0, named=True) if len(found) else {"question": "–", "answer": "–"}
         rows.append({"task": name, "count": len(found), "question": example["question"], "answer": example["answer"]})
     return rows
@@ -113,21 +111,26 @@ def _flow_words(figure: FlowChart, rows: pl.DataFrame) -> str:
 
 
 def _lens_words(rows: pl.DataFrame) -> str:
-    words = rows.pivot(on="word", index=["task", "layer"], values="mean").sort("task", "layer")
-    later = words.filter(pl.col("capitalised answer") > pl.col("lowercase answer"))
-    # From this layer on to the last, the capital is ahead.
-    behind = words.filter(pl.col("capitalised answer") <= pl.col("lowercase answer"))
-    last_behind = behind.group_by("task").agg(pl.col("layer").max())
-    overtaken = last_behind.filter(pl.col("task").is_in(later["task"].unique().to_list()))
-    peaks = words.sort("lowercase answer", descending=True).group_by("task", maintain_order=True).first()
-    best = peaks.row(0, named=True)
+    words = rows.pivot(on="word", index=["task", "layer"], values="mean")
+    best = words.sort("lowercase answer", descending=True).row(0, named=True)
     text = (
         f"the lowercase answer is most readable in {best['task']}, {best['lowercase answer']:.2f} after layer "
         f"{best['layer']}."
     )
-    if len(overtaken):
-        layers = (overtaken["layer"] + 1).unique().sort().to_list()
-        span = f"layer {layers[0]}" if len(layers) == 1 else f"layers {layers[0]} to {layers[-1]}, by task"
+    # The first layer from which on, to the last one, the capital is ahead; none where it is not ahead at the end.
+    ahead = (
+        words.sort("layer")
+        .group_by("task")
+        .agg(pl.col("layer"), pl.col("capitalised answer") > pl.col("lowercase answer"))
+    )
+    starts = []
+    for _, layers, leads in ahead.iter_rows():
+        behind = [layer for layer, leading in zip(layers, leads, strict=True) if not leading]
+        if leads[-1]:
+            starts.append(max(behind) + 1 if behind else layers[0])
+    if starts:
+        first, last = min(starts), max(starts)
+        span = f"layer {first}" if first == last else f"layers {first} to {last}, by task"
         text += f" The capitalised answer is ahead for good from {span}."
     return text
 

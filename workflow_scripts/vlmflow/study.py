@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from .edges import Edge
 
-RESERVED = {"tasks", "summary", "figures", "patches", "answers", "selected"}
+RESERVED = {"tasks", "summary", "figures", "patches", "answers", "selected", "skipped", "logs", "benchmarks"}
 
 
 class StudyError(ValueError):
@@ -20,8 +20,8 @@ class StudyError(ValueError):
 def _check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ValueError(f"name {name!r}: use letters, digits, '-' and '_' (it becomes the name of a file)")
-    if name in RESERVED:
-        raise ValueError(f"name {name!r} is taken by a folder of the results; choose another one")
+    if name in RESERVED or name.endswith("-narrow"):
+        raise ValueError(f"name {name!r} is taken by a file or folder of the results; choose another one")
     return name
 
 
@@ -95,6 +95,16 @@ class Model(Strict):
         """The local folder, or None for a hub id."""
         looks_local = self.path.startswith((".", "/", "~", "resources/", "results/")) or Path(self.path).is_dir()
         return Path(self.path).expanduser() if looks_local else None
+
+    @property
+    def source(self) -> str:
+        """What to load: the folder with `~` written out, or the hub id."""
+        return self.path if self.folder is None else str(self.folder)
+
+    @property
+    def device(self) -> str | None:
+        """The CPU where no GPU is asked for; else whatever the machine has."""
+        return None if self.gpus else "cpu"
 
 
 class KnockoutProbe(Strict):
@@ -186,9 +196,11 @@ def read_study(config: Mapping[str, Any], source: str) -> Study:
 
 
 def _place(location: tuple[str | int, ...]) -> str:
-    # A union's members appear in the place by their tag; the key that the user wrote is what helps.
-    tags = {"synthetic", "gqa", "knockout", "lens", "flow", "[key]"}
-    keys = [str(part) for i, part in enumerate(location) if not (i > 0 and part in tags and i % 2 == (i > 1) * 0)]
+    """The keys as the user wrote them, without the names of the kinds between which pydantic chose."""
+    keys = [str(part) for part in location if part != "[key]"]
+    kind = {"dataset": 1, "probes": 2, "figures": 2}.get(keys[0]) if keys else None
+    if kind is not None and len(keys) > kind:
+        del keys[kind]
     return f"{'.'.join(keys)}: " if keys else ""
 
 

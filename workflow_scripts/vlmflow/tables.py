@@ -124,7 +124,7 @@ SKIPPED = Table(
         "task": Column(pl.String, "null before the tasks are made", nullable=True),
         "model": Column(pl.String, "null before a model is asked", nullable=True),
         "stage": Column(pl.String, "questions, tasks, patches, answers, selected, or a probe's name"),
-        "reason": Column(pl.String, "why the question goes no further"),
+        "reason": Column(pl.String, "why the question goes no further, or which edges it has to do without"),
     },
 )
 PATCHES = Table(

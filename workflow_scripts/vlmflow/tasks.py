@@ -7,12 +7,15 @@ import polars as pl
 from .study import Sample, Task
 
 
+def in_task(task: Task) -> pl.Expr:
+    """Whether a row of the table `questions` is of the task's types."""
+    wanted = (pl.col("structural") == task.structural) & (pl.col("semantic") == task.semantic)
+    return wanted if task.detailed is None else wanted & pl.col("detailed").is_in(task.detailed)
+
+
 def select_task(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(the task's usable questions, skipped rows for those of its questions that lack something)."""
-    wanted = (pl.col("structural") == task.structural) & (pl.col("semantic") == task.semantic)
-    if task.detailed is not None:
-        wanted &= pl.col("detailed").is_in(task.detailed)
-    found = questions.filter(wanted)
+    found = questions.filter(in_task(task))
     usable = found.filter(pl.col("problem").is_null()).drop("problem")
     broken = found.filter(pl.col("problem").is_not_null())
     return usable, skipped(broken["question_id"], broken["problem"], stage="tasks", task=name)

@@ -25,14 +25,16 @@ def knockout(vlm: "VisionLanguageModel", prompt: Prompt, edges: Sequence[str], w
     layers = len(vlm.layers)
     parsed = [Edge.parse(edge) for edge in edges]
     knockouts = [k for edge in parsed for k in edge_knockouts(edge, prompt, window, layers)]
-    p_knockout = vlm.logits(vlm.replay(recording, knockouts)).softmax(-1)[:, token].tolist()
+    p_knockout = vlm.logits(vlm.replay(recording, knockouts)).softmax(-1)[:, token]
+    if not p_knockout.isfinite().all():
+        raise replay.ReplayError("a probability under a knockout is not a finite number; another dtype may help")
     return pl.DataFrame(
         {
             "edge": [str(edge) for edge in parsed for _ in range(layers)],
             "window": window,
             "layer": list(range(layers)) * len(edges),
             "p_base": p_base.item(),
-            "p_knockout": p_knockout,
+            "p_knockout": p_knockout.tolist(),
         },
         schema_overrides={"window": pl.Int32, "layer": pl.Int32},
     ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)

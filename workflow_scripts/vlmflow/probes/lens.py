@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
+import torch
 
 from vlmflow.prompts import Prompt
+from vlmflow.replay import ReplayError
 
 if TYPE_CHECKING:
     from vlmflow.models import VisionLanguageModel
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
 def lens(vlm: "VisionLanguageModel", prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
     """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
     states = vlm.record(prompt).hidden(-1)
-    logits = vlm.logits(states, final_norm)
-    if not final_norm:
-        logits[-1] = vlm.logits(states[-1])  # the last layer's state is read as the model itself reads it
+    # Whatever is done with inner states, the last layer's is read as the model itself reads it.
+    logits = torch.cat([vlm.logits(states[:-1], final_norm), vlm.logits(states[-1:])])
     probabilities = logits.softmax(-1)
+    if not probabilities.isfinite().all():
+        raise ReplayError("a probability read from an inner state is not a finite number; another dtype may help")
     tokens = {name: first_token(vlm, word) for name, word in words.items()}
     return pl.concat(
         pl.DataFrame(
