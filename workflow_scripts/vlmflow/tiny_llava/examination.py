@@ -1,6 +1,6 @@
 """How well the tiny LLaVA answers about scenes that it has not seen, and without seeing them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Score:
     questions: int
     accuracy: float
     blanked: float  # with an empty picture in place of the scene
-    commonest: float  # always giving the commonest answer, or one of the two options
+    guess: float  # with one of the two options, or the commonest answer to questions that begin alike
 
 
 def examine(vlm: VisionLanguageModel, scenes: int, seed: int) -> dict[str, Score]:
@@ -41,14 +41,21 @@ def _score(vlm: VisionLanguageModel, asked: list[tuple[Image.Image, dict[str, An
     blank = Image.new("RGB", (synthetic.SIDE, synthetic.SIDE), BLANK)
     seen = list(_said(vlm, asked))
     unseen = list(_said(vlm, [(blank, entry) for _, entry in asked]))
-    two_options = asked[0][1]["types"]["structural"] == "choose"
-    commonest = Counter(answers).most_common(1)[0][1] / len(answers)
     return Score(
         questions=len(asked),
         accuracy=_share(seen, answers),
         blanked=_share(unseen, answers),
-        commonest=0.5 if two_options else commonest,
+        guess=_guess([entry for _, entry in asked]),
     )
+
+
+def _guess(entries: list[dict[str, Any]]) -> float:
+    if entries[0]["types"]["structural"] == "choose":
+        return 0.5
+    answers: dict[str, Counter[str]] = defaultdict(Counter)
+    for entry in entries:
+        answers[" ".join(entry["question"].split()[:2])][entry["answer"]] += 1
+    return sum(max(counts.values()) for counts in answers.values()) / len(entries)
 
 
 def _share(said: list[str], answers: list[str]) -> float:

@@ -37,8 +37,8 @@ class Lesson:
     """A batch of pictures with several texts each; positions are (pictures, tokens)."""
 
     tokens: torch.Tensor
-    mask: torch.Tensor  # (pictures, 1, tokens, tokens), added to the scores: 0 where a token may look
     positions: torch.Tensor
+    segment: int  # tokens of each text, the padding at its end included
     labels: torch.Tensor  # the next token where it is to be learned, IGNORED elsewhere
     weights: torch.Tensor
     tasks: torch.Tensor  # index into TASKS at the position that predicts the answer, -1 elsewhere
@@ -74,6 +74,7 @@ class Teacher:
         text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         before, self.after = text.split("?")
         self.prefix = self.tokenizer(before.replace("<image>", "<image>" * GRID**2)).input_ids
+        self._known: dict[str, list[int]] = {}
 
     def lesson(self, scenes: list[Scene], captions: int, questions: int, capital: bool) -> Lesson:
         """So many texts of each kind about every scene."""
@@ -88,7 +89,7 @@ class Teacher:
 
     def _asked(self, scene: Scene, questions: int, capital: bool) -> list[Segment]:
         segments = []
-        need = 0.04 + 1 - self.accuracy
+        need = 0.15 + 1 - self.accuracy
         for task in self.rng.choice(len(TASKS), size=questions, p=need / need.sum()):
             name = TASKS[task]
             if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):
@@ -100,7 +101,8 @@ class Teacher:
         return segments
 
     def _caption(self, scene: Scene) -> str:
-        things = [scene.things[place] for place in self.rng.permutation(len(scene.things))]
+        """Two of the things: about as long as a question, so that no text is padded far."""
+        things = [scene.things[place] for place in self.rng.permutation(len(scene.things))[:2]]
         return synthetic.describe(Scene(scene.id, tuple(things), 0))
 
     def _one_clause(self, scene: Scene) -> tuple[str, str]:
@@ -117,32 +119,29 @@ class Teacher:
         return f"Is there a {thing.shape} that is {value}?", "yes" if value == thing.attribute(kind) else "no"
 
     def _segment(self, question: str, answer: str, task: str | None) -> Segment:
-        asked = self.tokenizer(question + self.after, add_special_tokens=False).input_ids
-        said = self.tokenizer(answer, add_special_tokens=False).input_ids
+        asked, said = self._tokens(question + self.after), self._tokens(answer)
         return Segment([*asked, *said, self.tokenizer.eos_token_id], len(asked), task)
+
+    def _tokens(self, text: str) -> list[int]:
+        if text not in self._known:
+            self._known[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return self._known[text]
 
     def _packed(self, rows: list[list[Segment]]) -> Lesson:
         start = len(self.prefix)
-        length = start + max(sum(len(segment.tokens) for segment in row) for row in rows)
-        shape = (len(rows), length)
+        size = max(len(segment.tokens) for row in rows for segment in row)
+        shape = (len(rows), start + size * max(map(len, rows)))
         tokens = torch.full(shape, self.tokenizer.pad_token_id)
-        positions, owner = torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
         labels, weights, tasks = torch.full(shape, IGNORED), torch.zeros(shape), torch.full(shape, -1)
         tokens[:, :start] = torch.tensor(self.prefix)
-        positions[:, :start], owner[:, :start] = torch.arange(start), 0
         for row, segments in enumerate(rows):
-            end = start
-            for number, segment in enumerate(segments, 1):
-                begin, end = end, end + len(segment.tokens)
+            for begin, segment in zip(range(start, shape[1], size), segments, strict=False):
+                end, answer = begin + len(segment.tokens), begin + segment.answer_from
                 tokens[row, begin:end] = torch.tensor(segment.tokens)
-                positions[row, begin:end] = start + torch.arange(end - begin)
-                owner[row, begin:end] = number
-                answer = begin + segment.answer_from
                 labels[row, answer - 1 : end - 1] = tokens[row, answer:end]
                 weights[row, answer - 1 : end - 1] = 1.0 if segment.task else 0.3
                 if segment.task:
                     tasks[row, answer - 1] = TASKS.index(segment.task)
-        same = (owner[:, :, None] == owner[:, None, :]) | (owner[:, None, :] == 0)
-        causal = torch.ones(length, length, dtype=torch.bool).tril()
-        mask = torch.zeros(same.shape).masked_fill(~(same & causal), torch.finfo(torch.bfloat16).min)
-        return Lesson(tokens, mask[:, None], positions, labels, weights, tasks)
+        places = torch.arange(shape[1])
+        positions = torch.where(places < start, places, start + (places - start) % size)
+        return Lesson(tokens, positions.expand(shape), size, labels, weights, tasks)

@@ -11,6 +11,7 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from vlmflow.datasets.synthetic import Scene, draw_scene
 
+from . import packing
 from .architecture import EMBEDDING_SCALE, GRID, WIDTH
 from .lessons import IGNORED, PATCH_WORDS, TASKS, Lesson, Teacher, patch_labels, pixels
 
@@ -60,8 +61,7 @@ class Scenes:
 def train(model: LlavaForConditionalGeneration, processor: LlavaProcessor, recipe: Recipe) -> History:
     """Train in place; the model ends in float32."""
     torch.manual_seed(recipe.seed)
-    # On a CPU, with masks of this kind, plain matrix products train faster than the fused attention.
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation({"text_config": packing.NAME, "vision_config": "eager"})
     history, scenes = History(), Scenes(recipe.scenes_seed)
     teacher = Teacher(processor, recipe.seed)
     align_patches(model, processor, scenes, recipe)
@@ -147,7 +147,7 @@ def learn_answers(
             decay_from = step
         fall = 1 - max(0, step - decay_from) / (decay_from * recipe.decay_share)
         _set_rate(optimizers, min(1, (step + 1) / 40) * fall)
-        captions = 3 if step < 0.4 * recipe.answer_steps else 0
+        captions = 4 if step < 0.4 * recipe.answer_steps else 1
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
@@ -219,7 +219,11 @@ def _learn(
         places = (lesson.tokens == model.config.image_token_id).unsqueeze(-1)
         embeddings = words.masked_scatter(places, features.to(words.dtype))
         hidden = model.model.language_model(
-            inputs_embeds=embeddings, attention_mask=lesson.mask, position_ids=lesson.positions, use_cache=False
+            inputs_embeds=embeddings,
+            position_ids=lesson.positions,
+            use_cache=False,
+            prefix=len(teacher.prefix),
+            segment=lesson.segment,
         ).last_hidden_state
         learned = lesson.labels != IGNORED
         logits = model.lm_head(hidden[learned]).float()

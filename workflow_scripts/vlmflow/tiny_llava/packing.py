@@ -1,0 +1,62 @@
+"""Attention over a picture followed by many texts about it, none of which sees another.
+
+Packed into one row, texts share the work on their picture; a mask over all pairs of the row would spend most of the
+time of training on pairs that may not see each other.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+NAME = "vlmflow_packed"
+
+
+def packed_attention(
+    _module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    _mask: None,
+    *,
+    prefix: int,
+    scaling: float,
+    segment: int,
+    **_others: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention within the prefix, and from each segment to the prefix and to itself.
+
+    Args:
+        query, key, value: (rows, heads, prefix + segments × segment, head width). Short texts are padded at the end,
+            where nothing before sees them.
+        prefix: tokens before the segments.
+        scaling: of the scores.
+        segment: tokens of each segment.
+    """
+    rows, heads, _, width = query.shape
+
+    def own(states: Tensor) -> Tensor:
+        return states[:, :, prefix:].reshape(rows, heads, -1, segment, width)
+
+    def with_prefix(states: Tensor) -> Tensor:
+        texts = own(states)
+        before = states[:, :, None, :prefix].expand(-1, -1, texts.shape[2], -1, -1)
+        return torch.cat([before, texts], dim=3)
+
+    # Under autocast a softmax returns float32; here it computes in float32 and returns what it was given.
+    with torch.autocast(query.device.type, enabled=False):
+        query, key = (query * scaling).to(value.dtype), key.to(value.dtype)
+        of_prefix = _attend(*(states[:, :, :prefix] for states in (query, key, value)))
+        of_texts = _attend(own(query), with_prefix(key), with_prefix(value)).reshape(rows, heads, -1, width)
+        return torch.cat([of_prefix, of_texts], dim=2).transpose(1, 2), None
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal, where the last queries stand at the last keys."""
+    scores = query @ key.transpose(-1, -2)
+    later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + scores.shape[-1] - scores.shape[-2])
+    return scores.masked_fill_(later, torch.finfo(scores.dtype).min).softmax(-1) @ value
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
