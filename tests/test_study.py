@@ -43,7 +43,7 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         (
             "probes/flow/edges",
             ["image -> anwser"],
-            ["probes.flow.edges.0", "unknown segment 'anwser'", "known are caption"],
+            ["probes.flow.edges.0", "unknown segment 'anwser'", "known are image, related patches"],
         ),
         ("probes/flow/edges", ["last -> image"], ["did you mean 'image -> last'"]),
         ("probes/flow/edges", ["image question"], ["write 'source -> target'"]),

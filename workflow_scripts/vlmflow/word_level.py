@@ -39,7 +39,7 @@ def word_level_processor(words: Iterable[str], side: int, patch: int, **pictures
     )
     size = {"height": side, "width": side}
     return LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=size, **pictures),
+        image_processor=CLIPImageProcessorPil(**({"size": {"shortest_edge": side}, "crop_size": size} | pictures)),
         tokenizer=tokenizer,
         patch_size=patch,
         vision_feature_select_strategy="default",

@@ -89,7 +89,7 @@ class Teacher:
 
     def _asked(self, scene: Scene, questions: int, capital: bool) -> list[Segment]:
         segments = []
-        need = 0.15 + 1 - self.accuracy
+        need = 0.1 + 1 - self.accuracy
         for task in self.rng.choice(len(TASKS), size=questions, p=need / need.sum()):
             name = TASKS[task]
             if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):

@@ -24,10 +24,12 @@ class Recipe:
     scenes_seed: int = 1  # another family of scenes than the demo study's, which is 0
     align_steps: int = 250
     align_pictures: int = 64
-    answer_steps: int = 1100  # at most, before the rate falls
+    answer_steps: int = 1150  # at most, before the rate falls
     decay_share: float = 0.3
     pictures: int = 16
-    segments: int = 12
+    segments: int = 12  # texts about each picture
+    captions: int = 4  # of these, in the first part of the answers' steps; one afterwards
+    captions_share: float = 0.4
     good_enough: float = 0.965  # running accuracy of the worst task at which the rate begins to fall
     capital_steps: int = 260
     capital_layers: int = 3
@@ -147,7 +149,7 @@ def learn_answers(
             decay_from = step
         fall = 1 - max(0, step - decay_from) / (decay_from * recipe.decay_share)
         _set_rate(optimizers, min(1, (step + 1) / 40) * fall)
-        captions = 4 if step < 0.4 * recipe.answer_steps else 1
+        captions = recipe.captions if step < recipe.captions_share * recipe.answer_steps else 1
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
