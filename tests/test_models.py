@@ -1,5 +1,6 @@
 """Loading models, asking them, and refusing those that the engine would read wrongly."""
 
+import copy
 import shutil
 
 import pytest
@@ -53,7 +54,7 @@ def test_parts_are_found_or_the_model_is_refused(vlm):
     decoder.second_norm = torch.nn.LayerNorm(16)
     with pytest.raises(ModelError, match="2 final norms"):
         find_norm(vlm.model)
-    decoder.more = decoder.layers
+    decoder.more = copy.deepcopy(decoder.layers)
     with pytest.raises(ModelError, match="2 lists of 3 layers"):
         find_layers(vlm.model)
 
@@ -73,7 +74,10 @@ def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
     vlm.model.generation_config.do_sample = True
     vlm.model.generation_config.temperature = 50.0
     vlm.model.generation_config.repetition_penalty = 9.0
+    vlm.model.generation_config.no_repeat_ngram_size = 1
+    settings = vlm.model.generation_config
     assert vlm.answer(prompt, max_new_tokens=3) == expected
+    assert vlm.model.generation_config is settings
     logits = vlm.model(**prompt.inputs).logits[0, -1].float()
     assert expected.token_ids[0] == logits.argmax()
     assert expected.probability == pytest.approx(logits.softmax(0).max().item(), rel=1e-5)

@@ -107,7 +107,12 @@ class VisionLanguageModel:
             return_dict_in_generate=True,
             output_logits=True,
         )
-        said = self.model.generate(**prompt.inputs, generation_config=greedy)
+        # `generate` fills what a configuration leaves open from the model's own, so that one steps aside.
+        self.model.generation_config = greedy
+        try:
+            said = self.model.generate(**prompt.inputs)
+        finally:
+            self.model.generation_config = own
         tokens = said.sequences[0, len(prompt) :].tolist()
         probability = said.logits[0][0].float().softmax(0)[tokens[0]].item()
         ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
