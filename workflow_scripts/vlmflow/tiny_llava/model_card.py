@@ -12,7 +12,4 @@ def model_card(result: dict[str, Any], recipe: Recipe, history: History) -> str:
     """Markdown for `README.md` beside the weights."""
     loader = PackageLoader("vlmflow.tiny_llava")
     template = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True).get_template("model_card.md")
-    steps = {
-        stage: max(row["step"] for row in history.rows if row["stage"] == stage) for stage in ("answers", "capitals")
-    }
-    return template.render(result=result, recipe=recipe, steps=steps, tasks=TASKS)
+    return template.render(result=result, recipe=recipe, steps=history.steps, tasks=TASKS)

@@ -40,11 +40,15 @@ class Recipe:
 
 @dataclass
 class History:
-    """Loss and running accuracy, a row every ten steps."""
+    """How many steps each stage took, and loss and running accuracy, a row every ten steps."""
 
     rows: list[dict[str, float | str]] = field(default_factory=list)
+    steps: dict[str, int] = field(default_factory=dict)
 
     def add(self, stage: str, step: int, loss: float, accuracy: Iterable[float]) -> None:
+        self.steps[stage] = step + 1
+        if step % 10:
+            return
         row: dict[str, float | str] = {"stage": stage, "step": step, "loss": loss}
         self.rows.append(row | {task: float(value) for task, value in zip(TASKS, accuracy, strict=True)})
 
@@ -153,8 +157,8 @@ def learn_answers(
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
+        history.add("answers", step, loss, teacher.accuracy)
         if step % 10 == 0:
-            history.add("answers", step, loss, teacher.accuracy)
             progress.set_postfix(loss=f"{loss:.3f}", accuracy=[f"{a:.2f}" for a in teacher.accuracy])
         progress.update()
         step += 1
@@ -182,8 +186,8 @@ def learn_capitals(
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, 0, recipe.segments, capital=True)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
+        history.add("capitals", step, loss, teacher.accuracy)
         if step % 10 == 0:
-            history.add("capitals", step, loss, teacher.accuracy)
             progress.set_postfix(loss=f"{loss:.3f}", worst=f"{teacher.accuracy.min():.2f}")
     model.requires_grad_(True)
 
