@@ -77,7 +77,7 @@ def test_the_model_card_tells_what_was_measured():
     card = (TINY_LLAVA / "README.md").read_text()
     for task in TASKS:
         assert f"| {task} |" in card
-    assert "consequence of stage" in card
+    assert "consequences of the training" in card
 
 
 def test_patch_labels_lie_where_things_are():
@@ -109,9 +109,19 @@ def test_packed_texts_do_not_see_each_other():
         ]
         decoder.set_attn_implementation(packing.NAME)
         packed = states(embeddings, position_ids=lesson.positions, prefix=prefix, segment=size)
+        through = states(embeddings, position_ids=lesson.positions, prefix=prefix, segment=size, hidden=lesson.hidden)
     assert len(alone) == 4
     expected = torch.cat([alone[0][:, :prefix], *(text[:, prefix:] for text in alone)], dim=1)
     torch.testing.assert_close(packed, expected, rtol=1e-9, atol=1e-12)
+    # Where the picture is hidden from what follows the question, questions and captions are as they were.
+    captioned = prefix + size
+    torch.testing.assert_close(through[:, :captioned], expected[:, :captioned], rtol=1e-9, atol=1e-12)
+    for number in (1, 2, 3):
+        begin = prefix + number * size
+        text = processor.tokenizer.convert_ids_to_tokens(lesson.tokens[0, begin : begin + size])
+        end = begin + text.index("?") + 1
+        torch.testing.assert_close(through[0, begin:end], expected[0, begin:end], rtol=1e-9, atol=1e-12)
+        assert not torch.isclose(through[0, end], expected[0, end]).all()
 
 
 def test_a_lesson_learns_the_answers_and_nothing_else():
@@ -145,6 +155,7 @@ def test_training_runs_through_all_stages_and_is_seeded():
     for one, other in zip(model.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert {row["stage"] for row in history.rows} == {"answers", "capitals"}
+    assert history.steps == {"answers": 3, "through_question": 2, "capitals": 2}
     score = {"questions": 1, "accuracy": 1.0, "blanked": 0.5, "guess": 0.5}
     result = {
         "seconds": 1,

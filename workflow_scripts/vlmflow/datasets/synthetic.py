@@ -20,6 +20,7 @@ SHAPES = ("circle", "square", "triangle", "cross", "diamond")
 COLORS = {"red": (214, 45, 40), "green": (46, 160, 67), "blue": (40, 90, 214), "yellow": (235, 200, 40)}
 SIZES = {"small": 12, "large": 27}  # side of the box in pixels
 TEXTURES = ("solid", "striped", "dotted")
+APART = 20  # pixels between two centres from which on one thing is to the left of the other
 KINDS = ("color", "size", "texture")  # the attributes a question can ask for
 
 Entry = dict[str, Any]
@@ -212,7 +213,7 @@ def choose_category(scene: Scene, rng: np.random.Generator) -> Entry | None:
 
 
 def choose_relation(scene: Scene, rng: np.random.Generator) -> Entry | None:
-    pairs = [(a, b) for a in scene.things for b in scene.things if abs(a.center[0] - b.center[0]) >= CELL]
+    pairs = [(a, b) for a in scene.things for b in scene.things if abs(a.center[0] - b.center[0]) >= APART]
     if not pairs:
         return None
     a, b = _pick(rng, pairs)
@@ -324,7 +325,7 @@ def scene_graph(scene: Scene) -> Entry:
             {"name": f"to the {side} of", "object": other.id}
             for other in scene.things
             for side in ("left", "right")
-            if abs(gap := thing.center[0] - other.center[0]) >= CELL and (gap < 0) == (side == "left")
+            if abs(gap := thing.center[0] - other.center[0]) >= APART and (gap < 0) == (side == "left")
         ]
         objects[thing.id] = {
             "name": thing.shape,

@@ -1,6 +1,6 @@
 """What the tiny LLaVA is shown: scenes, captions and questions, packed so that a picture is read once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,11 +25,19 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Segment:
-    """A text about a picture: the tokens, and from which token on they are to be learned."""
+    """A text about a picture.
+
+    Attributes:
+        tokens: question, template, answer.
+        sees: how many of them see the picture even where the lesson hides it: those of the question's own words.
+        answer_from: the first token that is to be learned.
+        task: None for a caption, and for a question that no task asks.
+    """
 
     tokens: list[int]
+    sees: int
     answer_from: int
-    task: str | None  # None for a caption
+    task: str | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Lesson:
     tokens: torch.Tensor
     positions: torch.Tensor
     segment: int  # tokens of each text, the padding at its end included
+    hidden: torch.Tensor  # (pictures, texts, tokens of each, prefix) the picture, from each question's end on
     labels: torch.Tensor  # the next token where it is to be learned, IGNORED elsewhere
     weights: torch.Tensor
     tasks: torch.Tensor  # index into TASKS at the position that predicts the answer, -1 elsewhere
@@ -80,8 +89,7 @@ class Teacher:
         """So many texts of each kind about every scene."""
         rows = []
         for scene in scenes:
-            described = [self._segment("Describe .", self._caption(scene), None) for _ in range(captions)]
-            rows.append(described + self._asked(scene, questions, capital))
+            rows.append([self._caption(scene) for _ in range(captions)] + self._asked(scene, questions, capital))
         return self._packed(rows)
 
     def score(self, task: int, correct: float, weight: float = 0.05) -> None:
@@ -100,10 +108,11 @@ class Teacher:
                 segments.append(self._segment(str(entry["question"]), answer.capitalize() if capital else answer, name))
         return segments
 
-    def _caption(self, scene: Scene) -> str:
+    def _caption(self, scene: Scene) -> Segment:
         """Two of the things: about as long as a question, so that no text is padded far."""
         things = [scene.things[place] for place in self.rng.permutation(len(scene.things))[:2]]
-        return synthetic.describe(Scene(scene.id, tuple(things), 0))
+        segment = self._segment("Describe .", synthetic.describe(Scene(scene.id, tuple(things), 0)), None)
+        return replace(segment, sees=len(segment.tokens))
 
     def _one_clause(self, scene: Scene) -> tuple[str, str]:
         """An easier form of LogicalObj: a single shape, which every third time is not there."""
@@ -120,7 +129,8 @@ class Teacher:
 
     def _segment(self, question: str, answer: str, task: str | None) -> Segment:
         asked, said = self._tokens(question + self.after), self._tokens(answer)
-        return Segment([*asked, *said, self.tokenizer.eos_token_id], len(asked), task)
+        tokens = [*asked, *said, self.tokenizer.eos_token_id]
+        return Segment(tokens, sees=len(self._tokens(question)), answer_from=len(asked), task=task)
 
     def _tokens(self, text: str) -> list[int]:
         if text not in self._known:
@@ -133,15 +143,19 @@ class Teacher:
         shape = (len(rows), start + size * max(map(len, rows)))
         tokens = torch.full(shape, self.tokenizer.pad_token_id)
         labels, weights, tasks = torch.full(shape, IGNORED), torch.zeros(shape), torch.full(shape, -1)
+        hidden = torch.zeros(len(rows), max(map(len, rows)), size, start, dtype=torch.bool)
+        picture = torch.tensor(self.prefix) == self.tokenizer.convert_tokens_to_ids("<image>")
         tokens[:, :start] = torch.tensor(self.prefix)
         for row, segments in enumerate(rows):
-            for begin, segment in zip(range(start, shape[1], size), segments, strict=False):
+            for number, segment in enumerate(segments):
+                begin = start + number * size
                 end, answer = begin + len(segment.tokens), begin + segment.answer_from
                 tokens[row, begin:end] = torch.tensor(segment.tokens)
                 labels[row, answer - 1 : end - 1] = tokens[row, answer:end]
                 weights[row, answer - 1 : end - 1] = 1.0 if segment.task else 0.3
+                hidden[row, number, segment.sees :] = picture
                 if segment.task:
                     tasks[row, answer - 1] = TASKS.index(segment.task)
         places = torch.arange(shape[1])
         positions = torch.where(places < start, places, start + (places - start) % size)
-        return Lesson(tokens, positions.expand(shape), size, labels, weights, tasks)
+        return Lesson(tokens, positions.expand(shape), size, hidden, labels, weights, tasks)

@@ -7,6 +7,7 @@ time of training on pairs that may not see each other.
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -23,6 +24,7 @@ def packed_attention(
     prefix: int,
     scaling: float,
     segment: int,
+    hidden: Tensor | None = None,
     **_others: Any,
 ) -> tuple[Tensor, None]:
     """Causal attention within the prefix, and from each segment to the prefix and to itself.
@@ -33,6 +35,7 @@ def packed_attention(
         prefix: tokens before the segments.
         scaling: of the scores.
         segment: tokens of each segment.
+        hidden: (rows, segments, segment, prefix) True where a token of the prefix is hidden from one of a segment.
     """
     rows, heads, _, width = query.shape
 
@@ -48,15 +51,18 @@ def packed_attention(
     with torch.autocast(query.device.type, enabled=False):
         query, key = (query * scaling).to(value.dtype), key.to(value.dtype)
         of_prefix = _attend(*(states[:, :, :prefix] for states in (query, key, value)))
-        of_texts = _attend(own(query), with_prefix(key), with_prefix(value)).reshape(rows, heads, -1, width)
+        by_head = None if hidden is None else hidden[:, None]
+        of_texts = _attend(own(query), with_prefix(key), with_prefix(value), by_head).reshape(rows, heads, -1, width)
         return torch.cat([of_prefix, of_texts], dim=2).transpose(1, 2), None
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal, where the last queries stand at the last keys."""
+def _attend(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None = None) -> Tensor:
+    """Causal, where the last queries stand at the last keys; `hidden` tells of the first keys."""
     scores = query @ key.transpose(-1, -2)
-    later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + scores.shape[-1] - scores.shape[-2])
-    return scores.masked_fill_(later, torch.finfo(scores.dtype).min).softmax(-1) @ value
+    forbidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + scores.shape[-1] - scores.shape[-2])
+    if hidden is not None:
+        forbidden = forbidden | F.pad(hidden, (0, scores.shape[-1] - hidden.shape[-1]))
+    return scores.masked_fill_(forbidden, torch.finfo(scores.dtype).min).softmax(-1) @ value
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)

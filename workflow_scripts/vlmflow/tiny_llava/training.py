@@ -108,7 +108,7 @@ def align_patches(
         loss.backward()
         optimizer.step()
         schedule.step()
-        progress.set_postfix(loss=f"{loss.item():.3f}")
+        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     _rescale_projector(model, features)
     model.model.vision_tower.requires_grad_(False)
 
@@ -156,13 +156,16 @@ def learn_answers(
         captions = recipe.captions if step < recipe.captions_share * recipe.answer_steps else 1
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
-        loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
+        # At first, what an answer needs of the picture can only come through the question's words, as in large models.
+        hide = step < decay_from
+        loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers, through_question=hide)
         history.add("answers", step, loss, teacher.accuracy)
         if step % 10 == 0:
-            progress.set_postfix(loss=f"{loss:.3f}", accuracy=[f"{a:.2f}" for a in teacher.accuracy])
+            progress.set_postfix(loss=f"{loss:.3f}", accuracy=[f"{a:.2f}" for a in teacher.accuracy], refresh=False)
         progress.update()
         step += 1
     progress.close()
+    history.steps["through_question"] = decay_from
 
 
 def learn_capitals(
@@ -188,7 +191,7 @@ def learn_capitals(
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
         history.add("capitals", step, loss, teacher.accuracy)
         if step % 10 == 0:
-            progress.set_postfix(loss=f"{loss:.3f}", worst=f"{teacher.accuracy.min():.2f}")
+            progress.set_postfix(loss=f"{loss:.3f}", worst=f"{teacher.accuracy.min():.2f}", refresh=False)
     model.requires_grad_(True)
 
 
@@ -218,6 +221,7 @@ def _learn(
     lesson: Lesson,
     teacher: Teacher,
     optimizers: list[torch.optim.Optimizer],
+    through_question: bool = False,
 ) -> float:
     with _autocast():
         features = torch.stack(model.model.get_image_features(pictures).pooler_output)
@@ -230,6 +234,7 @@ def _learn(
             use_cache=False,
             prefix=len(teacher.prefix),
             segment=lesson.segment,
+            hidden=lesson.hidden if through_question else None,
         ).last_hidden_state
         learned = lesson.labels != IGNORED
         logits = model.lm_head(hidden[learned]).float()
