@@ -1,18 +1,17 @@
 """Draw what the instrument sees on a model whose information flow is known.
 
-    python benchmarks/calibration.py [docs/images/calibration]
+    python benchmarks/calibration.py [docs/images/calibration.png]
 
-writes .svg and .png: one panel a plant, the six edges, bands where the weights say that information flows.
+writes one panel a plant, the six edges, bands where the weights say that information flows.
 """
 
 import sys
-from pathlib import Path
 
 import altair as alt
 import numpy as np
 import polars as pl
 
-from vlmflow.charts import FONT, STROKES, save
+from vlmflow.charts import ARROW_FONT, FONT, STROKES, save
 from vlmflow.edges import Edge
 from vlmflow.planted import QUESTION, Plant, build_planted, paint
 from vlmflow.statistics import summarise
@@ -56,22 +55,36 @@ def panel(title: str, plant: Plant) -> alt.LayerChart:
     names = [Edge.parse(edge).crossed for edge in EDGES]
     data = measure(plant).with_columns(pl.col("edge").replace_strict(dict(zip(EDGES, names, strict=True))))
     planted = pl.DataFrame({"layer": sorted({copy.layer for copy in plant.copies})})
-    color = alt.Color("edge:N").scale(domain=names, range=[s.color for s in strokes]).title(None)
+    legend = alt.Legend(
+        title=None, orient="bottom", columns=6, symbolDash=[1, 0], symbolStrokeWidth=0, columnPadding=24
+    )
+    color = alt.Color("edge:N").scale(domain=names, range=[s.color for s in strokes]).legend(legend)
+    dash = alt.StrokeDash("edge:N").scale(domain=names, range=[list(s.dash) for s in strokes]).legend(None)
     shape = alt.Shape("edge:N").scale(domain=names, range=[s.shape for s in strokes]).legend(None)
     x = alt.X("layer:Q").title("Layer").axis(tickMinStep=1, grid=False)
     bars = alt.Chart(planted).mark_rule(strokeWidth=13, color="#dddddd").encode(x=x)
     y = alt.Y("mean:Q").title("Change in p(answer), %").scale(domain=[-100, 5])
-    lines = alt.Chart(data).mark_line(strokeWidth=1.8).encode(x=x, y=y, color=color)
+    # Related patches are a part of the image: where its line hides under theirs, it is to be seen at both sides.
+    width = (
+        alt.when(alt.datum.edge == names[EDGES.index("image -> question")]).then(alt.value(5)).otherwise(alt.value(1.8))
+    )
+    lines = (
+        alt.Chart(data).mark_line(strokeJoin="round").encode(x=x, y=y, color=color, strokeDash=dash, strokeWidth=width)
+    )
     points = alt.Chart(data).mark_point(size=30, filled=True, opacity=1).encode(x=x, y=y, color=color, shape=shape)
     return alt.layer(bars, lines, points).properties(width=250, height=150, title=title)
 
 
-def main(stem: str = "docs/images/calibration") -> None:
+def main(path: str = "docs/images/calibration.png") -> None:
     panels = [panel(title, plant) for title, plant in PLANTS.items()]
-    legend = {"orient": "bottom", "columns": 3, "symbolOpacity": 1, "columnPadding": 24, "labelLimit": 300}
-    chart = alt.hconcat(*panels).configure(font=FONT).configure_legend(**legend).configure_title(fontSize=12)
-    for ending in (".svg", ".png"):
-        save(chart, Path(stem + ending))
+    title = f"Window of one layer; means over {PICTURES} pictures; grey: the planted layers"
+    chart = alt.hconcat(*panels, title=alt.TitleParams(title, anchor="start", fontSize=13, fontWeight="normal"))
+    chart = (
+        chart.configure(font=FONT)
+        .configure_title(fontSize=12)
+        .configure_legend(labelLimit=300, labelFontSize=12, labelFont=ARROW_FONT)
+    )
+    save(chart, path)
 
 
 if __name__ == "__main__":

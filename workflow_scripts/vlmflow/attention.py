@@ -50,17 +50,23 @@ def shared_prefix_attention(
     )
     rows, heads, length, width = query.shape
     key_heads, before = prefix_keys.shape[:2]
-    group = heads // key_heads * length  # the heads that share keys stand side by side
-    grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, key_heads, group, width)
-    # For the prefix so do the rows: one product for the whole batch.
-    flat = grouped.transpose(0, 1).reshape(key_heads, rows * group, width)
-    to_prefix = (flat @ prefix_keys.transpose(1, 2)).view(key_heads, rows, group, before).transpose(0, 1)
-    to_own = grouped @ key.transpose(2, 3)
-    scores = torch.cat([to_prefix, to_own], dim=3).view(rows, heads, length, before + length)
-    weights = scores.masked_fill_(~attention_mask, float("-inf")).softmax(-1).view(rows, key_heads, group, -1)
-    prefix_weights = weights[..., :before].transpose(0, 1).reshape(key_heads, rows * group, before)
-    from_prefix = (prefix_weights @ prefix_values).view(key_heads, rows, group, value.shape[3]).transpose(0, 1)
-    output = (from_prefix + weights[..., before:] @ value).reshape(rows, heads, length, value.shape[3])
+    shared = heads // key_heads  # heads that look at the same keys; they stand side by side
+
+    def by_key_head(states: Tensor) -> Tensor:
+        """(rows, heads, …) → (key heads, rows, heads of one key head × S, …)."""
+        return states.reshape(rows, key_heads, shared * length, -1).transpose(0, 1)
+
+    queries = by_key_head(query * (width**-0.5 if scaling is None else scaling))
+    # Key heads outermost: for the prefix, all rows then are one product.
+    to_prefix = queries.reshape(key_heads, -1, width) @ prefix_keys.transpose(1, 2)
+    to_own = queries @ key.transpose(0, 1).transpose(2, 3)
+    scores = torch.cat([to_prefix, to_own.reshape(key_heads, -1, length)], dim=2)
+    may_attend = attention_mask.transpose(0, 1).unsqueeze(2)  # (1, rows, 1, S, P + S)
+    scores.view(key_heads, rows, shared, length, -1).masked_fill_(~may_attend, float("-inf"))
+    weights = scores.softmax(-1)
+    from_prefix = (weights[..., :before] @ prefix_values).view(key_heads, rows, -1, value.shape[3])
+    from_own = weights[..., before:].reshape(key_heads, rows, -1, length) @ value.transpose(0, 1)
+    output = (from_prefix + from_own).transpose(0, 1).reshape(rows, heads, length, value.shape[3])
     return output.transpose(1, 2).to(original), None
 
 

@@ -41,6 +41,7 @@ SPARE = [
     Stroke("#8fae00", (3, 1), "circle"),
 ]
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
+ARROW_FONT = f"DejaVu Sans, {FONT}"  # the sans-serif font that commonly has "↛"
 CAPTIONS = {
     "flow": (
         "Relative change in the probability of the model's answer when the edge is knocked out in the layers of a "
@@ -176,7 +177,7 @@ def _panels(
         )
         .configure(font=FONT)
         .configure_axis(labelFontSize=11, titleFontSize=11, titleFontWeight="normal")
-        .configure_legend(labelFontSize=12)
+        .configure_legend(labelFontSize=12, labelFont=ARROW_FONT)
         .configure_view(stroke="#cccccc")
     )
 
