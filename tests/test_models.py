@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import TINY_LLAVA, random_llava
+from common import TINY_LLAVA, random_llava
 from PIL import Image
 
 from vlmflow import load_model

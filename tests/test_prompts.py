@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import random_llava
+from common import random_llava
 from PIL import Image
 
 from vlmflow.edges import Edge, window_layers

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import random_llava
+from common import random_llava
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from common import ROOT
 
 from vlmflow.study import Study, StudyError, read_study
 

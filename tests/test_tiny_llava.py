@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY_LLAVA
+from common import ROOT, TINY_LLAVA
 
 from vlmflow.datasets import synthetic
 from vlmflow.tiny_llava import packing

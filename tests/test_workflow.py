@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from conftest import ROOT
+from common import ROOT
 
 from vlmflow.tables import ACCURACY, ANSWERS, KNOCKOUT, LENS, MEASURED, PATCHES, QUESTIONS, SKIPPED, TASK
 

@@ -252,8 +252,10 @@ def compare_attribute(scene: Scene, rng: np.random.Generator) -> Entry | None:
 def either_exists(scene: Scene, rng: np.random.Generator) -> Entry | None:
     kind = str(rng.choice(KINDS))
     present = _pick(rng, list(scene.things))
-    other_shape = str(_pick(rng, [shape for shape in SHAPES if shape != present.shape]))
     things = {thing.shape: thing for thing in scene.things}
+    # Every fourth time the other shape is not there at all, as happens in GQA.
+    missing = rng.random() < 0.25
+    other_shape = _pick(rng, [shape for shape in SHAPES if shape != present.shape and (shape not in things) == missing])
     asked = [things[shape] for shape in (present.shape, other_shape) if shape in things]
     # Half of the answers are "yes", whatever the number of values that the attribute can take.
     holding = {thing.attribute(kind) for thing in asked}
