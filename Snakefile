@@ -26,6 +26,7 @@ wildcard_constraints:
     figure="|".join(study.figures) or "none",
 
 
+include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/prompts.smk"
 include: "rules/inference.smk"

@@ -1,22 +1,6 @@
 # From raw files to one table of questions, and from that to the tasks.
 
 
-def raw_dataset(wildcards):
-    """The files in GQA's layout: drawn by a rule, or the user's own."""
-    if study.dataset.source == "synthetic":
-        folder = f"resources/synthetic/{study.dataset.images}-{study.dataset.seed}"
-        return {
-            "questions": f"{folder}/questions.json",
-            "scene_graphs": f"{folder}/sceneGraphs.json",
-            "images": f"{folder}/images",
-        }
-    return {
-        "questions": str(study.dataset.questions),
-        "scene_graphs": str(study.dataset.scene_graphs),
-        "images": str(study.dataset.images),
-    }
-
-
 rule render_scenes:
     output:
         questions="resources/synthetic/{images}-{seed}/questions.json",

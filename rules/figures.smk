@@ -58,6 +58,5 @@ rule write_report:
         runtime=10,
     params:
         study=study.model_dump(mode="json"),
-        results=RESULTS,
     script:
         "../workflow_scripts/write_report.py"

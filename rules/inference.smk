@@ -1,10 +1,6 @@
 # What needs the model's weights: its answers, and each probe on what it answers correctly.
 
 
-def gpus(wildcards):
-    return study.models[wildcards.model].gpus
-
-
 rule answer_questions:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",

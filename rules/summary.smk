@@ -1,8 +1,5 @@
 # From a row a question to means with intervals, and the account of what was left out.
 
-# Model and task of each input below: `expand` runs through them in this order.
-PLACES = [(model, task) for model in study.models for task in study.tasks]
-
 
 rule summarise_probe:
     input:

@@ -16,17 +16,6 @@ settings.load_profile("vlmflow")
 torch.set_num_threads(2)
 
 
-def pytest_addoption(parser):
-    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
-
-
-def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--slow"):
-        for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
-
-
 @pytest.fixture(scope="session")
 def tiny_llava():
     return load_model(TINY_LLAVA, device="cpu")

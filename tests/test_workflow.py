@@ -190,7 +190,7 @@ def test_a_model_folder_that_does_not_exist_is_named(workspace):
     workspace.write(study, "nothing.yaml")
     done = workspace.snakemake("--dry-run", study="nothing.yaml")
     assert done.returncode != 0
-    assert "resources/nothing/config.json" in done.stdout + done.stderr
+    assert "models.tiny-llava.path: there is no model in resources/nothing" in done.stdout + done.stderr
 
 
 def test_mistakes_are_told_before_any_job(workspace):

@@ -19,7 +19,7 @@ with logged(snakemake.log[0]):
         accuracy=ACCURACY.read(snakemake.input.answers),
         skipped=SKIPPED.read(snakemake.input.skipped),
         summaries=summaries,
-        figures=Path(snakemake.params.results) / "figures",
+        figures=Path(snakemake.output.report).parent / "figures",
     )
     with whole(snakemake.output.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
