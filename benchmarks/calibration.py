@@ -12,18 +12,10 @@ import numpy as np
 import polars as pl
 
 from vlmflow.charts import ARROW_FONT, FONT, STROKES, save
-from vlmflow.edges import Edge
+from vlmflow.edges import FLOW_EDGES, Edge
 from vlmflow.planted import QUESTION, Plant, build_planted, paint
 from vlmflow.statistics import summarise
 
-EDGES = [
-    "question -> last",
-    "image -> last",
-    "last -> last",
-    "image -> question",
-    "related patches -> question",
-    "other patches -> question",
-]
 LAYERS, PICTURES = 12, 20
 PLANTS = {
     "related patches → question (3) → last (8)": Plant.through_question(LAYERS, 3, 8),
@@ -46,14 +38,14 @@ def measure(plant: Plant) -> pl.DataFrame:
         scene = paint((int(width), int(height)), related, other, tuple(rng.integers(0, 2, 2)), int(rng.integers(2)))
         prompt = vlm.prompt(scene.picture, QUESTION, objects={"picture": [scene.related]})
         names = {"question_id": pl.lit(str(number)), "image_id": pl.lit(str(number))}
-        rows.append(vlm.knockout(prompt, EDGES, window=1).with_columns(**names))
+        rows.append(vlm.knockout(prompt, FLOW_EDGES, window=1).with_columns(**names))
     return summarise(pl.concat(rows), ["edge", "layer"], "change")
 
 
 def panel(title: str, plant: Plant) -> alt.LayerChart:
-    strokes = [STROKES[edge] for edge in EDGES]
-    names = [Edge.parse(edge).crossed for edge in EDGES]
-    data = measure(plant).with_columns(pl.col("edge").replace_strict(dict(zip(EDGES, names, strict=True))))
+    strokes = [STROKES[edge] for edge in FLOW_EDGES]
+    names = [Edge.parse(edge).crossed for edge in FLOW_EDGES]
+    data = measure(plant).with_columns(pl.col("edge").replace_strict(dict(zip(FLOW_EDGES, names, strict=True))))
     planted = pl.DataFrame({"layer": sorted({copy.layer for copy in plant.copies})})
     legend = alt.Legend(
         title=None, orient="bottom", columns=6, symbolDash=[1, 0], symbolStrokeWidth=0, columnPadding=24
@@ -65,9 +57,8 @@ def panel(title: str, plant: Plant) -> alt.LayerChart:
     bars = alt.Chart(planted).mark_rule(strokeWidth=13, color="#dddddd").encode(x=x)
     y = alt.Y("mean:Q").title("Change in p(answer), %").scale(domain=[-100, 5])
     # Related patches are a part of the image: where its line hides under theirs, it is to be seen at both sides.
-    width = (
-        alt.when(alt.datum.edge == names[EDGES.index("image -> question")]).then(alt.value(5)).otherwise(alt.value(1.8))
-    )
+    whole = alt.datum.edge == Edge.parse("image -> question").crossed
+    width = alt.when(whole).then(alt.value(5)).otherwise(alt.value(1.8))
     lines = (
         alt.Chart(data).mark_line(strokeJoin="round").encode(x=x, y=y, color=color, strokeDash=dash, strokeWidth=width)
     )

@@ -14,19 +14,11 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from vlmflow import replay
-from vlmflow.edges import Edge
+from vlmflow.edges import FLOW_EDGES, Edge
 from vlmflow.models import VisionLanguageModel
 from vlmflow.probes.knockout import edge_knockouts
 from vlmflow.prompts import Prompt
 
-EDGES = (
-    "question -> last",
-    "image -> last",
-    "last -> last",
-    "image -> question",
-    "related patches -> question",
-    "other patches -> question",
-)
 PRESETS = {
     "small": {"layers": 16, "width": 512, "heads": 8, "inner": 1376},
     "llava-1.5-7b": {"layers": 32, "width": 4096, "heads": 32, "inner": 11008},
@@ -107,7 +99,7 @@ def main() -> None:
     vlm = build(args.preset, args.device, dtype)
     prompt = build_prompt(vlm, dtype)
     layers = len(vlm.layers)
-    knockouts = [k for edge in EDGES for k in edge_knockouts(Edge.parse(edge), prompt, WINDOW, layers)]
+    knockouts = [k for edge in FLOW_EDGES for k in edge_knockouts(Edge.parse(edge), prompt, WINDOW, layers)]
     token = vlm.logits(vlm.record(prompt).output[0, -1]).argmax()
 
     def fast() -> torch.Tensor:

@@ -5,18 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmflow.edges import Edge, window_layers
+from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.planted import QUESTION, Plant, build_planted, code_word, paint
 from vlmflow.statistics import summarise
 
-EDGES = [
-    "question -> last",
-    "image -> last",
-    "last -> last",
-    "image -> question",
-    "related patches -> question",
-    "other patches -> question",
-]
 GRID, PATCH = 6, 8
 SIDE = GRID * PATCH
 
@@ -70,7 +62,7 @@ def test_planted_flow_is_found_and_nothing_else(plant, window, shown):
         other = scene.other_bit if plant.reads_other else 0
         assert vlm.answer(prompt, max_new_tokens=1).text == code_word(scene.related_bits, other)
         rows.append(
-            vlm.knockout(prompt, EDGES, window).with_columns(
+            vlm.knockout(prompt, FLOW_EDGES, window).with_columns(
                 question_id=pl.lit(str(number)), image_id=pl.lit(str(number))
             )
         )

@@ -23,17 +23,12 @@ from transformers import (
 
 from vlmflow import replay
 from vlmflow.attention import can_share
-from vlmflow.edges import Edge, window_layers
+from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.models import find_layers, find_norm
 from vlmflow.probes.knockout import edge_knockouts, knockout
 
 EDGES = [
-    "question -> last",
-    "image -> last",
-    "last -> last",
-    "image -> question",
-    "related patches -> question",
-    "other patches -> question",
+    *FLOW_EDGES,
     "question -> question",
     "image -> image",
     "options -> template",
@@ -230,9 +225,8 @@ def test_the_work_is_a_few_forwards_instead_of_hundreds():
     counted = []
     for layer in vlm.layers:
         layer.register_forward_pre_hook(lambda module, args: counted.append(args[0].shape[0] * args[0].shape[1]))
-    edges = EDGES[:6]
-    vlm.knockout(prompt, edges, 9)
-    plain = len(edges) * 16 * 16 * len(prompt)
+    vlm.knockout(prompt, FLOW_EDGES, 9)
+    plain = len(FLOW_EDGES) * 16 * 16 * len(prompt)
     assert sum(counted) < plain / 30
     forward = 16 * len(prompt)
     assert sum(counted) < 3 * forward

@@ -19,6 +19,16 @@ SEGMENTS = {
     "last": 3,
 }
 
+# The edges of [flow], figures 3 to 5.
+FLOW_EDGES = (
+    "question -> last",
+    "image -> last",
+    "last -> last",
+    "image -> question",
+    "related patches -> question",
+    "other patches -> question",
+)
+
 
 @dataclass(frozen=True)
 class Edge:
