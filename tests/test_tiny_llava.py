@@ -20,12 +20,12 @@ from vlmflow.tiny_llava.training import Recipe, Scenes, train
 
 @pytest.fixture(scope="module")
 def scores(tiny_llava):
-    return examine(tiny_llava, scenes=250, seed=3)  # a family that nothing else draws from
+    return examine(tiny_llava, scenes=500, seed=3)  # a family that nothing else draws from
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_accuracy_on_scenes_that_it_has_not_seen(scores, task):
-    assert scores[task].questions >= 150
+    assert scores[task].questions >= 300
     assert scores[task].accuracy >= 0.98
 
 
