@@ -50,3 +50,13 @@ def model_settings(wildcards):
 
 def gpus(wildcards):
     return study.models[wildcards.model].gpus
+
+
+def model_memory(wildcards, attempt):
+    """Megabytes: twice the weights, which may be widened to float32, and what runs them; more after a failure.
+
+    What a hub id weighs is not known beforehand; 7 billion parameters in half precision fit.
+    """
+    weights = [Path(file) for file in model_files(wildcards) if file.endswith(".safetensors")]
+    megabytes = sum(file.stat().st_size for file in weights) // 1_000_000 if weights else 14_000
+    return (3000 + 2 * megabytes) * attempt

@@ -17,7 +17,7 @@ rule answer_questions:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=model_memory,
         runtime=120,
         gpu=gpus,
     params:
@@ -65,7 +65,7 @@ rule run_probe:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=model_memory,
         runtime=240,
         gpu=gpus,
     params:

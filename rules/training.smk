@@ -3,13 +3,13 @@
 
 rule train_tiny_llava:
     output:
-        model=directory("results/tiny-llava/model"),
-        history="results/tiny-llava/history.parquet",
-        scores="results/tiny-llava/scores.json",
+        model=directory("results/training/tiny-llava/model"),
+        history="results/training/tiny-llava/history.parquet",
+        scores="results/training/tiny-llava/scores.json",
     log:
-        "results/tiny-llava/train.log",
+        "results/training/tiny-llava/train.log",
     benchmark:
-        "results/tiny-llava/train.tsv"
+        "results/training/tiny-llava/train.tsv"
     conda:
         "../envs/inference.yaml"
     threads: 2

@@ -153,6 +153,18 @@ def test_the_report(flow, lens, tmp_path):
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
 
 
+def test_an_edge_that_could_be_measured_on_no_question():
+    from vlmflow.report import _flow_words
+
+    rows = KNOCKOUT_SUMMARY.frame(
+        [{"model": "m", "task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0)]
+    )
+    words = _flow_words(FIGURE, rows)
+    assert "image ↛ last could be measured on no question." in words
+    assert "question ↛ last costs most in First" in words
+    charts.draw(rows, FIGURE, "m", TASKS, panels=2).to_dict()
+
+
 def test_a_model_with_nothing_left_to_analyse(flow, tmp_path):
     chart = charts.draw(flow.clear(), FIGURE, "m", TASKS, panels=3)
     charts.save(chart, tmp_path / "empty.svg")

@@ -12,6 +12,7 @@ from vlmflow import load_model
 from vlmflow.inference import answer_question, map_patches, open_picture, prober, prompt_of
 from vlmflow.jobs import QuestionError
 from vlmflow.models import ModelError, find_layers, find_norm, load_processor
+from vlmflow.prompts import PromptError
 from vlmflow.replay import ReplayError
 from vlmflow.study import KnockoutProbe, LensProbe
 from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
@@ -156,8 +157,14 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
             map_patches(vlm.processor, question_row(path, **changes))
     with pytest.raises(QuestionError, match="the question is empty"):
         prompt_of(vlm, question_row(path, question=""), "")
-    with pytest.raises(QuestionError, match=r"became 4 tokens, its grid has 3 × 3"):
-        prompt_of(vlm, question_row(path, related=[0], rows=3, columns=3), "")
+
+
+@pytest.mark.parametrize("related", [[0], [8]])
+def test_a_grid_that_is_not_the_models_costs_only_the_patches(vlm, path, related):
+    prompt = prompt_of(vlm, question_row(path, related=related, rows=3, columns=3), "")
+    assert len(prompt.positions("image")) == 4
+    with pytest.raises(PromptError, match="became 4 tokens, but 9 patches"):
+        prompt.positions("related patches")
 
 
 def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):

@@ -55,7 +55,7 @@ def assert_equal_to_plain(vlm, prompt, edges, window, tolerance):
     assert ((expected - p_base).abs() / p_base).max() > 1e-4
 
 
-@settings(max_examples=40)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 10**6),
     layers=st.integers(1, 5),
@@ -152,6 +152,25 @@ def test_architectures(name, share):
     assert not torch.allclose(expected[0], recording.output[0, -1])
     if not getattr(model.config, "final_logit_softcapping", None):
         torch.testing.assert_close(model.lm_head(model.model.norm(recording.output[:, -1])), logits)
+
+
+def test_sources_that_only_some_layers_can_see():
+    """In a layer whose window hides them anyway the knockout changes nothing, in the others it does."""
+    torch.manual_seed(0)
+    kinds = ["sliding_attention", "full_attention"] * 2
+    model = Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, sliding_window=5, layer_types=kinds)).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    inputs = {"input_ids": torch.randint(0, 50, (1, 14))}
+    layers = find_layers(model)
+    recording, _ = replay.record(model, layers, inputs)
+    knockouts = [replay.Knockout(torch.arange(1, 4), torch.tensor([13]), layer, layer + 1) for layer in range(4)]
+    replayed = replay.replay(layers, recording, knockouts)
+    torch.testing.assert_close(replayed, replay.plain(model, layers, inputs, knockouts), rtol=1e-9, atol=1e-12)
+    changed = (replayed - recording.output[0, -1]).abs().amax(dim=1) > 1e-9
+    assert changed.tolist() == [False, True, False, True]
 
 
 def test_a_bidirectional_block_moves_the_start_of_the_suffix():

@@ -13,11 +13,9 @@ from vlmflow.jobs import logged
 from vlmflow.models import load_model
 from vlmflow.tables import whole
 from vlmflow.tiny_llava.architecture import build_model, build_processor
-from vlmflow.tiny_llava.examination import examine
+from vlmflow.tiny_llava.examination import HELD_OUT, examine
 from vlmflow.tiny_llava.model_card import model_card
 from vlmflow.tiny_llava.training import Recipe, train
-
-HELD_OUT = {"scenes": 600, "seed": 2}  # a family of scenes that neither training nor the demo study draws from
 
 with logged(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
@@ -48,4 +46,7 @@ with logged(snakemake.log[0]):
         pl.DataFrame(history.rows).write_parquet(temporary)
     with whole(snakemake.output.scores) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
-    shutil.copytree(folder, place, dirs_exist_ok=True)
+    # File by file, each whole, the weights last.
+    for file in sorted(folder.iterdir(), key=lambda file: file.suffix == ".safetensors"):
+        with whole(place / file.name) as temporary:
+            shutil.copyfile(file, temporary)

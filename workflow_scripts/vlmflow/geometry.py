@@ -84,7 +84,7 @@ def patch_grid(processor: Any, size: tuple[int, int]) -> PatchGrid:
     new_width, new_height = _resized(pictures, width, height)
     scale_x, scale_y = new_width / width, new_height / height
     seen_width, seen_height, left, top = new_width, new_height, 0, 0
-    if pictures.do_center_crop:
+    if getattr(pictures, "do_center_crop", None):
         seen_width, seen_height = pictures.crop_size["width"], pictures.crop_size["height"]
         left, top = _crop_start(new_width, seen_width), _crop_start(new_height, seen_height)
     return PatchGrid(

@@ -76,6 +76,7 @@ class VisionLanguageModel:
         options: tuple[str, str] | None = None,
         *,
         patches: Sequence[int] | None = None,
+        patch_count: int | None = None,
         instruction: str = "",
     ) -> Prompt:
         """Model inputs for a picture and a question, with the positions of every segment; see `build_prompt`."""
@@ -87,6 +88,7 @@ class VisionLanguageModel:
             objects=objects,
             options=options,
             patches=patches,
+            patch_count=patch_count,
             instruction=instruction,
         )
         for name, value in prompt.inputs.items():
@@ -187,6 +189,8 @@ def load_model(
     Raises:
         ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
     """
+    if dtype is not None and dtype not in DTYPES:
+        raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("float32" if device.startswith("cpu") else "auto")
     try:

@@ -59,6 +59,7 @@ def build_prompt(
     objects: Mapping[str, Sequence[Box]] | None = None,
     options: tuple[str, str] | None = None,
     patches: Sequence[int] | None = None,
+    patch_count: int | None = None,
     instruction: str = "",
 ) -> Prompt:
     """Put picture and question into the processor's chat template and find every segment.
@@ -71,6 +72,7 @@ def build_prompt(
         objects: the objects that the question is about, by name, each with its boxes.
         options: (true option, false option).
         patches: numbers of the related patches, where they are known already; otherwise found from the boxes.
+        patch_count: how many patches `patches` was chosen from.
         instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
 
     Raises:
@@ -91,7 +93,7 @@ def build_prompt(
     missing: dict[str, str] = {}
     _add_options(segments, missing, finder, options)
     _add_objects(segments, missing, finder, objects)
-    _add_patches(segments, missing, processor, image, objects, patches)
+    _add_patches(segments, missing, processor, image, objects, patches, patch_count)
     empty = [name for name, positions in segments.items() if len(positions) == 0]
     for name in empty:
         del segments[name]
@@ -235,18 +237,19 @@ def _add_patches(
     image: Image.Image,
     objects: Mapping[str, Sequence[Box]] | None,
     patches: Sequence[int] | None,
+    patch_count: int | None,
 ) -> None:
+    tokens = len(segments["image"])
     try:
         if patches is None:
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
             if not boxes:
                 raise GeometryError("it was built without boxes")
             grid = patch_grid(processor, image.size)
-            if len(grid) != len(segments["image"]):
-                raise GeometryError(
-                    f"the picture became {len(segments['image'])} tokens, its grid has {grid.rows} × {grid.columns}"
-                )
-            patches = grid.related(boxes)
+            patches, patch_count = grid.related(boxes), len(grid)
+        # As with a processor that keeps a token for the whole picture, or cuts it into tiles.
+        if patch_count not in (None, tokens) or max(patches) >= tokens:
+            raise GeometryError(f"the picture became {tokens} tokens, but {patch_count or max(patches) + 1} patches")
     except GeometryError as error:
         missing["related patches"] = missing["other patches"] = str(error)
         return

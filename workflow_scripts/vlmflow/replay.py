@@ -181,10 +181,7 @@ def _check(knockout: Knockout, layers: int) -> None:
 
 
 def _check_mask(knockout: Knockout, may_attend: Tensor) -> None:
-    rows = may_attend[knockout.targets]
-    if not rows[:, knockout.sources].any():
-        raise ReplayError("no target position attends to a source position; there is nothing to knock out")
-    rows = rows.clone()
+    rows = may_attend[knockout.targets].clone()
     rows[:, knockout.sources] = False
     if not rows.any(dim=1).all():
         alone = int(knockout.targets[~rows.any(dim=1)][0])
@@ -249,11 +246,14 @@ def replay(
         id(mask): allowed(mask, length, recording.output.device) for mask in (call.mask for call in recording.calls)
     }
     on_cpu = {key: mask.cpu() for key, mask in masks.items()}
+    may_attend = torch.stack(list(on_cpu.values())).any(dim=0)
     for knockout in knockouts:
         _check(knockout, len(layers))
+        # In some layers a window may hide the sources anyway, but not in all of the model.
+        if not may_attend[knockout.targets][:, knockout.sources].any():
+            raise ReplayError("no target position attends to a source position; there is nothing to knock out")
         for mask in {id(call.mask) for call in recording.calls[knockout.start : knockout.stop]}:
             _check_mask(knockout, on_cpu[mask])
-    may_attend = torch.stack(list(on_cpu.values())).any(dim=0)
     first = functools.cache(lambda target: first_changed(may_attend, target))
     starts = [first(int(knockout.targets.min())) for knockout in knockouts]
     output = recording.output.new_empty(len(knockouts), recording.output.shape[2])

@@ -95,6 +95,9 @@ def _flow_words(figure: FlowChart, rows: pl.DataFrame) -> str:
     parts = []
     for edge in figure.edges:
         peaks = rows.filter(pl.col("edge") == edge).sort("mean").group_by("task", maintain_order=True).first()
+        if len(peaks) == 0:
+            parts.append(f"{Edge.parse(edge).crossed} could be measured on no question.")
+            continue
         silent = peaks.filter(pl.col("mean") > -NOTHING)
         name, worst = Edge.parse(edge).crossed, peaks.row(0, named=True)
         if len(silent) == len(peaks):
@@ -159,9 +162,9 @@ def _findings(figure: Figure, summary: pl.DataFrame) -> dict[str, Any]:
 
 
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
-    """Reasons with their number of questions; what stands in digits or paths is one reason with an example."""
+    """Reasons with their number of questions; those that differ in numbers or names only are one, with an example."""
     return (
-        skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+", "…"))
+        skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
         .group_by("stage", "model", "task", "kind", maintain_order=True)
         .agg(reason=pl.col("reason").first(), count=pl.len())
         .to_dicts()

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from .edges import Edge
 
-RESERVED = {"tasks", "summary", "figures", "patches", "answers", "selected", "skipped", "logs", "benchmarks"}
+# Names that the results use themselves.
+RESERVED = set("training tasks summary figures patches answers selected skipped logs benchmarks".split())
 
 
 class StudyError(ValueError):
@@ -87,7 +88,7 @@ class Model(Strict):
     revision: str | None = Field(None, description="Commit of a hub id.")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float16", description="Type of the weights.")
     instruction: str = Field("", description="Text after the question, for instance to answer in one word.")
-    gpus: int = Field(1, ge=0, description="GPUs that a job with this model takes.")
+    gpus: int = Field(1, ge=0, le=1, description="1: jobs take the machine's first GPU, if it has one; 0: the CPU.")
     note: str = Field("", description="What a reader of the report should know about this model.")
 
     @property

@@ -257,7 +257,8 @@ def either_exists(scene: Scene, rng: np.random.Generator) -> Entry | None:
     missing = rng.random() < 0.25
     other_shape = _pick(rng, [shape for shape in SHAPES if shape != present.shape and (shape not in things) == missing])
     asked = [things[shape] for shape in (present.shape, other_shape) if shape in things]
-    # Half of the answers are "yes", whatever the number of values that the attribute can take.
+    # About half of the answers are "yes", whatever the number of values that the attribute can take; a little more,
+    # since things that hold every value between them leave nothing to deny.
     holding = {thing.attribute(kind) for thing in asked}
     wanted = holding if rng.random() < 0.5 else set(_values(kind)) - holding
     if not wanted:

@@ -12,6 +12,7 @@ from vlmflow.datasets import synthetic
 from vlmflow.models import VisionLanguageModel
 from vlmflow.prompts import chat_text
 
+HELD_OUT = {"scenes": 600, "seed": 2}  # a family of scenes that neither training nor the demo study draws from
 BLANK = (210, 210, 210)  # the mean ground of the scenes
 
 

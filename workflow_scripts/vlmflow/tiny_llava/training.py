@@ -40,7 +40,7 @@ class Recipe:
 
 @dataclass
 class History:
-    """How many steps each stage took, and loss and running accuracy, a row every ten steps."""
+    """What happened in the stages that answer: how many steps, and loss and running accuracy every ten steps."""
 
     rows: list[dict[str, float | str]] = field(default_factory=list)
     steps: dict[str, int] = field(default_factory=dict)
