@@ -1,0 +1,31 @@
+"""From a question's boxes to its row of the table `patches`."""
+
+from typing import Any
+
+from .geometry import GeometryError, painted_patches, patch_map
+from .jobs import QuestionError
+from .pictures import open_picture
+
+
+def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
+    """A row of the table `patches`; `rule` is overlap or painted, see `geometry`."""
+    boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
+    try:
+        if not boxes:
+            raise GeometryError("the question has no box: none of its objects is in the scene graph")
+        picture = open_picture(row["image"])
+        if (row["width"], row["height"]) != picture.size:
+            raise GeometryError(
+                f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
+                f"{picture.width} × {picture.height}"
+            )
+        found = patch_map(processor, picture.size)
+        related = found.related(boxes) if rule == "overlap" else painted_patches(processor, picture.size, boxes)
+    except GeometryError as error:
+        raise QuestionError(str(error)) from error
+    return {
+        "question_id": row["question_id"],
+        "tokens": found.tokens,
+        "related": related,
+        "no_patch": found.no_patch,
+    }
