@@ -4,7 +4,8 @@ from common import random_llava
 from PIL import Image
 
 from vlmflow.edges import Edge, window_layers
-from vlmflow.prompts import PromptError, find_words
+from vlmflow.prompts import PromptError
+from vlmflow.words import find_objects, find_options, find_words
 
 PICTURE = Image.new("RGB", (8, 8), "red")
 QUESTION = "is the red circle left of a blue square ?"
@@ -90,11 +91,49 @@ def test_the_beginning_is_not_doubled(vlm):
     assert ids.count(vlm.processor.tokenizer.bos_token_id) == 1
 
 
-def test_words_are_found_whole_before_inside():
+def test_words_are_found_whole():
     assert find_words("a hundred red cars", "red") == (10, 13)
-    assert find_words("two coats", "coat") == (4, 8)
+    assert find_words("is there a category?", "cat") is None
     assert find_words("Is it RED?", "red") == (6, 9)
     assert find_words("a b", "c") is None
+    assert find_words("what (exactly) is it?", "(exactly)") == (5, 14)
+    assert find_words("the cat or the cat", "cat", taken=[(4, 7)]) == (15, 18)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        ("two coats", "coat", "coats"),
+        ("Are there berries?", "berry", "berries"),
+        ("women or men", "man", "men"),
+        ("women or men", "woman", "women"),
+        ("is it to the left of him?", "he", "him"),
+        ("a coat among coats", "coat", "coat"),
+    ],
+)
+def test_an_object_is_found_in_another_form(text, name, found):
+    start, end = find_words(text, name)
+    assert text[start:end] == found
+
+
+def test_options_are_looked_for_as_a_pair():
+    text = "Is the orange orange or red?"
+    true, false = find_options(text, "orange", "red")
+    assert true == (14, 20)
+    assert text[slice(*false)] == "red"
+    assert find_objects(text, ["orange"], [true, false]) == [(7, 13)]
+    assert find_options("Is it red?", "red", "blue") == ((6, 9), None)
+    text = "Is the right shoe to the left or to the right of the bag?"
+    left, right = find_options(text, "left", "right")
+    assert (text[slice(*left)], text[slice(*right)]) == ("left", "right")
+    assert right[0] > left[0]
+
+
+def test_longer_objects_come_first():
+    text = "What is common to the fence post and the post?"
+    spans = find_objects(text, ["post", "fence post"])
+    assert sorted(text[start:end] for start, end in spans) == ["fence post", "post"]
+    assert spans[1][0] > spans[0][1]
 
 
 def test_an_option_is_not_found_inside_of_the_other_one(vlm):

@@ -1,6 +1,5 @@
 """A question and a picture as model inputs, with the token positions of every named segment."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +8,27 @@ import torch
 from PIL import Image
 
 from .edges import SEGMENTS
-from .geometry import Box, GeometryError, patch_grid
-
-Span = tuple[int, int]  # characters from, up to and without
+from .geometry import Box, GeometryError, patch_map
+from .words import Span, find_objects, find_options
 
 
 class PromptError(ValueError):
     """A prompt that cannot be built, or a segment that it does not have; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which of the tokens that a picture becomes stand for related patches.
+
+    Attributes:
+        tokens: how many tokens the picture becomes.
+        related: numbers of the related patches among them, from 0.
+        no_patch: numbers of the tokens that are no patch, such as row newlines.
+    """
+
+    tokens: int
+    related: Sequence[int]
+    no_patch: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,7 @@ def build_prompt(
     image_token_id: int,
     objects: Mapping[str, Sequence[Box]] | None = None,
     options: tuple[str, str] | None = None,
-    patches: Sequence[int] | None = None,
-    patch_count: int | None = None,
+    patches: Patches | None = None,
     instruction: str = "",
 ) -> Prompt:
     """Put picture and question into the processor's chat template and find every segment.
@@ -71,8 +83,7 @@ def build_prompt(
         image_token_id: the token that the model replaces by the picture's features.
         objects: the objects that the question is about, by name, each with its boxes.
         options: (true option, false option).
-        patches: numbers of the related patches, where they are known already; otherwise found from the boxes.
-        patch_count: how many patches `patches` was chosen from.
+        patches: where the related patches are known already; otherwise found from the boxes.
         instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
 
     Raises:
@@ -91,9 +102,9 @@ def build_prompt(
         "last": torch.tensor([len(inputs["input_ids"][0]) - 1]),
     }
     missing: dict[str, str] = {}
-    _add_options(segments, missing, finder, options)
-    _add_objects(segments, missing, finder, objects)
-    _add_patches(segments, missing, processor, image, objects, patches, patch_count)
+    places = _add_options(segments, missing, finder, options)
+    _add_objects(segments, missing, finder, objects, places)
+    _add_patches(segments, missing, processor, image, objects, patches)
     empty = [name for name, positions in segments.items() if len(positions) == 0]
     for name in empty:
         del segments[name]
@@ -105,16 +116,6 @@ def chat_text(processor: Any, question: str) -> str:
     """The prompt's text with one placeholder for the picture, up to where the answer begins."""
     content = [{"type": "image"}, {"type": "text", "text": question}]
     return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-
-
-def find_words(text: str, words: str, avoid: Span = (0, 0)) -> Span | None:
-    """The first place of `words` in `text` outside of `avoid`, in any case: as whole words, else inside of one."""
-    escaped = re.escape(words)
-    for pattern in (rf"(?<!\w){escaped}(?!\w)", escaped):
-        for match in re.finditer(pattern, text, re.IGNORECASE):
-            if match.end() <= avoid[0] or match.start() >= avoid[1]:
-                return match.span()
-    return None
 
 
 def _check_question(processor: Any, question: str) -> None:
@@ -170,14 +171,10 @@ class _Finder:
         ]
         return torch.tensor(found, dtype=torch.long)
 
-    def words(self, words: str, avoid: str = "") -> torch.Tensor | None:
-        """Positions of the first place of `words` in the question, not inside of where `avoid` stands."""
-        longer = find_words(self.text, avoid) if len(avoid) > len(words) else None
-        span = find_words(self.text, words, longer or (0, 0))
-        if span is None:
-            return None
+    def in_question(self, spans: Sequence[Span]) -> torch.Tensor:
+        """Positions of the tokens that overlap at least one of the spans of characters of the question."""
         begin = self.question[0]
-        return self.tokens([(begin + span[0], begin + span[1])])
+        return self.tokens([(begin + start, begin + end) for start, end in spans])
 
     def template(self) -> torch.Tensor:
         question = self.tokens([self.question])
@@ -196,15 +193,16 @@ def _without(positions: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
 
 def _add_options(
     segments: dict[str, torch.Tensor], missing: dict[str, str], finder: _Finder, options: tuple[str, str] | None
-) -> None:
-    names = ("true option", "false option")
-    for name, option, other in zip(names, options or ("", ""), (options or ("", ""))[::-1], strict=True):
-        if not option:
-            missing[name] = "it was built without options"
-        elif (found := finder.words(option, avoid=other)) is None:
+) -> list[Span]:
+    """Add what has to do with options; returns where they stand in the question."""
+    spans = find_options(finder.text, *options) if options else (None, None)
+    for name, option, span in zip(("true option", "false option"), options or ("", ""), spans, strict=True):
+        if span is not None:
+            segments[name] = finder.in_question([span])
+        elif options:
             missing[name] = f"{option!r} does not stand in the question {finder.text!r}"
         else:
-            segments[name] = found
+            missing[name] = "it was built without options"
     if "true option" in segments and "false option" in segments:
         both = torch.cat([segments["true option"], segments["false option"]]).unique()
         segments["options"] = both
@@ -212,6 +210,7 @@ def _add_options(
     else:
         reason = missing.get("true option") or missing["false option"]
         missing["options"] = missing["question without options"] = reason
+    return [span for span in spans if span is not None]
 
 
 def _add_objects(
@@ -219,10 +218,11 @@ def _add_objects(
     missing: dict[str, str],
     finder: _Finder,
     objects: Mapping[str, Sequence[Box]] | None,
+    options: Sequence[Span],
 ) -> None:
-    found = [tokens for name in objects or {} if (tokens := finder.words(name)) is not None]
-    if found:
-        segments["objects"] = torch.cat(found).unique()
+    spans = find_objects(finder.text, list(objects or {}), options)
+    if spans:
+        segments["objects"] = finder.in_question(spans)
         segments["question without objects"] = _without(segments["question"], segments["objects"])
         return
     names = ", ".join(repr(name) for name in objects or {})
@@ -236,23 +236,24 @@ def _add_patches(
     processor: Any,
     image: Image.Image,
     objects: Mapping[str, Sequence[Box]] | None,
-    patches: Sequence[int] | None,
-    patch_count: int | None,
+    patches: Patches | None,
 ) -> None:
-    tokens = len(segments["image"])
+    image_tokens = segments["image"]
     try:
         if patches is None:
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
             if not boxes:
                 raise GeometryError("it was built without boxes")
-            grid = patch_grid(processor, image.size)
-            patches, patch_count = grid.related(boxes), len(grid)
-        # As with a processor that keeps a token for the whole picture, or cuts it into tiles.
-        if patch_count not in (None, tokens) or max(patches) >= tokens:
-            raise GeometryError(f"the picture became {tokens} tokens, but {patch_count or max(patches) + 1} patches")
+            found = patch_map(processor, image.size)
+            patches = Patches(found.tokens, found.related(boxes), found.no_patch)
+        if patches.tokens != len(image_tokens):
+            raise GeometryError(
+                f"the picture became {len(image_tokens)} tokens, but its patch map has {patches.tokens}"
+            )
     except GeometryError as error:
         missing["related patches"] = missing["other patches"] = str(error)
         return
-    related = segments["image"][torch.as_tensor(patches, dtype=torch.long)]
+    related = image_tokens[torch.as_tensor(patches.related, dtype=torch.long)]
+    no_patch = image_tokens[torch.as_tensor(patches.no_patch, dtype=torch.long)]
     segments["related patches"] = related
-    segments["other patches"] = _without(segments["image"], related)
+    segments["other patches"] = _without(image_tokens, torch.cat([related, no_patch]))
