@@ -1,0 +1,162 @@
+"""Which questions have pictures, tables of tasks and accuracy, and contact sheets."""
+
+import zipfile
+
+import polars as pl
+import pytest
+import tiny_models
+from paper_rows import table, write_gqa, write_paper_files
+from PIL import Image
+from servers import serving
+from transformers import LlavaImageProcessorPil
+
+from vlmflow import tabulate
+from vlmflow.datasets.fetch import with_pictures
+from vlmflow.jobs import for_each_question
+from vlmflow.patches import map_patches
+from vlmflow.sheets import contact_sheet
+from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def paper(tmp_path):
+    """(candidates, folder of their pictures)."""
+    write_gqa(tmp_path / "gqa", images=6)
+    write_paper_files(tmp_path / "gqa", tmp_path / "files")
+    rows = [{k: v for k, v in row.items() if k != "problem"} for row in table(sorted((tmp_path / "files").iterdir()))]
+    return CANDIDATES.frame(rows), tmp_path / "gqa" / "images"
+
+
+def test_pictures_that_are_there_are_used_in_place(paper):
+    candidates, folder = paper
+    kept, skipped = with_pictures(candidates, folder, None, task="T")
+    assert len(TASK.frame(kept)) == len(candidates)
+    assert len(SKIPPED.frame(skipped)) == 0
+    (folder / "2.jpg").unlink()
+    (folder / "3.jpg").rename(folder / "3.png")
+    kept, skipped = with_pictures(candidates, folder, None, task="T")
+    assert set(skipped["question_id"]) == set(candidates.filter(pl.col("image_id") == "2")["question_id"])
+    assert "there is no picture 2 (.jpg, .jpeg, .png) in" in skipped["reason"][0]
+    assert kept.filter(pl.col("image_id") == "3")["image"].unique().to_list() == [str(folder / "3.png")]
+    assert len(kept) + len(skipped) == len(candidates)
+
+
+@pytest.mark.parametrize("name", ["../0", "..", "a/b", "a\\b", "", "/etc/passwd", "a\0b", ".hidden"])
+def test_names_that_would_leave_the_folder(paper, name, tmp_path):
+    candidates, folder = paper
+    candidates = candidates.head(2).with_columns(image_id=pl.Series([name, candidates["image_id"][0]]))
+    for url in (None, "http://127.0.0.1:9"):
+        if url is None or (folder / f"{candidates['image_id'][1]}.jpg").is_file():
+            kept, skipped = with_pictures(candidates, folder, url, task="T")
+            assert len(kept) == 1
+            assert "is no name of a picture" in skipped["reason"][0]
+
+
+def test_missing_pictures_are_fetched(paper, tmp_path):
+    candidates, folder = paper
+    (tmp_path / "served").mkdir()
+    with zipfile.ZipFile(tmp_path / "served" / "images.zip", "w") as archive:
+        for picture in sorted(folder.iterdir())[:-1]:
+            archive.write(picture, f"images/{picture.name}")
+    mine = tmp_path / "mine" / "images"
+    with serving(tmp_path / "served") as server:
+        kept, skipped = with_pictures(candidates, mine, server.url, task="T")
+        assert {path.name for path in mine.iterdir()} == {path.name for path in sorted(folder.iterdir())[:-1]}
+        assert len(kept) + len(skipped) == len(candidates)
+        assert set(skipped["reason"]) == {f"there is no images/5.jpg in {server.url}/images.zip"}
+        server.requests.clear()
+        with_pictures(kept.drop("image"), mine, server.url, task="T")
+        assert server.requests == []
+
+
+def test_no_questions(tmp_path):
+    kept, skipped = with_pictures(CANDIDATES.frame([]), tmp_path, "http://127.0.0.1:9", task="T")
+    assert (len(kept), len(skipped)) == (0, 0)
+
+
+def test_the_table_of_tasks(paper):
+    candidates, folder = paper
+    kept, _ = with_pictures(candidates, folder, None, task="T")
+    evil = kept.with_columns(question=pl.lit(EVIL))
+    rows = [tabulate.task_row("T", evil), tabulate.task_row("Empty", TASK.frame([]))]
+    assert (rows[0]["questions"], rows[0]["pictures"], rows[0]["kind"]) == (len(kept), 6, "both")
+    page = tabulate.tasks_page(rows, EVIL)
+    assert "<script" not in page
+    assert "data:image/jpeg;base64," in page
+    written = tabulate.without_pictures(rows)
+    assert written["questions"].to_list() == [len(kept), 0]
+
+
+def test_the_table_of_accuracies(paper):
+    candidates, folder = paper
+    kept, _ = with_pictures(candidates, folder, None, task="T")
+    answers = ANSWERS.frame(
+        [
+            {
+                "question_id": row["question_id"],
+                "image_id": row["image_id"],
+                "predicted": "left",
+                "answer": row["answer"],
+                "correct": row["answer"] in ("left", "yes"),
+                "probability": 0.5,
+                "token_ids": [1],
+            }
+            for row in kept.to_dicts()
+        ]
+    )
+    groups = tabulate.accuracy_rows(kept, answers)
+    assert groups["structural"].to_list() == ["query", "choose", "choose", "choose", "logical", "compare"]
+    for row in groups.to_dicts():
+        inside = kept.filter(pl.col("structural") == row["structural"], pl.col("semantic") == row["semantic"])
+        right = answers.join(inside, on="question_id", how="semi")["correct"]
+        assert row["accuracy"] == pytest.approx(right.mean())
+        assert row["questions"] == len(inside)
+        assert 0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1
+    # What is never or always right has an interval all the same.
+    sure = groups.filter(pl.col("accuracy").is_in([0.0, 1.0]))
+    assert len(sure)
+    assert ((sure["high"] - sure["low"]) > 0.2).all()
+    page = tabulate.accuracy_page(groups, "T", EVIL)
+    assert "<script" not in page
+    assert page.count("<tr>") == 5  # the head, and four structural types
+    empty = tabulate.accuracy_rows(kept.head(0), answers)
+    assert len(empty) == 0
+    assert "<table>" in tabulate.accuracy_page(empty, "T", "m")
+
+
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+def test_a_contact_sheet(paper, kind, tmp_path):
+    candidates, folder = paper
+    kept, _ = with_pictures(candidates, folder, None, task="T")
+    processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
+    rows, lost = for_each_question(
+        kept, lambda row: map_patches(processor, row, "overlap"), stage="patches", task="T", model="m"
+    )
+    assert len(rows) + len(lost) == len(kept)
+    assert len(lost) == 0 or kind == "llava"  # the crop loses some boxes, tiles lose none
+    questions = kept.join(PATCHES.frame(rows), on="question_id", maintain_order="left")
+    sheet = contact_sheet(processor, questions, EVIL, count=5)
+    assert sheet.size[0] > 900
+    assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
+    # The related patches are as bright as the picture is, the others are darkened.
+    assert sheet.convert("L").getextrema()[0] < 60
+    assert contact_sheet(processor, questions.head(0), "none").size[0] > 700
+    gone = questions.head(1).with_columns(image=pl.lit(str(tmp_path / "gone.jpg")))
+    assert contact_sheet(processor, gone, "gone").size[0] > 700
+
+
+def test_patches_by_the_published_rule(paper):
+    candidates, folder = paper
+    kept, _ = with_pictures(candidates, folder, None, task="T")
+    processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())
+    processor.image_processor = LlavaImageProcessorPil(
+        size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True
+    )
+    for row in kept.iter_rows(named=True):
+        ours = set(map_patches(processor, row, "overlap")["related"])
+        theirs = set(map_patches(processor, row, "painted")["related"])
+        assert theirs
+        assert len(ours ^ theirs) <= 4
+        assert Image.open(row["image"]).size == (row["width"], row["height"])

@@ -1,0 +1,80 @@
+"""Fetching models from a local server that speaks as the hub does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import HubHandler, serving
+
+REVISION = "ab" * 20
+FETCH = (
+    "import json, sys; from vlmflow.hub import HubError, fetch_model\n"
+    "try: print(json.dumps(fetch_model(sys.argv[1], sys.argv[2])))\n"
+    "except HubError as error: print(error); sys.exit(3)"
+)
+
+
+@pytest.fixture
+def hub(tmp_path):
+    folder = tmp_path / "served" / "owner" / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "modeling.py").write_text("raise SystemExit")
+    (folder / "pytorch_model.bin").write_bytes(b"pickled")
+    (folder / "model.safetensors").write_bytes(b"w" * 50_000)
+    with serving(tmp_path / "served", HubHandler) as server:
+        yield server
+
+
+def fetch(hub, tmp_path, repository="owner/model", revision=REVISION):
+    # The hub's address is read when its library is imported.
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "-c", FETCH, repository, revision]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_weights_and_data_are_fetched_and_no_code(hub, tmp_path):
+    done = fetch(hub, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    account = json.loads(done.stdout)
+    assert account["bytes"] == 50_000
+    assert sorted(path.name for path in Path(account["folder"]).iterdir()) == ["config.json", "model.safetensors"]
+    assert REVISION in account["folder"]
+    hub.requests.clear()
+    assert json.loads(fetch(hub, tmp_path).stdout) == account
+    assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
+
+
+def test_a_broken_download_is_taken_up_again(hub, tmp_path):
+    size = 24 * 2**20
+    (hub.folder / "owner/model/model.safetensors").write_bytes(b"w" * size)
+    hub.faults.cut, hub.faults.cut_from = 1, size - 1
+    done = fetch(hub, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["bytes"] == size
+    asked = [place for method, path, place in hub.requests if method == "GET" and path.endswith(".safetensors")]
+    assert len(asked) == 2
+    resumed = int(asked[1].removeprefix("bytes=").rstrip("-"))
+    assert 0 < resumed <= size / 2
+
+
+def test_models_that_cannot_be_had(hub, tmp_path):
+    weights = hub.folder / "owner/model/model.safetensors"
+    weights.unlink()
+    done = fetch(hub, tmp_path)
+    assert done.returncode == 3
+    assert "model.safetensors is missing" in done.stdout
+    assert "only models with safetensors weights are loaded" in done.stdout
+    (hub.folder / "owner/model/model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}})
+    )
+    (hub.folder / "owner/model/model-1.safetensors").write_bytes(b"w")
+    done = fetch(hub, tmp_path, revision="cd" * 20)
+    assert done.returncode == 3
+    assert "model-2.safetensors is missing" in done.stdout
+    done = fetch(hub, tmp_path, repository="owner/none")
+    assert done.returncode == 3
+    assert "owner/none at" in done.stdout

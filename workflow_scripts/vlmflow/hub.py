@@ -1,0 +1,74 @@
+"""Fetch a model's files from the Hugging Face hub into its cache: safetensors and what they need, nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
+# No pickled weights, and no code.
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+INDEX = "model.safetensors.index.json"
+
+
+class HubError(ValueError):
+    """A model that cannot be fetched, or is not whole; the message names it and says why."""
+
+
+def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
+    """Fetch what is missing of a model; a download that broke off is taken up again.
+
+    Returns:
+        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights.
+
+    Raises:
+        HubError: there is no such model or revision, no network, or no safetensors weights in it.
+    """
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise HubError(f"{repository} at {revision or 'main'}: {error}") from error
+    weights = _weights(folder, repository)
+    return {
+        "repository": repository,
+        "revision": revision,
+        "folder": str(folder),
+        "bytes": sum(file.stat().st_size for file in weights),
+    }
+
+
+def _weights(folder: Path, repository: str) -> list[Path]:
+    """The model's weight files, every one of which is there."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        names = sorted(set(index["weight_map"].values()))
+    except FileNotFoundError:
+        names = ["model.safetensors"]
+    if absent := [name for name in names if not (folder / name).is_file()]:
+        raise HubError(
+            f"{repository}: {', '.join(absent)} is missing in {folder}; only models with safetensors weights are "
+            "loaded. If the download broke off, run the same command again"
+        )
+    return [folder / name for name in names]
+
+
+def location(path: str, fetched: str | None) -> str:
+    """The folder of a model.
+
+    Args:
+        path: as the study file has it.
+        fetched: of a hub id, the file in which was written what `fetch_model` gave.
+
+    Raises:
+        HubError: the files that were fetched are no longer there.
+    """
+    if fetched is None:
+        return str(Path(path).expanduser())
+    folder = Path(json.loads(Path(fetched).read_text(encoding="utf-8"))["folder"])
+    if not (folder / "config.json").is_file():
+        raise HubError(
+            f"{path} was fetched to {folder}, where it no longer is; delete {fetched} and run the same command again "
+            "to fetch it anew"
+        )
+    return str(folder)
