@@ -1,15 +1,15 @@
-"""Read GQA's files (scene graphs, questions, a folder of pictures) into one table of questions."""
+"""Read GQA's files (scene graphs, questions) into one table of questions."""
 
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
 # "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
 OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
 
@@ -41,6 +41,7 @@ class Question(_Loose):
     fullAnswer: str | None = None  # noqa: N815
     types: Types
     semantic: list[Step]
+    annotations: dict[str, Any] = Field(default_factory=dict)
 
 
 class SceneObject(_Loose):
@@ -65,26 +66,32 @@ class Mention:
     ids: list[str] = field(default_factory=list)
 
 
-def read_questions(
-    questions: Path, scene_graphs: Path, images: Path
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_questions(questions: Path, scene_graphs: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the tables `questions` and `skipped`: every entry of the file is in one of the two.
 
     Raises:
         GqaError: a file is missing or is no JSON object.
     """
     graphs = _read_json(scene_graphs, "scene graphs by picture id")
+    known = functools.cache(lambda image_id: _graph(image_id, graphs))
     rows, skipped = [], []
     for question_id, raw in _read_json(questions, "questions by id").items():
         try:
-            rows.append(_row(question_id, Question.model_validate(raw), graphs, images))
+            rows.append(_row(question_id, Question.model_validate(raw), known))
         except ValidationError as error:
-            place = error.errors()[0]
-            reason = f"malformed entry: {'.'.join(map(str, place['loc']))}: {place['msg']}"
-            skipped.append(
-                {"question_id": question_id, "task": None, "model": None, "stage": "questions", "reason": reason}
-            )
+            skipped.append(malformed(question_id, error))
     return rows, skipped
+
+
+def malformed(question_id: str, error: ValidationError) -> dict[str, Any]:
+    """A row of the table `skipped` for an entry that is not what it should be."""
+    place = error.errors()[0]
+    return skipped_entry(question_id, f"malformed entry: {'.'.join(map(str, place['loc']))}: {place['msg']}")
+
+
+def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
+    """A row of the table `skipped` for an entry that becomes no question."""
+    return {"question_id": question_id, "task": None, "model": None, "stage": "questions", "reason": reason}
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
@@ -99,16 +106,18 @@ def _read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
-def _row(question_id: str, entry: Question, graphs: dict[str, Any], images: Path) -> dict[str, Any]:
+def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph | str]) -> dict[str, Any]:
     problems: list[str] = []
-    graph = _graph(entry.imageId, graphs, problems)
+    found = graphs(entry.imageId)
+    graph = found if isinstance(found, SceneGraph) else None
+    if graph is None:
+        problems.append(str(found))
     options = derive_options(entry)
     if options is None and entry.types.structural == "choose":
         problems.append("the program names no two options of which one is the answer")
     return {
         "question_id": question_id,
         "image_id": entry.imageId,
-        "image": _picture(entry.imageId, images, problems),
         "width": graph.width if graph else None,
         "height": graph.height if graph else None,
         "question": entry.question,
@@ -120,36 +129,24 @@ def _row(question_id: str, entry: Question, graphs: dict[str, Any], images: Path
         "true_option": options[0] if options else None,
         "false_option": options[1] if options else None,
         "objects": list(_objects(entry, graph, problems)),
+        "captions": None,
         "problem": "; ".join(problems) or None,
     }
 
 
-def _graph(image_id: str, graphs: dict[str, Any], problems: list[str]) -> SceneGraph | None:
+def _graph(image_id: str, graphs: dict[str, Any]) -> SceneGraph | str:
+    """A picture's scene graph, or what is wrong with it."""
     if image_id not in graphs:
-        problems.append(f"there is no scene graph for the picture {image_id}")
-        return None
+        return f"there is no scene graph for the picture {image_id}"
     try:
         return SceneGraph.model_validate(graphs[image_id])
     except ValidationError as error:
         place = error.errors()[0]
-        problems.append(f"malformed scene graph of {image_id}: {'.'.join(map(str, place['loc']))}: {place['msg']}")
-        return None
-
-
-def _picture(image_id: str, images: Path, problems: list[str]) -> str:
-    if Path(image_id).name != image_id:
-        problems.append(f"{image_id!r} is no name of a picture")
-        return ""
-    for ending in PICTURE_ENDINGS:
-        path = Path(images) / f"{image_id}{ending}"
-        if path.is_file():
-            return str(path)
-    problems.append(f"there is no picture {image_id} ({', '.join(PICTURE_ENDINGS)}) in {images}")
-    return ""
+        return f"malformed scene graph of {image_id}: {'.'.join(map(str, place['loc']))}: {place['msg']}"
 
 
 def _objects(entry: Question, graph: SceneGraph | None, problems: list[str]) -> Iterator[dict[str, Any]]:
-    for mention in derive_mentions(entry):
+    for mention in derive_mentions(entry) or _annotated(entry, graph):
         if not mention.ids:
             yield {"name": mention.name, "id": None, "x": None, "y": None, "w": None, "h": None}
         for object_id in mention.ids:
@@ -169,6 +166,15 @@ def derive_mentions(entry: Question) -> list[Mention]:
             ids = [part.strip() for part in match["ids"].split(",") if part.strip() not in ("", "-")]
             mentions.append(Mention(match["name"], ids))
     return mentions
+
+
+def _annotated(entry: Question, graph: SceneGraph | None) -> Iterator[Mention]:
+    """The objects that GQA's annotations of the question's words point to, for a program that points to none."""
+    words = entry.annotations.get("question")
+    ids = [str(value) for value in words.values()] if isinstance(words, dict) else []
+    for object_id in dict.fromkeys(part.strip() for value in ids for part in value.split(",")):
+        thing = graph.objects.get(object_id) if graph else None
+        yield Mention(thing.name if thing else object_id, [object_id])
 
 
 def derive_options(entry: Question) -> tuple[str, str] | None:

@@ -1,0 +1,195 @@
+"""The paper's question files: read, compared with what their programs say, and found again in every tokenizer."""
+
+import csv
+
+import inflect
+import pytest
+import tiny_models
+from paper_rows import derived, file_name, real_files, table, write_gqa, write_paper_files
+from PIL import Image
+
+from vlmflow.datasets.gqa import GqaError
+from vlmflow.datasets.gqa_paper import program, read_paper_questions
+from vlmflow.inference import prompt_of
+from vlmflow.models import VisionLanguageModel
+from vlmflow.prompts import PromptError, build_prompt
+from vlmflow.tables import QUESTIONS, SKIPPED
+
+plural = inflect.engine().plural_noun
+INSTRUCTION = " \nAnswer the question using a single word or phrase."
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper")
+    write_gqa(folder / "gqa", images=20)
+    write_paper_files(folder / "gqa", folder / "files")
+    return sorted((folder / "files").iterdir())
+
+
+@pytest.fixture(params=["written", "real"])
+def files(request, written):
+    """Files in the paper's format: written ones, and the real ones where they are."""
+    if request.param == "written":
+        return written
+    if not real_files():
+        pytest.skip("the paper's question files are not here: run studies/flow.yaml, or set VLMFLOW_GQA_PAPER")
+    return real_files()
+
+
+def records(file):
+    with file.open(newline="", encoding="utf-8") as text:
+        yield from csv.DictReader(text)
+
+
+def test_every_row_is_read(files):
+    rows = table(files)
+    assert len(rows) == sum(1 for file in files for _ in records(file))
+    questions = QUESTIONS.frame(rows)
+    assert not questions["problem"].is_not_null().any()
+    assert questions["captions"].is_not_null().all()
+    by_id = {row["question_id"]: row for row in rows}
+    for file in files:
+        for raw in records(file):
+            row = by_id[raw["question_id"]]
+            for prefix, item in zip(
+                [p for p in ("central object", "object1", "object2") if f"{p} name" in raw], row["objects"], strict=True
+            ):
+                assert item["name"] == raw[f"{prefix} name"]
+                box = [raw[f"{prefix} {side}"] for side in "xywh"]
+                assert [item[side] for side in "xywh"] == [None if value == "-" else float(value) for value in box]
+
+
+def test_question_and_program_give_what_the_columns_say(files):
+    compared = 0
+    for file in files:
+        for raw in records(file):
+            objects, options = derived(raw)
+            columns = [p for p in ("central object", "object1", "object2") if f"{p} name" in raw]
+            expected = [(raw[f"{p} name"], [] if raw[f"{p} id"] == "-" else [raw[f"{p} id"]]) for p in columns]
+            assert objects == expected, raw["question_id"]
+            assert options == ((raw["true option"], raw["false option"]) if "true option" in raw else None)
+            compared += 1
+    assert compared >= 20
+
+
+def test_what_is_broken_is_told_and_the_rest_goes_on(written, tmp_path):
+    file = next(file for file in written if file.name == file_name("choose", "rel"))
+    good = list(records(file))
+    broken = [
+        good[0] | {"question_id": "wide", "image_w": "wide"},
+        good[0] | {"question_id": "empty", "question": ""},
+        good[1],
+        good[0] | {"question_id": "box", "object1 x": "left"},
+        good[0] | {"question_id": "options", "true option": ""},
+    ]
+    path = tmp_path / "broken.csv"
+    with path.open("w", newline="") as text:
+        writer = csv.DictWriter(text, list(good[0]))
+        writer.writeheader()
+        writer.writerows([*good, *broken])
+    rows, skipped = read_paper_questions([path])
+    assert len(rows) + len(skipped) == len(good) + len(broken)
+    reasons = {row["question_id"]: row["reason"] for row in skipped}
+    assert reasons.keys() == {"wide", "empty", good[1]["question_id"]}
+    assert "image_w" in reasons["wide"]
+    assert "another question has this id" in reasons[good[1]["question_id"]]
+    problems = {row["question_id"]: row["problem"] for row in rows if row["problem"]}
+    assert "box of object1" in problems["box"]
+    assert "no two options" in problems["options"]
+    SKIPPED.frame(skipped)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a,b\n1,2\n", "without the column"), (b"\xff\xfe", "no CSV file in UTF-8"), (None, "no such file")],
+)
+def test_files_that_are_not_the_papers(tmp_path, content, message):
+    path = tmp_path / "q.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(GqaError, match=message) as error:
+        read_paper_questions([path])
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["__import__('os').getcwd()", "[", "[" * 9999])
+def test_programs_are_read_as_data(text):
+    with pytest.raises(GqaError, match="is no list of a program's steps"):
+        program(text)
+
+
+@pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+def test_options_and_objects_decode_back_to_their_words(files, template, kind):
+    rows = table(files)
+    processor = tiny_models.build_processor(kind, template, [row["question"] for row in rows])
+    # Only the picture's shape matters for where words stand.
+    picture = Image.new("RGB", (50, 40))
+
+    def texts(row, objects, *segments):
+        prompt = build_prompt(
+            processor,
+            picture,
+            row["question"],
+            image_token_id=processor.image_token_id,
+            objects={name: [] for name in objects},
+            options=(row["true_option"], row["false_option"]) if row["true_option"] else None,
+            instruction=INSTRUCTION,
+        )
+        ids = prompt.inputs["input_ids"][0]
+        return [processor.tokenizer.decode(ids[prompt.positions(segment)]).strip() for segment in segments]
+
+    names = 0
+    not_found = []
+    for row in rows:
+        assert texts(row, [], "question") == [row["question"]]
+        if row["true_option"]:
+            assert texts(row, [], "true option", "false option") == [row["true_option"], row["false_option"]]
+        for item in row["objects"]:
+            names += 1
+            try:
+                (found,) = texts(row, [item["name"]], "objects")
+            except PromptError:
+                not_found.append((item["name"], row["question"]))
+                continue
+            assert found.lower() in (item["name"], plural(item["name"]), {"he": "him"}.get(item["name"])), row[
+                "question"
+            ]
+    # A scene graph's name need not be the question's: "phone", asked for as "telephone".
+    assert len(not_found) <= names * 0.005, not_found
+
+
+@pytest.mark.parametrize(("kind", "template"), [("llava", "vicuna_v1"), ("llava_next", "llava_llama_3")])
+def test_related_other_and_newlines_make_up_the_image(written, tmp_path, kind, template):
+    rows = table(written)[::9]
+    processor = tiny_models.build_processor(kind, template, [row["question"] for row in rows])
+    vlm = VisionLanguageModel(tiny_models.build_model(kind, processor, answer="left"), processor)
+    for row in rows:
+        Image.new("RGB", (row["width"], row["height"])).save(tmp_path / "p.png")
+        boxes = {item["name"]: [tuple(item[s] for s in "xywh")] for item in row["objects"] if item["id"]}
+        prompt = vlm.prompt(Image.open(tmp_path / "p.png"), row["question"], objects=boxes, instruction=INSTRUCTION)
+        related, other = (set(prompt.positions(f"{which} patches").tolist()) for which in ("related", "other"))
+        image = set(prompt.positions("image").tolist())
+        assert related
+        assert not related & other
+        newlines = image - related - other
+        if kind == "llava":
+            assert not newlines
+        else:
+            # Every newline token carries the same features, whatever the picture shows.
+            states = vlm.record(prompt).calls[0].hidden[0]
+            newline = vlm.model.model.image_newline
+            same = [(states[place] == newline).all().item() for place in sorted(image)]
+            assert {place for place, equal in zip(sorted(image), same, strict=True) if equal} == newlines
+        answer = vlm.answer(prompt)
+        assert answer.text == "left"
+
+
+def test_a_row_of_the_table_becomes_a_prompt(written, tmp_path):
+    row = table(written)[0]
+    processor = tiny_models.build_processor("llava", "vicuna_v1", [row["question"]])
+    vlm = VisionLanguageModel(tiny_models.build_model("llava", processor, answer="left"), processor)
+    Image.new("RGB", (row["width"], row["height"])).save(tmp_path / "p.png")
+    prompt = prompt_of(vlm, row | {"image": str(tmp_path / "p.png"), "related": None}, INSTRUCTION)
+    assert prompt.text.endswith(f"{row['question']}{INSTRUCTION} ASSISTANT:")

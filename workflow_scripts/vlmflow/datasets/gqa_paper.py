@@ -1,0 +1,123 @@
+"""Read the question files that the authors of [flow] published: one CSV file a task, with boxes and dense captions."""
+
+import ast
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .gqa import GqaError, malformed, skipped_entry
+
+ABSENT = "-"  # as the files say that the picture does not show an object
+PREFIXES = ("central object", "object1", "object2")
+
+
+class PaperQuestion(BaseModel):
+    """The columns that every one of the files has."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    question_id: str = Field(min_length=1)
+    img_id: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    type_structural: str
+    type_semantic: str
+    type_detailed: str
+    image_w: int = Field(ge=1)
+    image_h: int = Field(ge=1)
+
+
+def read_paper_questions(files: list[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the tables `questions` and `skipped`: every row of the files is in one of the two.
+
+    Raises:
+        GqaError: a file is missing or is no CSV file with these columns.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    skipped = []
+    for file in files:
+        for raw in _records(Path(file)):
+            name = str(raw.get("question_id"))
+            try:
+                row = _row(PaperQuestion.model_validate(raw), raw)
+            except ValidationError as error:
+                skipped.append(malformed(name, error))
+                continue
+            if name in rows:
+                skipped.append(skipped_entry(name, "another question has this id"))
+            else:
+                rows[name] = row
+    return list(rows.values()), skipped
+
+
+def _records(file: Path) -> Iterator[dict[str, str]]:
+    # Some pictures have very long lists of captions.
+    csv.field_size_limit(10**8)
+    try:
+        with file.open(newline="", encoding="utf-8") as text:
+            reader = csv.DictReader(text)
+            if missing := set(PaperQuestion.model_fields) - set(reader.fieldnames or []):
+                raise GqaError(f"{file}: without the column(s) {', '.join(sorted(missing))}")
+            yield from reader
+    except FileNotFoundError:
+        raise GqaError(f"{file}: there is no such file; expected questions as CSV") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise GqaError(f"{file}: this is no CSV file in UTF-8 ({error})") from error
+
+
+def _row(entry: PaperQuestion, raw: dict[str, str]) -> dict[str, Any]:
+    problems: list[str] = []
+    options = raw.get("true option"), raw.get("false option")
+    if entry.type_structural == "choose" and not all(options):
+        problems.append("the file names no two options")
+    return {
+        "question_id": entry.question_id,
+        "image_id": entry.img_id,
+        "width": entry.image_w,
+        "height": entry.image_h,
+        "question": entry.question,
+        "answer": entry.answer.lower(),
+        "full_answer": raw.get("full answer") or None,
+        "structural": entry.type_structural,
+        "semantic": entry.type_semantic,
+        "detailed": entry.type_detailed,
+        "true_option": options[0] or None,
+        "false_option": options[1] or None,
+        "objects": list(_objects(raw, problems)),
+        "captions": raw.get("captions") or None,
+        "problem": "; ".join(problems) or None,
+    }
+
+
+def _objects(raw: dict[str, str], problems: list[str]) -> Iterator[dict[str, Any]]:
+    for prefix in PREFIXES:
+        name = raw.get(f"{prefix} name")
+        if not name or name == ABSENT:
+            continue
+        absent: dict[str, Any] = {"name": name, "id": None, "x": None, "y": None, "w": None, "h": None}
+        if raw.get(f"{prefix} id") in (None, "", ABSENT):
+            yield absent
+            continue
+        try:
+            box = {side: float(raw[f"{prefix} {side}"]) for side in "xywh"}
+        except (KeyError, TypeError, ValueError):
+            problems.append(f"the box of {prefix} ({name}) is not four numbers")
+            yield absent
+            continue
+        yield {"name": name, "id": raw[f"{prefix} id"], **box}
+
+
+def program(operations: str) -> list[dict[str, Any]]:
+    """The question's program, which the files hold as Python writes a list.
+
+    Raises:
+        GqaError: it is no such list.
+    """
+    try:
+        steps = ast.literal_eval(operations)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise GqaError(f"{operations[:80]!r} is no list of a program's steps: {error}") from error
+    return list(steps)
