@@ -9,10 +9,13 @@ from common import TINY_LLAVA, random_llava
 from PIL import Image
 
 from vlmflow import load_model
-from vlmflow.inference import answer_question, map_patches, open_picture, prober, prompt_of
+from vlmflow.inference import answer_question, prober, prompt_of
 from vlmflow.jobs import QuestionError
-from vlmflow.models import ModelError, find_layers, find_norm, load_processor
-from vlmflow.prompts import PromptError
+from vlmflow.models import ModelError, find_layers, find_norm
+from vlmflow.patches import map_patches
+from vlmflow.pictures import open_picture
+from vlmflow.processors import ProcessorError, load_processor
+from vlmflow.prompts import Patches, PromptError
 from vlmflow.replay import ReplayError
 from vlmflow.study import KnockoutProbe, LensProbe
 from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
@@ -37,9 +40,9 @@ def test_only_safetensors_are_loaded(tmp_path):
 
 
 def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match="nothing: no vision-language model"):
+    with pytest.raises(ModelError, match="nothing: no processor"):
         load_model(tmp_path / "nothing", device="cpu")
-    with pytest.raises(ModelError, match="no processor"):
+    with pytest.raises(ProcessorError, match="no processor"):
         load_processor(tmp_path)
 
 
@@ -126,7 +129,7 @@ def path(tmp_path):
 
 def test_from_a_row_to_rows(vlm, path):
     row = question_row(path)
-    patches = map_patches(vlm.processor, row)
+    patches = map_patches(vlm.processor, row, "overlap")
     PATCHES.frame([patches])
     assert patches["related"] == [0]
     answer = answer_question(vlm, row, instruction="")
@@ -154,16 +157,16 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
         ({"width": 9}, "made for 9 × 8 pixels, the picture has 8 × 8"),
     ):
         with pytest.raises(QuestionError, match=message):
-            map_patches(vlm.processor, question_row(path, **changes))
+            map_patches(vlm.processor, question_row(path, **changes), "overlap")
     with pytest.raises(QuestionError, match="the question is empty"):
         prompt_of(vlm, question_row(path, question=""), "")
 
 
 @pytest.mark.parametrize("related", [[0], [8]])
 def test_a_grid_that_is_not_the_models_costs_only_the_patches(vlm, path, related):
-    prompt = prompt_of(vlm, question_row(path, related=related, rows=3, columns=3), "")
+    prompt = prompt_of(vlm, question_row(path, related=related, tokens=9, no_patch=[]), "")
     assert len(prompt.positions("image")) == 4
-    with pytest.raises(PromptError, match="became 4 tokens, but 9 patches"):
+    with pytest.raises(PromptError, match="became 4 tokens, but its patch map has 9"):
         prompt.positions("related patches")
 
 
@@ -203,7 +206,7 @@ def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matt
         hidden[:, image] += 1
         return (hidden, *args[1:]), kwargs
 
-    prompt = vlm.prompt(PICTURE, QUESTION, patches=[0])
+    prompt = vlm.prompt(PICTURE, QUESTION, patches=Patches(4, [0]))
     image = prompt.positions("image")
     vlm.layers[1].register_forward_pre_hook(change, with_kwargs=True)
     vlm.knockout(prompt, ["image -> question"], 1)

@@ -26,6 +26,7 @@ from vlmflow.attention import can_share
 from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.models import find_layers, find_norm
 from vlmflow.probes.knockout import edge_knockouts, knockout
+from vlmflow.prompts import Patches
 
 EDGES = [
     *FLOW_EDGES,
@@ -38,7 +39,7 @@ EDGES = [
 def prompt_of(vlm, words, grid):
     picture = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
     question = "what color is the circle , red or blue ? " + " ".join(words)
-    patches = [0] if grid == 1 else [0, grid]
+    patches = Patches(grid * grid, [0] if grid == 1 else [0, grid])
     return vlm.prompt(picture, question.strip(), options=("red", "blue"), patches=patches)
 
 

@@ -1,53 +1,39 @@
 """From a row of the tables to a prompt, an answer, a measurement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
-from PIL import Image, UnidentifiedImageError
+import torch
 
+from .devices import leased
 from .edges import Edge
-from .geometry import Box, GeometryError, patch_grid
+from .geometry import Box
+from .hub import location
 from .jobs import QuestionError
-from .models import VisionLanguageModel
+from .models import VisionLanguageModel, load_model
+from .pictures import open_picture
 from .probes import measure
-from .prompts import Prompt, PromptError
+from .prompts import Patches, Prompt, PromptError
 from .replay import ReplayError
 from .study import KnockoutProbe, Probe
 
 Row = dict[str, Any]
 
 
-def open_picture(path: str) -> Image.Image:
-    """The whole picture in RGB.
-
-    Raises:
-        QuestionError: the file is missing, cut off, no picture, or absurdly large.
-    """
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise QuestionError(f"the picture {path} cannot be read: {error}") from error
-
-
-def map_patches(processor: Any, row: Row) -> Row:
-    """A row of the table `patches`."""
-    boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
-    try:
-        if not boxes:
-            raise GeometryError("the question has no box: none of its objects is in the scene graph")
-        picture = open_picture(row["image"])
-        if (row["width"], row["height"]) != picture.size:
-            raise GeometryError(
-                f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
-                f"{picture.width} × {picture.height}"
-            )
-        grid = patch_grid(processor, picture.size)
-        related = grid.related(boxes)
-    except GeometryError as error:
-        raise QuestionError(str(error)) from error
-    return {"question_id": row["question_id"], "rows": grid.rows, "columns": grid.columns, "related": related}
+@contextmanager
+def open_model(settings: dict[str, Any], threads: int) -> Iterator[VisionLanguageModel]:
+    """The model of a job, with the settings that the rules pass on: on the GPUs that it leases, or on the CPU."""
+    torch.set_num_threads(threads)
+    with leased(settings["gpus"]) as device:
+        yield load_model(
+            location(settings["path"], settings["fetched"]),
+            device=device,
+            dtype=settings["dtype"],
+            template=settings["template"],
+            fit=settings["fit"],
+        )
 
 
 def prompt_of(vlm: VisionLanguageModel, row: Row, instruction: str) -> Prompt:
@@ -55,14 +41,14 @@ def prompt_of(vlm: VisionLanguageModel, row: Row, instruction: str) -> Prompt:
     # The boxes have become patches already; here the objects are only words of the question.
     objects: dict[str, list[Box]] = {item["name"]: [] for item in row["objects"]}
     options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
+    known = row.get("related") is not None
     try:
         return vlm.prompt(
             open_picture(row["image"]),
             row["question"],
             objects=objects,
             options=options,
-            patches=row["related"],
-            patch_count=row["rows"] * row["columns"] if row["related"] is not None else None,
+            patches=Patches(row["tokens"], row["related"], row["no_patch"]) if known else None,
             instruction=instruction,
         )
     except PromptError as error:

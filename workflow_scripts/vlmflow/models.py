@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 
 from . import replay
 from .attention import can_share
 from .geometry import Box
-from .prompts import Prompt, build_prompt
+from .processors import ProcessorError, load_processor
+from .prompts import Patches, Prompt, build_prompt
 
 if TYPE_CHECKING:
     import polars as pl
@@ -75,8 +76,7 @@ class VisionLanguageModel:
         objects: Mapping[str, Sequence[Box]] | None = None,
         options: tuple[str, str] | None = None,
         *,
-        patches: Sequence[int] | None = None,
-        patch_count: int | None = None,
+        patches: Patches | None = None,
         instruction: str = "",
     ) -> Prompt:
         """Model inputs for a picture and a question, with the positions of every segment; see `build_prompt`."""
@@ -88,7 +88,6 @@ class VisionLanguageModel:
             objects=objects,
             options=options,
             patches=patches,
-            patch_count=patch_count,
             instruction=instruction,
         )
         for name, value in prompt.inputs.items():
@@ -129,7 +128,7 @@ class VisionLanguageModel:
         """
         recording, logits = replay.record(self.model, self.layers, prompt.inputs)
         ours = self.logits(recording.output[:, -1])
-        if not torch.allclose(ours, logits.to(ours.dtype), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
+        if not torch.allclose(ours, logits.to(ours), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
             raise ModelError(
                 f"{type(self.model).__name__} makes its logits in another way than unembedding(norm(last state)), "
                 "for instance with a cap or a scale that is not known here"
@@ -176,15 +175,23 @@ class VisionLanguageModel:
 
 
 def load_model(
-    path: str | Path, *, device: str | None = None, dtype: str | None = None, revision: str | None = None
+    path: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    template: str = "own",
+    fit: str = "own",
 ) -> VisionLanguageModel:
     """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
 
     Args:
         path: a folder as `save_pretrained` writes it, or a hub id.
-        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one.
+        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
+            that this process sees.
         dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
         revision: branch, tag or commit of a hub id.
+        template, fit: see `load_processor`.
 
     Raises:
         ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
@@ -194,6 +201,7 @@ def load_model(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("float32" if device.startswith("cpu") else "auto")
     try:
+        processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=dtype,
@@ -201,21 +209,15 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation="sdpa",
-            device_map={"": device},
+            device_map="auto" if device == "auto" else {"": device},
         )
+    except ProcessorError as error:
+        raise ModelError(str(error)) from error
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{path}: no vision-language model with safetensors weights could be loaded: {error}"
         ) from error
-    return VisionLanguageModel(model, load_processor(path, revision=revision))
-
-
-def load_processor(path: str | Path, *, revision: str | None = None) -> Any:
-    """The model's processor, cutting pictures with PIL, so that every machine cuts them the same way."""
-    try:
-        return AutoProcessor.from_pretrained(path, revision=revision, backend="pil", trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: no processor could be loaded: {error}") from error
+    return VisionLanguageModel(model, processor)
 
 
 def find_layers(model: PreTrainedModel) -> nn.ModuleList:

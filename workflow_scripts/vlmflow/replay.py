@@ -76,7 +76,8 @@ class Recording:
 
     def hidden(self, position: int) -> Tensor:
         """(layers + 1, width): the state of a position after the embedding and after each layer, not normed."""
-        states = [call.hidden[0, position] for call in self.calls]
+        # The layers of a large model may lie on several devices.
+        states = [call.hidden[0, position].to(self.output.device) for call in self.calls]
         return torch.stack([*states, self.output[0, position]])
 
 
@@ -121,7 +122,7 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)
     for output, call in zip(outputs, calls[1:], strict=False):
         if output is not call.hidden:
-            changed |= (output != call.hidden).any(dim=(0, 2)).cpu()
+            changed |= (output != call.hidden.to(output.device)).any(dim=(0, 2)).cpu()
     return Recording(calls, outputs[-1], changed), logits
 
 
@@ -286,9 +287,10 @@ def _replay_batch(
         call = recording.calls[number]
         joining = sum(knockout.start == number for knockout in knockouts)
         if joining:
-            hidden = torch.cat([hidden, call.hidden[:, start:].expand(joining, -1, -1)])
+            joined = call.hidden[:, start:].expand(joining, -1, -1)
+            hidden = torch.cat([hidden.to(joined.device), joined])
         active = torch.tensor([knockout.stop > number for knockout in knockouts[: len(hidden)]], device=device)
-        may_attend = masks[id(call.mask)][start:]
+        may_attend = masks[id(call.mask)][start:].to(device)
         mask = (may_attend & ~(blocked[: len(hidden)] & active[:, None, None]))[:, None]
         arguments = _cut(call.arguments, recording.length, start)
         arguments["attention_mask"] = mask if share_prefix else _as_recorded(mask, call.mask, hidden.dtype)
@@ -299,7 +301,7 @@ def _replay_batch(
         set_prefix(layers[number], prefix if share_prefix else None)
         hidden = _hidden(layers[number](hidden, **arguments))
         set_prefix(layers[number], None)
-    return hidden[:, -1]
+    return hidden[:, -1].to(device)
 
 
 def _as_recorded(mask: Tensor, recorded: Tensor | None, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,104 @@
+"""Lease GPUs among the jobs of one machine: Snakemake counts them, but does not say which one a job is to take.
+
+A lease is a lock on a file, which the kernel frees when the process ends, however it ends.
+"""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+POLL = 1.0  # seconds between two looks for a free GPU
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+class DeviceError(ValueError):
+    """More GPUs are asked for than this machine has; the message says how many."""
+
+
+@contextlib.contextmanager
+def leased(count: int) -> Iterator[str | None]:
+    """Hold `count` GPUs while the block runs, waiting until they are free; CUDA then sees these and no others.
+
+    Only GPUs that are visible already (CUDA_VISIBLE_DEVICES, as a cluster sets it) are taken.  To be entered before
+    anything asks CUDA for its devices.
+
+    Yields:
+        the device for `load_model`: "cpu" if no GPU is asked for or the machine has none, "auto" for several GPUs, else
+        None, the one GPU that is left to see.
+
+    Raises:
+        DeviceError: there are some GPUs, but fewer than `count`.
+    """
+    names = visible_gpus() if count else []
+    if not names:
+        yield "cpu" if count == 0 else None
+        return
+    if count > len(names):
+        raise DeviceError(f"{count} GPUs are asked for, but this process sees {len(names)}: {', '.join(names)}")
+    before = os.environ.get(VISIBLE)
+    with contextlib.ExitStack() as stack:
+        taken = _take(names, count, stack)
+        os.environ[VISIBLE] = ",".join(taken)
+        stack.callback(_restore, before)
+        print(f"GPU {', '.join(taken)}")
+        yield "auto" if count > 1 else None
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process sees, without waking CUDA: the same name for the same card in every process.
+
+    On a cluster each job may call its own card 0, so that numbers are turned into the cards' UUIDs where that can be.
+    """
+    uuids = _uuids()
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
+        return list(uuids.values())
+    names = [name.strip() for name in visible.split(",")]
+    return [uuids.get(name, name) for name in names if name not in ("", "-1")]
+
+
+def _uuids() -> dict[str, str]:
+    """Number → UUID of the machine's GPUs, or of those that a scheduler lets this process see."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    rows = [line.split(",") for line in listed.stdout.splitlines() if "," in line]
+    return {index.strip(): uuid.strip() for index, uuid in rows}
+
+
+def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str]:
+    """All at once or none: a job that held one GPU while it waits for a second could wait for ever."""
+    said = False
+    while True:
+        with contextlib.ExitStack() as attempt:
+            taken = []
+            for name in names:
+                with contextlib.suppress(Timeout):
+                    attempt.enter_context(FileLock(_lock(name), timeout=0, mode=0o666))
+                    taken.append(name)
+                if len(taken) == count:
+                    stack.push(attempt.pop_all())
+                    return taken
+        if not said:
+            print(f"waiting for {count} of the GPUs {', '.join(names)}")
+            said = True
+        time.sleep(POLL)
+
+
+def _lock(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"vlmflow-gpu-{name.replace('/', '-')}.lock"
+
+
+def _restore(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(VISIBLE, None)
+    else:
+        os.environ[VISIBLE] = before

@@ -1,0 +1,59 @@
+"""Load a model's processor: which conversation template it writes, and how it fits a picture."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoProcessor, LlavaImageProcessorPil
+
+from .study import TEMPLATES
+
+CHAT_FOLDER = Path(__file__).parent / "templates" / "chat"
+
+
+class ProcessorError(ValueError):
+    """A processor that cannot be loaded, or cannot do what is asked of it; the message says why."""
+
+
+def load_processor(path: str | Path, *, revision: str | None = None, template: str = "own", fit: str = "own") -> Any:
+    """The model's processor, cutting pictures with PIL, so that every machine cuts them the same way.
+
+    Args:
+        path: a folder or a hub id.
+        revision: branch, tag or commit of a hub id.
+        template: the conversation around the question: "own", one of `study.TEMPLATES`, or a .jinja file.
+        fit: how a picture that is no square is fitted into one: "own" (as the processor does it), "pad" (on a square of
+            the mean colour, as LLaVA-1.5 was trained) or "crop" (the middle of it).
+
+    Raises:
+        ProcessorError: there is no processor, no such template, or it cannot fit pictures so.
+    """
+    try:
+        processor = AutoProcessor.from_pretrained(path, revision=revision, backend="pil", trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ProcessorError(f"{path}: no processor could be loaded: {error}") from error
+    if template != "own":
+        processor.chat_template = _template(template)
+    if fit != "own":
+        processor.image_processor = _fitting(processor, fit, path)
+    return processor
+
+
+def _template(name: str) -> str:
+    path = CHAT_FOLDER / f"{name}.jinja" if name in TEMPLATES else Path(name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProcessorError(f"template {name!r}: {error}; known are own, {', '.join(TEMPLATES)}") from error
+
+
+def _fitting(processor: Any, fit: str, path: str | Path) -> Any:
+    """The processor's picture processing with padding instead of cropping, or the other way round."""
+    own = getattr(processor, "image_processor", None)
+    if own is None or not hasattr(own, "crop_size") or hasattr(own, "image_grid_pinpoints"):
+        raise ProcessorError(
+            f"{path}: fit {fit!r} is for processors that show the model one square of the picture, as LLaVA-1.5's; "
+            f"{type(processor).__name__} cuts it in another way, so leave this key out"
+        )
+    kept = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor", "do_rescale", "do_normalize")
+    settings = {name: getattr(own, name) for name in kept}
+    return LlavaImageProcessorPil(**settings, do_resize=True, do_center_crop=True, do_pad=fit == "pad")
