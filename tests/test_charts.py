@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from vlmflow import charts
-from vlmflow.report import render, signed
+from vlmflow.pages import signed
+from vlmflow.report import render
 from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
-from vlmflow.tables import ACCURACY, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED
+from vlmflow.tables import ACCURACY, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
+from vlmflow.tabulate import task_row, without_pictures
 
 EDGES = ["question -> last", "image -> last"]
 TASKS = ["Second", "First"]
@@ -70,6 +72,15 @@ def test_a_line_looks_the_same_in_every_figure(flow):
 
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
+@pytest.mark.parametrize("figure", [FIGURE, LensChart(chart="lens", probe="tracking")])
+def test_a_model_that_nothing_could_be_measured_on(flow, lens, tmp_path, figure, ending):
+    summary = flow if isinstance(figure, FlowChart) else lens
+    charts.save(charts.draw(summary, figure, "none", TASKS, panels=3), tmp_path / f"chart{ending}")
+    if ending == ".svg":
+        assert "No question was left to analyse." in (tmp_path / "chart.svg").read_text()
+
+
+@pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 def test_files(flow, tmp_path, ending):
     chart = charts.draw(flow, FIGURE, "m", TASKS, panels=3)
     path = tmp_path / f"chart{ending}"
@@ -114,6 +125,7 @@ def test_the_report(flow, lens, tmp_path):
                 "f": FIGURE.model_dump() | {"title": evil},
                 "g": {"chart": "lens", "probe": "tracking"},
             },
+            "tables": {"t": {"table": "tasks", "title": evil}, "a": {"table": "accuracy", "model": "m"}},
         }
     )
     for name in ("f", "g"):
@@ -123,7 +135,6 @@ def test_the_report(flow, lens, tmp_path):
     question = dict.fromkeys(QUESTIONS.columns) | {
         "question_id": "1",
         "image_id": "1",
-        "image": "1.png",
         "question": evil,
         "answer": "red",
         "structural": "query",
@@ -131,6 +142,8 @@ def test_the_report(flow, lens, tmp_path):
         "detailed": "d",
         "objects": [],
     }
+    group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "pictures": 2}
+    groups = pl.DataFrame([group | {"accuracy": 0.625, "low": 0.5, "high": 0.75}])
     reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
     skipped = [{"question_id": "1", "task": None, "model": None, "stage": "tasks", "reason": r} for r in reasons]
     page = render(
@@ -141,11 +154,13 @@ def test_the_report(flow, lens, tmp_path):
         ),
         skipped=SKIPPED.frame(skipped),
         summaries={"flow": flow, "tracking": lens},
+        tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
     )
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page
+    assert "62.50 %" in page
     assert "−30.0 %" in page
     assert "costs most in" in page
     assert "image ↛ last costs less than 1 % of the answer" in page

@@ -87,6 +87,8 @@ def draw(summary: pl.DataFrame, figure: Figure, model: str, tasks: list[str], pa
         names = {word: word for word in lines}
         y_title, layer_title = "Probability", "Layer"
     rows = rows.filter(pl.col("line").is_in(lines)).with_columns(pl.col("line").replace_strict(names))
+    if len(rows) == 0:
+        return _empty(figure.title, model)
     counts = rows.group_by("task").agg(pl.col("questions").max(), pl.col("pictures").max()).sort("task")
     rows = rows.join(counts.select("task", panel=pl.format("{} (n = {})", "task", "questions")), on="task")
     order = [panel for task in tasks for panel in rows.filter(pl.col("task") == task)["panel"].unique().to_list()]
@@ -94,6 +96,20 @@ def draw(summary: pl.DataFrame, figure: Figure, model: str, tasks: list[str], pa
     size = f"n = {span[0]} questions a task, on {span[1]} pictures"
     subtitle = [f"{model}; {size}"] if panels > 1 else [model, size]
     return _panels(rows, names, order, panels, y_title, layer_title, figure.title, subtitle)
+
+
+def _empty(title: str, model: str) -> alt.TopLevelMixin:
+    """In place of a figure for which nothing could be measured."""
+    words = (
+        alt.Chart(alt.Data(values=[{}]))
+        .mark_text(fontSize=13)
+        .encode(text=alt.value("No question was left to analyse."))
+    )
+    return words.properties(
+        title=alt.TitleParams(title or " ", subtitle=model, anchor="start", fontSize=14, subtitleFontSize=12),
+        width=400,
+        height=60,
+    ).configure(font=FONT)
 
 
 def _span(counts: pl.Series) -> str:

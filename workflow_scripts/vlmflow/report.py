@@ -5,26 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .charts import caption
 from .edges import Edge
+from .pages import ENVIRONMENT, signed
 from .study import Figure, FlowChart, Study
+from .tabulate import in_report
 from .tasks import in_task
 
 NOTHING = 1.0  # percent: less than this is told as nothing
-ENVIRONMENT = Environment(
-    loader=PackageLoader("vlmflow"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """A number with its sign, a true minus, and no sign where it rounds to zero."""
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
-ENVIRONMENT.filters["signed"] = signed
 
 
 def render(
@@ -34,6 +23,7 @@ def render(
     accuracy: pl.DataFrame,
     skipped: pl.DataFrame,
     summaries: dict[str, pl.DataFrame],
+    tables: dict[str, pl.DataFrame],
     figures: Path,
 ) -> str:
     """The page as HTML; every text that comes from data is escaped."""
@@ -43,6 +33,7 @@ def render(
         pictures=questions["image_id"].n_unique(),
         examples=_examples(study, questions),
         accuracy=accuracy.to_dicts(),
+        tabulated=[in_report(name, study.tables[name], written) for name, written in tables.items()],
         figures=[
             {
                 "name": name,

@@ -1,0 +1,64 @@
+"""Draw a contact sheet of drawn scenes, cut as LLaVA-1.5 (padded) and LLaVA-NeXT (tiles) cut pictures, at real size.
+
+python benchmarks/contact_sheet.py [docs/images/contact-sheet.png]
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+from PIL import Image
+from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
+
+from vlmflow.datasets import synthetic
+from vlmflow.datasets.fetch import with_pictures
+from vlmflow.datasets.gqa import read_questions
+from vlmflow.patches import map_patches
+from vlmflow.sheets import contact_sheet
+from vlmflow.tables import CANDIDATES, PATCHES
+
+SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
+PROCESSORS = [LlavaImageProcessorPil(**SHAPE, do_pad=True), LlavaNextImageProcessorPil(**SHAPE)]
+ZOOM, WIDER = 4, 160  # of the scenes' pixels, and pixels of ground at the right
+
+
+def scenes(folder: Path) -> pl.DataFrame:
+    """Questions about a few wide pictures."""
+    synthetic.write_scenes(folder, images=2, seed=7)
+    graphs = json.loads((folder / "sceneGraphs.json").read_text())
+    for picture in (folder / "images").iterdir():
+        with Image.open(picture) as scene:
+            large = scene.resize((ZOOM * scene.width, ZOOM * scene.height), Image.Resampling.NEAREST)
+        wide = Image.new("RGB", (large.width + WIDER, large.height), large.getpixel((0, 0)))
+        wide.paste(large)
+        wide.save(picture)
+        graph = graphs[picture.stem]
+        graph |= {"width": wide.width, "height": wide.height}
+        for thing in graph["objects"].values():
+            thing |= {side: ZOOM * thing[side] for side in "xywh"}
+    (folder / "sceneGraphs.json").write_text(json.dumps(graphs))
+    rows, _ = read_questions(folder / "questions.json", folder / "sceneGraphs.json")
+    candidates = CANDIDATES.frame(pl.DataFrame(rows, infer_schema_length=None).drop("problem"))
+    return with_pictures(candidates, folder / "images", None, task="ChooseRel")[0].filter(pl.col("semantic") == "rel")
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("docs/images/contact-sheet.png")
+    sheets = []
+    with tempfile.TemporaryDirectory() as folder:
+        questions = scenes(Path(folder))
+        for pictures, name in zip(PROCESSORS, ("padded to a square", "any resolution"), strict=True):
+            processor = SimpleNamespace(image_processor=pictures, patch_size=14)
+            patches = PATCHES.frame([map_patches(processor, row, "overlap") for row in questions.iter_rows(named=True)])
+            sheets.append(
+                contact_sheet(processor, questions.join(patches, on="question_id", maintain_order="left"), name)
+            )
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height
+    whole.save(target, optimize=True)

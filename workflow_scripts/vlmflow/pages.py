@@ -1,0 +1,15 @@
+"""How pages of HTML are made: every text that comes from data is escaped."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign, a true minus, and no sign where it rounds to zero."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("vlmflow"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+ENVIRONMENT.filters["signed"] = signed
