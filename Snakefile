@@ -19,18 +19,23 @@ except StudyError as error:
 RESULTS = f"results/{study.study}"
 
 
-wildcard_constraints:
-    task="|".join(study.tasks),
-    model="|".join(study.models),
-    probe="|".join(study.probes),
-    figure="|".join(study.figures) or "none",
-
-
 include: "rules/common.smk"
+
+
+wildcard_constraints:
+    task=one_of(study.tasks),
+    model=one_of(study.models),
+    probe=one_of(study.probes),
+    figure=one_of(study.figures),
+    table=one_of(study.tables),
+
+
+include: "rules/downloads.smk"
 include: "rules/data.smk"
 include: "rules/prompts.smk"
 include: "rules/inference.smk"
 include: "rules/summary.smk"
+include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"
 

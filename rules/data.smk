@@ -1,4 +1,4 @@
-# From raw files to one table of questions, and from that to the tasks.
+# From raw files to one table of questions, and from that to the candidates of each task.
 
 
 rule render_scenes:
@@ -25,7 +25,7 @@ rule render_scenes:
 
 rule read_questions:
     input:
-        unpack(raw_dataset),
+        **raw_files(study.dataset),
     output:
         questions=f"{RESULTS}/questions.parquet",
         skipped=f"{RESULTS}/questions.skipped.parquet",
@@ -39,6 +39,8 @@ rule read_questions:
     resources:
         mem_mb=8000,
         runtime=30,
+    params:
+        source=study.dataset.source,
     script:
         "../workflow_scripts/read_questions.py"
 
@@ -47,8 +49,8 @@ rule select_task:
     input:
         questions=f"{RESULTS}/questions.parquet",
     output:
-        questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        skipped=f"{RESULTS}/tasks/{{task}}.skipped.parquet",
+        candidates=f"{RESULTS}/candidates/{{task}}.parquet",
+        skipped=f"{RESULTS}/candidates/{{task}}.skipped.parquet",
     log:
         f"{RESULTS}/logs/select_task/{{task}}.log",
     benchmark:
@@ -61,5 +63,7 @@ rule select_task:
         runtime=10,
     params:
         task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json"),
+        candidates=study.sample.candidates,
+        seed=study.sample.seed,
     script:
         "../workflow_scripts/select_task.py"

@@ -44,6 +44,9 @@ rule write_report:
             model=study.models,
             ending=[".html", ".svg", ".png", "-narrow.svg"],
         ),
+        sheets=expand(f"{RESULTS}/{{model}}/sheets/{{task}}.png", model=study.models, task=study.tasks),
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=study.tables),
+        table_pages=expand(f"{RESULTS}/tables/{{table}}.html", table=study.tables),
     output:
         report=f"{RESULTS}/index.html",
     log:

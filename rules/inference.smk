@@ -5,6 +5,7 @@ rule answer_questions:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
+        chosen=chosen_questions,
         model=model_files,
     output:
         answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
@@ -43,7 +44,8 @@ rule draw_sample:
         mem_mb=1000,
         runtime=5,
     params:
-        sample=study.sample.model_dump(mode="json"),
+        per_task=study.sample.per_task,
+        seed=study.sample.seed,
     script:
         "../workflow_scripts/draw_sample.py"
 

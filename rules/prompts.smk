@@ -19,6 +19,30 @@ rule map_patches:
         mem_mb=2000,
         runtime=30,
     params:
-        model=lambda wildcards: {key: model_settings(wildcards)[key] for key in ("path", "revision")},
+        model=processor_settings,
+        rule=lambda wildcards: study.models[wildcards.model].patch_rule,
     script:
         "../workflow_scripts/map_patches.py"
+
+
+rule draw_contact_sheet:
+    input:
+        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
+        model=model_files,
+    output:
+        sheet=f"{RESULTS}/{{model}}/sheets/{{task}}.png",
+    log:
+        f"{RESULTS}/logs/draw_contact_sheet/{{model}}/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_contact_sheet/{{model}}/{{task}}.tsv"
+    conda:
+        "../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        model=processor_settings,
+    script:
+        "../workflow_scripts/draw_contact_sheet.py"

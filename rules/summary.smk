@@ -60,13 +60,20 @@ rule summarise_answers:
 rule collect_skipped:
     input:
         questions=f"{RESULTS}/questions.skipped.parquet",
-        tasks=expand(f"{RESULTS}/tasks/{{task}}.skipped.parquet", task=study.tasks),
+        tasks=expand(
+            [
+                f"{RESULTS}/candidates/{{task}}.skipped.parquet",
+                f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
+            ],
+            task=study.tasks,
+        ),
         stages=expand(
             f"{RESULTS}/{{model}}/{{stage}}/{{task}}.skipped.parquet",
             model=study.models,
             stage=["patches", "answers", "selected", *study.probes],
             task=study.tasks,
         ),
+        tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables],
     output:
         skipped=f"{RESULTS}/summary/skipped.parquet",
     log:

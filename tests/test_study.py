@@ -2,15 +2,13 @@
 
 import copy
 import json
-import tomllib
-from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
 from common import ROOT
 
-from vlmflow.study import Study, StudyError, read_study
+from vlmflow.study import Model, Study, StudyError, read_study
 
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
 
@@ -57,7 +55,22 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("models/summary", {"path": "x"}, ["'summary' is taken by a file or folder"]),
         ("models/a b", {"path": "x"}, ["use letters, digits"]),
         ("models/x-narrow", {"path": "x"}, ["is taken by a file or folder"]),
-        ("dataset", {"source": "gqa", "images": "x"}, ["scene_graphs: this key is missing", "2 mistake(s)"]),
+        ("dataset", {"source": "gqa", "images": "x"}, ["dataset.images: there is no such key here"]),
+        ("dataset", {"source": "gqa", "questions": "x"}, ["dataset: scene_graphs: give both files"]),
+        ("dataset", {"source": "gqa", "questions": "x", "scene_graphs": "x"}, ["images_dir: give the folder"]),
+        ("dataset", {"source": "gqa", "base_url": "ftp://x"}, ["dataset.base_url: 'ftp://x' is no address"]),
+        ("dataset", {"source": "gqa-paper", "sha256": {"a.csv": "12"}}, ["dataset.sha256.a.csv"]),
+        ("models/tiny-llava/template", "vicuna_v2", ["'vicuna_v2' is no template", "vicuna_v1, llava_llama_3"]),
+        ("models/tiny-llava/fit", "squeeze", ["models.tiny-llava.fit", "'pad'", "'squeeze'"]),
+        ("models/tiny-llava/gpus", -1, ["models.tiny-llava.gpus", "greater than or equal to 0"]),
+        ("sample/answered_by", "llava", ["sample.answered_by: there is no model 'llava'; there are tiny-llava"]),
+        ("tables", {"t": {"table": "accuracy", "model": "llava"}}, ["tables.t.model: there is no model 'llava'"]),
+        ("tables", {"t": {"table": "accuracy", "modle": "x"}}, ["tables.t.modle: there is no such key here"]),
+        (
+            "tables",
+            {"t": {"table": "accuracy", "model": "tiny-llava", "dataset": {"source": "gqa", "spilt": "val"}}},
+            ["tables.t.dataset.spilt: there is no such key here"],
+        ),
         ("models/flow", {"path": "x"}, ["a probe and a model have the same name"]),
         ("figures/answer-words/probe", "lens", ["there is no probe 'lens'; there are flow, tracking"]),
         ("figures/answer-words/probe", "flow", ["cannot draw the probe 'flow'", "use 'flow'"]),
@@ -71,6 +84,28 @@ def test_mistakes_are_named(path, value, messages):
     assert "mine.yaml has" in text
     for message in messages:
         assert message in text
+
+
+def test_gqa_comes_from_one_address():
+    config = changed("dataset", {"source": "gqa-paper", "gqa_url": "https://one.example"})
+    table = {
+        "table": "accuracy",
+        "model": "tiny-llava",
+        "dataset": {"source": "gqa", "base_url": "https://two.example/"},
+    }
+    config["tables"] = {"t": table}
+    with pytest.raises(StudyError, match=r"two addresses in one study: https://one\.example, https://two\.example"):
+        read_study(config, "mine.yaml")
+
+
+def test_a_path_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    hub = Model(path="owner/name", revision="abc")
+    assert hub.folder is None
+    assert hub.fetched == "resources/hub/owner/name/abc.json"
+    assert Model(path="mine/model").folder == Path("mine/model")
+    assert Model(path="./owner/name").folder == Path("./owner/name")
 
 
 def test_every_mistake_is_told_at_once():
@@ -89,31 +124,6 @@ def test_the_schema_is_the_code():
 @pytest.mark.parametrize("path", [ROOT / "config.yaml", *(ROOT / "studies").glob("*.yaml")], ids=lambda path: path.name)
 def test_every_study_in_the_repository_is_valid(path):
     read_study(yaml.safe_load(path.read_text()), path.name)
-
-
-def pins(text):
-    found = {}
-    for line in text.splitlines():
-        name, equals, version = line.strip().removeprefix("- ").partition("==")
-        if equals:
-            found[name.lower().replace("_", "-")] = version
-    return found
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.name)
-def test_environments_pin_what_the_lock_file_pins(path):
-    locked = pins((ROOT / "constraints.txt").read_text())
-    wanted = pins(path.read_text())
-    assert wanted
-    assert {name: locked[name] for name in wanted} == wanted
-
-
-def test_every_dependency_is_locked():
-    locked = pins((ROOT / "constraints.txt").read_text())
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for requirement in chain(project["dependencies"], *project["optional-dependencies"].values()):
-        name = requirement.split(";")[0].strip().lower().replace("_", "-")
-        assert name in locked, name
 
 
 def test_the_docs_name_every_key():

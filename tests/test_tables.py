@@ -2,7 +2,6 @@ import polars as pl
 import pytest
 
 from vlmflow.jobs import QuestionError, for_each_question, logged
-from vlmflow.study import Sample
 from vlmflow.tables import SELECTED, SKIPPED, Column, Table, TableError, whole
 from vlmflow.tasks import draw
 
@@ -82,12 +81,12 @@ def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
 
 def test_a_larger_draw_holds_the_smaller_one():
     ids = pl.Series([str(i) for i in range(100)])
-    few, many = draw(ids, Sample(per_task=10)), draw(ids, Sample(per_task=40))
+    few, many = draw(ids, 10, seed=0), draw(ids, 40, seed=0)
     assert len(few) == 10
     assert set(few) < set(many)
     assert many.to_list() == [i for i in ids if i in set(many)]
-    assert set(draw(ids, Sample(per_task=10, seed=1))) != set(few)
-    without = draw(ids.filter(ids != few[0]), Sample(per_task=10))
+    assert set(draw(ids, 10, seed=1)) != set(few)
+    without = draw(ids.filter(ids != few[0]), 10, seed=0)
     assert set(few) - set(without) == {few[0]}
-    assert len(draw(ids, Sample(per_task=1000))) == 100
+    assert len(draw(ids, 1000, seed=0)) == len(draw(ids, None, seed=0)) == 100
     SELECTED.frame(few.to_frame("question_id"))

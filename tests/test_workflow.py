@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import polars as pl
 import pytest
 import yaml
 from common import ROOT
+from workspace import SNAKEMAKE, Workspace
 
+from vlmflow.datasets import synthetic
 from vlmflow.tables import ACCURACY, ANSWERS, KNOCKOUT, LENS, MEASURED, PATCHES, QUESTIONS, SKIPPED, TASK
 
-SNAKEMAKE = [sys.executable, "-m", "snakemake"]
-PARTS = ["Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "resources/tiny-llava"]
 TASKS = ["ChooseAttr", "QueryAttr"]
 
 
@@ -26,36 +25,6 @@ def small_study():
     study["sample"]["per_task"] = 6
     study["tasks"] = {name: study["tasks"][name] for name in TASKS}
     return study
-
-
-class Workspace:
-    """A copy of what the repository holds, so that a run leaves the real results alone."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        for part in PARTS:
-            source, target = ROOT / part, folder / part
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-
-    def write(self, study, name="study.yaml"):
-        (self.folder / name).write_text(yaml.safe_dump(study, sort_keys=False))
-
-    def snakemake(self, *arguments, study="study.yaml"):
-        chosen = ["--configfile", study] if study else []
-        command = [*SNAKEMAKE, *chosen, "--cores", "2", *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
-
-    def plan(self, study):
-        """Snakemake's own plan for a study: rule → number of jobs."""
-        self.write(study, "changed.yaml")
-        done = self.snakemake("--dry-run", study="changed.yaml")
-        assert done.returncode == 0, done.stdout + done.stderr
-        return {
-            rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
-        }
 
 
 @pytest.fixture(scope="module")
@@ -227,19 +196,97 @@ def test_snakemakes_own_lint_has_nothing_to_say():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_readmes_graph_is_the_workflows():
-    done = subprocess.run(
-        [*SNAKEMAKE, "--rulegraph", "mermaid-js", "--forceall"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+def rule_graph(*arguments):
+    """Snakemake's own graph of the rules, as pairs of names."""
+    command = [*SNAKEMAKE, *arguments, "--rulegraph", "mermaid-js", "--forceall"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", done.stdout))
-    edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", done.stdout)}
-    graph = Path(ROOT / "README.md").read_text().split("```mermaid")[1].split("```")[0]
+    return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", done.stdout)}
+
+
+def drawn_graph(path):
+    """The graph in a page of the documentation."""
     drawn = set()
-    for chain in graph.strip().splitlines()[1:]:
-        steps = [step.strip() for step in chain.split("-->")]
-        drawn |= set(pairwise(steps))
-    assert drawn <= edges
-    assert {name for edge in drawn for name in edge} | {"all"} == set(names.values())
+    for chain in path.read_text().split("```mermaid")[1].split("```")[0].strip().splitlines()[1:]:
+        drawn |= set(pairwise(step.strip() for step in chain.split("-->")))
+    return drawn
+
+
+def rules_of(graph):
+    return {rule for pair in graph for rule in pair}
+
+
+def test_the_readmes_graph_is_the_workflows():
+    real, drawn = rule_graph(), drawn_graph(ROOT / "README.md")
+    assert drawn <= real
+    assert rules_of(drawn) | {"all"} == rules_of(real)
+
+
+def test_the_papers_study_is_drawn_as_it_is():
+    assert drawn_graph(ROOT / "docs" / "flow.md") == rule_graph("--configfile", "studies/flow.yaml")
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_study_can_be_planned_without_a_network(study, tmp_path):
+    """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""
+    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    done = workspace.snakemake("--dry-run", study=f"studies/{study.name}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    chosen = yaml.safe_load(study.read_text())
+    assert int(plan["run_probe"]) == len(chosen["models"]) * len(chosen["tasks"]) * len(chosen["probes"])
+    assert int(plan["fetch_model"]) == len(chosen["models"])
+
+
+@pytest.mark.slow
+def test_a_named_model_chooses_for_all(tmp_path):
+    """Files on disk, two models: the first is asked all candidates, the second what was drawn of its right ones."""
+    workspace = Workspace(tmp_path)
+    synthetic.write_scenes(tmp_path / "mine", images=20, seed=1)
+    study = small_study()
+    study["dataset"] = {
+        "source": "gqa",
+        "questions": "mine/questions.json",
+        "scene_graphs": "mine/sceneGraphs.json",
+        "images_dir": "mine/images",
+    }
+    (tmp_path / "mine" / "images" / "4.png").unlink()
+    study["tasks"] = {"QueryAttr": study["tasks"]["QueryAttr"]}
+    study["sample"] = {"per_task": 5, "seed": 3, "candidates": 15, "answered_by": "tiny-llava"}
+    # Another instruction, which it has never seen, makes it another model.
+    study["models"]["other.model"] = study["models"]["tiny-llava"] | {"instruction": " in the picture"}
+    study["figures"] = {}
+    study["probes"] = {"flow": study["probes"]["flow"] | {"edges": ["image -> last"]}}
+    study["tables"] = {"asked": {"table": "tasks"}, "groups": {"table": "accuracy", "model": "tiny-llava", "shards": 3}}
+    study["tables"]["groups"]["per_group"] = 4
+    workspace.write(study)
+    done = workspace.snakemake("--resources", "gpu=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = tmp_path / "results" / "small"
+
+    def ids(path):
+        return set(pl.read_parquet(results / path)["question_id"])
+
+    task = pl.read_parquet(results / "tasks" / "QueryAttr.parquet")
+    pictures = pl.read_parquet(results / "tasks" / "QueryAttr.pictures.skipped.parquet")
+    assert len(task) + len(pictures) == 15
+    assert set(task["image"].str.split("/").list.first()) == {"mine"}  # used in place
+    chosen = ids("tiny-llava/selected/QueryAttr.parquet")
+    assert len(chosen) == 5
+    assert ids("tiny-llava/answers/QueryAttr.parquet") == set(task["question_id"])
+    answers = ANSWERS.read(results / "other.model" / "answers" / "QueryAttr.parquet")
+    assert set(answers["question_id"]) == chosen
+    assert ids("other.model/selected/QueryAttr.parquet") == set(answers.filter("correct")["question_id"])
+    skipped = SKIPPED.read(results / "summary" / "skipped.parquet")
+    lost = skipped.filter(pl.col("model") == "other.model", pl.col("stage") == "answers")
+    assert set(lost["question_id"]) == set(task["question_id"]) - chosen
+    assert pl.read_csv(results / "tables" / "asked.csv")["questions"].to_list() == [5]
+    groups = pl.read_csv(results / "tables" / "groups.csv")
+    assert groups["questions"].max() <= 4
+    assert groups["questions"].sum() == 24 - len(
+        skipped.filter(pl.col("task") == "groups", pl.col("stage") == "pictures")
+    )
+    assert "All other models are asked only" in (results / "index.html").read_text()
 
 
 @pytest.fixture(scope="module")

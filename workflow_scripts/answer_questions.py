@@ -1,23 +1,25 @@
 """What the model says to each question, and whether that is right."""
 
-import torch
+import polars as pl
 
-from vlmflow.inference import answer_question
+from vlmflow.inference import answer_question, open_model
 from vlmflow.jobs import for_each_question, logged
-from vlmflow.models import load_model
-from vlmflow.tables import ANSWERS, PATCHES, SKIPPED, TASK
+from vlmflow.tables import ANSWERS, PATCHES, SELECTED, SKIPPED, TASK
+from vlmflow.tasks import skipped
 
 with logged(snakemake.log[0]):
-    torch.set_num_threads(snakemake.threads)
-    model = snakemake.params.model
-    vlm = load_model(model["path"], revision=model["revision"], dtype=model["dtype"], device=model["device"])
-    patches = PATCHES.read(snakemake.input.patches)
-    rows, skipped = for_each_question(
-        TASK.read(snakemake.input.questions).join(patches, on="question_id", how="left", maintain_order="left"),
-        lambda row: answer_question(vlm, row, model["instruction"]),
-        stage="answers",
-        task=snakemake.wildcards.task,
-        model=snakemake.wildcards.model,
-    )
+    settings, source = snakemake.params.model, snakemake.input
+    where = {"stage": "answers", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
+    questions = TASK.read(source.questions)
+    chosen = pl.concat([SELECTED.read(path) for path in source.chosen] or [SELECTED.frame(questions)])
+    asked = questions.join(chosen, on="question_id", how="semi", maintain_order="left")
+    rest = questions.join(chosen, on="question_id", how="anti", maintain_order="left")
+    with open_model(settings, snakemake.threads) as vlm:
+        rows, failed = for_each_question(
+            asked.join(PATCHES.read(source.patches), on="question_id", how="left", maintain_order="left"),
+            lambda row: answer_question(vlm, row, settings["instruction"]),
+            **where,
+        )
     ANSWERS.write(rows, snakemake.output.answers)
-    SKIPPED.write(skipped, snakemake.output.skipped)
+    not_chosen = skipped(rest["question_id"], "not drawn from the right answers of the model that chooses", **where)
+    SKIPPED.write(pl.concat([failed, not_chosen]), snakemake.output.skipped)

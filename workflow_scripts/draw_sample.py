@@ -3,14 +3,13 @@
 import polars as pl
 
 from vlmflow.jobs import logged
-from vlmflow.study import Sample
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED
 from vlmflow.tasks import draw, skipped
 
 with logged(snakemake.log[0]):
     answers = ANSWERS.read(snakemake.input.answers)
     right = answers.filter("correct")["question_id"]
-    drawn = draw(right, Sample.model_validate(snakemake.params.sample))
+    drawn = draw(right, snakemake.params.per_task, snakemake.params.seed)
     where = {"stage": "selected", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
     wrong = answers.filter(~pl.col("correct"))["question_id"]
     rest = right.filter(~right.is_in(drawn.to_list()))

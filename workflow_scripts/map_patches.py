@@ -1,15 +1,17 @@
 """Which patches the boxes of each question overlap."""
 
-from vlmflow.inference import map_patches
+from vlmflow.hub import location
 from vlmflow.jobs import for_each_question, logged
-from vlmflow.models import load_processor
+from vlmflow.patches import map_patches
+from vlmflow.processors import load_processor
 from vlmflow.tables import PATCHES, SKIPPED, TASK
 
 with logged(snakemake.log[0]):
-    processor = load_processor(snakemake.params.model["path"], revision=snakemake.params.model["revision"])
+    model = snakemake.params.model
+    processor = load_processor(location(model["path"], model["fetched"]), template=model["template"], fit=model["fit"])
     rows, skipped = for_each_question(
         TASK.read(snakemake.input.questions),
-        lambda row: map_patches(processor, row),
+        lambda row: map_patches(processor, row, snakemake.params.rule),
         stage="patches",
         task=snakemake.wildcards.task,
         model=snakemake.wildcards.model,

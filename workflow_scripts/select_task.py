@@ -1,14 +1,22 @@
-"""The questions of one task."""
+"""The questions of one task that are asked, if their pictures can be had."""
+
+import polars as pl
 
 from vlmflow.jobs import logged
 from vlmflow.study import Task
-from vlmflow.tables import QUESTIONS, SKIPPED, TASK
-from vlmflow.tasks import select_task
+from vlmflow.tables import CANDIDATES, QUESTIONS, SKIPPED
+from vlmflow.tasks import draw, select_task, skipped
 
 with logged(snakemake.log[0]):
     questions = QUESTIONS.read(snakemake.input.questions)
-    task = Task.model_validate(snakemake.params.task)
-    kept, skipped = select_task(questions, snakemake.wildcards.task, task)
-    TASK.write(kept, snakemake.output.questions)
-    SKIPPED.write(skipped, snakemake.output.skipped)
-    print(f"{len(kept)} questions, {len(skipped)} that lack something")
+    name, params = snakemake.wildcards.task, snakemake.params
+    usable, broken = select_task(questions, name, Task.model_validate(params.task))
+    drawn = draw(usable["question_id"], params.candidates, params.seed).implode()
+    candidates = usable.filter(pl.col("question_id").is_in(drawn))
+    rest = usable.filter(~pl.col("question_id").is_in(drawn))
+    CANDIDATES.write(candidates, snakemake.output.candidates)
+    SKIPPED.write(
+        pl.concat([broken, skipped(rest["question_id"], "not drawn as a candidate", stage="tasks", task=name)]),
+        snakemake.output.skipped,
+    )
+    print(f"{len(candidates)} questions, {len(broken)} that lack something, {len(rest)} that were not drawn")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from vlmflow.jobs import logged
 from vlmflow.report import render
 from vlmflow.study import Study
@@ -19,6 +21,10 @@ with logged(snakemake.log[0]):
         accuracy=ACCURACY.read(snakemake.input.answers),
         skipped=SKIPPED.read(snakemake.input.skipped),
         summaries=summaries,
+        tables={
+            name: pl.read_csv(path, schema_overrides=dict.fromkeys(("question", "answer"), pl.String))
+            for name, path in zip(study.tables, snakemake.input.tables, strict=True)
+        },
         figures=Path(snakemake.output.report).parent / "figures",
     )
     with whole(snakemake.output.report) as temporary:

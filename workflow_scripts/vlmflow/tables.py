@@ -96,7 +96,6 @@ OBJECT = pl.Struct(
 QUESTION_COLUMNS = {
     "question_id": Column(pl.String, "id in the source"),
     "image_id": Column(pl.String, "id of the picture in the source"),
-    "image": Column(pl.String, "path of the picture"),
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
@@ -110,20 +109,22 @@ QUESTION_COLUMNS = {
     "objects": Column(
         pl.List(OBJECT), "what the question is about; boxes in pixels of the picture, null where the object is absent"
     ),
+    "captions": Column(pl.String, "dense captions of the picture, one after the other", nullable=True),
 }
 
 QUESTIONS = Table(
     "questions",
     QUESTION_COLUMNS | {"problem": Column(pl.String, "what a task would need and is not to be found", nullable=True)},
 )
-TASK = Table("task", QUESTION_COLUMNS)
+CANDIDATES = Table("candidates", QUESTION_COLUMNS)
+TASK = Table("task", QUESTION_COLUMNS | {"image": Column(pl.String, "path of the picture")})
 SKIPPED = Table(
     "skipped",
     {
         "question_id": Column(pl.String, "id in the source"),
         "task": Column(pl.String, "null before the tasks are made", nullable=True),
         "model": Column(pl.String, "null before a model is asked", nullable=True),
-        "stage": Column(pl.String, "questions, tasks, patches, answers, selected, or a probe's name"),
+        "stage": Column(pl.String, "questions, tasks, pictures, patches, answers, selected, or a probe's name"),
         "reason": Column(pl.String, "why the question goes no further, or which edges it has to do without"),
     },
 )
@@ -131,9 +132,9 @@ PATCHES = Table(
     "patches",
     {
         "question_id": Column(pl.String, "id in the source"),
-        "rows": Column(pl.Int32, "rows of the patch grid"),
-        "columns": Column(pl.Int32, "columns of the patch grid"),
-        "related": Column(pl.List(pl.Int32), "numbers of the related patches, row by row from 0"),
+        "tokens": Column(pl.Int32, "how many tokens the picture becomes"),
+        "related": Column(pl.List(pl.Int32), "numbers of the related patches among the picture's tokens, from 0"),
+        "no_patch": Column(pl.List(pl.Int32), "numbers of the tokens that are no patch, such as row newlines"),
     },
 )
 ANSWERS = Table(

@@ -4,7 +4,7 @@ import hashlib
 
 import polars as pl
 
-from .study import Sample, Task
+from .study import Task
 
 
 def in_task(task: Task) -> pl.Expr:
@@ -21,14 +21,16 @@ def select_task(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.Data
     return usable, skipped(broken["question_id"], broken["problem"], stage="tasks", task=name)
 
 
-def draw(question_ids: pl.Series, sample: Sample) -> pl.Series:
-    """At most `per_task` of the ids, in their order.
+def draw(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Series:
+    """At most `count` of the ids (all of them if None), in their order.
 
     Each id has its place in the draw by itself, so that a larger sample holds the smaller one, and a question that
     comes or goes does not change the fate of the others.
     """
-    order = sorted(question_ids.to_list(), key=lambda name: hashlib.sha256(f"{sample.seed}:{name}".encode()).digest())
-    return question_ids.filter(question_ids.is_in(order[: sample.per_task]))
+    if count is None:
+        return question_ids
+    order = sorted(question_ids.to_list(), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    return question_ids.filter(question_ids.is_in(order[:count]))
 
 
 def skipped(

@@ -1,0 +1,94 @@
+# What comes from elsewhere. These rules run where Snakemake itself runs, since compute nodes often have no network.
+
+
+localrules:
+    fetch_gqa,
+    fetch_paper_questions,
+    fetch_pictures,
+    fetch_table_pictures,
+    fetch_model,
+
+
+rule fetch_gqa:
+    output:
+        questions=f"{GQA_FOLDER}/{{split}}_balanced_questions.json",
+        scene_graphs=f"{GQA_FOLDER}/{{split}}_sceneGraphs.json",
+    log:
+        f"{GQA_FOLDER}/logs/{{split}}.log",
+    benchmark:
+        f"{GQA_FOLDER}/logs/{{split}}.tsv"
+    wildcard_constraints:
+        split="train|val",
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+    params:
+        url=study.gqa_url,
+    script:
+        "../workflow_scripts/fetch_gqa.py"
+
+
+rule fetch_paper_questions:
+    output:
+        questions="resources/gqa-paper/{file}.csv",
+    log:
+        "resources/gqa-paper/logs/{file}.log",
+    benchmark:
+        "resources/gqa-paper/logs/{file}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        url=lambda wildcards: study.dataset.base_url,
+        sha256=lambda wildcards: study.dataset.sha256[f"{wildcards.file}.csv"],
+    script:
+        "../workflow_scripts/fetch_paper_questions.py"
+
+
+rule fetch_pictures:
+    input:
+        candidates=f"{RESULTS}/candidates/{{task}}.parquet",
+        folder=picture_folder(study.dataset),
+    output:
+        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/fetch_pictures/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch_pictures/{{task}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        source=picture_source(study.dataset),
+    script:
+        "../workflow_scripts/fetch_pictures.py"
+
+
+rule fetch_model:
+    output:
+        note="resources/hub/{organisation}/{name}/{revision}.json",
+    log:
+        "resources/hub/logs/{organisation}/{name}/{revision}.log",
+    benchmark:
+        "resources/hub/logs/{organisation}/{name}/{revision}.tsv"
+    wildcard_constraints:
+        organisation="[^/]+",
+        name="[^/]+",
+    conda:
+        "../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=600,
+    script:
+        "../workflow_scripts/fetch_model.py"

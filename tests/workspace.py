@@ -1,0 +1,46 @@
+"""A copy of what the repository holds, in which the workflow is run, so that the real results are left alone."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import yaml
+from common import ROOT
+
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+PARTS = ["Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "studies", "resources/tiny-llava"]
+
+
+class Workspace:
+    """Where Snakemake runs; `environment` is added to the environment of every run."""
+
+    def __init__(self, folder, **environment):
+        self.folder = folder
+        self.environment = os.environ | environment
+        for part in PARTS:
+            source, target = ROOT / part, folder / part
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+
+    def write(self, study, name="study.yaml"):
+        (self.folder / name).write_text(yaml.safe_dump(study, sort_keys=False))
+
+    def snakemake(self, *arguments, study="study.yaml"):
+        chosen = ["--configfile", study] if study else []
+        command = [*SNAKEMAKE, *chosen, "--cores", "2", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+    def plan(self, study):
+        """Snakemake's own plan for a study: rule → number of jobs."""
+        self.write(study, "changed.yaml")
+        done = self.snakemake("--dry-run", study="changed.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {
+            rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)
+        }

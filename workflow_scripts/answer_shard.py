@@ -1,0 +1,20 @@
+"""What a model says to one shard of a whole dataset."""
+
+from vlmflow.inference import answer_question, open_model
+from vlmflow.jobs import for_each_question, logged
+from vlmflow.tables import ANSWERS, SKIPPED, TASK
+
+with logged(snakemake.log[0]):
+    settings = snakemake.params.model
+    number, shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
+    questions = TASK.read(snakemake.input.questions).gather_every(shards, offset=number - 1)
+    with open_model(settings, snakemake.threads) as vlm:
+        rows, skipped = for_each_question(
+            questions,
+            lambda row: answer_question(vlm, row, settings["instruction"]),
+            stage="answers",
+            task=snakemake.wildcards.table,
+            model=snakemake.params.name,
+        )
+    ANSWERS.write(rows, snakemake.output.answers)
+    SKIPPED.write(skipped, snakemake.output.skipped)

@@ -1,0 +1,25 @@
+"""The questions of a whole dataset, at most so many in each structural and semantic group."""
+
+import polars as pl
+
+from vlmflow.datasets.fetch import candidates_of
+from vlmflow.jobs import logged
+from vlmflow.tables import CANDIDATES, QUESTIONS, SKIPPED
+from vlmflow.tasks import draw, skipped
+
+with logged(snakemake.log[0]):
+    questions = QUESTIONS.read(snakemake.input.questions)
+    params = snakemake.params
+    drawn = pl.concat(
+        [
+            draw(group["question_id"], params.per_group, params.seed)
+            for group in questions.partition_by("structural", "semantic", maintain_order=True)
+        ]
+        or [questions["question_id"]]
+    ).implode()
+    rest = questions.filter(~pl.col("question_id").is_in(drawn))
+    CANDIDATES.write(candidates_of(questions.filter(pl.col("question_id").is_in(drawn))), snakemake.output.candidates)
+    SKIPPED.write(
+        skipped(rest["question_id"], "not drawn in its group", stage="tasks", task=snakemake.wildcards.table),
+        snakemake.output.skipped,
+    )

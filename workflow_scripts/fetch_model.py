@@ -1,0 +1,17 @@
+"""A model's weights and processor, from the hub into its cache."""
+
+import json
+import os
+
+# Every other job reads from the disk only.
+os.environ["HF_HUB_OFFLINE"] = "0"
+
+from vlmflow.hub import fetch_model
+from vlmflow.jobs import logged
+from vlmflow.tables import whole
+
+with logged(snakemake.log[0]):
+    wildcards = snakemake.wildcards
+    account = fetch_model(f"{wildcards.organisation}/{wildcards.name}", wildcards.revision)
+    with whole(snakemake.output.note) as temporary:
+        temporary.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,19 @@
+"""Which questions are asked: number, types and an example of each task."""
+
+from vlmflow import tabulate
+from vlmflow.jobs import logged
+from vlmflow.tables import SELECTED, TASK, whole
+
+with logged(snakemake.log[0]):
+    source, tasks = snakemake.input, snakemake.params.tasks
+    rows = []
+    for number, (task, path) in enumerate(zip(tasks, source.tasks, strict=True)):
+        questions = TASK.read(path)
+        if source.chosen:
+            questions = questions.join(SELECTED.read(source.chosen[number]), on="question_id", how="semi")
+        rows.append(tabulate.task_row(task, questions))
+    title = snakemake.params.title or snakemake.wildcards.table
+    with whole(snakemake.output.csv) as temporary:
+        tabulate.without_pictures(rows).write_csv(temporary)
+    with whole(snakemake.output.html) as temporary:
+        temporary.write_text(tabulate.tasks_page(rows, title), encoding="utf-8")
