@@ -9,6 +9,9 @@ os.environ.update(HF_HUB_OFFLINE="1")
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 GQA_FOLDER = "resources/gqa"
 
+# As `--resources gpu=…` or the profile says, if at all; the processes that run single jobs need not know.
+GPU_LIMIT = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
+
 # Model and task of each input of a summary: `expand` runs through them in this order.
 PLACES = [(model, task) for model in study.models for task in study.tasks]
 
@@ -17,6 +20,13 @@ for name, model in study.models.items():
         raise WorkflowError(
             f"models.{name}.path: there is no model in {model.path} ({model.path}/config.json is missing); give a "
             "folder as `save_pretrained` writes it, or a hub id"
+        )
+    if model.template.endswith(".jinja") and not Path(model.template).is_file():
+        raise WorkflowError(f"models.{name}.template: there is no file {model.template}")
+    if workflow.is_main_process and GPU_LIMIT is not None and model.gpus > GPU_LIMIT:
+        raise WorkflowError(
+            f"models.{name}.gpus: a job of this model takes {model.gpus} GPUs, but no more than {GPU_LIMIT} are to be "
+            f"used at a time; run with --resources gpu={model.gpus}, or more"
         )
 
 
@@ -69,9 +79,10 @@ def model_files(wildcards):
     """What a model is made of, so that another model in the same folder is seen; for a hub id, the note of what was
     fetched."""
     model = model_of(wildcards)
+    template = [model.template] if model.template.endswith(".jinja") else []
     if model.folder is None:
-        return [model.fetched]
-    return sorted(str(file) for file in model.folder.iterdir() if file.suffix in MODEL_ENDINGS)
+        return [model.fetched, *template]
+    return sorted(str(file) for file in model.folder.iterdir() if file.suffix in MODEL_ENDINGS) + template
 
 
 def processor_settings(wildcards):
@@ -83,7 +94,7 @@ def processor_settings(wildcards):
 def model_settings(wildcards):
     """What a model's answers depend on besides its files."""
     model = model_of(wildcards)
-    return processor_settings(wildcards) | {"dtype": model.dtype, "instruction": model.instruction, "gpus": model.gpus}
+    return processor_settings(wildcards) | {"dtype": model.dtype, "instruction": model.instruction}
 
 
 def gpus(wildcards):

@@ -64,6 +64,7 @@ rule select_task:
     params:
         task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json"),
         candidates=study.sample.candidates,
-        seed=study.sample.seed,
+        # A draw that keeps everything is the same whatever the seed.
+        seed=study.sample.seed if study.sample.candidates else None,
     script:
         "../workflow_scripts/select_task.py"

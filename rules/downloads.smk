@@ -45,8 +45,7 @@ rule fetch_paper_questions:
         mem_mb=500,
         runtime=30,
     params:
-        url=lambda wildcards: study.dataset.base_url,
-        sha256=lambda wildcards: study.dataset.sha256[f"{wildcards.file}.csv"],
+        file=lambda wildcards: study.paper_files[f"{wildcards.file}.csv"],
     script:
         "../workflow_scripts/fetch_paper_questions.py"
 

@@ -4,7 +4,6 @@
 rule answer_questions:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
         chosen=chosen_questions,
         model=model_files,
     output:

@@ -68,7 +68,7 @@ rule draw_groups:
         runtime=10,
     params:
         per_group=lambda wildcards: study.tables[wildcards.table].per_group,
-        seed=lambda wildcards: study.tables[wildcards.table].seed,
+        seed=lambda wildcards: study.tables[wildcards.table].seed if study.tables[wildcards.table].per_group else None,
     script:
         "../workflow_scripts/draw_groups.py"
 

@@ -1,5 +1,6 @@
 """Questions in the format of the paper's files: the real ones where this machine has them, written ones everywhere."""
 
+import ast
 import csv
 import json
 import os
@@ -10,7 +11,7 @@ from PIL import Image
 
 from vlmflow.datasets import synthetic
 from vlmflow.datasets.gqa import Question, derive_mentions, derive_options
-from vlmflow.datasets.gqa_paper import program, read_paper_questions
+from vlmflow.datasets.gqa_paper import read_paper_questions
 
 # Where a run of studies/flow.yaml leaves them, or wherever else they lie.
 FOLDER = Path(os.environ.get("VLMFLOW_GQA_PAPER", ROOT / "resources" / "gqa-paper"))
@@ -98,7 +99,8 @@ def derived(raw):
     """What the parser of GQA finds in a paper row's question and program: (objects as (name, ids), options)."""
     types = {name: raw[f"type_{name}"] for name in ("structural", "semantic", "detailed")}
     entry = {"imageId": raw["img_id"], "question": raw["question"], "answer": raw["answer"], "types": types}
-    question = Question.model_validate(entry | {"semantic": program(raw["operations"])})
+    # The files hold the program as Python writes a list.
+    question = Question.model_validate(entry | {"semantic": ast.literal_eval(raw["operations"])})
     return [(mention.name, mention.ids) for mention in derive_mentions(question)], derive_options(question)
 
 

@@ -98,6 +98,20 @@ def test_without_cards(monkeypatch):
         assert device == "cpu"
 
 
+def test_a_machine_whose_cards_no_tool_lists(monkeypatch, tmp_path):
+    """A driver without nvidia-smi: the cards are counted by PyTorch, here none."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(devices, "DRIVERS", ("/dev/null",))
+    monkeypatch.setattr(devices.sys, "executable", "/bin/echo")
+    with pytest.raises(ValueError, match="invalid literal"):  # it is asked: echo repeats the question
+        visible_gpus()
+    monkeypatch.setattr(devices, "DRIVERS", (str(tmp_path / "none"),))
+    assert visible_gpus() == []
+    with pytest.raises(DeviceError, match="2 GPUs are asked for, but this process sees none"), leased(2):
+        pass
+
+
 def test_numbers_become_the_cards_own_names(monkeypatch, tmp_path):
     """Jobs of a cluster may each call their own card 0."""
     tool = tmp_path / "nvidia-smi"

@@ -119,6 +119,20 @@ def test_a_server_without_ranges(server, archive, tmp_path, capsys):
     before = len(server.requests)
     assert fetch_members(archive, targets(tmp_path / "out", ["images/9.jpg"]), kept) == {}
     assert len(server.requests) == before  # the archive that was kept is used
+    assert "which is here already" in capsys.readouterr().out
+    # It stands for the address it came from, and for no other.
+    (server.folder / "elsewhere").mkdir()
+    write_archive(server.folder / "elsewhere" / "images.zip", {"images/1.jpg": b"another"})
+    wanted = targets(tmp_path / "other", ["images/1.jpg"])
+    assert fetch_members(f"{server.url}/elsewhere/images.zip", wanted, kept) == {}
+    assert files(tmp_path / "other") == {"1.jpg": b"another"}
+
+
+def test_an_archive_that_the_user_has_is_used(archive, server, tmp_path):
+    write_archive(tmp_path / "kept.zip", {"images/1.jpg": b"mine"})
+    assert fetch_members(archive, targets(tmp_path / "out", ["images/1.jpg"]), tmp_path / "kept.zip") == {}
+    assert files(tmp_path / "out") == {"1.jpg": b"mine"}
+    assert server.requests == []
 
 
 def test_the_whole_archive_breaks_off(server, archive, tmp_path):
@@ -154,7 +168,25 @@ def test_names_in_an_archive_never_say_where_to_write(server, tmp_path):
     wanted = {name: out / str(number) for number, name in enumerate(members)}
     fetch_members(f"{server.url}/evil.zip", wanted, tmp_path / "kept.zip")
     written = [path for path in tmp_path.rglob("*") if path.is_file() and "served" not in path.parts]
-    assert all(path.parent == out for path in written)
+    assert sorted(path.name for path in written) == ["0", "1", "2", "3"]
+    assert {path.parent for path in written} == {out}
+    assert not Path("/tmp/evil-too").exists()
+
+
+def test_an_encrypted_member_is_refused_like_a_damaged_one(server, archive, tmp_path):
+    path = server.folder / "images.zip"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as intact:
+        content[intact.getinfo("images/5.jpg").header_offset + 6] |= 1
+        place = content.index(b"images/5.jpg", intact.start_dir) - 46
+    content[place + 8] |= 1
+    path.write_bytes(content)
+    failures = fetch_members(
+        archive, targets(tmp_path / "out", ["images/4.jpg", "images/5.jpg"]), tmp_path / "kept.zip"
+    )
+    assert set(failures) == {"images/5.jpg"}
+    assert "encrypted" in failures["images/5.jpg"]
+    assert set(files(tmp_path / "out")) == {"4.jpg"}
 
 
 def test_a_file_is_known_by_its_checksum(server, tmp_path, monkeypatch):

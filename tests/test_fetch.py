@@ -2,6 +2,7 @@
 
 import zipfile
 
+import numpy as np
 import polars as pl
 import pytest
 import tiny_models
@@ -14,8 +15,9 @@ from vlmflow import tabulate
 from vlmflow.datasets.fetch import with_pictures
 from vlmflow.jobs import for_each_question
 from vlmflow.patches import map_patches
-from vlmflow.sheets import contact_sheet
+from vlmflow.sheets import GAP, HEIGHT, TEXT, contact_sheet
 from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
+from vlmflow.tasks import draw
 
 EVIL = "<script>alert(1)</script>"
 
@@ -121,6 +123,10 @@ def test_the_table_of_accuracies(paper):
     page = tabulate.accuracy_page(groups, "T", EVIL)
     assert "<script" not in page
     assert page.count("<tr>") == 5  # the head, and four structural types
+    odd = groups.with_columns(structural=pl.lit("count"), semantic=pl.lit("number")).head(1)
+    page = tabulate.accuracy_page(pl.concat([groups, odd]), "T", "m")
+    assert "Count" in page
+    assert page.count("<tr>") == 6
     empty = tabulate.accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
     assert "<table>" in tabulate.accuracy_page(empty, "T", "m")
@@ -140,8 +146,21 @@ def test_a_contact_sheet(paper, kind, tmp_path):
     sheet = contact_sheet(processor, questions, EVIL, count=5)
     assert sheet.size[0] > 900
     assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
-    # The related patches are as bright as the picture is, the others are darkened.
-    assert sheet.convert("L").getextrema()[0] < 60
+    # Cells begin below the heading; their first view is the whole picture, of nine patches of 112 pixels.
+    row = questions.filter(pl.col("question_id").is_in(draw(questions["question_id"], 5, seed=0).implode())).row(
+        0, named=True
+    )
+    cut = processor.image_processor([Image.open(row["image"])], return_tensors="np", do_normalize=False)[
+        "pixel_values"
+    ][0]
+    seen = 255 * (cut if cut.ndim == 3 else cut[0]).transpose(1, 2, 0)
+    drawn = np.asarray(sheet.crop((GAP, 3 * GAP + TEXT, GAP + HEIGHT, 3 * GAP + TEXT + HEIGHT)), dtype=float)
+    for patch in range(9):
+        top, left = 112 * (patch // 3), 112 * (patch % 3)
+        # A corner of the patch, away from grid lines and (mostly) from boxes.
+        shown = np.median(drawn[top + 90 : top + 108, left + 90 : left + 108], axis=(0, 1))
+        own = np.median(seen[top // 8 + 12 : top // 8 + 13, left // 8 + 12 : left // 8 + 13], axis=(0, 1))
+        assert (shown.mean() > 0.8 * own.mean()) == (patch in row["related"]), patch
     assert contact_sheet(processor, questions.head(0), "none").size[0] > 700
     gone = questions.head(1).with_columns(image=pl.lit(str(tmp_path / "gone.jpg")))
     assert contact_sheet(processor, gone, "gone").size[0] > 700

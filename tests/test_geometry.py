@@ -141,6 +141,17 @@ def test_whole_patches_are_exact():
     assert found.related([(0, 0, 8, 8), (40, 40, 8, 8)]) == [0, 35]
 
 
+def test_the_published_rule_paints_both_ends_of_a_box():
+    assert painted_patches(nearest(), (SIDE, SIDE), [(0, 0, 8, 8)]) == [0, 1, 6, 7]
+    assert painted_patches(nearest(), (SIDE, SIDE), [(0, 0, 7, 7)]) == [0]
+
+
+def test_a_box_outside_is_refused_by_either_rule():
+    boxes = [(0, 0, 20, 20), (SIDE, 0, 8, 8)]
+    with pytest.raises(GeometryError, match="outside of what the model sees"):
+        painted_patches(KINDS["crop"], (2 * SIDE, SIDE), boxes)
+
+
 def test_a_wide_picture_cropped_and_padded():
     size = (2 * SIDE, SIDE)
     cropped = patch_map(KINDS["crop"], size)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from accelerate import disk_offload, dispatch_model
 from common import TINY_LLAVA, random_llava
 from PIL import Image
 
@@ -70,6 +71,19 @@ def test_a_model_that_reads_its_answer_in_another_way_is_refused(vlm):
     vlm.unembedding = torch.nn.Linear(16, vlm.unembedding.out_features, dtype=torch.float64)
     with pytest.raises(ModelError, match="in another way than unembedding"):
         vlm.record(prompt)
+
+
+def test_a_model_that_accelerate_has_taken_apart(vlm, tmp_path):
+    """Weights that are fetched for each call, by hooks on every layer: the engine calls the layers all the same."""
+    edges = ["image -> question", "question -> last"]
+    prompt = vlm.prompt(PICTURE, QUESTION)
+    expected, lens, said = vlm.knockout(prompt, edges, 1), vlm.lens(prompt, {"word": "red"}), vlm.answer(prompt)
+    disk_offload(vlm.model, tmp_path, execution_device=torch.device("cpu"))
+    assert {parameter.device.type for parameter in vlm.model.parameters()} == {"meta"}
+    prompt = vlm.prompt(PICTURE, QUESTION)
+    assert vlm.knockout(prompt, edges, 1).equals(expected)
+    assert vlm.lens(prompt, {"word": "red"}).equals(lens)
+    assert vlm.answer(prompt) == said
 
 
 def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
@@ -168,6 +182,36 @@ def test_a_grid_that_is_not_the_models_costs_only_the_patches(vlm, path, related
     assert len(prompt.positions("image")) == 4
     with pytest.raises(PromptError, match="became 4 tokens, but its patch map has 9"):
         prompt.positions("related patches")
+
+
+def test_an_empty_answer_is_a_wrong_one(vlm, path):
+    with torch.no_grad():
+        vlm.unembedding.weight[vlm.processor.tokenizer.eos_token_id] = (
+            100 * vlm.record(vlm.prompt(PICTURE, QUESTION)).output[0, -1]
+        )
+    answer = answer_question(vlm, question_row(path), instruction="")
+    ANSWERS.frame([answer])
+    assert (answer["predicted"], answer["token_ids"], answer["correct"]) == ("", [], False)
+    assert answer["probability"] > 0.9
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")
+def test_a_model_on_two_cards_measures_what_it_measures_on_one(tmp_path):
+    edges = ["image -> question", "question -> last"]
+    one = load_model(TINY_LLAVA, device="cuda:0", dtype="float32")
+    two = load_model(TINY_LLAVA, device="cuda:0", dtype="float32")
+    halves = {"model.vision_tower": 0, "model.multi_modal_projector": 0, "model.language_model.embed_tokens": 0}
+    halves |= {
+        f"model.language_model.layers.{layer}": int(layer >= len(two.layers) // 2) for layer in range(len(two.layers))
+    }
+    halves |= {"model.language_model.norm": 1, "model.language_model.rotary_emb": 0, "lm_head": 1}
+    dispatch_model(two.model, halves)
+    assert {parameter.device.index for parameter in two.model.parameters()} == {0, 1}
+    measured = [
+        vlm.knockout(vlm.prompt(Image.new("RGB", (96, 96), "red"), "Is the circle red or blue?"), edges, 3)
+        for vlm in (one, two)
+    ]
+    assert (measured[0]["p_knockout"] - measured[1]["p_knockout"]).abs().max() < 1e-5
 
 
 def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):

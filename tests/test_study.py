@@ -60,6 +60,8 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("dataset", {"source": "gqa", "questions": "x", "scene_graphs": "x"}, ["images_dir: give the folder"]),
         ("dataset", {"source": "gqa", "base_url": "ftp://x"}, ["dataset.base_url: 'ftp://x' is no address"]),
         ("dataset", {"source": "gqa-paper", "sha256": {"a.csv": "12"}}, ["dataset.sha256.a.csv"]),
+        ("dataset", {"source": "gqa-paper", "sha256": {"../a.csv": "0" * 64}}, ["dataset.sha256.../a.csv"]),
+        ("models/tiny-llava/revision", "../../x", ["models.tiny-llava.revision", "'../../x'"]),
         ("models/tiny-llava/template", "vicuna_v2", ["'vicuna_v2' is no template", "vicuna_v1, llava_llama_3"]),
         ("models/tiny-llava/fit", "squeeze", ["models.tiny-llava.fit", "'pad'", "'squeeze'"]),
         ("models/tiny-llava/gpus", -1, ["models.tiny-llava.gpus", "greater than or equal to 0"]),
@@ -96,6 +98,19 @@ def test_gqa_comes_from_one_address():
     config["tables"] = {"t": table}
     with pytest.raises(StudyError, match=r"two addresses in one study: https://one\.example, https://two\.example"):
         read_study(config, "mine.yaml")
+
+
+def test_the_papers_files_come_from_one_address():
+    config = changed(
+        "dataset", {"source": "gqa-paper", "sha256": {"a.csv": "0" * 64}, "base_url": "https://one.example"}
+    )
+    assert read_study(config, "x").paper_files == {"a.csv": ("https://one.example/a.csv", "0" * 64)}
+    other = {"source": "gqa-paper", "sha256": {"a.csv": "1" * 64}}
+    config["tables"] = {"t": {"table": "accuracy", "model": "tiny-llava", "dataset": other}}
+    with pytest.raises(StudyError, match=r"a\.csv cannot come from two addresses"):
+        read_study(config, "mine.yaml")
+    config = changed("tables", {"t": {"table": "accuracy", "model": "tiny-llava", "dataset": {"source": "gqa-paper"}}})
+    assert len(read_study(config, "x").paper_files) == 6
 
 
 def test_a_path_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):

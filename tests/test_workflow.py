@@ -134,6 +134,73 @@ def test_another_sample_leaves_the_answers_alone(workspace):
     assert "answer_questions" not in plan
 
 
+@pytest.mark.parametrize(
+    ("change", "again", "not_again"),
+    [
+        (
+            lambda study: study["sample"].update(seed=5),
+            {"draw_sample", "run_probe"},
+            {"select_task", "answer_questions"},
+        ),
+        (
+            lambda study: study["models"]["tiny-llava"].update(patch_rule="painted"),
+            {"map_patches", "run_probe"},
+            {"answer_questions", "draw_sample"},
+        ),
+        (lambda study: study["models"]["tiny-llava"].update(gpus=1), set(), {"answer_questions", "run_probe"}),
+        (lambda study: study["models"]["tiny-llava"].update(note="another"), {"write_report"}, {"answer_questions"}),
+        (
+            lambda study: study["models"]["tiny-llava"].update(fit="pad"),
+            {"map_patches", "draw_contact_sheet", "answer_questions", "run_probe"},
+            {"select_task", "fetch_pictures"},
+        ),
+        (
+            lambda study: study["models"]["tiny-llava"].update(template="vicuna_v1"),
+            {"answer_questions", "run_probe"},
+            {"fetch_pictures"},
+        ),
+        (
+            lambda study: study.update(tables={"t": {"table": "tasks"}}),
+            {"tabulate_tasks", "write_report"},
+            {"answer_questions", "collect_skipped"},
+        ),
+        (lambda study: study["sample"].update(candidates=9), {"select_task", "fetch_pictures"}, {"read_questions"}),
+    ],
+    ids=["seed", "patch_rule", "gpus", "note", "fit", "template", "table", "candidates"],
+)
+def test_a_change_recomputes_what_depends_on_it(workspace, change, again, not_again):
+    study = small_study()
+    change(study)
+    plan = set(workspace.plan(study))
+    assert plan >= again
+    assert not plan & not_again
+    if not again:
+        assert plan == set()
+
+
+def test_a_template_file_is_watched_and_must_be_there(workspace):
+    study = small_study()
+    study["models"]["tiny-llava"]["template"] = "mine.jinja"
+    workspace.write(study, "mine.yaml")
+    done = workspace.snakemake("--dry-run", study="mine.yaml")
+    assert "models.tiny-llava.template: there is no file mine.jinja" in done.stdout + done.stderr
+    own = (workspace.folder / "resources/tiny-llava/chat_template.jinja").read_text()
+    (workspace.folder / "mine.jinja").write_text(own)
+    target = "results/small/tiny-llava/patches/QueryAttr.parquet"
+    done = workspace.snakemake("--dry-run", target, study="mine.yaml")
+    assert "mine.jinja" in done.stdout + done.stderr
+    (workspace.folder / "mine.jinja").unlink()
+
+
+def test_a_job_that_takes_more_cards_than_are_allowed_is_named(workspace):
+    study = small_study()
+    study["models"]["tiny-llava"]["gpus"] = 2
+    workspace.write(study, "two.yaml")
+    done = workspace.snakemake("--dry-run", study="two.yaml")
+    assert "models.tiny-llava.gpus: a job of this model takes 2 GPUs" in done.stdout + done.stderr
+    assert workspace.snakemake("--dry-run", "--resources", "gpu=2", study="two.yaml").returncode == 0
+
+
 def test_training_is_asked_for_by_name_only(workspace):
     everything = workspace.snakemake("--dry-run", "--forceall")
     assert everything.returncode == 0

@@ -4,7 +4,7 @@ import polars as pl
 
 from vlmflow.inference import answer_question, open_model
 from vlmflow.jobs import for_each_question, logged
-from vlmflow.tables import ANSWERS, PATCHES, SELECTED, SKIPPED, TASK
+from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK
 from vlmflow.tasks import skipped
 
 with logged(snakemake.log[0]):
@@ -14,9 +14,9 @@ with logged(snakemake.log[0]):
     chosen = pl.concat([SELECTED.read(path) for path in source.chosen] or [SELECTED.frame(questions)])
     asked = questions.join(chosen, on="question_id", how="semi", maintain_order="left")
     rest = questions.join(chosen, on="question_id", how="anti", maintain_order="left")
-    with open_model(settings, snakemake.threads) as vlm:
+    with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, failed = for_each_question(
-            asked.join(PATCHES.read(source.patches), on="question_id", how="left", maintain_order="left"),
+            asked,
             lambda row: answer_question(vlm, row, settings["instruction"]),
             **where,
         )

@@ -8,7 +8,7 @@ with logged(snakemake.log[0]):
     settings = snakemake.params.model
     number, shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
     questions = TASK.read(snakemake.input.questions).gather_every(shards, offset=number - 1)
-    with open_model(settings, snakemake.threads) as vlm:
+    with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, skipped = for_each_question(
             questions,
             lambda row: answer_question(vlm, row, settings["instruction"]),

@@ -2,10 +2,9 @@
 
 import polars as pl
 
-from vlmflow.datasets.fetch import candidates_of
 from vlmflow.jobs import logged
 from vlmflow.tables import CANDIDATES, QUESTIONS, SKIPPED
-from vlmflow.tasks import draw, skipped
+from vlmflow.tasks import draw, draw_apart, skipped
 
 with logged(snakemake.log[0]):
     questions = QUESTIONS.read(snakemake.input.questions)
@@ -16,9 +15,9 @@ with logged(snakemake.log[0]):
             for group in questions.partition_by("structural", "semantic", maintain_order=True)
         ]
         or [questions["question_id"]]
-    ).implode()
-    rest = questions.filter(~pl.col("question_id").is_in(drawn))
-    CANDIDATES.write(candidates_of(questions.filter(pl.col("question_id").is_in(drawn))), snakemake.output.candidates)
+    )
+    candidates, rest = draw_apart(questions, drawn)
+    CANDIDATES.write(candidates.drop("problem"), snakemake.output.candidates)
     SKIPPED.write(
         skipped(rest["question_id"], "not drawn in its group", stage="tasks", task=snakemake.wildcards.table),
         snakemake.output.skipped,

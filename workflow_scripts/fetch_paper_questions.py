@@ -6,5 +6,5 @@ from vlmflow.downloads import fetch_file
 from vlmflow.jobs import logged
 
 with logged(snakemake.log[0]):
-    path = Path(snakemake.output.questions)
-    fetch_file(f"{snakemake.params.url}/{path.name}", path, snakemake.params.sha256)
+    url, sha256 = snakemake.params.file
+    fetch_file(url, Path(snakemake.output.questions), sha256)

@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
     patches = PATCHES.read(snakemake.input.patches)
     questions = TASK.read(snakemake.input.questions).join(patches, on="question_id", how="left", maintain_order="left")
     left_out: list[tuple[str, str]] = []
-    with open_model(settings, snakemake.threads) as vlm:
+    with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         frames, skipped = for_each_question(
             questions.join(selected, on="question_id", how="semi", maintain_order="left"),
             prober(vlm, probe, settings["instruction"], lambda *note: left_out.append(note)),

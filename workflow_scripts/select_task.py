@@ -5,15 +5,13 @@ import polars as pl
 from vlmflow.jobs import logged
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, QUESTIONS, SKIPPED
-from vlmflow.tasks import draw, select_task, skipped
+from vlmflow.tasks import draw, draw_apart, select_task, skipped
 
 with logged(snakemake.log[0]):
     questions = QUESTIONS.read(snakemake.input.questions)
     name, params = snakemake.wildcards.task, snakemake.params
     usable, broken = select_task(questions, name, Task.model_validate(params.task))
-    drawn = draw(usable["question_id"], params.candidates, params.seed).implode()
-    candidates = usable.filter(pl.col("question_id").is_in(drawn))
-    rest = usable.filter(~pl.col("question_id").is_in(drawn))
+    candidates, rest = draw_apart(usable, draw(usable["question_id"], params.candidates, params.seed))
     CANDIDATES.write(candidates, snakemake.output.candidates)
     SKIPPED.write(
         pl.concat([broken, skipped(rest["question_id"], "not drawn as a candidate", stage="tasks", task=name)]),

@@ -6,6 +6,7 @@ A lease is a lock on a file, which the kernel frees when the process ends, howev
 import contextlib
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 POLL = 1.0  # seconds between two looks for a free GPU
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
 
 
 class DeviceError(ValueError):
@@ -29,14 +31,16 @@ def leased(count: int) -> Iterator[str | None]:
     anything asks CUDA for its devices.
 
     Yields:
-        the device for `load_model`: "cpu" if no GPU is asked for or the machine has none, "auto" for several GPUs, else
-        None, the one GPU that is left to see.
+        the device for `load_model`: "cpu" if no GPU is asked for, "auto" for several, and else None: the one GPU that
+        is left to see, or the CPU of a machine without any.
 
     Raises:
         DeviceError: there are some GPUs, but fewer than `count`.
     """
     names = visible_gpus() if count else []
     if not names:
+        if count > 1:
+            raise DeviceError(f"{count} GPUs are asked for, but this process sees none")
         yield "cpu" if count == 0 else None
         return
     if count > len(names):
@@ -58,7 +62,7 @@ def visible_gpus() -> list[str]:
     uuids = _uuids()
     visible = os.environ.get(VISIBLE)
     if visible is None:
-        return list(uuids.values())
+        return list(uuids.values()) or _counted()
     names = [name.strip() for name in visible.split(",")]
     return [uuids.get(name, name) for name in names if name not in ("", "-1")]
 
@@ -72,6 +76,18 @@ def _uuids() -> dict[str, str]:
         return {}
     rows = [line.split(",") for line in listed.stdout.splitlines() if "," in line]
     return {index.strip(): uuid.strip() for index, uuid in rows}
+
+
+def _counted() -> list[str]:
+    """Numbers of the GPUs where no tool gives their UUIDs, as on AMD's or in slim containers.
+
+    Counted by another process, since this one must choose its GPUs before it wakes them.
+    """
+    if not any(Path(driver).exists() for driver in DRIVERS):
+        return []
+    count = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    found = subprocess.run(count, capture_output=True, text=True, check=False).stdout.strip()
+    return [str(number) for number in range(int(found or 0))]
 
 
 def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str]:

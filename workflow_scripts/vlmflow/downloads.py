@@ -40,7 +40,8 @@ WAIT = 0.5  # seconds before the second try; doubled before each further one
 TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of an answer
 
 BROKEN_CONNECTION = (OSError, EOFError, RemoteZipError, urllib3.exceptions.HTTPError)
-DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+DAMAGED = (zipfile.BadZipFile, zlib.error)
+UNREADABLE = (*DAMAGED, RuntimeError)  # a RuntimeError: encrypted, or packed in a way that is not known
 
 
 class DownloadError(ValueError):
@@ -78,7 +79,8 @@ def fetch_members(url: str, wanted: Mapping[str, Path], kept: Path, connections:
     Raises:
         DownloadError: the archive cannot be read; what has been fetched so far stays.
     """
-    if kept.is_file():
+    if _is_for(kept, url):
+        print(f"using {kept}, which is here already, in place of {url}")
         return _extract(_LocalArchive(kept), wanted, connections=1)
     try:
         return _extract(_RemoteArchive(url, connections), wanted, connections)
@@ -88,7 +90,20 @@ def fetch_members(url: str, wanted: Mapping[str, Path], kept: Path, connections:
         return _extract(_LocalArchive(kept), wanted, connections=1)
 
 
+def _is_for(kept: Path, url: str) -> bool:
+    """Whether an archive on disk stands for the one at `url`: fetched from there, or put there by the user."""
+    note = _note(kept)
+    return kept.is_file() and (not note.is_file() or note.read_text(encoding="utf-8") == url)
+
+
+def _note(kept: Path) -> Path:
+    """Where is written down from which address an archive was fetched."""
+    return kept.with_name(f"{kept.name}.from")
+
+
 def _fetch_whole(url: str, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _note(path).unlink(missing_ok=True)
     try:
         pooch.retrieve(
             url,
@@ -99,6 +114,7 @@ def _fetch_whole(url: str, path: Path) -> None:
         )
     except OSError as error:
         raise DownloadError(f"{url}: {_cause(error)}") from error
+    _note(path).write_text(url, encoding="utf-8")
 
 
 class _LocalArchive:
@@ -244,7 +260,7 @@ def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Pat
             with file.open(info) as source, whole(path) as temporary, temporary.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             return None
-        except DAMAGED as error:
+        except UNREADABLE as error:
             archive.reopen()
             if last:
                 return f"{member} in {archive.name} is damaged: {error}"

@@ -271,9 +271,11 @@ def painted_patches(processor: Any, size: tuple[int, int], boxes: Sequence[Box])
     patch is related if at least one of its pixels is still purely red.
 
     Raises:
-        GeometryError: no patch has such a pixel, or the processor has no patch map.
+        GeometryError: no patch has such a pixel, a box lies wholly outside of what the model sees, or the processor has
+            no patch map.
     """
     found = patch_map(processor, size)
+    found.related(boxes)  # boxes that lie outside are refused by either rule
     canvas = Image.new("RGB", size, GREEN)
     brush = ImageDraw.Draw(canvas)
     for x, y, width, height in boxes:

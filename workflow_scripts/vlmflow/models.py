@@ -67,7 +67,9 @@ class VisionLanguageModel:
     @property
     def device(self) -> torch.device:
         """Where the model's first weights lie, and its inputs belong."""
-        return self.model.device
+        # Weights that did not fit anywhere are on no device until their layer is called.
+        placed = (parameter.device for parameter in self.model.parameters() if parameter.device.type != "meta")
+        return next(placed, torch.device("cpu"))
 
     def prompt(
         self,

@@ -14,7 +14,7 @@ from .sources import GQA_URL, PAPER_QUESTIONS, PAPER_QUESTIONS_URL
 # Conversation templates that come with the workflow, in the folder templates/chat.
 TEMPLATES = ("vicuna_v1", "llava_llama_3")
 
-HUB_ID = r"[\w.-]+/[\w.-]+"
+HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
 
 # Names that the results use themselves.
 RESERVED = set(
@@ -64,6 +64,7 @@ Name = Annotated[str, AfterValidator(_check_name)]
 ModelName = Annotated[str, AfterValidator(_check_model_name)]
 Url = Annotated[str, AfterValidator(_check_url)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
 EdgeText = Annotated[str, AfterValidator(_check_edge)]
 
 
@@ -112,7 +113,7 @@ class GqaPaperDataset(Strict):
     source: Literal["gqa-paper"]
     base_url: Url = Field(PAPER_QUESTIONS_URL, description="Where the question files lie.")
     gqa_url: Url = Field(GQA_URL, description="Where GQA's archive of pictures lies.")
-    sha256: dict[str, Sha256] = Field(
+    sha256: dict[FileName, Sha256] = Field(
         PAPER_QUESTIONS, min_length=1, description="File → its checksum; these files are read."
     )
     images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
@@ -151,7 +152,9 @@ class Model(Strict):
     """A vision-language model."""
 
     path: str = Field(description="A folder, or an id on the Hugging Face hub.")
-    revision: str | None = Field(None, description="Commit, tag or branch of a hub id.")
+    revision: str | None = Field(
+        None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$", description="Commit, tag or branch of a hub id."
+    )
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float16", description="Type of the weights.")
     instruction: str = Field("", description="Text after the question, for instance to answer in one word.")
     template: Annotated[str, AfterValidator(_check_template)] = Field(
@@ -262,17 +265,35 @@ class Study(Strict):
         return {name: table for name, table in self.tables.items() if isinstance(table, AccuracyTable)}
 
     @property
+    def datasets(self) -> list[SyntheticDataset | GqaDataset | GqaPaperDataset]:
+        """The study's own, and those of its tables."""
+        others = (table.dataset for table in self.accuracy_tables.values())
+        return [self.dataset, *(dataset for dataset in others if dataset is not None)]
+
+    @property
+    def paper_files(self) -> dict[str, tuple[str, str]]:
+        """The question files of [flow]: name → (address, sha256)."""
+        files: dict[str, tuple[str, str]] = {}
+        for dataset in self.datasets:
+            if not isinstance(dataset, GqaPaperDataset):
+                continue
+            for name, sha256 in dataset.sha256.items():
+                source = (f"{dataset.base_url}/{name}", sha256)
+                if files.setdefault(name, source) != source:
+                    raise ValueError(f"{name} cannot come from two addresses, or with two checksums, in one study")
+        return files
+
+    @property
     def gqa_url(self) -> str:
         """Where GQA's archives lie, for all datasets of the study."""
-        datasets = [self.dataset, *(table.dataset for table in self.accuracy_tables.values())]
-        urls = {dataset.archives for dataset in datasets if isinstance(dataset, GqaDataset | GqaPaperDataset)}
+        urls = {dataset.archives for dataset in self.datasets if isinstance(dataset, GqaDataset | GqaPaperDataset)}
         if len(urls) > 1:
             raise ValueError(f"GQA cannot come from two addresses in one study: {', '.join(sorted(urls))}")
         return urls.pop() if urls else GQA_URL
 
     @model_validator(mode="after")
-    def _one_gqa(self) -> "Study":
-        _ = self.gqa_url
+    def _one_source(self) -> "Study":
+        _ = self.gqa_url, self.paper_files
         return self
 
     @model_validator(mode="after")

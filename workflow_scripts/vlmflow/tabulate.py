@@ -121,18 +121,21 @@ ORDERS = (("structural", STRUCTURAL), ("semantic", tuple(SEMANTIC)))
 def accuracy_page(groups: pl.DataFrame, title: str, model: str) -> str:
     """The table of accuracies as a page of HTML."""
     total = int(groups["questions"].sum())
-    shown = {"kind": "accuracy", "rows": accuracy_cells(groups), "columns": list(SEMANTIC.values())}
+    shown = {"kind": "accuracy", "rows": accuracy_cells(groups), "columns": list(_columns(groups).values())}
     return ENVIRONMENT.get_template("table.html").render(title=title, model=model, questions=total, **shown)
 
 
 def accuracy_cells(groups: pl.DataFrame) -> list[dict[str, Any]]:
     """A row for each structural type, with a cell, or None, for each semantic type."""
     cells = {(row["structural"], row["semantic"]): row for row in groups.to_dicts()}
-    return [
-        {"structural": name, "cells": [cells.get((name, semantic)) for semantic in SEMANTIC]}
-        for name in STRUCTURAL
-        if any(structural == name for structural, _ in cells)
-    ]
+    found = [structural for structural, _ in cells]
+    rows = dict.fromkeys([*(name for name in STRUCTURAL if name in found), *found])
+    return [{"structural": name, "cells": [cells.get((name, each)) for each in _columns(groups)]} for name in rows]
+
+
+def _columns(groups: pl.DataFrame) -> dict[str, str]:
+    """Semantic type → heading: the known ones, and whatever else there is."""
+    return SEMANTIC | {name: name for name in groups["semantic"].unique(maintain_order=True) if name not in SEMANTIC}
 
 
 def in_report(name: str, table: StudyTable, written: pl.DataFrame) -> dict[str, Any]:
@@ -148,6 +151,6 @@ def in_report(name: str, table: StudyTable, written: pl.DataFrame) -> dict[str, 
         return shown | {
             "model": table.model,
             "rows": accuracy_cells(written),
-            "columns": list(SEMANTIC.values()),
+            "columns": list(_columns(written).values()),
         }
     return shown | {"rows": [row | {"picture": None} for row in written.to_dicts()]}

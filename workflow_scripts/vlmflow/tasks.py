@@ -33,6 +33,12 @@ def draw(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Seri
     return question_ids.filter(question_ids.is_in(order[:count]))
 
 
+def draw_apart(questions: pl.DataFrame, drawn: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(the questions whose ids are drawn, the others)."""
+    inside = pl.col("question_id").is_in(drawn.implode())
+    return questions.filter(inside), questions.filter(~inside)
+
+
 def skipped(
     question_ids: pl.Series, reasons: pl.Series | str, *, stage: str, task: str, model: str | None = None
 ) -> pl.DataFrame:

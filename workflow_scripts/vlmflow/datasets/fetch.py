@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from vlmflow.downloads import fetch_members
 from vlmflow.sources import GQA_PICTURES
-from vlmflow.tables import CANDIDATES, TASK
+from vlmflow.tables import TASK
 from vlmflow.tasks import skipped
 
 ENDINGS = (".jpg", ".jpeg", ".png")
@@ -80,8 +80,3 @@ def _fetch(ids: list[str], folder: Path, gqa_url: str) -> dict[str, str]:
     wanted = {name: folder / f"{image_id}.jpg" for name, image_id in members.items()}
     failures = fetch_members(f"{gqa_url}/{archive}", wanted, kept=folder.parent / archive)
     return {members[name]: reason for name, reason in failures.items()}
-
-
-def candidates_of(questions: pl.DataFrame) -> pl.DataFrame:
-    """All rows of the table `questions` as candidates, whatever a task would miss in them."""
-    return CANDIDATES.frame(questions.drop("problem"))

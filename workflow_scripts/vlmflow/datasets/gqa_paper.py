@@ -1,6 +1,5 @@
 """Read the question files that the authors of [flow] published: one CSV file a task, with boxes and dense captions."""
 
-import ast
 import csv
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,16 +107,3 @@ def _objects(raw: dict[str, str], problems: list[str]) -> Iterator[dict[str, Any
             yield absent
             continue
         yield {"name": name, "id": raw[f"{prefix} id"], **box}
-
-
-def program(operations: str) -> list[dict[str, Any]]:
-    """The question's program, which the files hold as Python writes a list.
-
-    Raises:
-        GqaError: it is no such list.
-    """
-    try:
-        steps = ast.literal_eval(operations)
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise GqaError(f"{operations[:80]!r} is no list of a program's steps: {error}") from error
-    return list(steps)
