@@ -147,7 +147,11 @@ def test_another_sample_leaves_the_answers_alone(workspace):
             {"map_patches", "run_probe"},
             {"answer_questions", "draw_sample"},
         ),
-        (lambda study: study["models"]["tiny-llava"].update(gpus=1), set(), {"answer_questions", "run_probe"}),
+        (
+            lambda study: study["models"]["tiny-llava"].update(gpus=1),
+            {"write_report"},
+            {"answer_questions", "run_probe"},
+        ),
         (lambda study: study["models"]["tiny-llava"].update(note="another"), {"write_report"}, {"answer_questions"}),
         (
             lambda study: study["models"]["tiny-llava"].update(fit="pad"),
@@ -174,8 +178,6 @@ def test_a_change_recomputes_what_depends_on_it(workspace, change, again, not_ag
     plan = set(workspace.plan(study))
     assert plan >= again
     assert not plan & not_again
-    if not again:
-        assert plan == set()
 
 
 def test_a_template_file_is_watched_and_must_be_there(workspace):

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .geometry import Box, View, patch_map, seen_pixels
 from .jobs import QuestionError
 from .pictures import open_picture
-from .tasks import draw
+from .tasks import draw, draw_apart
 
 QUESTIONS = 12
 HEIGHT = 336  # pixels of every view on the sheet
@@ -32,7 +32,7 @@ def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: in
         title: written above.
         count: how many questions, at most.
     """
-    drawn = questions.filter(pl.col("question_id").is_in(draw(questions["question_id"], count, seed=0).implode()))
+    drawn, _ = draw_apart(questions, draw(questions["question_id"], count, seed=0))
     cells = [cell for row in drawn.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
     lines = _lines(cells)
     width = max([sum(cell.width + GAP for cell in line) for line in lines] + [LEAST]) + GAP
