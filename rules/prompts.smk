@@ -1,4 +1,4 @@
-# From boxes in the picture to patches, as each model's processor cuts it.
+# From boxes in the picture to patches, as each model's processor cuts it, with a sheet to check them by eye.
 
 
 rule map_patches:
@@ -8,6 +8,7 @@ rule map_patches:
     output:
         patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
         skipped=f"{RESULTS}/{{model}}/patches/{{task}}.skipped.parquet",
+        sheet=f"{RESULTS}/{{model}}/sheets/{{task}}.png",
     log:
         f"{RESULTS}/logs/map_patches/{{model}}/{{task}}.log",
     benchmark:
@@ -23,26 +24,3 @@ rule map_patches:
         rule=lambda wildcards: study.models[wildcards.model].patch_rule,
     script:
         "../workflow_scripts/map_patches.py"
-
-
-rule draw_contact_sheet:
-    input:
-        questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
-        model=model_files,
-    output:
-        sheet=f"{RESULTS}/{{model}}/sheets/{{task}}.png",
-    log:
-        f"{RESULTS}/logs/draw_contact_sheet/{{model}}/{{task}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/draw_contact_sheet/{{model}}/{{task}}.tsv"
-    conda:
-        "../envs/inference.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        model=processor_settings,
-    script:
-        "../workflow_scripts/draw_contact_sheet.py"

@@ -155,7 +155,7 @@ def test_another_sample_leaves_the_answers_alone(workspace):
         (lambda study: study["models"]["tiny-llava"].update(note="another"), {"write_report"}, {"answer_questions"}),
         (
             lambda study: study["models"]["tiny-llava"].update(fit="pad"),
-            {"map_patches", "draw_contact_sheet", "answer_questions", "run_probe"},
+            {"map_patches", "answer_questions", "run_probe"},
             {"select_task", "fetch_pictures"},
         ),
         (
@@ -242,6 +242,7 @@ def test_mistakes_are_told_before_any_job(workspace):
     assert not (workspace.folder / "results" / "typo").exists()
 
 
+@pytest.mark.slow
 def test_the_same_bytes_after_a_run_from_scratch(workspace):
     def tables(folder):
         paths = sorted(folder.rglob("*.parquet")) + sorted(folder.rglob("*.svg"))

@@ -1,20 +1,27 @@
-"""Which patches the boxes of each question overlap."""
+"""Which patches the boxes of each question overlap, and a contact sheet on which to check that by eye."""
 
 from vlmflow.hub import location
 from vlmflow.jobs import for_each_question, logged
 from vlmflow.patches import map_patches
 from vlmflow.processors import load_processor
-from vlmflow.tables import PATCHES, SKIPPED, TASK
+from vlmflow.sheets import contact_sheet
+from vlmflow.tables import PATCHES, SKIPPED, TASK, whole
 
 with logged(snakemake.log[0]):
-    model = snakemake.params.model
-    processor = load_processor(location(model["path"], model["fetched"]), template=model["template"], fit=model["fit"])
+    settings, wildcards = snakemake.params.model, snakemake.wildcards
+    processor = load_processor(
+        location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
+    )
+    questions = TASK.read(snakemake.input.questions)
     rows, skipped = for_each_question(
-        TASK.read(snakemake.input.questions),
+        questions,
         lambda row: map_patches(processor, row, snakemake.params.rule),
         stage="patches",
-        task=snakemake.wildcards.task,
-        model=snakemake.wildcards.model,
+        task=wildcards.task,
+        model=wildcards.model,
     )
     PATCHES.write(rows, snakemake.output.patches)
     SKIPPED.write(skipped, snakemake.output.skipped)
+    mapped = questions.join(PATCHES.frame(rows), on="question_id", maintain_order="left")
+    with whole(snakemake.output.sheet) as temporary:
+        contact_sheet(processor, mapped, f"{wildcards.model}, {wildcards.task}").save(temporary)
