@@ -9,7 +9,7 @@ from PIL import Image
 from vlmflow import load_model
 from vlmflow.models import ModelError, VisionLanguageModel
 from vlmflow.processors import ProcessorError, load_processor
-from vlmflow.prompts import chat_text
+from vlmflow.prompts import chat_text, turn_end
 
 QUESTION = "Is the jar full or empty? \nAnswer the question using a single word or phrase."
 EXPECTED = {
@@ -56,6 +56,22 @@ def test_the_last_token_is_what_stands_before_the_answer(folder):
     prompt = vlm.prompt(Image.new("RGB", (60, 42)), "Is the jar full or empty?")
     assert prompt.inputs["input_ids"][0].tolist().count(start) == 1
     assert prompt.positions("last").item() == len(prompt) - 1
+
+
+def test_an_answer_ends_where_the_template_ends_a_turn(folder):
+    """Whatever the model's own settings call the end."""
+    template, path = folder
+    processor = load_processor(path, template=template)
+    vlm = VisionLanguageModel(tiny_models.build_model("llava", processor, answer="full"), processor)
+    prompt = vlm.prompt(Image.new("RGB", (60, 42)), "Is the jar full or empty?")
+    assert vlm.turn_end == processor.tokenizer.eos_token_id
+    for own in (processor.tokenizer.pad_token_id, [processor.tokenizer.pad_token_id], None):
+        vlm.model.generation_config.eos_token_id = own
+        assert vlm.answer(prompt).text == "full"
+    processor.chat_template = "<image> {{ messages[0].content[1].text }}"
+    assert turn_end(processor) is None
+    processor.chat_template = "{{ raise_exception('no answers here') if messages[1] else '<image>' }}"
+    assert turn_end(processor) is None
 
 
 def test_a_template_of_ones_own(folder, tmp_path):

@@ -15,7 +15,7 @@ from . import replay
 from .attention import can_share
 from .geometry import Box
 from .processors import ProcessorError, load_processor
-from .prompts import Patches, Prompt, build_prompt
+from .prompts import Patches, Prompt, build_prompt, turn_end
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,10 +101,11 @@ class VisionLanguageModel:
     def answer(self, prompt: Prompt, max_new_tokens: int = 16) -> Answer:
         """The model's greedy answer, whatever sampling its own generation settings ask for."""
         own = self.model.generation_config
+        ends = self._ends()
         greedy = GenerationConfig(
             do_sample=False,
             max_new_tokens=max_new_tokens,
-            eos_token_id=own.eos_token_id,
+            eos_token_id=ends or None,
             pad_token_id=own.pad_token_id if own.pad_token_id is not None else self.processor.tokenizer.pad_token_id,
             bos_token_id=own.bos_token_id,
             return_dict_in_generate=True,
@@ -118,9 +119,22 @@ class VisionLanguageModel:
             self.model.generation_config = own
         tokens = said.sequences[0, len(prompt) :].tolist()
         probability = said.logits[0][0].float().softmax(0)[tokens[0]].item()
-        ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
         kept = [token for token in tokens if token not in ends]
         return Answer(self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip(), kept, probability)
+
+    def _ends(self) -> list[int]:
+        """The tokens that end an answer: the model's own, and the one with which the conversation template ends a turn.
+
+        Some models name the end of a text only, and would go on into a turn of the user's.
+        """
+        own = self.model.generation_config.eos_token_id
+        ends = [*(own if isinstance(own, list) else [own]), self.turn_end]
+        return [token for token in dict.fromkeys(ends) if token is not None]
+
+    @cached_property
+    def turn_end(self) -> int | None:
+        """The special token that ends a turn in the model's conversation template, if there is one."""
+        return turn_end(self.processor)
 
     def record(self, prompt: Prompt) -> replay.Recording:
         """One ordinary forward, kept for replaying; see `vlmflow.replay`.

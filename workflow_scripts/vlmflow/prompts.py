@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 
 from .edges import SEGMENTS
@@ -116,6 +117,23 @@ def chat_text(processor: Any, question: str) -> str:
     """The prompt's text with one placeholder for the picture, up to where the answer begins."""
     content = [{"type": "image"}, {"type": "text", "text": question}]
     return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
+
+def turn_end(processor: Any) -> int | None:
+    """The special token that ends an answer in the conversation template; None where there is no such token."""
+    said = "answer"
+    content = [{"type": "image"}, {"type": "text", "text": "question"}]
+    messages = [
+        {"role": "user", "content": content},
+        {"role": "assistant", "content": [{"type": "text", "text": said}]},
+    ]
+    try:
+        text = processor.apply_chat_template(messages)
+    except TemplateError:
+        return None
+    _, found, after = text.rpartition(said)
+    tokens = processor.tokenizer(after, add_special_tokens=False).input_ids if found else []
+    return tokens[0] if tokens and tokens[0] in processor.tokenizer.all_special_ids else None
 
 
 def _check_question(processor: Any, question: str) -> None:
