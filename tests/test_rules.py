@@ -1,0 +1,57 @@
+"""The rules as Snakemake sees them, without running any: lint, graphs, plans."""
+
+import re
+import subprocess
+from itertools import pairwise
+
+import pytest
+import yaml
+from common import ROOT
+from workspace import SNAKEMAKE, Workspace
+
+
+def test_snakemakes_own_lint_has_nothing_to_say():
+    done = subprocess.run([*SNAKEMAKE, "--lint"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def rule_graph(*arguments):
+    """Snakemake's own graph of the rules, as pairs of names."""
+    command = [*SNAKEMAKE, *arguments, "--rulegraph", "mermaid-js", "--forceall"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", done.stdout))
+    return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", done.stdout)}
+
+
+def drawn_graph(path):
+    """The graph in a page of the documentation."""
+    drawn = set()
+    for chain in path.read_text().split("```mermaid")[1].split("```")[0].strip().splitlines()[1:]:
+        drawn |= set(pairwise(step.strip() for step in chain.split("-->")))
+    return drawn
+
+
+def rules_of(graph):
+    return {rule for pair in graph for rule in pair}
+
+
+def test_the_readmes_graph_is_the_workflows():
+    real, drawn = rule_graph(), drawn_graph(ROOT / "README.md")
+    assert drawn <= real
+    assert rules_of(drawn) | {"all"} == rules_of(real)
+
+
+def test_the_papers_study_is_drawn_as_it_is():
+    assert drawn_graph(ROOT / "docs" / "flow.md") == rule_graph("--configfile", "studies/flow.yaml")
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_study_can_be_planned_without_a_network(study, tmp_path):
+    """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""
+    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    done = workspace.snakemake("--dry-run", study=f"studies/{study.name}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    chosen = yaml.safe_load(study.read_text())
+    assert int(plan["run_probe"]) == len(chosen["models"]) * len(chosen["tasks"]) * len(chosen["probes"])
+    assert int(plan["fetch_model"]) == len(chosen["models"])
