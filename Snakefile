@@ -20,6 +20,7 @@ RESULTS = f"results/{study.study}"
 
 
 include: "rules/common.smk"
+include: "rules/datasets.smk"
 
 
 wildcard_constraints:

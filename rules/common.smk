@@ -7,13 +7,20 @@ import re
 os.environ.update(HF_HUB_OFFLINE="1")
 
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
-GQA_FOLDER = "resources/gqa"
 
 # As `--resources gpu=…` or the profile says, if at all; the processes that run single jobs need not know.
 GPU_LIMIT = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
 
-# Model and task of each input of a summary: `expand` runs through them in this order.
-PLACES = [(model, task) for model in study.models for task in study.tasks]
+PICTURE_MODELS = [name for name, model in study.models.items() if model.reads == "picture"]
+
+# Every model and task that some probe asks for, in the order of the study file; only these are asked at all.
+PLACES = [
+    (model, task)
+    for model in study.models
+    for task in study.tasks
+    if any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
+]
+PICTURE_PLACES = [(model, task) for model, task in PLACES if model in PICTURE_MODELS]
 
 for name, model in study.models.items():
     if model.folder is not None and not (model.folder / "config.json").is_file():
@@ -35,38 +42,14 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "none"
 
 
-def raw_files(dataset):
-    """The files that hold a dataset's questions: drawn by a rule, downloaded by a rule, or the user's own."""
-    match dataset.source:
-        case "synthetic":
-            folder = f"resources/synthetic/{dataset.images}-{dataset.seed}"
-            return {"questions": f"{folder}/questions.json", "scene_graphs": f"{folder}/sceneGraphs.json"}
-        case "gqa-paper":
-            return {"questions": [f"resources/gqa-paper/{file}" for file in dataset.sha256]}
-        case "gqa":
-            return {
-                "questions": str(dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"),
-                "scene_graphs": str(dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"),
-            }
+def at(places, pattern):
+    """A path for each model and task, in their order."""
+    return [f"{RESULTS}/{pattern.format(model=model, task=task)}" for model, task in places]
 
 
-def picture_source(dataset):
-    """Where a dataset's pictures lie, and from where missing ones are fetched."""
-    if dataset.source == "synthetic":
-        return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images", "url": None}
-    if dataset.images_dir is not None:
-        return {"folder": str(dataset.images_dir), "url": None}
-    return {"folder": f"{GQA_FOLDER}/images", "url": dataset.archives}
-
-
-def picture_folder(dataset):
-    """A folder of pictures that has to be there before the job; none where the job fetches them."""
-    source = picture_source(dataset)
-    return [source["folder"]] if source["url"] is None else []
-
-
-def table_dataset(table):
-    return study.tables[table].dataset or study.dataset
+def places_of(probe):
+    """Model and task of each table of a probe."""
+    return [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
 
 
 def model_of(wildcards):
@@ -94,7 +77,7 @@ def processor_settings(wildcards):
 def model_settings(wildcards):
     """What a model's answers depend on besides its files."""
     model = model_of(wildcards)
-    return processor_settings(wildcards) | {"dtype": model.dtype, "instruction": model.instruction}
+    return processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
 
 
 def gpus(wildcards):
@@ -114,8 +97,51 @@ def model_memory(wildcards, attempt):
     return (3000 + 2 * (weight // 1_000_000)) * attempt
 
 
+def known_layers(model):
+    """How many layers a model has, by its configuration; None for a hub id that has not been fetched yet."""
+    if model.folder is None:
+        return json.loads(Path(model.fetched).read_text()).get("layers") if Path(model.fetched).is_file() else None
+    config = json.loads((model.folder / "config.json").read_text())
+    return config.get("text_config", config).get("num_hidden_layers")
+
+
 def chosen_questions(wildcards):
     """What was drawn from the right answers of the model that chooses for all; nothing for that model itself."""
     chooser = study.sample.answered_by
     others = chooser is not None and wildcards.model != chooser
     return [f"{RESULTS}/{chooser}/selected/{wildcards.task}.parquet"] if others else []
+
+
+def patches_of_model(wildcards):
+    """The patch map of a model that reads pictures."""
+    return (
+        [f"{RESULTS}/{wildcards.model}/patches/{wildcards.task}.parquet"] if wildcards.model in PICTURE_MODELS else []
+    )
+
+
+def norms_of_sinks(wildcards):
+    """The norms by which a probe's attention sinks are known, where it asks for them."""
+    sinks = getattr(study.probes[wildcards.probe], "sinks", None)
+    return [f"{RESULTS}/{wildcards.model}/{sinks.norms}/{wildcards.task}.parquet"] if sinks is not None else []
+
+
+def probe_settings(wildcards):
+    """What a probe's rows depend on besides the questions: not on which models and tasks it is run too."""
+    return study.probes[wildcards.probe].model_dump(mode="json", exclude={"models", "tasks"})
+
+
+def probe_seed(wildcards):
+    """A draw that keeps everything is the same whatever the seed."""
+    probe = study.probes[wildcards.probe]
+    return study.sample.seed if probe.questions or getattr(probe, "timed", 0) else None
+
+
+for name, probe in study.probes.items():
+    for model in study.models_of(name):
+        layers = known_layers(study.models[model])
+        for key, asked in probe.layers_asked.items():
+            if layers is not None and asked > layers:
+                raise WorkflowError(
+                    f"probes.{name}.{key}: {asked} is more than the {layers} layers of the model {model}; give at most "
+                    f"{layers}, or name other models in probes.{name}.models"
+                )

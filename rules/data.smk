@@ -5,6 +5,7 @@ rule render_scenes:
     output:
         questions="resources/synthetic/{images}-{seed}/questions.json",
         scene_graphs="resources/synthetic/{images}-{seed}/sceneGraphs.json",
+        regions="resources/synthetic/{images}-{seed}/region_descriptions.json",
         pictures=directory("resources/synthetic/{images}-{seed}/images"),
     log:
         "resources/synthetic/{images}-{seed}/render.log",
@@ -45,9 +46,25 @@ rule read_questions:
         "../workflow_scripts/read_questions.py"
 
 
+use rule read_questions as read_task_questions with:
+    input:
+        unpack(lambda wildcards: raw_files(task_dataset(wildcards.task))),
+    output:
+        questions=f"{RESULTS}/questions/{{task}}.parquet",
+        skipped=f"{RESULTS}/questions/{{task}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/read_task_questions/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_task_questions/{{task}}.tsv"
+    wildcard_constraints:
+        task=one_of(OWN_TASKS),
+    params:
+        source=lambda wildcards: task_dataset(wildcards.task).source,
+
+
 rule select_task:
     input:
-        questions=f"{RESULTS}/questions.parquet",
+        questions=task_questions,
     output:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         skipped=f"{RESULTS}/candidates/{{task}}.skipped.parquet",
@@ -62,7 +79,7 @@ rule select_task:
         mem_mb=2000,
         runtime=10,
     params:
-        task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json"),
+        task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json", exclude={"dataset"}),
         candidates=study.sample.candidates,
         # A draw that keeps everything is the same whatever the seed.
         seed=study.sample.seed if study.sample.candidates else None,

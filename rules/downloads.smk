@@ -3,6 +3,9 @@
 
 localrules:
     fetch_gqa,
+    fetch_regions,
+    fetch_ok_vqa,
+    fetch_a_okvqa,
     fetch_paper_questions,
     fetch_pictures,
     fetch_table_pictures,
@@ -26,9 +29,45 @@ rule fetch_gqa:
         mem_mb=1000,
         runtime=120,
     params:
-        url=study.gqa_url,
+        members=[(f"{study.gqa_url}/{archive}", member) for archive, member in sources.GQA_MEMBERS.values()],
     script:
-        "../workflow_scripts/fetch_gqa.py"
+        "../workflow_scripts/fetch_archived.py"
+
+
+use rule fetch_gqa as fetch_regions with:
+    output:
+        regions=REGIONS_FILE,
+    log:
+        "resources/visual-genome/logs/regions.log",
+    benchmark:
+        "resources/visual-genome/logs/regions.tsv"
+    params:
+        members=[(study.source_of(GqaDataset, "captions_url"), sources.REGIONS_MEMBER)],
+
+
+use rule fetch_gqa as fetch_ok_vqa with:
+    output:
+        **{kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()},
+    log:
+        f"{OKVQA_FOLDER}/logs/val.log",
+    benchmark:
+        f"{OKVQA_FOLDER}/logs/val.tsv"
+    params:
+        members=[
+            (f"{study.source_of(OkVqaDataset, 'base_url')}/{archive}", member)
+            for archive, member in sources.OKVQA_MEMBERS.values()
+        ],
+
+
+use rule fetch_gqa as fetch_a_okvqa with:
+    output:
+        questions=AOKVQA_FILE,
+    log:
+        "resources/a-okvqa/logs/val.log",
+    benchmark:
+        "resources/a-okvqa/logs/val.tsv"
+    params:
+        members=[(study.source_of(AOkVqaDataset, "url"), sources.AOKVQA_MEMBER)],
 
 
 rule fetch_paper_questions:
@@ -53,7 +92,7 @@ rule fetch_paper_questions:
 rule fetch_pictures:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
-        folder=picture_folder(study.dataset),
+        folder=lambda wildcards: picture_folder(task_dataset(wildcards.task)),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
@@ -68,7 +107,7 @@ rule fetch_pictures:
         mem_mb=1000,
         runtime=240,
     params:
-        source=picture_source(study.dataset),
+        source=lambda wildcards: picture_source(task_dataset(wildcards.task)),
     script:
         "../workflow_scripts/fetch_pictures.py"
 

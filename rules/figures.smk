@@ -27,7 +27,7 @@ rule draw_figure:
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
         probe=lambda wildcards: study.probes[study.figures[wildcards.figure].probe].model_dump(mode="json"),
-        tasks=list(study.tasks),
+        tasks=lambda wildcards: study.tasks_of(study.figures[wildcards.figure].probe),
     script:
         "../workflow_scripts/draw_figure.py"
 
@@ -38,13 +38,14 @@ rule write_report:
         answers=f"{RESULTS}/summary/answers.parquet",
         skipped=f"{RESULTS}/summary/skipped.parquet",
         summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in study.probes],
-        figures=expand(
-            f"{RESULTS}/figures/{{figure}}/{{model}}{{ending}}",
-            figure=study.figures,
-            model=study.models,
-            ending=[".html", ".svg", ".png", "-narrow.svg"],
-        ),
-        sheets=expand(f"{RESULTS}/{{model}}/sheets/{{task}}.png", model=study.models, task=study.tasks),
+        task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
+        figures=[
+            f"{RESULTS}/figures/{name}/{model}{ending}"
+            for name, figure in study.figures.items()
+            for model in study.models_of(figure.probe)
+            for ending in (".html", ".svg", ".png", "-narrow.svg")
+        ],
+        sheets=at(PICTURE_PLACES, "{model}/sheets/{task}.png"),
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=study.tables),
         table_pages=expand(f"{RESULTS}/tables/{{table}}.html", table=study.tables),
     output:
@@ -61,5 +62,6 @@ rule write_report:
         runtime=10,
     params:
         study=study.model_dump(mode="json"),
+        own_tasks=OWN_TASKS,
     script:
         "../workflow_scripts/write_report.py"

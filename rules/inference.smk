@@ -52,8 +52,10 @@ rule draw_sample:
 rule run_probe:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
+        patches=patches_of_model,
+        answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
         selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
+        norms=norms_of_sinks,
         model=model_files,
     output:
         rows=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.parquet",
@@ -71,6 +73,7 @@ rule run_probe:
         gpu=gpus,
     params:
         model=model_settings,
-        probe=lambda wildcards: study.probes[wildcards.probe].model_dump(mode="json"),
+        probe=probe_settings,
+        seed=probe_seed,
     script:
         "../workflow_scripts/run_probe.py"

@@ -3,10 +3,9 @@
 
 rule summarise_probe:
     input:
-        rows=expand(
-            f"{RESULTS}/{{model}}/{{{{probe}}}}/{{task}}.parquet",
-            model=study.models,
-            task=study.tasks,
+        rows=lambda wildcards: at(places_of(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
+        skipped=lambda wildcards: at(
+            places_of(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.skipped.parquet"
         ),
     output:
         summary=f"{RESULTS}/summary/{{probe}}.parquet",
@@ -22,23 +21,15 @@ rule summarise_probe:
         runtime=20,
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
-        places=PLACES,
+        places=lambda wildcards: places_of(wildcards.probe),
     script:
         "../workflow_scripts/summarise_probe.py"
 
 
 rule summarise_answers:
     input:
-        answers=expand(
-            f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
-            model=study.models,
-            task=study.tasks,
-        ),
-        selected=expand(
-            f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
-            model=study.models,
-            task=study.tasks,
-        ),
+        answers=at(PLACES, "{model}/answers/{task}.parquet"),
+        selected=at(PLACES, "{model}/selected/{task}.parquet"),
     output:
         summary=f"{RESULTS}/summary/answers.parquet",
     log:
@@ -59,7 +50,8 @@ rule summarise_answers:
 
 rule collect_skipped:
     input:
-        questions=f"{RESULTS}/questions.skipped.parquet",
+        questions=[f"{RESULTS}/questions.skipped.parquet"]
+        + expand(f"{RESULTS}/questions/{{task}}.skipped.parquet", task=OWN_TASKS),
         tasks=expand(
             [
                 f"{RESULTS}/candidates/{{task}}.skipped.parquet",
@@ -67,12 +59,14 @@ rule collect_skipped:
             ],
             task=study.tasks,
         ),
-        stages=expand(
-            f"{RESULTS}/{{model}}/{{stage}}/{{task}}.skipped.parquet",
-            model=study.models,
-            stage=["patches", "answers", "selected", *study.probes],
-            task=study.tasks,
-        ),
+        answers=at(PLACES, "{model}/answers/{task}.skipped.parquet"),
+        selected=at(PLACES, "{model}/selected/{task}.skipped.parquet"),
+        patches=at(PICTURE_PLACES, "{model}/patches/{task}.skipped.parquet"),
+        probes=[
+            table
+            for probe in study.probes
+            for table in at(places_of(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
+        ],
         tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables],
     output:
         skipped=f"{RESULTS}/summary/skipped.parquet",

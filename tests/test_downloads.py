@@ -11,13 +11,15 @@ import pytest
 from common import ROOT
 from servers import serving
 
-from vlmflow import downloads
-from vlmflow.downloads import DownloadError, fetch_file, fetch_members
+from vlmflow import network
+from vlmflow.archives import fetch_members
+from vlmflow.downloads import fetch_file
+from vlmflow.network import DownloadError
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(downloads, "WAIT", 0.01)
+    monkeypatch.setattr(network, "WAIT", 0.01)
 
 
 @pytest.fixture
@@ -190,7 +192,7 @@ def test_an_encrypted_member_is_refused_like_a_damaged_one(server, archive, tmp_
 
 
 def test_a_file_is_known_by_its_checksum(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "TRIES", 2)
+    monkeypatch.setattr(network, "TRIES", 2)
     content = noise(30_000)
     (server.folder / "q.csv").write_bytes(content)
     path, url = tmp_path / "out" / "q.csv", f"{server.url}/q.csv"

@@ -12,12 +12,18 @@ from servers import serving
 from transformers import LlavaImageProcessorPil
 
 from vlmflow import tabulate
-from vlmflow.datasets.fetch import with_pictures
+from vlmflow.datasets.fetch import Pictures, with_pictures
 from vlmflow.jobs import for_each_question
 from vlmflow.patches import map_patches
 from vlmflow.sheets import GAP, HEIGHT, TEXT, contact_sheet
 from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
 from vlmflow.tasks import draw
+
+
+def gqa(folder, url):
+    """Pictures as GQA has them."""
+    return Pictures(str(folder), url, "images.zip", "images/{image_id}.jpg")
+
 
 EVIL = "<script>alert(1)</script>"
 
@@ -33,12 +39,12 @@ def paper(tmp_path):
 
 def test_pictures_that_are_there_are_used_in_place(paper):
     candidates, folder = paper
-    kept, skipped = with_pictures(candidates, folder, None, task="T")
+    kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
     assert len(TASK.frame(kept)) == len(candidates)
     assert len(SKIPPED.frame(skipped)) == 0
     (folder / "2.jpg").unlink()
     (folder / "3.jpg").rename(folder / "3.png")
-    kept, skipped = with_pictures(candidates, folder, None, task="T")
+    kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
     assert set(skipped["question_id"]) == set(candidates.filter(pl.col("image_id") == "2")["question_id"])
     assert "there is no picture 2 (.jpg, .jpeg, .png) in" in skipped["reason"][0]
     assert kept.filter(pl.col("image_id") == "3")["image"].unique().to_list() == [str(folder / "3.png")]
@@ -51,7 +57,7 @@ def test_names_that_would_leave_the_folder(paper, name, tmp_path):
     candidates = candidates.head(2).with_columns(image_id=pl.Series([name, candidates["image_id"][0]]))
     for url in (None, "http://127.0.0.1:9"):
         if url is None or (folder / f"{candidates['image_id'][1]}.jpg").is_file():
-            kept, skipped = with_pictures(candidates, folder, url, task="T")
+            kept, skipped = with_pictures(candidates, gqa(folder, url), task="T")
             assert len(kept) == 1
             assert "is no name of a picture" in skipped["reason"][0]
 
@@ -64,23 +70,23 @@ def test_missing_pictures_are_fetched(paper, tmp_path):
             archive.write(picture, f"images/{picture.name}")
     mine = tmp_path / "mine" / "images"
     with serving(tmp_path / "served") as server:
-        kept, skipped = with_pictures(candidates, mine, server.url, task="T")
+        kept, skipped = with_pictures(candidates, gqa(mine, server.url), task="T")
         assert {path.name for path in mine.iterdir()} == {path.name for path in sorted(folder.iterdir())[:-1]}
         assert len(kept) + len(skipped) == len(candidates)
         assert set(skipped["reason"]) == {f"there is no images/5.jpg in {server.url}/images.zip"}
         server.requests.clear()
-        with_pictures(kept.drop("image"), mine, server.url, task="T")
+        with_pictures(kept.drop("image"), gqa(mine, server.url), task="T")
         assert server.requests == []
 
 
 def test_no_questions(tmp_path):
-    kept, skipped = with_pictures(CANDIDATES.frame([]), tmp_path, "http://127.0.0.1:9", task="T")
+    kept, skipped = with_pictures(CANDIDATES.frame([]), gqa(tmp_path, "http://127.0.0.1:9"), task="T")
     assert (len(kept), len(skipped)) == (0, 0)
 
 
 def test_the_table_of_tasks(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, folder, None, task="T")
+    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
     evil = kept.with_columns(question=pl.lit(EVIL))
     rows = [tabulate.task_row("T", evil), tabulate.task_row("Empty", TASK.frame([]))]
     assert (rows[0]["questions"], rows[0]["pictures"], rows[0]["kind"]) == (len(kept), 6, "both")
@@ -93,7 +99,7 @@ def test_the_table_of_tasks(paper):
 
 def test_the_table_of_accuracies(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, folder, None, task="T")
+    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
     answers = ANSWERS.frame(
         [
             {
@@ -135,7 +141,7 @@ def test_the_table_of_accuracies(paper):
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
 def test_a_contact_sheet(paper, kind, tmp_path):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, folder, None, task="T")
+    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
     rows, lost = for_each_question(
         kept, lambda row: map_patches(processor, row, "overlap"), stage="patches", task="T", model="m"
@@ -168,7 +174,7 @@ def test_a_contact_sheet(paper, kind, tmp_path):
 
 def test_patches_by_the_published_rule(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, folder, None, task="T")
+    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
     processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())
     processor.image_processor = LlavaImageProcessorPil(
         size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmflow.datasets import synthetic
-from vlmflow.datasets.gqa import GqaError, Question, derive_mentions, derive_options, read_questions
+from vlmflow.datasets.entries import DatasetError
+from vlmflow.datasets.gqa import Question, derive_mentions, derive_options, read_questions
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
 from vlmflow.tasks import select_task
@@ -170,7 +171,7 @@ def test_files_that_are_not_gqa(folder, content, message):
     path.unlink()
     if content is not None:
         path.write_text(content)
-    with pytest.raises(GqaError, match=message) as error:
+    with pytest.raises(DatasetError, match=message) as error:
         read(folder)
     assert str(path) in str(error.value)
 

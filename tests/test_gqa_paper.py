@@ -8,7 +8,7 @@ import tiny_models
 from paper_rows import derived, file_name, real_files, table, write_gqa, write_paper_files
 from PIL import Image
 
-from vlmflow.datasets.gqa import GqaError
+from vlmflow.datasets.entries import DatasetError
 from vlmflow.datasets.gqa_paper import read_paper_questions
 from vlmflow.inference import prompt_of
 from vlmflow.models import VisionLanguageModel
@@ -197,7 +197,7 @@ def test_files_that_are_not_the_papers(tmp_path, content, message):
     path = tmp_path / "q.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(GqaError, match=message) as error:
+    with pytest.raises(DatasetError, match=message) as error:
         read_paper_questions([path])
     assert str(path) in str(error.value)
 

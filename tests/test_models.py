@@ -11,13 +11,13 @@ from PIL import Image
 
 from vlmflow import load_model
 from vlmflow.inference import answer_question, prober, prompt_of
+from vlmflow.interventions import ReplayError
 from vlmflow.jobs import QuestionError
-from vlmflow.models import ModelError, find_layers, find_norm
+from vlmflow.parts import ModelError, find_layers, find_norm
 from vlmflow.patches import map_patches
 from vlmflow.pictures import open_picture
 from vlmflow.processors import ProcessorError, load_processor
 from vlmflow.prompts import Patches, PromptError
-from vlmflow.replay import ReplayError
 from vlmflow.study import KnockoutProbe, LensProbe
 from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
 

@@ -1,17 +1,14 @@
 """The candidates whose pictures are there, after those that were missing have been fetched."""
 
-from pathlib import Path
-
-from vlmflow.datasets.fetch import with_pictures
+from vlmflow.datasets.fetch import Pictures, with_pictures
 from vlmflow.jobs import logged
 from vlmflow.tables import CANDIDATES, SKIPPED, TASK
 
 with logged(snakemake.log[0]):
-    source, wildcards = snakemake.params.source, snakemake.wildcards
+    wildcards = snakemake.wildcards
     questions, skipped = with_pictures(
         CANDIDATES.read(snakemake.input.candidates),
-        Path(source["folder"]),
-        source["url"],
+        Pictures(**snakemake.params.source),
         task=wildcards.get("task") or wildcards.table,
     )
     TASK.write(questions, snakemake.output.questions)

@@ -5,25 +5,24 @@ from pydantic import TypeAdapter
 
 from vlmflow.inference import open_model, prober
 from vlmflow.jobs import for_each_question, logged
+from vlmflow.probing import rows_to_probe
 from vlmflow.study import Probe
-from vlmflow.tables import MEASURED, PATCHES, SELECTED, SKIPPED, TASK
+from vlmflow.tables import PROBE_TABLES, SKIPPED
 
 with logged(snakemake.log[0]):
-    settings = snakemake.params.model
-    probe = TypeAdapter(Probe).validate_python(snakemake.params.probe)
-    selected = SELECTED.read(snakemake.input.selected)
-    patches = PATCHES.read(snakemake.input.patches)
-    questions = TASK.read(snakemake.input.questions).join(patches, on="question_id", how="left", maintain_order="left")
+    params, wildcards = snakemake.params, snakemake.wildcards
+    probe = TypeAdapter(Probe).validate_python(params.probe)
+    questions = rows_to_probe(probe, snakemake.input, params.seed)
     left_out: list[tuple[str, str]] = []
-    with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
+    with open_model(params.model, snakemake.resources.gpu, snakemake.threads) as vlm:
         frames, skipped = for_each_question(
-            questions.join(selected, on="question_id", how="semi", maintain_order="left"),
-            prober(vlm, probe, settings["instruction"], lambda *note: left_out.append(note)),
-            stage=snakemake.wildcards.probe,
-            task=snakemake.wildcards.task,
-            model=snakemake.wildcards.model,
+            questions,
+            prober(vlm, probe, wildcards.probe, params.model["instruction"], lambda *note: left_out.append(note)),
+            stage=wildcards.probe,
+            task=wildcards.task,
+            model=wildcards.model,
             notes=left_out,
         )
-    table = MEASURED[probe.kind].rows
+    table, _ = PROBE_TABLES[probe.kind]
     table.write(pl.concat([table.frame([]), *(table.frame(frame) for frame in frames)]), snakemake.output.rows)
     SKIPPED.write(skipped, snakemake.output.skipped)

@@ -1,17 +1,16 @@
-"""Means and intervals of one probe, all models and tasks."""
+"""Means and intervals of one probe, all its models and tasks."""
 
 import polars as pl
 
 from vlmflow.jobs import logged
-from vlmflow.statistics import summarise
-from vlmflow.tables import MEASURED
+from vlmflow.summaries import summarise_place
+from vlmflow.tables import PROBE_TABLES, SKIPPED
 
 with logged(snakemake.log[0]):
-    measured = MEASURED[snakemake.params.kind]
-    parts = [measured.summary.frame([])]
-    for path, (model, task) in zip(snakemake.input.rows, snakemake.params.places, strict=True):
-        rows = measured.rows.read(path)
-        if len(rows):
-            means = summarise(rows, list(measured.by), measured.value)
-            parts.append(measured.summary.frame(means.with_columns(model=pl.lit(model), task=pl.lit(task))))
-    measured.summary.write(pl.concat(parts), snakemake.output.summary)
+    source, kind = snakemake.input, snakemake.params.kind
+    rows_table, summary_table = PROBE_TABLES[kind]
+    parts = [
+        summarise_place(kind, rows_table.read(rows), SKIPPED.read(left_out), model, task)
+        for rows, left_out, (model, task) in zip(source.rows, source.skipped, snakemake.params.places, strict=True)
+    ]
+    summary_table.write(pl.concat([summary_table.frame([]), *parts]), snakemake.output.summary)

@@ -7,17 +7,21 @@ import polars as pl
 from vlmflow.jobs import logged
 from vlmflow.report import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, MEASURED, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, PROBE_TABLES, QUESTIONS, SKIPPED, whole
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
     summaries = {
-        name: MEASURED[probe.kind].summary.read(path)
+        name: PROBE_TABLES[probe.kind][1].read(path)
         for (name, probe), path in zip(study.probes.items(), snakemake.input.summaries, strict=True)
     }
     page = render(
         study,
         questions=QUESTIONS.read(snakemake.input.questions),
+        task_questions={
+            task: QUESTIONS.read(path)
+            for task, path in zip(snakemake.params.own_tasks, snakemake.input.task_questions, strict=True)
+        },
         accuracy=ACCURACY.read(snakemake.input.answers),
         skipped=SKIPPED.read(snakemake.input.skipped),
         summaries=summaries,

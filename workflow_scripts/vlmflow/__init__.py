@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .models import Answer, VisionLanguageModel, load_model
+    from .models import Answer, LanguageModel, VisionLanguageModel, load_language_model, load_model
     from .prompts import Prompt
 
-__all__ = ["Answer", "Prompt", "VisionLanguageModel", "load_model"]
+__all__ = ["Answer", "LanguageModel", "Prompt", "VisionLanguageModel", "load_language_model", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

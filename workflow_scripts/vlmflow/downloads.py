@@ -1,61 +1,37 @@
-"""Files from elsewhere: by checksum, or single members out of a remote zip archive by HTTP ranges.
+"""Files from elsewhere: by checksum, single pictures, or one file out of an archive.
 
-Whatever is fetched is whole and checked, or is not there: files appear under their names only once they are complete.
-Where they are written is said by the caller; names inside of an archive are only looked up.
+Whatever is fetched is whole, or is not there: files appear under their names only once they are complete.
 """
 
 import contextlib
-import copy
 import shutil
-import threading
-import zipfile
+import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from functools import partial
-from io import BytesIO
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import pooch
 import requests
-import urllib3
-from remotezip import (
-    PartialBuffer,
-    RangeNotSupported,
-    RemoteFetcher,
-    RemoteIO,
-    RemoteIOError,
-    RemoteZip,
-    RemoteZipError,
-)
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 from tqdm import tqdm
 
+from . import network
+from .archives import fetch_members
+from .network import CONNECTIONS, TIMEOUT, DownloadError
 from .tables import whole
 
-CONNECTIONS = 8  # at once, to one server
-TRIES = 4
-WAIT = 0.5  # seconds before the second try; doubled before each further one
-TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of an answer
 
-BROKEN_CONNECTION = (OSError, EOFError, RemoteZipError, urllib3.exceptions.HTTPError)
-DAMAGED = (zipfile.BadZipFile, zlib.error)
-UNREADABLE = (*DAMAGED, RuntimeError)  # a RuntimeError: encrypted, or packed in a way that is not known
-
-
-class DownloadError(ValueError):
-    """Something that could not be fetched; the message names address and cause."""
-
-
-def fetch_file(url: str, path: Path, sha256: str) -> None:
-    """Fetch one file that is known by its checksum; one that lies there already is checked.
+def fetch_file(url: str, path: Path, sha256: str | None) -> None:
+    """Fetch one file; where its checksum is known it is checked, also of a file that lies there already.
 
     Raises:
         DownloadError: the server does not give it, or gives another one.
     """
     source = pooch.create(
-        path=path.parent, base_url=url.rsplit("/", 1)[0] + "/", registry={path.name: sha256}, retry_if_failed=TRIES - 1
+        path=path.parent,
+        base_url=url.rsplit("/", 1)[0] + "/",
+        registry={path.name: sha256},
+        retry_if_failed=network.TRIES - 1,
     )
     source.urls[path.name] = url
     downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
@@ -64,177 +40,64 @@ def fetch_file(url: str, path: Path, sha256: str) -> None:
     except ValueError as error:
         raise DownloadError(f"{url}: this is not the expected file ({error})") from error
     except OSError as error:
-        raise DownloadError(f"{url}: {_cause(error)}") from error
+        raise DownloadError(f"{url}: {network.cause(error)}") from error
 
 
-def fetch_members(url: str, wanted: Mapping[str, Path], kept: Path, connections: int = CONNECTIONS) -> dict[str, str]:
-    """Fetch members of the zip archive at `url` into the files that `wanted` names for them.
+def fetch_archived(url: str, member: str, path: Path) -> None:
+    """Fetch one file out of an archive: of a .zip only that file, by ranges of bytes; a .tar.gz as a whole, to be kept
+    beside the file.
 
-    Each member's CRC is checked.  A broken connection is taken up again at the member where it broke.  From a server
-    that gives no ranges of bytes, the whole archive is fetched to `kept` first; one that lies there is used.
-
-    Returns:
-        member → reason, for each member that the archive does not hold, or holds damaged.
+    Args:
+        url: of the archive.
+        member: of a .zip the file's name in it, of a .tar.gz its name without a folder.
+        path: where it is written.
 
     Raises:
-        DownloadError: the archive cannot be read; what has been fetched so far stays.
+        DownloadError: the archive cannot be had, or does not hold the file.
     """
-    if _is_for(kept, url):
-        print(f"using {kept}, which is here already, in place of {url}")
-        return _extract(_LocalArchive(kept), wanted, connections=1)
+    kept = path.parent / url.rsplit("/", 1)[-1]
+    if url.endswith(".zip"):
+        if failures := fetch_members(url, {member: path}, kept=kept):
+            raise DownloadError(f"{url}: {failures[member]}")
+        return
+    if not kept.is_file():
+        fetch_file(url, kept, sha256=None)
     try:
-        return _extract(_RemoteArchive(url, connections), wanted, connections)
-    except RangeNotSupported:
-        print(f"{url}: this server gives no ranges of bytes, so that the whole archive has to be fetched, to {kept}")
-        _fetch_whole(url, kept)
-        return _extract(_LocalArchive(kept), wanted, connections=1)
+        with tarfile.open(kept, "r:gz") as archive:
+            found = next((each for each in archive if PurePosixPath(each.name).name == member and each.isfile()), None)
+            if found is None:
+                raise DownloadError(f"{url}: there is no {member} in it")
+            content = archive.extractfile(found)
+            assert content is not None  # it is a file
+            with whole(path) as temporary, temporary.open("wb") as target:
+                shutil.copyfileobj(content, target)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        kept.unlink(missing_ok=True)
+        raise DownloadError(f"{url}: this is no whole .tar.gz archive ({error}); run the same command again") from error
 
 
-def _is_for(kept: Path, url: str) -> bool:
-    """Whether an archive on disk stands for the one at `url`: fetched from there, or put there by the user."""
-    note = _note(kept)
-    return kept.is_file() and (not note.is_file() or note.read_text(encoding="utf-8") == url)
+def fetch_files(wanted: Mapping[str, Path], connections: int = CONNECTIONS) -> dict[str, str]:
+    """Fetch single files, address → path; a connection that breaks is tried again.
 
+    Returns:
+        address → reason, for each file that its server says it does not have.
 
-def _note(kept: Path) -> Path:
-    """Where is written down from which address an archive was fetched."""
-    return kept.with_name(f"{kept.name}.from")
-
-
-def _fetch_whole(url: str, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    _note(path).unlink(missing_ok=True)
-    try:
-        pooch.retrieve(
-            url,
-            known_hash=None,
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT),
-        )
-    except OSError as error:
-        raise DownloadError(f"{url}: {_cause(error)}") from error
-    _note(path).write_text(url, encoding="utf-8")
-
-
-class _LocalArchive:
-    """A zip file on disk, for one thread."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        try:
-            self.file = zipfile.ZipFile(path)
-        except DAMAGED as error:
-            raise DownloadError(f"{path}: this is no whole zip archive ({error}); delete it and run again") from error
-
-    def opened(self) -> zipfile.ZipFile:
-        return self.file
-
-    def reopen(self) -> None:
-        """Nothing to mend on disk."""
-
-    def close(self) -> None:
-        self.file.close()
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether trying again may help: not if the server has answered that it will not."""
-    answered = isinstance(error.__context__, requests.HTTPError)
-    return isinstance(error, RemoteIOError | urllib3.exceptions.HTTPError) and not answered
-
-
-class _RemoteArchive:
-    """A zip archive behind HTTP, for several threads that share its table of contents."""
-
-    def __init__(self, url: str, connections: int) -> None:
-        self.name = url
-        self.session = requests.Session()
-        retries = urllib3.Retry(TRIES - 1, backoff_factor=WAIT, status_forcelist=(429, 500, 502, 503, 504))
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=retries)
-        self.session.mount("https://", adapter)
-        self.session.mount("http://", adapter)
-        headers = {"Accept-Encoding": "identity"}  # parts of a compressed answer would be no parts of the archive
-        self.fetcher = _SharedContents(url, self.session, timeout=TIMEOUT, headers=headers)
-        self.contents = self._open()  # what is wrong with the archive as a whole shows here, before any member
-        self.own = threading.local()
-
-    def opened(self) -> zipfile.ZipFile:
-        if getattr(self.own, "file", None) is None:
-            self.own.file = self._copy()
-        return self.own.file
-
-    def _copy(self) -> RemoteZip:
-        """The archive for one thread, with a stream of its own.
-
-        The entries are shared: GQA's archive of pictures has 150,000, which take seconds to read and much memory.
-        """
-        mine = copy.copy(self.contents)
-        mine.fp = RemoteIO(self.fetcher.fetch)
-        mine.fp.seek(0, 2)
-        mine.fp.set_position_to_size(self.contents.fp._member_position_to_size)
-        mine._lock = threading.RLock()
-        return mine
-
-    def reopen(self) -> None:
-        """After a broken connection: forget this thread's place in the stream."""
-        self.own.file = None
-
-    def close(self) -> None:
-        self.contents.close()
-        self.session.close()
-
-    @retry(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential(WAIT),
-        reraise=True,
-    )
-    def _read_contents(self) -> RemoteZip:
-        return RemoteZip(self.name, fetcher=lambda *_, **__: self.fetcher)
-
-    def _open(self) -> RemoteZip:
-        try:
-            return self._read_contents()
-        except RangeNotSupported:
-            raise
-        except DAMAGED as error:
-            raise DownloadError(f"{self.name}: this is no zip archive ({error})") from error
-        except BROKEN_CONNECTION as error:
-            raise DownloadError(f"{self.name}: {_cause(error)}; check the address") from error
-
-
-class _SharedContents(RemoteFetcher):
-    """Fetches the archive's table of contents once; every later opening reads it from memory."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.contents: dict[Any, tuple[bytes, int]] = {}
-
-    def fetch(self, data_range: tuple[int, int | None], stream: bool = False) -> PartialBuffer:
-        if stream:
-            return super().fetch(data_range, stream)
-        if data_range not in self.contents:
-            buffer = super().fetch(data_range, stream)
-            offset = buffer.tell()
-            self.contents[data_range] = buffer.read(), offset
-        content, offset = self.contents[data_range]
-        return PartialBuffer(BytesIO(content), offset, len(content), stream=False)
-
-
-def _extract(archive: _LocalArchive | _RemoteArchive, wanted: Mapping[str, Path], connections: int) -> dict[str, str]:
+    Raises:
+        DownloadError: a server cannot be reached, or breaks off at every try; what has been fetched so far stays.
+    """
     failures: dict[str, str] = {}
 
-    def work(member: str, path: Path) -> None:
-        if (reason := _extract_one(archive, member, path)) is not None:
-            failures[member] = reason
+    def work(url: str, path: Path) -> None:
+        if (reason := _fetch_one(opened, url, path)) is not None:
+            failures[url] = reason
         bar.update()
 
     with (
-        contextlib.closing(archive),
-        tqdm(total=len(wanted), desc=archive.name.rsplit("/", 1)[-1], unit="file", mininterval=2) as bar,
+        contextlib.closing(network.session(connections)) as opened,
+        tqdm(total=len(wanted), desc="files", unit="file", mininterval=2) as bar,
         ThreadPoolExecutor(connections) as pool,
     ):
-        jobs = [pool.submit(work, member, path) for member, path in wanted.items()]
+        jobs = [pool.submit(work, url, path) for url, path in wanted.items()]
         done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
         for job in waiting:
             job.cancel()
@@ -243,47 +106,23 @@ def _extract(archive: _LocalArchive | _RemoteArchive, wanted: Mapping[str, Path]
     return failures
 
 
-def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Path) -> str | None:
-    """Why the member could not be had, or None once it lies at `path`.
-
-    Raises:
-        DownloadError: the connection broke at every try.
-    """
-    for last, pause in _tries():
+def _fetch_one(opened: requests.Session, url: str, path: Path) -> str | None:
+    """Why the server does not have the file, or None once it lies at `path`."""
+    for last, pause in network.tries():
         try:
-            file = archive.opened()
-            try:
-                info = file.getinfo(member)
-            except KeyError:
-                return f"there is no {member} in {archive.name}"
-            # The CRC is compared when the last byte has been read; `whole` then gives the file its name.
-            with file.open(info) as source, whole(path) as temporary, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            with opened.get(url, stream=True, timeout=TIMEOUT) as answer:
+                if answer.status_code in (403, 404, 410):
+                    return f"{url}: the server says {answer.status_code} {answer.reason}"
+                answer.raise_for_status()
+                with whole(path) as temporary, temporary.open("wb") as target:
+                    for piece in answer.iter_content(1 << 20):
+                        target.write(piece)
             return None
-        except UNREADABLE as error:
-            archive.reopen()
-            if last:
-                return f"{member} in {archive.name} is damaged: {error}"
-        except BROKEN_CONNECTION as error:
-            archive.reopen()
+        except requests.RequestException as error:
             if last:
                 raise DownloadError(
-                    f"{archive.name}: the connection broke {TRIES} times at {member} ({_cause(error)}); what has been "
-                    "fetched so far stays, and the same command goes on from there"
+                    f"{url}: {network.cause(error)}; what has been fetched so far stays, and the same command goes on "
+                    "from there"
                 ) from error
         pause()
     raise AssertionError("the last try returns or raises")
-
-
-def _tries() -> Iterator[tuple[bool, Any]]:
-    """(whether this is the last try, what to call before the next one), `TRIES` times."""
-    for number in range(TRIES):
-        yield number == TRIES - 1, partial(threading.Event().wait, WAIT * 2**number)
-
-
-def _cause(error: BaseException) -> str:
-    """The first line of an error, with the server's own words where it answered."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"the server says {response.status_code} {response.reason}"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

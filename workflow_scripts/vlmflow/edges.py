@@ -8,6 +8,10 @@ SEGMENTS = {
     "image": 0,
     "related patches": 0,
     "other patches": 0,
+    "sinks": 0,
+    "related patches without sinks": 0,
+    "other patches without sinks": 0,
+    "caption": 0,
     "question": 1,
     "true option": 1,
     "false option": 1,
@@ -18,6 +22,9 @@ SEGMENTS = {
     "template": 2,
     "last": 3,
 }
+
+# Patches whose features have a norm above a threshold, and the others without these.
+SINK_SEGMENTS = ("sinks", "related patches without sinks", "other patches without sinks")
 
 # The edges of [flow], figures 3 to 5.
 FLOW_EDGES = (
@@ -67,6 +74,22 @@ class Edge:
         return f"{self.source} ↛ {self.target}"
 
 
+def _all_edges() -> tuple[str, ...]:
+    """Every segment of a picture's prompt to every later one; within the question, from its words to those that they
+    are asked about; and the last position to itself."""
+    segments = [name for name in SEGMENTS if name not in (*SINK_SEGMENTS, "caption")]
+    later = [f"{a} -> {b}" for b in segments for a in segments if SEGMENTS[a] < SEGMENTS[b]]
+    within = [
+        *(f"question without options -> {option}" for option in ("options", "true option", "false option")),
+        "question without objects -> objects",
+    ]
+    return (*later, *within, "last -> last")
+
+
+# What `edges: all` stands for.
+ALL_EDGES = _all_edges()
+
+
 def window_layers(layer: int, window: int, layers: int) -> range:
     """The layers of the window `window` (odd) around `layer`, cut at both ends of a model of `layers` layers."""
     if window < 1 or window % 2 == 0:
@@ -74,3 +97,12 @@ def window_layers(layer: int, window: int, layers: int) -> range:
     if not 0 <= layer < layers:
         raise ValueError(f"layer {layer}: the model has the layers 0 to {layers - 1}")
     return range(max(0, layer - window // 2), min(layers, layer + window // 2 + 1))
+
+
+def module_layers(layer: int, window: int, layers: int) -> range:
+    """The `window` layers from `layer` on, cut at the model's end; [flow] appendix D."""
+    if window < 1:
+        raise ValueError(f"window {window}: must be at least 1")
+    if not 0 <= layer < layers:
+        raise ValueError(f"layer {layer}: the model has the layers 0 to {layers - 1}")
+    return range(layer, min(layers, layer + window))

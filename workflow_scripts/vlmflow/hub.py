@@ -20,7 +20,7 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     """Fetch what is missing of a model; a download that broke off is taken up again.
 
     Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights.
+        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights, layers.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.
@@ -35,7 +35,19 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
         "revision": revision,
         "folder": str(folder),
         "bytes": sum(file.stat().st_size for file in weights),
+        "layers": _layers(folder),
     }
+
+
+def _layers(folder: Path) -> int | None:
+    """How many layers the decoder has: some configurations name only what differs from their kind's own."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError):
+        return None
+    return getattr(config.get_text_config(), "num_hidden_layers", None)
 
 
 def _weights(folder: Path, repository: str) -> list[Path]:

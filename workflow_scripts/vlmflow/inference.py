@@ -11,51 +11,56 @@ from .devices import leased
 from .edges import Edge
 from .geometry import Box
 from .hub import location
+from .interventions import ReplayError
 from .jobs import QuestionError
-from .models import VisionLanguageModel, load_model
+from .models import LanguageModel, VisionLanguageModel, load_language_model, load_model
+from .parts import ModelError
 from .pictures import open_picture
 from .probes import measure
 from .prompts import Patches, Prompt, PromptError
-from .replay import ReplayError
-from .study import KnockoutProbe, Probe
+from .study import Probe
 
 Row = dict[str, Any]
 
 
 @contextmanager
-def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[VisionLanguageModel]:
+def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[LanguageModel]:
     """The model of a job, with the settings that the rules pass on: on the GPUs that it leases, or on the CPU."""
     torch.set_num_threads(threads)
+    path = location(settings["path"], settings["fetched"])
     with leased(gpus) as device:
-        yield load_model(
-            location(settings["path"], settings["fetched"]),
-            device=device,
-            dtype=settings["dtype"],
-            template=settings["template"],
-            fit=settings["fit"],
-        )
+        shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}
+        if settings["reads"] == "captions":
+            yield load_language_model(path, **shared)
+        else:
+            yield load_model(path, **shared, fit=settings["fit"])
 
 
-def prompt_of(vlm: VisionLanguageModel, row: Row, instruction: str) -> Prompt:
+def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
     """The prompt of a question row that carries its row of the table `patches`, or nulls where it has none."""
-    # The boxes have become patches already; here the objects are only words of the question.
-    objects: dict[str, list[Box]] = {item["name"]: [] for item in row["objects"]}
+    names = [item["name"] for item in row["objects"]]
     options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
-    known = row.get("related") is not None
     try:
+        if not isinstance(vlm, VisionLanguageModel):
+            if row["captions"] is None:
+                raise PromptError("the dataset has no captions of its picture")
+            return vlm.caption_prompt(row["captions"], row["question"], names, options, instruction=instruction)
+        # The boxes have become patches already; here the objects are only words of the question.
+        objects: dict[str, list[Box]] = {name: [] for name in names}
+        known = row.get("related") is not None
         return vlm.prompt(
             open_picture(row["image"]),
             row["question"],
             objects=objects,
             options=options,
-            patches=Patches(row["tokens"], row["related"], row["no_patch"]) if known else None,
+            patches=Patches(row["tokens"], row["related"], row["no_patch"], row.get("sinks")) if known else None,
             instruction=instruction,
         )
     except PromptError as error:
         raise QuestionError(str(error)) from error
 
 
-def answer_question(vlm: VisionLanguageModel, row: Row, instruction: str) -> Row:
+def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
     """A row of the table `answers`."""
     answer = vlm.answer(prompt_of(vlm, row, instruction))
     return {
@@ -70,24 +75,31 @@ def answer_question(vlm: VisionLanguageModel, row: Row, instruction: str) -> Row
 
 
 def prober(
-    vlm: VisionLanguageModel, probe: Probe, instruction: str, leave_out: Callable[[str, str], None]
+    vlm: LanguageModel, probe: Probe, name: str, instruction: str, leave_out: Callable[[str, str], None]
 ) -> Callable[[Row], pl.DataFrame]:
-    """What to do with a question row to get the probe's rows of it.
+    """What to do with a question row to get the rows of it of the probe called `name`.
 
     An edge whose segments this question does not have (a box outside of what the model sees, no options) is left out
     for this question, and `leave_out` is told the question's id and why; its other edges are measured.
+
+    Raises:
+        ModelError: the probe asks for more layers than the model has.
     """
+    for key, asked in probe.layers_asked.items():
+        if asked > len(vlm.layers):
+            raise ModelError(f"probes.{name}.{key}: {asked} is more than the {len(vlm.layers)} layers of the model")
 
     def work(row: Row) -> pl.DataFrame:
         prompt = prompt_of(vlm, row, instruction)
+        absent = {edge: why for edge in probe.edges_asked if (why := _why_absent(prompt, edge))}
+        for edge, why in absent.items():
+            leave_out(row["question_id"], f"{edge}: {why}")
         fitting = probe
-        if isinstance(probe, KnockoutProbe):
-            absent = {edge: why for edge in probe.edges if (why := _why_absent(prompt, edge))}
-            for edge, why in absent.items():
-                leave_out(row["question_id"], f"{edge}: {why}")
-            fitting = probe.model_copy(update={"edges": [edge for edge in probe.edges if edge not in absent]})
-            if not fitting.edges:
+        if absent:
+            left = [str(edge) for edge in probe.edges_asked if edge not in absent]
+            if not left and not getattr(probe, "modules", None):
                 raise QuestionError("no edge of the probe is left")
+            fitting = probe.model_copy(update={"edges": left})
         try:
             rows = measure(vlm, prompt, fitting, row)
         except (PromptError, ReplayError) as error:
@@ -97,8 +109,7 @@ def prober(
     return work
 
 
-def _why_absent(prompt: Prompt, text: str) -> str | None:
-    edge = Edge.parse(text)
+def _why_absent(prompt: Prompt, edge: Edge) -> str | None:
     try:
         prompt.positions(edge.source), prompt.positions(edge.target)
     except PromptError as error:

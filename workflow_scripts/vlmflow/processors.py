@@ -1,9 +1,10 @@
 """Load a model's processor: which conversation template it writes, and how it fits a picture."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoProcessor, LlavaImageProcessorPil
+from transformers import AutoProcessor, AutoTokenizer, LlavaImageProcessorPil
 
 from .study import TEMPLATES
 
@@ -36,6 +37,44 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
     if fit != "own":
         processor.image_processor = _fitting(processor, fit, path)
     return processor
+
+
+@dataclass
+class TextProcessor:
+    """A language model's tokenizer, as a processor that knows no pictures."""
+
+    tokenizer: Any
+    chat_template: str | None = None
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
+        """The conversation as text; messages are lists of parts, as of a model that reads pictures too."""
+        if self.chat_template is None:
+            # The templates of language models take strings.
+            messages = [m | {"content": "".join(part["text"] for part in m["content"])} for m in messages]
+        return self.tokenizer.apply_chat_template(
+            messages,
+            chat_template=self.chat_template,
+            add_generation_prompt=add_generation_prompt,
+            tokenize=False,
+        )
+
+
+def load_text_processor(path: str | Path, *, revision: str | None = None, template: str = "own") -> TextProcessor:
+    """The tokenizer of a language model, with the same conversation templates as `load_processor`.
+
+    Raises:
+        ProcessorError: there is no tokenizer, or it has no template of its own and none is given.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ProcessorError(f"{path}: no tokenizer could be loaded: {error}") from error
+    if template == "own" and tokenizer.chat_template is None:
+        raise ProcessorError(
+            f"{path}: this model has no conversation template of its own; give template: {', '.join(TEMPLATES)}, or a "
+            ".jinja file"
+        )
+    return TextProcessor(tokenizer, None if template == "own" else _template(template))
 
 
 def _template(name: str) -> str:

@@ -28,3 +28,21 @@ GQA_MEMBERS = {
     "scene_graphs": ("sceneGraphs.zip", "{split}_sceneGraphs.json"),
 }
 GQA_PICTURES = ("images.zip", "images/{image_id}.jpg")
+
+# Region descriptions of Visual Genome, whose pictures GQA's are.
+REGIONS_URL = "https://homes.cs.washington.edu/~ranjay/visualgenome/data/dataset/region_descriptions.json.zip"
+REGIONS_MEMBER = "region_descriptions.json"
+
+OKVQA_URL = "https://okvqa.allenai.org/static/data"
+# Archive of OK-VQA's validation split → the member that it holds.
+OKVQA_MEMBERS = {
+    "questions": ("OpenEnded_mscoco_val2014_questions.json.zip", "OpenEnded_mscoco_val2014_questions.json"),
+    "annotations": ("mscoco_val2014_annotations.json.zip", "mscoco_val2014_annotations.json"),
+}
+AOKVQA_URL = "https://prior-datasets.s3.us-east-2.amazonaws.com/aokvqa/aokvqa_v1p0.tar.gz"
+AOKVQA_MEMBER = "aokvqa_v1p0_val.json"
+
+# The bucket behind images.cocodataset.org, by the only name for which its certificate holds.
+COCO_URL = "https://s3.amazonaws.com/images.cocodataset.org"
+# Picture of COCO, by its number, as the address ends.
+COCO_PICTURES = {"ok-vqa": "val2014/COCO_val2014_{number:012d}.jpg", "a-okvqa": "val2017/{number:012d}.jpg"}

@@ -155,47 +155,11 @@ SELECTED = Table(
         "question_id": Column(pl.String, "a question that the probes analyse"),
     },
 )
-KNOCKOUT = Table(
-    "knockout",
-    {
-        "question_id": Column(pl.String, "id in the source"),
-        "image_id": Column(pl.String, "id of the picture"),
-        "edge": Column(pl.String, "source -> target"),
-        "window": Column(pl.Int32, "layers, odd"),
-        "layer": Column(pl.Int32, "middle of the window, from 0"),
-        "p_base": Column(pl.Float64, "probability of the intact model's answer"),
-        "p_knockout": Column(pl.Float64, "the same token's probability, the edge knocked out"),
-        "change": Column(pl.Float64, "percent of p_base"),
-    },
-)
-LENS = Table(
-    "lens",
-    {
-        "question_id": Column(pl.String, "id in the source"),
-        "image_id": Column(pl.String, "id of the picture"),
-        "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
-        "word": Column(pl.String, "capitalised answer, lowercase answer, or false option"),
-        "probability": Column(pl.Float64, "of the word's first token at the last position"),
-    },
-)
-INTERVAL_COLUMNS = {
-    "mean": Column(pl.Float64, "over questions; percent for knockout, probability for lens"),
-    "low": Column(pl.Float64, "lower end of the 95 % interval"),
-    "high": Column(pl.Float64, "upper end of the 95 % interval"),
-    "questions": Column(pl.Int32, "number of questions"),
-    "pictures": Column(pl.Int32, "number of pictures, over which is resampled"),
-}
+
 PLACE_COLUMNS = {
     "model": Column(pl.String, "name in the study file"),
     "task": Column(pl.String, "name in the study file"),
 }
-KNOCKOUT_SUMMARY = Table(
-    "summary of knockout",
-    PLACE_COLUMNS | {name: KNOCKOUT.columns[name] for name in ("edge", "window", "layer")} | INTERVAL_COLUMNS,
-)
-LENS_SUMMARY = Table(
-    "summary of lens", PLACE_COLUMNS | {name: LENS.columns[name] for name in ("word", "layer")} | INTERVAL_COLUMNS
-)
 ACCURACY = Table(
     "summary of answers",
     PLACE_COLUMNS
@@ -207,18 +171,110 @@ ACCURACY = Table(
     },
 )
 
+# --- what the probes leave, and its averages ---
 
-@dataclass(frozen=True)
-class Measured:
-    """What a probe of a kind leaves, and how it is averaged."""
+ABOUT = {
+    "question_id": Column(pl.String, "id in the source"),
+    "image_id": Column(pl.String, "id of the picture"),
+}
+WINDOW = {
+    "window": Column(pl.Int32, "layers"),
+    "layer": Column(pl.Int32, "middle of the window, from 0; of a module's window the first layer"),
+}
+KNOCKOUT = Table(
+    "knockout",
+    ABOUT
+    | {"edge": Column(pl.String, "source -> target")}
+    | WINDOW
+    | {
+        "p_base": Column(pl.Float64, "probability of the intact model's answer: of the sub-word that is followed"),
+        "p_knockout": Column(pl.Float64, "the same token's probability, the edge knocked out"),
+        "change": Column(pl.Float64, "percent of p_base"),
+        "sub_words": Column(pl.Int32, "number of the answer's sub-words"),
+    },
+)
+LENS = Table(
+    "lens",
+    ABOUT
+    | {
+        "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
+        "word": Column(pl.String, "capitalised answer, lowercase answer, or false option"),
+        "probability": Column(pl.Float64, "of the word's first token at the last position"),
+    },
+)
+WORDS = Table(
+    "words",
+    ABOUT
+    | {"intervention": Column(pl.String, "attention, mlp, or an edge that is knocked out")}
+    | WINDOW
+    | {"similarity": Column(pl.Float64, "Jaccard, of the predicted words to the intact model's, from 0 to 1")},
+)
+NORMS = Table(
+    "norms",
+    ABOUT
+    | {
+        "norms": Column(
+            pl.List(pl.Float64), "of the image encoder's feature behind each of the picture's tokens; null: no patch"
+        ),
+        "related": Column(pl.List(pl.Int32), "numbers of the related patches among the tokens", nullable=True),
+    },
+)
+PRUNING = Table(
+    "pruning",
+    ABOUT
+    | {
+        "last": Column(pl.Int32, "in how many of the last layers there are no image tokens"),
+        "predicted": Column(pl.String, "what the model then says, greedily"),
+        "correct": Column(pl.Boolean, "predicted, stripped and lowercased, equals the answer"),
+        "work": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
+        "time": Column(pl.Float64, "seconds of reading and decoding, as a share of the intact model's", nullable=True),
+    },
+)
 
-    rows: Table
-    summary: Table
-    by: tuple[str, ...]
-    value: str
+INTERVAL = {
+    "mean": Column(pl.Float64, "over questions; null where there is none", nullable=True),
+    "low": Column(pl.Float64, "lower end of the 95 % interval", nullable=True),
+    "high": Column(pl.Float64, "upper end of the 95 % interval", nullable=True),
+    "questions": Column(pl.Int32, "number of questions"),
+    "pictures": Column(pl.Int32, "number of pictures, over which is resampled"),
+}
+NOTE = {"note": Column(pl.String, "why there is no question, where there is none", nullable=True)}
+KNOCKOUT_SUMMARY = Table(
+    "summary of knockout",
+    PLACE_COLUMNS
+    | {name: KNOCKOUT.columns[name] for name in ("edge", "window", "layer")}
+    | INTERVAL
+    | {"several": Column(pl.Int32, "questions with an answer of more than one sub-word")}
+    | NOTE,
+)
+LENS_SUMMARY = Table(
+    "summary of lens", PLACE_COLUMNS | {name: LENS.columns[name] for name in ("word", "layer")} | INTERVAL
+)
+WORDS_SUMMARY = Table(
+    "summary of words",
+    PLACE_COLUMNS | {name: WORDS.columns[name] for name in ("intervention", "window", "layer")} | INTERVAL | NOTE,
+)
+NORMS_SUMMARY = Table(
+    "summary of norms",
+    PLACE_COLUMNS
+    | {
+        "patches": Column(pl.String, "all, related or other patches"),
+        "norm": Column(pl.Float64, "lower edge of a bin; the upper one is 2^(1/8) times as much"),
+    }
+    | INTERVAL,
+)
+PRUNING_SUMMARY = Table(
+    "summary of pruning",
+    PLACE_COLUMNS
+    | {"quantity": Column(pl.String, "accuracy, work or time"), "last": PRUNING.columns["last"]}
+    | INTERVAL,
+)
 
-
-MEASURED = {
-    "knockout": Measured(KNOCKOUT, KNOCKOUT_SUMMARY, ("edge", "window", "layer"), "change"),
-    "lens": Measured(LENS, LENS_SUMMARY, ("word", "layer"), "probability"),
+# Kind of probe → (table of its rows, table of their averages).
+PROBE_TABLES = {
+    "knockout": (KNOCKOUT, KNOCKOUT_SUMMARY),
+    "lens": (LENS, LENS_SUMMARY),
+    "words": (WORDS, WORDS_SUMMARY),
+    "norms": (NORMS, NORMS_SUMMARY),
+    "pruning": (PRUNING, PRUNING_SUMMARY),
 }

@@ -9,7 +9,11 @@ from .study import Task
 
 def in_task(task: Task) -> pl.Expr:
     """Whether a row of the table `questions` is of the task's types."""
-    wanted = (pl.col("structural") == task.structural) & (pl.col("semantic") == task.semantic)
+    wanted = pl.lit(True)
+    if task.structural is not None:
+        wanted &= pl.col("structural") == task.structural
+    if task.semantic is not None:
+        wanted &= pl.col("semantic") == task.semantic
     return wanted if task.detailed is None else wanted & pl.col("detailed").is_in(task.detailed)
 
 

@@ -2,44 +2,60 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from filelock import FileLock
 
-from vlmflow.downloads import fetch_members
-from vlmflow.sources import GQA_PICTURES
+from vlmflow.archives import fetch_members
+from vlmflow.downloads import fetch_files
 from vlmflow.tables import TASK
 from vlmflow.tasks import skipped
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 
 
-def with_pictures(
-    candidates: pl.DataFrame, folder: Path, gqa_url: str | None, *, task: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+@dataclass(frozen=True)
+class Pictures:
+    """Where a dataset's pictures lie, and from where missing ones are fetched.
+
+    Attributes:
+        folder: they lie there as {image_id} with one of the endings.
+        url: from where those that are missing are fetched into the folder; nowhere if None.
+        archive: the zip archive under that address that holds them; None where each has an address of its own.
+        name: what a picture is called there, by its image_id or, of a picture whose id is a number, that number.
+    """
+
+    folder: str
+    url: str | None = None
+    archive: str | None = None
+    name: str = "{image_id}.jpg"
+
+
+def with_pictures(candidates: pl.DataFrame, pictures: Pictures, *, task: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(rows of the table `task`: the candidates whose picture is there; rows of `skipped` for the others).
 
     Args:
         candidates: rows of the table `candidates`.
-        folder: where pictures lie as {image_id} with one of the endings.
-        gqa_url: from where those that are missing are fetched into `folder`; nowhere if None.
+        pictures: where they lie, and from where they are fetched.
         task: for the skipped rows.
 
     Raises:
-        DownloadError: the archive of pictures cannot be read.
+        DownloadError: the archive of pictures cannot be read, or their server cannot be reached.
     """
+    folder = Path(pictures.folder)
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
     reasons = {image_id: f"{image_id!r} is no name of a picture" for image_id in ids if not _is_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
     found = _on_disk(ids, folder)
     missing = [image_id for image_id in ids if image_id not in found]
-    if missing and gqa_url is not None:
+    if missing and pictures.url is not None:
         folder.mkdir(parents=True, exist_ok=True)
         # One job at a time: the server is others' too, and what the job before has fetched need not be fetched again.
         with FileLock(folder.parent / ".fetching.lock"):
             found |= _on_disk(missing, folder)
-            reasons |= _fetch([image_id for image_id in missing if image_id not in found], folder, gqa_url)
+            reasons |= _fetch([image_id for image_id in missing if image_id not in found], pictures)
         found |= _on_disk(missing, folder)
     looked = f"there is no picture {{}} ({', '.join(ENDINGS)}) in {folder}"
     reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
@@ -71,12 +87,23 @@ def _on_disk(ids: Iterable[str], folder: Path) -> dict[str, str]:
     return paths
 
 
-def _fetch(ids: list[str], folder: Path, gqa_url: str) -> dict[str, str]:
+def _fetch(ids: list[str], pictures: Pictures) -> dict[str, str]:
     """Picture id → why it could not be fetched."""
-    if not ids:
-        return {}
-    archive, member = GQA_PICTURES
-    members = {member.format(image_id=image_id): image_id for image_id in ids}
-    wanted = {name: folder / f"{image_id}.jpg" for name, image_id in members.items()}
-    failures = fetch_members(f"{gqa_url}/{archive}", wanted, kept=folder.parent / archive)
-    return {members[name]: reason for name, reason in failures.items()}
+    reasons = {}
+    names = {}
+    for image_id in ids:
+        if "{number" in pictures.name and not image_id.isdecimal():
+            reasons[image_id] = f"{image_id!r} is no number, as the pictures at {pictures.url} have"
+        else:
+            number = int(image_id) if image_id.isdecimal() else None
+            names[pictures.name.format(image_id=image_id, number=number)] = image_id
+    folder = Path(pictures.folder)
+    wanted = {name: folder / f"{image_id}.jpg" for name, image_id in names.items()}
+    if not wanted:
+        return reasons
+    if pictures.archive is not None:
+        failures = fetch_members(f"{pictures.url}/{pictures.archive}", wanted, kept=folder.parent / pictures.archive)
+    else:
+        urls = {f"{pictures.url}/{name}": name for name in wanted}
+        failures = {urls[url]: why for url, why in fetch_files({u: wanted[n] for u, n in urls.items()}).items()}
+    return reasons | {names[name]: reason for name, reason in failures.items()}

@@ -10,12 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .captions import read_captions
+from .entries import DatasetError, malformed
+
 # "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
 OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
-
-
-class GqaError(ValueError):
-    """A file that is not GQA's; the message names the file and what was expected."""
 
 
 class _Loose(BaseModel):
@@ -66,11 +65,17 @@ class Mention:
     ids: list[str] = field(default_factory=list)
 
 
-def read_questions(questions: Path, scene_graphs: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_questions(
+    questions: Path, scene_graphs: Path, regions: Path | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the tables `questions` and `skipped`: every entry of the file is in one of the two.
 
+    Args:
+        questions, scene_graphs: GQA's files, or in their layout.
+        regions: descriptions of regions, which become the pictures' captions.
+
     Raises:
-        GqaError: a file is missing or is no JSON object.
+        DatasetError: a file is missing or is no JSON object.
     """
     graphs = _read_json(scene_graphs, "scene graphs by picture id")
     known = functools.cache(lambda image_id: _graph(image_id, graphs))
@@ -80,29 +85,21 @@ def read_questions(questions: Path, scene_graphs: Path) -> tuple[list[dict[str, 
             rows.append(_row(question_id, Question.model_validate(raw), known))
         except ValidationError as error:
             skipped.append(malformed(question_id, error))
+    if regions is not None:
+        captions = read_captions(regions, {row["image_id"] for row in rows})
+        rows = [row | {"captions": captions.get(row["image_id"])} for row in rows]
     return rows, skipped
-
-
-def malformed(question_id: str, error: ValidationError) -> dict[str, Any]:
-    """A row of the table `skipped` for an entry that is not what it should be."""
-    place = error.errors()[0]
-    return skipped_entry(question_id, f"malformed entry: {'.'.join(map(str, place['loc']))}: {place['msg']}")
-
-
-def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
-    """A row of the table `skipped` for an entry that becomes no question."""
-    return {"question_id": question_id, "task": None, "model": None, "stage": "questions", "reason": reason}
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise GqaError(f"{path}: there is no such file; expected {what}") from None
+        raise DatasetError(f"{path}: there is no such file; expected {what}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise GqaError(f"{path}: this is no JSON ({error}); expected {what}") from error
+        raise DatasetError(f"{path}: this is no JSON ({error}); expected {what}") from error
     if not isinstance(content, dict):
-        raise GqaError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
+        raise DatasetError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
     return content
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .gqa import GqaError, malformed, skipped_entry
+from .entries import DatasetError, malformed, skipped_entry
 
 ABSENT = "-"  # as the files say that the picture does not show an object
 PREFIXES = ("central object", "object1", "object2")
@@ -33,7 +33,7 @@ def read_paper_questions(files: list[Path]) -> tuple[list[dict[str, Any]], list[
     """Rows of the tables `questions` and `skipped`: every row of the files is in one of the two.
 
     Raises:
-        GqaError: a file is missing or is no CSV file with these columns.
+        DatasetError: a file is missing or is no CSV file with these columns.
     """
     rows: dict[str, dict[str, Any]] = {}
     skipped = []
@@ -59,12 +59,12 @@ def _records(file: Path) -> Iterator[dict[str, str]]:
         with file.open(newline="", encoding="utf-8") as text:
             reader = csv.DictReader(text)
             if missing := set(PaperQuestion.model_fields) - set(reader.fieldnames or []):
-                raise GqaError(f"{file}: without the column(s) {', '.join(sorted(missing))}")
+                raise DatasetError(f"{file}: without the column(s) {', '.join(sorted(missing))}")
             yield from reader
     except FileNotFoundError:
-        raise GqaError(f"{file}: there is no such file; expected questions as CSV") from None
+        raise DatasetError(f"{file}: there is no such file; expected questions as CSV") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise GqaError(f"{file}: this is no CSV file in UTF-8 ({error})") from error
+        raise DatasetError(f"{file}: this is no CSV file in UTF-8 ({error})") from error
 
 
 def _row(entry: PaperQuestion, raw: dict[str, str]) -> dict[str, Any]:

@@ -315,7 +315,12 @@ def ask(scene: Scene, task: str, rng: np.random.Generator, tries: int = 8) -> En
 
 def describe(scene: Scene) -> str:
     """Every thing with its attributes and place, in the order of the scene."""
-    return " , ".join(f"{t.shape} {t.color} {t.size} {t.texture} {t.hposition} {t.vposition}" for t in scene.things)
+    return " , ".join(map(describe_thing, scene.things))
+
+
+def describe_thing(thing: Thing) -> str:
+    """One thing with its attributes and place."""
+    return " ".join((thing.shape, thing.color, thing.size, thing.texture, thing.hposition, thing.vposition))
 
 
 # --- files, as GQA has them ---
@@ -363,14 +368,18 @@ def scene_questions(scene: Scene, seed: int) -> Iterator[tuple[str, Entry]]:
 
 
 def write_scenes(folder: Path, images: int, seed: int) -> None:
-    """Write `sceneGraphs.json`, `questions.json` and `images/{id}.png` for the first scenes of the family `seed`."""
+    """Write the first scenes of the family `seed`: `sceneGraphs.json`, `questions.json`, `images/{id}.png`, and
+    `region_descriptions.json` as Visual Genome has it."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     graphs: dict[str, Entry] = {}
     questions: dict[str, Entry] = {}
+    regions = []
     for index in range(images):
         scene = draw_scene(index, seed)
         render(scene).save(folder / "images" / f"{scene.id}.png")
         graphs[scene.id] = scene_graph(scene)
         questions.update(scene_questions(scene, seed))
+        regions.append({"id": index, "regions": [{"phrase": describe_thing(thing)} for thing in scene.things]})
     (folder / "sceneGraphs.json").write_text(json.dumps(graphs, indent=1))
     (folder / "questions.json").write_text(json.dumps(questions, indent=1))
+    (folder / "region_descriptions.json").write_text(json.dumps(regions, indent=1))

@@ -5,22 +5,44 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from vlmflow.prompts import Prompt
-from vlmflow.study import KnockoutProbe, LensProbe, Probe
+from vlmflow.study import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, WordsProbe
 
 from .knockout import knockout
 from .lens import answer_words, lens
+from .norms import norms
+from .pruning import pruning
+from .words import words
 
 if TYPE_CHECKING:
-    from vlmflow.models import VisionLanguageModel
+    from vlmflow.models import LanguageModel
 
 __all__ = ["measure"]
 
 
-def measure(vlm: "VisionLanguageModel", prompt: Prompt, probe: Probe, question: dict[str, Any]) -> pl.DataFrame:
-    """The probe's rows for one question, without the columns that name the question."""
+def measure(vlm: "LanguageModel", prompt: Prompt, probe: Probe, question: dict[str, Any]) -> pl.DataFrame:
+    """The probe's rows for one question, without the columns that name the question.
+
+    `question` is its row of the table `task`, with `token_ids` of what the model answered and, for `pruning`, `timed`.
+    """
     match probe:
         case KnockoutProbe():
-            return knockout(vlm, prompt, probe.edges, probe.window)
+            answer = question["token_ids"]
+            rows = knockout(vlm, prompt, probe.edges, probe.window, answer if probe.token == "last" else None)
+            return rows.with_columns(sub_words=pl.lit(len(answer), dtype=pl.Int32))
         case LensProbe():
-            words = answer_words(question["answer"], question["false_option"])
-            return lens(vlm, prompt, words, probe.final_norm)
+            return lens(vlm, prompt, answer_words(question["answer"], question["false_option"]), probe.final_norm)
+        case WordsProbe():
+            return words(
+                vlm,
+                prompt,
+                modules=probe.modules,
+                edges=probe.edges or (),
+                window=probe.window,
+                top=probe.top,
+                pooled=probe.pooled,
+            )
+        case NormsProbe():
+            related = pl.Series([question.get("related")], dtype=pl.List(pl.Int32))
+            return norms(vlm, prompt).with_columns(related=related)
+        case PruningProbe():
+            return pruning(vlm, prompt, probe.last, question["answer"], question["timed"])

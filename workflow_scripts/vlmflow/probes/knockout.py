@@ -5,44 +5,68 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from vlmflow import replay
 from vlmflow.edges import Edge, window_layers
+from vlmflow.interventions import Knockout, ReplayError
 from vlmflow.prompts import Prompt
 
 if TYPE_CHECKING:
-    from vlmflow.models import VisionLanguageModel
+    from vlmflow.models import LanguageModel
 
 
-def knockout(vlm: "VisionLanguageModel", prompt: Prompt, edges: Sequence[str], window: int) -> pl.DataFrame:
-    """Every edge, knocked out in the window around every layer; see `VisionLanguageModel.knockout`.
+def knockout(
+    vlm: "LanguageModel",
+    prompt: Prompt,
+    edges: Sequence[str],
+    windows: int | Sequence[int],
+    answer: Sequence[int] | None = None,
+) -> pl.DataFrame:
+    """Every edge, knocked out in every window around every layer, from one recording; see `LanguageModel.knockout`.
+
+    Args:
+        vlm: the model.
+        prompt: of this model.
+        edges: each as "source -> target".
+        windows: layers, odd; one number or several.
+        answer: token ids of the model's answer, whose last sub-word is then followed, the earlier ones given ([flow]
+            appendix C); by default it is the first one, which the model itself says.
 
     Raises:
-        ValueError: an edge or the window is no such thing.
+        ValueError: an edge or a window is no such thing.
         PromptError: the prompt does not have a segment of an edge.
     """
+    if answer is not None:
+        prompt = prompt.said(answer[:-1])
     recording = vlm.record(prompt)
-    p_base, token = vlm.logits(recording.output[0, -1]).softmax(-1).max(-1)
+    probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
+    token = int(probabilities.argmax()) if answer is None else answer[-1]
     layers = len(vlm.layers)
-    parsed = [Edge.parse(edge) for edge in edges]
-    knockouts = [k for edge in parsed for k in edge_knockouts(edge, prompt, window, layers)]
-    p_knockout = vlm.logits(vlm.replay(recording, knockouts)).softmax(-1)[:, token]
-    if not p_knockout.isfinite().all():
-        raise replay.ReplayError("a probability under a knockout is not a finite number; another dtype may help")
+    rows = [
+        (str(edge), window, layer, each)
+        for edge in map(Edge.parse, edges)
+        for window in ([windows] if isinstance(windows, int) else windows)
+        for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))
+    ]
+    # At the ends of a model, windows of several sizes are cut to the same layers.
+    spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
+    after = vlm.logits(vlm.replay(recording, list(spans.values()))[:, 0]).softmax(-1)[:, token]
+    if not after.isfinite().all():
+        raise ReplayError("a probability under a knockout is not a finite number; another dtype may help")
+    found = dict(zip(spans, after.tolist(), strict=True))
     return pl.DataFrame(
         {
-            "edge": [str(edge) for edge in parsed for _ in range(layers)],
-            "window": window,
-            "layer": list(range(layers)) * len(edges),
-            "p_base": p_base.item(),
-            "p_knockout": p_knockout.tolist(),
+            "edge": [edge for edge, *_ in rows],
+            "window": [window for _, window, _, _ in rows],
+            "layer": [layer for _, _, layer, _ in rows],
+            "p_base": probabilities[token].item(),
+            "p_knockout": [found[edge, each.start, each.stop] for edge, _, _, each in rows],
         },
         schema_overrides={"window": pl.Int32, "layer": pl.Int32},
     ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
 
 
-def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[replay.Knockout]:
+def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[Knockout]:
     """The edge's knockout around each layer, from the first to the last."""
     sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
     for layer in range(layers):
         span = window_layers(layer, window, layers)
-        yield replay.Knockout(sources, targets, span.start, span.stop)
+        yield Knockout(sources, targets, span.start, span.stop)

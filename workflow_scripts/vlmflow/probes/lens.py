@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 import torch
 
+from vlmflow.interventions import ReplayError
 from vlmflow.prompts import Prompt
-from vlmflow.replay import ReplayError
 
 if TYPE_CHECKING:
-    from vlmflow.models import VisionLanguageModel
+    from vlmflow.models import LanguageModel
 
 
-def lens(vlm: "VisionLanguageModel", prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
+def lens(vlm: "LanguageModel", prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
     """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
     states = vlm.record(prompt).hidden(-1)
     # Whatever is done with inner states, the last layer's is read as the model itself reads it.
@@ -31,7 +31,7 @@ def lens(vlm: "VisionLanguageModel", prompt: Prompt, words: Mapping[str, str], f
     )
 
 
-def first_token(vlm: "VisionLanguageModel", word: str) -> int:
+def first_token(vlm: "LanguageModel", word: str) -> int:
     """The first token with which the model would begin to say the word."""
     return int(vlm.processor.tokenizer(word, add_special_tokens=False).input_ids[0])
 

@@ -1,0 +1,68 @@
+# Where questions, pictures and captions of each dataset lie, and where they come from.
+from vlmflow import sources
+from vlmflow.study import AOkVqaDataset, GqaDataset, OkVqaDataset
+
+GQA_FOLDER = "resources/gqa"
+OKVQA_FOLDER = "resources/ok-vqa"
+AOKVQA_FILE = f"resources/a-okvqa/{sources.AOKVQA_MEMBER}"
+REGIONS_FILE = f"resources/visual-genome/{sources.REGIONS_MEMBER}"
+
+# Tasks with questions of their own.
+OWN_TASKS = [name for name, task in study.tasks.items() if task.dataset is not None]
+
+
+def raw_files(dataset):
+    """The files that hold a dataset's questions: drawn by a rule, downloaded by a rule, or the user's own."""
+    match dataset.source:
+        case "synthetic":
+            folder = f"resources/synthetic/{dataset.images}-{dataset.seed}"
+            return {
+                "questions": f"{folder}/questions.json",
+                "scene_graphs": f"{folder}/sceneGraphs.json",
+                "regions": f"{folder}/region_descriptions.json",
+            }
+        case "gqa-paper":
+            return {"questions": [f"resources/gqa-paper/{file}" for file in dataset.sha256]}
+        case "gqa":
+            captions = REGIONS_FILE if dataset.captions == "visual-genome" else dataset.captions
+            return {
+                "questions": str(dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"),
+                "scene_graphs": str(dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"),
+            } | ({"regions": str(captions)} if captions else {})
+        case "ok-vqa":
+            return {kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()}
+        case "a-okvqa":
+            return {"questions": AOKVQA_FILE}
+
+
+def picture_source(dataset):
+    """Where a dataset's pictures lie, and from where missing ones are fetched."""
+    if dataset.source == "synthetic":
+        return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images"}
+    if dataset.images_dir is not None:
+        return {"folder": str(dataset.images_dir)}
+    if dataset.source in sources.COCO_PICTURES:
+        name = sources.COCO_PICTURES[dataset.source]
+        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name}
+    archive, name = sources.GQA_PICTURES
+    return {"folder": f"{GQA_FOLDER}/images", "url": study.gqa_url, "archive": archive, "name": name}
+
+
+def picture_folder(dataset):
+    """A folder of pictures that has to be there before the job; none where the job fetches them."""
+    source = picture_source(dataset)
+    return [] if "url" in source else [source["folder"]]
+
+
+def task_dataset(task):
+    return study.tasks[task].dataset or study.dataset
+
+
+def table_dataset(table):
+    return study.tables[table].dataset or study.dataset
+
+
+def task_questions(wildcards):
+    """The table of questions from which a task is taken."""
+    own = wildcards.task in OWN_TASKS
+    return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"

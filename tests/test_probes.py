@@ -1,0 +1,380 @@
+"""Every probe against a direct, slow way to the same numbers: full forwards of a model whose parts are patched."""
+
+import pytest
+import tiny_models
+import torch
+from common import random_llava
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
+from vlmflow.geometry import patch_map
+from vlmflow.interventions import Knockout, ModuleKnockout, ReplayError, find_module
+from vlmflow.models import VisionLanguageModel
+from vlmflow.parts import ModelError
+from vlmflow.plain import plain
+from vlmflow.probes.knockout import knockout
+from vlmflow.probes.norms import sinks, threshold_of
+from vlmflow.probes.pruning import answers_without_picture, pruning
+from vlmflow.probes.words import words
+from vlmflow.prompts import Patches
+from vlmflow.pruning import pruned, timed, work_share
+
+QUESTION = "what color is the circle , red or blue ?"
+EDGES = ["question -> last", "image -> last", "image -> question", "question without options -> true option"]
+
+
+def prompt_of(vlm, grid, objects=None):
+    picture = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
+    patches = Patches(grid * grid, [0, grid], sinks=[0, 1])
+    return vlm.prompt(
+        picture, QUESTION, options=("red", "blue"), patches=patches, objects=objects or {"circle": [(0, 0, 1, 1)]}
+    )
+
+
+class Zeroed:
+    """While it lasts, modules give zero at some positions."""
+
+    def __init__(self, modules, positions):
+        self.modules, self.positions = modules, positions
+
+    def __enter__(self):
+        self.own = [module.forward for module in self.modules]
+        for module, own in zip(self.modules, self.own, strict=True):
+            module.forward = self.zeroing(own)
+
+    def __exit__(self, *_):
+        for module, own in zip(self.modules, self.own, strict=True):
+            module.forward = own
+
+    def zeroing(self, own):
+        def forward(*args, **kwargs):
+            output = own(*args, **kwargs)
+            states = (output[0] if isinstance(output, tuple) else output).clone()
+            for position in self.positions:
+                states[:, position] = 0
+            return (states, *output[1:]) if isinstance(output, tuple) else states
+
+        return forward
+
+
+def probability(vlm, inputs, token, knockouts=()):
+    """Of a token after the last position, by one full forward with edges blocked."""
+    if not knockouts:
+        return vlm.model(**inputs).logits[0, -1].softmax(-1)[token].item()
+    return vlm.logits(plain(vlm.model, vlm.layers, inputs, knockouts)[:, -1]).softmax(-1)[:, token].tolist()
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10**6), layers=st.integers(1, 5), key_heads=st.sampled_from([1, 2]))
+def test_one_recording_serves_all_windows(seed, layers, key_heads):
+    vlm = random_llava(layers, 3, seed=seed, key_heads=key_heads)
+    prompt = prompt_of(vlm, 3)
+    windows = [window for window in (1, 3, 5, 7) if window <= layers]
+    rows = knockout(vlm, prompt, EDGES, windows)
+    assert len(rows) == len(EDGES) * len(windows) * layers
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    base = probability(vlm, prompt.inputs, token)
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], layers)
+        blocked = Knockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
+        (expected,) = probability(vlm, prompt.inputs, token, [blocked])
+        assert row["p_base"] == pytest.approx(base, rel=1e-9)
+        assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
+        assert row["change"] == pytest.approx((expected - base) / base * 100, rel=1e-6, abs=1e-7)
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10**6), answer=st.lists(st.integers(5, 20), min_size=1, max_size=4))
+def test_the_last_sub_word_with_the_earlier_ones_given(seed, answer):
+    vlm = random_llava(3, 3, seed=seed)
+    prompt = prompt_of(vlm, 3)
+    rows = knockout(vlm, prompt, EDGES, 3, answer)
+    ids = prompt.inputs["input_ids"]
+    given_ids = torch.cat([ids, torch.tensor([answer[:-1]], dtype=torch.long)], dim=1)
+    inputs = prompt.inputs | {"input_ids": given_ids, "attention_mask": torch.ones_like(given_ids)}
+    base = probability(vlm, inputs, answer[-1])
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], 3, 3)
+        last = torch.tensor([given_ids.shape[1] - 1])
+        target = last if edge.target == "last" else prompt.positions(edge.target)
+        blocked = Knockout(prompt.positions(edge.source), target, span.start, span.stop)
+        (expected,) = probability(vlm, inputs, answer[-1], [blocked])
+        assert row["p_base"] == pytest.approx(base, rel=1e-9)
+        assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_answer_of_one_sub_word_is_as_before():
+    vlm = random_llava(4, 3)
+    prompt = prompt_of(vlm, 3)
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    assert knockout(vlm, prompt, EDGES, 3, [token]).equals(knockout(vlm, prompt, EDGES, 3))
+
+
+def test_what_has_been_said_is_template():
+    vlm = random_llava()
+    prompt = prompt_of(vlm, 2)
+    longer = prompt.said([5, 6])
+    assert len(longer) == len(prompt) + 2
+    assert longer.positions("last").tolist() == [len(prompt) + 1]
+    first = int(prompt.positions("question")[-1]) + 1
+    assert longer.positions("template").tolist() == list(range(first, len(prompt) + 1))
+    assert longer.inputs["attention_mask"].shape == longer.inputs["input_ids"].shape
+    assert longer.inputs["pixel_values"] is prompt.inputs["pixel_values"]
+    assert prompt.said([]) is prompt
+    assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
+
+
+@settings(max_examples=8)
+@given(
+    seed=st.integers(0, 10**6),
+    layers=st.integers(1, 4),
+    window=st.integers(1, 5),
+    top=st.integers(1, 5),
+    pooled=st.booleans(),
+)
+def test_words_under_module_knockout(seed, layers, window, top, pooled):
+    vlm = random_llava(layers, 2, seed=seed)
+    prompt = prompt_of(vlm, 2)
+    rows = words(vlm, prompt, modules=["attention", "mlp"], window=window, top=top, pooled=pooled)
+    positions = prompt.positions("question").tolist()
+
+    def said():
+        logits = vlm.model(**prompt.inputs).logits[0]
+        tops = [(place, int(word)) for place in positions for word in logits[place].topk(top).indices]
+        return {word for _, word in tops} if pooled else set(tops)
+
+    intact = said()
+    changed = 0
+    for row in rows.iter_rows(named=True):
+        span = module_layers(row["layer"], window, layers)
+        name = "self_attn" if row["intervention"] == "attention" else "mlp"
+        with Zeroed([getattr(vlm.layers[layer], name) for layer in span], positions):
+            after = said()
+        assert row["similarity"] == pytest.approx(len(intact & after) / len(intact | after), abs=1e-12)
+        changed += after != intact
+    assert changed, "the check has teeth"
+    assert said() == intact, "the model is left as it was"
+
+
+def test_words_under_attention_knockout():
+    vlm = random_llava(4, 3, seed=3)
+    prompt = prompt_of(vlm, 3)
+    rows = words(vlm, prompt, edges=["image -> question"], window=3, top=3)
+    positions = prompt.positions("question")
+    tops = vlm.model(**prompt.inputs).logits[0, positions].topk(3).indices
+    for row in rows.iter_rows(named=True):
+        span = window_layers(row["layer"], 3, 4)
+        blocked = Knockout(prompt.positions("image"), positions, span.start, span.stop)
+        after = vlm.logits(plain(vlm.model, vlm.layers, prompt.inputs, [blocked], positions)[0]).topk(3).indices
+        common = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(tops, after, strict=True))
+        assert row["similarity"] == pytest.approx(common / (2 * tops.numel() - common), abs=1e-12)
+    assert rows["similarity"].min() < 1
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10**6), layers=st.integers(1, 4), module=st.sampled_from(["attention", "mlp"]))
+def test_states_anywhere_under_any_intervention(seed, layers, module):
+    """The engine's states at positions before, at and after what is changed, to 1e-9 of full forwards'."""
+    vlm = random_llava(layers, 3, seed=seed)
+    prompt = prompt_of(vlm, 3)
+    question, image = prompt.positions("question"), prompt.positions("image")
+    mixed = [
+        each
+        for start in range(layers)
+        for each in (
+            ModuleKnockout(module, question[2:4], start, layers),
+            Knockout(image, question, start, start + 1),
+            Knockout(question, prompt.positions("last"), 0, start + 1),
+        )
+    ]
+    read = torch.tensor([0, int(question[0]), int(question[3]), len(prompt) - 1])
+    recording = vlm.record(prompt)
+    for positions in (read, question, None):
+        replayed = vlm.replay(recording, mixed, positions)
+        expected = plain(vlm.model, vlm.layers, prompt.inputs, mixed, positions)
+        torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
+        # And what the oracle does for modules is what patched modules give.
+        for each, states in zip(mixed, expected, strict=True):
+            if isinstance(each, ModuleKnockout) and positions is None:
+                name = "self_attn" if module == "attention" else "mlp"
+                span = range(each.start, each.stop)
+                with Zeroed([getattr(vlm.layers[layer], name) for layer in span], each.positions.tolist()):
+                    logits = vlm.model(**prompt.inputs).logits[0, -1]
+                torch.testing.assert_close(vlm.logits(states[0]), logits, rtol=1e-9, atol=1e-12)
+
+
+def test_positions_that_are_not_read_are_not_computed():
+    vlm = random_llava(4, 3)
+    prompt = prompt_of(vlm, 3)
+    recording = vlm.record(prompt)
+    seen = set()
+    for layer in vlm.layers:
+        layer.register_forward_pre_hook(lambda module, args: seen.add(args[0].shape[1]))
+    question = prompt.positions("question")
+    vlm.replay(recording, [ModuleKnockout("mlp", question, 0, 2)], question)
+    assert seen == {len(question)}
+
+
+def test_modules_are_found_or_refused():
+    vlm = random_llava()
+    layer = vlm.layers[0]
+    assert find_module(layer, "attention") is layer.self_attn
+    assert find_module(layer, "mlp") is layer.mlp
+    with pytest.raises(ReplayError, match="0 parts that look like its mlp"):
+        find_module(torch.nn.TransformerEncoderLayer(4, 1), "mlp")
+
+
+@pytest.mark.parametrize(("attention", "tolerance"), [("sdpa", 1e-9), ("eager", 1e-4)])  # eager: softmax in float32
+@pytest.mark.parametrize("last", range(5))
+def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
+    """Logits of the whole answer: really pruned, and blocked for every later position."""
+    vlm = random_llava(5, 3, seed=last)
+    vlm.model.set_attn_implementation(attention)
+    prompt = prompt_of(vlm, 3)
+    image = prompt.positions("image")
+    logits, tokens = [], []
+    # Not by `generate`, which rounds logits to float32.
+    with pruned(vlm.layers, image, last), torch.inference_mode():
+        step = vlm.model(**prompt.inputs, use_cache=True)
+        for _ in range(4):
+            logits.append(step.logits[0, -1])
+            tokens.append(5 + int(logits[-1][5:].argmax()))  # no special token
+            step = vlm.model(input_ids=torch.tensor([tokens[-1:]]), past_key_values=step.past_key_values)
+    longer = prompt.said(tokens)
+    recording = vlm.record(longer)
+    read = torch.arange(len(prompt) - 1, len(longer) - 1)
+    later = torch.arange(int(image[0]) + 1, len(longer))
+    blocked = Knockout(image, later[~torch.isin(later, image)], 5 - last, 5)
+    states = vlm.replay(recording, [blocked], read)[0] if last else recording.output[0, read]
+    torch.testing.assert_close(vlm.logits(states), torch.stack(logits), rtol=tolerance, atol=tolerance / 1000)
+    assert not any(layer._forward_pre_hooks for layer in vlm.layers)
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 10**6))
+def test_answers_without_the_picture(seed):
+    """The engine's greedy answers are those of full forwards, token by token, and of a really pruned model."""
+    vlm = random_llava(4, 3, seed=seed)
+    prompt = prompt_of(vlm, 3)
+    image, last = prompt.positions("image"), [0, 1, 2, 3, 4]
+    found = answers_without_picture(vlm, prompt, last)
+    assert found[0] == vlm.answer(prompt).token_ids
+    for number in last:
+        said = []
+        while len(said) < 16:
+            longer = prompt.said(said)
+            later = torch.arange(int(image[0]) + 1, len(longer))
+            blocked = Knockout(image, later[~torch.isin(later, image)], 4 - number, 4)
+            if number:
+                token = int(vlm.logits(plain(vlm.model, vlm.layers, longer.inputs, [blocked])[0, 0]).argmax())
+            else:
+                token = int(vlm.model(**longer.inputs).logits[0, -1].argmax())
+            said.append(token)
+            if token in vlm.ends:
+                break
+        assert found[number] == [token for token in said if token not in vlm.ends]
+        if number < 4:
+            with pruned(vlm.layers, image, number):
+                assert vlm.answer(prompt).token_ids == found[number]
+
+
+def test_rows_of_pruning():
+    vlm = random_llava(4, 3)
+    prompt = prompt_of(vlm, 3)
+    right = vlm.answer(prompt).text.lower()
+    rows = pruning(vlm, prompt, [0, 2, 4], right, with_time=True)
+    assert rows["correct"][0]
+    share = 9 / len(prompt)
+    assert rows["work"].to_list() == pytest.approx([1, 1 - share / 2, 1 - share])
+    assert rows["time"][0] > 0
+    assert rows["time"][1] > 0
+    assert rows["time"][2] is None, "without the picture in all layers there is nothing to time"
+    assert pruning(vlm, prompt, [0], right, with_time=False)["time"].to_list() == [None]
+    assert work_share(100, 50, 10, 0) == 1
+
+
+def test_more_layers_than_there_are():
+    vlm = random_llava(3)
+    with pytest.raises(ValueError, match="the last 0 to 2 of 3 layers"), pruned(vlm.layers, torch.tensor([1]), 3):
+        pass
+
+
+def test_runs_take_turns():
+    order = []
+    seconds = timed([lambda: order.append("a"), lambda: order.append("b")], 3, torch.device("cpu"))
+    assert order == ["a", "b"] * 3
+    assert len(seconds) == 2
+
+
+TEXTS = ["What is it?", QUESTION]
+
+
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+@pytest.mark.parametrize("size", [(60, 60), (90, 50), (50, 120)])
+def test_norms_are_those_of_the_encoders_features(kind, size):
+    processor = tiny_models.build_processor(kind, "vicuna_v1", TEXTS)
+    vlm = VisionLanguageModel(tiny_models.build_model(kind, processor, "red").eval(), processor)
+    prompt = vlm.prompt(Image.effect_noise(size, 90).convert("RGB"), "What is it?")
+    norms = vlm.feature_norms(prompt)
+    assert len(norms) == len(prompt.positions("image"))
+    # By hand: the tower's own features of the layer that the model takes, without the class token.
+    pixels = prompt.inputs["pixel_values"].flatten(0, -4)
+    states = vlm.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+    features = states[vlm.model.config.vision_feature_layer][:, 1:].norm(dim=-1).double()
+    cut = patch_map(processor, size)
+    assert [number for number, norm in enumerate(norms) if norm is None] == sorted(cut.no_patch)
+    assert norms[:9] == pytest.approx(features[0].tolist(), rel=1e-6)
+    if kind == "llava":
+        assert len(norms) == 9
+    else:
+        # Of the tiles, what is left without the margins: a row of patches after the other.
+        rest = [norm for norm in norms[9:] if norm is not None]
+        assert rest
+        tiles = features[1:].flatten()
+        assert all((tiles - norm).abs().min() < 1e-5 * norm for norm in rest)
+
+
+def test_norms_of_a_model_that_joins_features():
+    vlm = random_llava()
+    vlm.model.model.multi_modal_projector = torch.nn.Sequential(torch.nn.AvgPool1d(1), torch.nn.Flatten())
+    prompt = prompt_of(vlm, 2)
+    with pytest.raises(ModelError, match="joins features"):
+        vlm.feature_norms(prompt)
+
+
+def test_sinks_lie_above_the_threshold():
+    import polars as pl
+
+    assert sinks([1.0, None, 57.0, 57.1], 57) == [3]
+    norms = pl.Series([[1.0, 2.0, None], [3.0, 4.0]])
+    assert threshold_of(norms, 0.5) == 2.5
+    vlm = random_llava(grid=2)
+    prompt = prompt_of(vlm, 2)
+    image = prompt.positions("image").tolist()
+    assert prompt.positions("sinks").tolist() == image[:2]
+    assert prompt.positions("related patches").tolist() == [image[0], image[2]]
+    assert prompt.positions("related patches without sinks").tolist() == [image[2]]
+    assert prompt.positions("other patches without sinks").tolist() == [image[3]]
+
+
+def test_every_edge_of_the_atlas_is_as_the_plain_method_has_it():
+    vlm = random_llava(3, 3, seed=1)
+    prompt = prompt_of(vlm, 3)
+    rows = knockout(vlm, prompt, ALL_EDGES, [1, 3])
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    knockouts = []
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], 3)
+        knockouts.append(Knockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop))
+    assert rows["p_knockout"].to_list() == pytest.approx(probability(vlm, prompt.inputs, token, knockouts), rel=1e-9)
+
+
+def test_all_edges_lead_on():
+    assert len(set(ALL_EDGES)) == len(ALL_EDGES) == 47
+    for text in ALL_EDGES:
+        Edge.parse(text)
+    assert "template -> last" in ALL_EDGES
+    assert "image -> template" in ALL_EDGES
+    assert not any("sinks" in text or "caption" in text for text in ALL_EDGES)

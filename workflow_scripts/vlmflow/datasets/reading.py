@@ -1,0 +1,31 @@
+"""From a dataset's files to rows of the table `questions`, whatever the dataset."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .gqa import read_questions
+from .gqa_paper import read_paper_questions
+from .vqa import read_a_okvqa, read_ok_vqa
+
+
+def read_dataset(
+    source: str, files: Mapping[str, str | Sequence[str]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the tables `questions` and `skipped`.
+
+    Args:
+        source: as in the study file.
+        files: what each of its files is for → path, or paths.
+    """
+    match source:
+        case "gqa-paper":
+            return read_paper_questions([Path(file) for file in files["questions"]])
+        case "ok-vqa":
+            return read_ok_vqa(Path(str(files["questions"])), Path(str(files["annotations"])))
+        case "a-okvqa":
+            return read_a_okvqa(Path(str(files["questions"])))
+    regions = files.get("regions")
+    return read_questions(
+        Path(str(files["questions"])), Path(str(files["scene_graphs"])), Path(str(regions)) if regions else None
+    )

@@ -1,0 +1,42 @@
+"""How servers are spoken with: how often, how long, and what is said when they do not answer."""
+
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import requests
+import urllib3
+
+CONNECTIONS = 8  # at once, to one server
+TRIES = 4
+WAIT = 0.5  # seconds before the second try; doubled before each further one
+TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of an answer
+
+
+class DownloadError(ValueError):
+    """Something that could not be fetched; the message names address and cause."""
+
+
+def session(connections: int) -> requests.Session:
+    """A session that tries again when a server is busy."""
+    opened = requests.Session()
+    retries = urllib3.Retry(TRIES - 1, backoff_factor=WAIT, status_forcelist=(429, 500, 502, 503, 504))
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=retries)
+    opened.mount("https://", adapter)
+    opened.mount("http://", adapter)
+    return opened
+
+
+def tries() -> Iterator[tuple[bool, Any]]:
+    """(whether this is the last try, what to call before the next one), `TRIES` times."""
+    for number in range(TRIES):
+        yield number == TRIES - 1, partial(threading.Event().wait, WAIT * 2**number)
+
+
+def cause(error: BaseException) -> str:
+    """The first line of an error, with the server's own words where it answered."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server says {response.status_code} {response.reason}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,98 @@
+"""Answers, work and time without the picture's tokens in the last layers; [flow] appendix F."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import polars as pl
+import torch
+
+from vlmflow.interventions import Knockout
+from vlmflow.prompts import Prompt
+from vlmflow.pruning import pruned, timed, work_share
+
+if TYPE_CHECKING:
+    from vlmflow.models import LanguageModel
+
+MAX_NEW_TOKENS = 16
+REPEATS = 3
+
+
+def pruning(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], answer: str, with_time: bool) -> pl.DataFrame:
+    """What the model answers without the picture's tokens in the last layers, and what that saves.
+
+    Args:
+        vlm: the model.
+        prompt: of this model, with a picture.
+        last: in how many of the last layers the tokens are dropped; several numbers.
+        answer: the right one, lowercase.
+        with_time: whether decoding is timed, with and without the tokens, in turns.
+
+    Returns:
+        columns last, predicted, correct, work and time (shares of the intact model's; time is null where it is not
+        measured).
+    """
+    said = answers_without_picture(vlm, prompt, last)
+    texts = [vlm.processor.tokenizer.decode(said[number], skip_special_tokens=True).strip() for number in last]
+    image, layers = prompt.positions("image"), len(vlm.layers)
+    return pl.DataFrame(
+        {
+            "last": list(last),
+            "predicted": texts,
+            "correct": [text.lower() == answer for text in texts],
+            "work": [work_share(len(prompt), len(image), layers, number) for number in last],
+            "time": _times(vlm, prompt, last) if with_time else [None] * len(last),
+        },
+        schema_overrides={"last": pl.Int32, "time": pl.Float64},
+    )
+
+
+def answers_without_picture(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int]) -> dict[int, list[int]]:
+    """Greedy answers, number of last layers → token ids, by the engine.
+
+    Dropping tokens in the last layers is the same as letting no later position attend to them there: what the tokens
+    themselves would still compute, nobody sees.  The intact model's answer is proposed for all; from where one of them
+    would say something else, it goes its own way.
+    """
+    image, layers = prompt.positions("image"), len(vlm.layers)
+    ends = vlm.ends
+    proposals = dict.fromkeys(last, tuple(vlm.answer(prompt, MAX_NEW_TOKENS).token_ids))
+    done: dict[int, list[int]] = {}
+    while proposals:
+        further: dict[int, tuple[int, ...]] = {}
+        for said in dict.fromkeys(proposals.values()):
+            longer = prompt.said(said)
+            recording = vlm.record(longer)
+            read = torch.arange(len(prompt) - 1, len(longer))
+            later = torch.arange(int(image[0]) + 1, len(longer))
+            later = later[~torch.isin(later, image)]
+            asked = [number for number in last if proposals.get(number) == said]
+            knockouts = [Knockout(image, later, layers - number, layers) for number in asked if number]
+            intact = recording.output[:, read.to(recording.output.device)]
+            after = iter(vlm.replay(recording, knockouts, read))
+            for number in asked:
+                tokens = vlm.logits(next(after) if number else intact[0]).argmax(-1).tolist()
+                agreed = next((i for i, token in enumerate(said) if tokens[i] != token), len(said))
+                kept = (*said[:agreed], tokens[agreed])[:MAX_NEW_TOKENS]
+                if kept[-1] in ends or len(kept) >= MAX_NEW_TOKENS:
+                    done[number] = [token for token in kept if token not in ends]
+                else:
+                    further[number] = kept
+        proposals = further
+    return done
+
+
+def _times(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int]) -> list[float | None]:
+    """Seconds of reading the prompt and decoding the answer's length, over those of the intact model in the same run;
+    null where all layers would lose the tokens."""
+    length = len(vlm.answer(prompt, MAX_NEW_TOKENS).token_ids) + 1
+    possible = [number for number in last if number < len(vlm.layers)]
+
+    def run(number: int) -> None:
+        with pruned(vlm.layers, prompt.positions("image"), number):
+            vlm.generate(prompt, length, ends=[])
+
+    run(0)
+    seconds = timed([partial(run, number) for number in (0, *possible)], REPEATS, vlm.device)
+    found = dict(zip(possible, seconds[1:], strict=True))
+    return [found[number] / seconds[0] if number in found else None for number in last]

@@ -1,0 +1,87 @@
+"""Which words the question's positions predict, with modules or edges knocked out; [flow] appendices D and K."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from vlmflow.edges import Edge, module_layers
+from vlmflow.interventions import Intervention, Module, ModuleKnockout
+from vlmflow.prompts import Prompt
+
+from .knockout import edge_knockouts
+
+if TYPE_CHECKING:
+    from vlmflow.models import LanguageModel
+
+# States that are read through the unembedding at a time: bounds the memory of their logits.
+STATES_AT_ONCE = 1024
+
+
+def words(
+    vlm: "LanguageModel",
+    prompt: Prompt,
+    *,
+    modules: Sequence[Module] = (),
+    edges: Sequence[str] = (),
+    window: int = 9,
+    top: int = 10,
+    pooled: bool = False,
+) -> pl.DataFrame:
+    """Jaccard similarity of the words that the question's positions predict at the last layer, to the intact model's.
+
+    Each position predicts the `top` tokens that the unembedding gives the highest logits; [flow] equation 9.
+
+    Args:
+        vlm: the model.
+        prompt: of this model.
+        modules: attention, mlp: zero at the question's positions in `window` layers from each layer on.
+        edges: blocked in `window` layers around each layer.
+        window: number of layers.
+        top: words a position.
+        pooled: compare one set of words for the whole question; by default a word counts at its position.
+
+    Returns:
+        columns intervention (a module or an edge), window, layer, similarity (from 0 to 1).
+    """
+    recording = vlm.record(prompt)
+    positions, layers = prompt.positions("question"), len(vlm.layers)
+    done: list[tuple[str, int, Intervention]] = []
+    for module in modules:
+        spans = [module_layers(layer, window, layers) for layer in range(layers)]
+        knockouts = [ModuleKnockout(module, positions, span.start, span.stop) for span in spans]
+        done += [(module, layer, each) for layer, each in enumerate(knockouts)]
+    for edge in map(Edge.parse, edges):
+        done += [(str(edge), layer, each) for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))]
+    states = vlm.replay(recording, [intervention for *_, intervention in done], positions)
+    intact = _top_words(vlm, recording.output[0, positions.to(recording.output.device)], top)
+    said = _top_words(vlm, states.flatten(0, 1), top).unflatten(0, states.shape[:2])
+    similarity = _jaccard_pooled if pooled else _jaccard
+    return pl.DataFrame(
+        {
+            "intervention": [name for name, *_ in done],
+            "window": window,
+            "layer": [layer for _, layer, _ in done],
+            "similarity": [similarity(intact, after) for after in said],
+        },
+        schema_overrides={"window": pl.Int32, "layer": pl.Int32},
+    )
+
+
+def _top_words(vlm: "LanguageModel", states: Tensor, top: int) -> Tensor:
+    """(states, width) → (states, top) token ids, on the CPU."""
+    return torch.cat([vlm.logits(part).topk(top).indices.cpu() for part in states.split(STATES_AT_ONCE)])
+
+
+def _jaccard(intact: Tensor, after: Tensor) -> float:
+    """Of two sets of (position, word); both (positions, top)."""
+    common = int((intact[:, :, None] == after[:, None, :]).sum())
+    return common / (intact.numel() + after.numel() - common)
+
+
+def _jaccard_pooled(intact: Tensor, after: Tensor) -> float:
+    """Of two sets of words, wherever they are predicted."""
+    one, other = set(intact.flatten().tolist()), set(after.flatten().tolist())
+    return len(one & other) / len(one | other)

@@ -1,0 +1,90 @@
+"""What the parts of the study file are made of: strict models, and names, numbers and texts that are checked."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from vlmflow.edges import ALL_EDGES, Edge
+
+# Names that the results use themselves.
+RESERVED = set(
+    "training candidates tasks summary figures tables patches sheets answers selected skipped logs benchmarks "
+    "questions".split()
+)
+
+
+class Strict(BaseModel):
+    """A part of the study file: unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _check_name(name: str, allowed: str = "A-Za-z0-9_-") -> str:
+    if not re.fullmatch(rf"[A-Za-z0-9][{allowed}]*", name):
+        raise ValueError(f"name {name!r}: use letters, digits, '-' and '_' (it becomes the name of a file)")
+    if name in RESERVED or name.endswith("-narrow"):
+        raise ValueError(f"name {name!r} is taken by a file or folder of the results; choose another one")
+    return name
+
+
+def _check_model_name(name: str) -> str:
+    return _check_name(name, allowed="A-Za-z0-9_.-")  # versions have dots
+
+
+def _check_edge(text: str) -> str:
+    return str(Edge.parse(text))
+
+
+def _check_window(window: int) -> int:
+    if window % 2 == 0:
+        raise ValueError(f"{window} is even; a window reaches equally far to both sides of its layer, so make it odd")
+    return window
+
+
+def _check_url(url: str) -> str:
+    if not re.match(r"https?://[^/]", url):
+        raise ValueError(f"{url!r} is no address; write it as https://…")
+    return url.rstrip("/")
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _spelled_out(value: Any) -> Any:
+    return list(ALL_EDGES) if value == "all" else value
+
+
+def each_once(what: str) -> Callable[[list], list]:
+    """A check that no entry of a list stands there twice; `what` is named in the message."""
+
+    def check(values: list) -> list:
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(f"{what} {value!r} stands there {values.count(value)} times; once is enough")
+        return values
+
+    return check
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+ModelName = Annotated[str, AfterValidator(_check_model_name)]
+Url = Annotated[str, AfterValidator(_check_url)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+EdgeText = Annotated[str, AfterValidator(_check_edge)]
+Edges = Annotated[
+    list[EdgeText],
+    Field(min_length=1),
+    AfterValidator(each_once("edge")),
+    BeforeValidator(_spelled_out, json_schema_input_type=list[str] | str),
+]
+Window = Annotated[int, Field(ge=1), AfterValidator(_check_window)]
+# One window, or several that one recording serves.
+Windows = Annotated[
+    list[Window],
+    Field(min_length=1),
+    AfterValidator(each_once("window")),
+    BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+]

@@ -1,0 +1,87 @@
+"""Where questions and pictures come from."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vlmflow.sources import (
+    AOKVQA_URL,
+    COCO_URL,
+    GQA_URL,
+    OKVQA_URL,
+    PAPER_QUESTIONS,
+    PAPER_QUESTIONS_URL,
+    REGIONS_URL,
+)
+
+from .base import Sha256, Strict, Url
+
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
+
+
+class SyntheticDataset(Strict):
+    """Scenes drawn on the spot, with questions of six tasks."""
+
+    source: Literal["synthetic"]
+    images: int = Field(600, ge=1, description="How many pictures to draw.")
+    seed: int = Field(0, ge=0, description="Another seed, other pictures.")
+
+
+class GqaDataset(Strict):
+    """GQA, or one's own questions written in its layout; what is not given as a file is downloaded."""
+
+    source: Literal["gqa"]
+    base_url: Url = Field(GQA_URL, description="Where GQA's three archives lie.")
+    split: Literal["train", "val"] = Field("val", description="Of GQA's balanced questions.")
+    questions: Path | None = Field(None, description="JSON: question id → question, answer, types, program.")
+    scene_graphs: Path | None = Field(None, description="JSON: picture → width, height, objects with boxes.")
+    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+    captions: Literal["visual-genome"] | Path | None = Field(
+        None, description="Region descriptions as captions: Visual Genome's, downloaded, or a file in their layout."
+    )
+    captions_url: Url = Field(REGIONS_URL, description="Where Visual Genome's region descriptions lie.")
+
+    @model_validator(mode="after")
+    def _files_come_together(self) -> "GqaDataset":
+        if (self.questions is None) != (self.scene_graphs is None):
+            missing = "scene_graphs" if self.scene_graphs is None else "questions"
+            raise ValueError(f"{missing}: give both files, or neither of them to have GQA's own downloaded")
+        if self.questions is not None and self.images_dir is None:
+            raise ValueError("images_dir: give the folder with the pictures of your questions")
+        return self
+
+
+class GqaPaperDataset(Strict):
+    """The questions that [flow] analyses, as its authors published them, on pictures of GQA."""
+
+    source: Literal["gqa-paper"]
+    base_url: Url = Field(PAPER_QUESTIONS_URL, description="Where the question files lie.")
+    gqa_url: Url = Field(GQA_URL, description="Where GQA's archive of pictures lies.")
+    sha256: dict[FileName, Sha256] = Field(
+        PAPER_QUESTIONS, min_length=1, description="File → its checksum; these files are read."
+    )
+    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+
+
+class OkVqaDataset(Strict):
+    """OK-VQA, validation split: open questions that need knowledge, on pictures of COCO 2014."""
+
+    source: Literal["ok-vqa"]
+    base_url: Url = Field(OKVQA_URL, description="Where the archives of questions and of annotations lie.")
+    coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
+    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+
+
+class AOkVqaDataset(Strict):
+    """A-OKVQA, validation split: open questions that need knowledge, on pictures of COCO 2017."""
+
+    source: Literal["a-okvqa"]
+    url: Url = Field(AOKVQA_URL, description="The archive of questions and answers.")
+    coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
+    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+
+
+Dataset = Annotated[
+    SyntheticDataset | GqaDataset | GqaPaperDataset | OkVqaDataset | AOkVqaDataset, Field(discriminator="source")
+]

@@ -1,0 +1,61 @@
+"""The models of a study."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from .base import Strict
+
+# Conversation templates that come with the workflow, in the folder templates/chat.
+TEMPLATES = ("vicuna_v1", "llava_llama_3")
+
+HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
+
+
+def _check_template(template: str) -> str:
+    if template not in ("own", *TEMPLATES) and not template.endswith(".jinja"):
+        raise ValueError(f"{template!r} is no template: give own, {', '.join(TEMPLATES)}, or a .jinja file")
+    return template
+
+
+class Model(Strict):
+    """A vision-language model, or a language model that reads captions in place of the picture."""
+
+    path: str = Field(description="A folder, or an id on the Hugging Face hub.")
+    revision: str | None = Field(
+        None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$", description="Commit, tag or branch of a hub id."
+    )
+    dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float16", description="Type of the weights.")
+    instruction: str = Field("", description="Text after the question, for instance to answer in one word.")
+    template: Annotated[str, AfterValidator(_check_template)] = Field(
+        "own", description="Conversation template: the model's own, vicuna_v1, llava_llama_3, or a .jinja file."
+    )
+    reads: Literal["picture", "captions"] = Field(
+        "picture", description="What stands before the question; captions are read as text, without a picture."
+    )
+    fit: Literal["own", "pad", "crop"] = Field(
+        "own",
+        description="How a picture that is no square is fitted: as the model's processor does it, padded, or cropped.",
+    )
+    patch_rule: Literal["overlap", "painted"] = Field(
+        "overlap", description="Related patches overlap a box, or (as published) keep a pixel of it pure."
+    )
+    gpus: int = Field(1, ge=0, le=16, description="GPUs that a job of this model takes; 0: the CPU.")
+    note: str = Field("", description="What a reader of the report should know about this model.")
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder, or None for a hub id."""
+        looks_local = (
+            self.path.startswith((".", "/", "~", "resources/", "results/"))
+            or not re.fullmatch(HUB_ID, self.path)
+            or Path(self.path).is_dir()
+        )
+        return Path(self.path).expanduser() if looks_local else None
+
+    @property
+    def fetched(self) -> str | None:
+        """Of a hub id: the file in which `fetch_model` writes down what it fetched."""
+        return f"resources/hub/{self.path}/{self.revision or 'main'}.json" if self.folder is None else None
