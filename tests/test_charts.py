@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from vlmflow import charts
+from vlmflow.charts.style import strokes_of
 from vlmflow.pages import signed
 from vlmflow.report import render
 from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
@@ -15,12 +16,13 @@ from vlmflow.tabulate import task_row, without_pictures
 
 EDGES = ["question -> last", "image -> last"]
 TASKS = ["Second", "First"]
+LENS = LensProbe(kind="lens")
 PROBE = KnockoutProbe(kind="knockout", window=3, edges=EDGES)
 FIGURE = FlowChart(chart="flow", probe="flow", edges=EDGES, title="What reaches the last position")
 
 
 def interval(mean):
-    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "pictures": 5}
+    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "pictures": 5, "several": 2, "note": None}
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def lens():
 
 
 def test_every_value_is_in_the_chart(flow):
-    chart = charts.draw(flow, FIGURE, "m", TASKS, panels=2).to_dict()
+    chart = charts.draw(flow, FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
     (rows,) = chart["datasets"].values()
     assert len(rows) == len(flow)
     assert {row["line"] for row in rows} == {"question ↛ last", "image ↛ last"}
@@ -58,9 +60,9 @@ def test_every_value_is_in_the_chart(flow):
 
 
 def test_a_line_looks_the_same_in_every_figure(flow):
-    both = charts.draw(flow, FIGURE, "m", TASKS, panels=2).to_dict()
+    both = charts.draw(flow, FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
     one = FlowChart(chart="flow", probe="flow", edges=EDGES[1:])
-    alone = charts.draw(flow, one, "m", TASKS, panels=2).to_dict()
+    alone = charts.draw(flow, one, PROBE, "m", TASKS, columns=2).to_dict()
 
     def colors(chart):
         scale = chart["spec"]["layer"][2]["encoding"]["color"]["scale"]
@@ -74,15 +76,15 @@ def test_a_line_looks_the_same_in_every_figure(flow):
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 @pytest.mark.parametrize("figure", [FIGURE, LensChart(chart="lens", probe="tracking")])
 def test_a_model_that_nothing_could_be_measured_on(flow, lens, tmp_path, figure, ending):
-    summary = flow if isinstance(figure, FlowChart) else lens
-    charts.save(charts.draw(summary, figure, "none", TASKS, panels=3), tmp_path / f"chart{ending}")
+    summary, probe = (flow, PROBE) if isinstance(figure, FlowChart) else (lens, LENS)
+    charts.save(charts.draw(summary, figure, probe, "none", TASKS, columns=3), tmp_path / f"chart{ending}")
     if ending == ".svg":
         assert "No question was left to analyse." in (tmp_path / "chart.svg").read_text()
 
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 def test_files(flow, tmp_path, ending):
-    chart = charts.draw(flow, FIGURE, "m", TASKS, panels=3)
+    chart = charts.draw(flow, FIGURE, PROBE, "m", TASKS, columns=3)
     path = tmp_path / f"chart{ending}"
     charts.save(chart, path)
     first = path.read_bytes()
@@ -98,12 +100,12 @@ def test_files(flow, tmp_path, ending):
 
 def test_another_ending_is_refused(flow, tmp_path):
     with pytest.raises(ValueError, match=r"\.html, \.svg or \.png"):
-        charts.save(charts.draw(flow, FIGURE, "m", TASKS, panels=3), tmp_path / "chart.pdf")
+        charts.save(charts.draw(flow, FIGURE, PROBE, "m", TASKS, columns=3), tmp_path / "chart.pdf")
 
 
 def test_the_lens(lens):
     figure = LensChart(chart="lens", probe="tracking")
-    chart = charts.draw(lens, figure, "m", TASKS, panels=1)
+    chart = charts.draw(lens, figure, LENS, "m", TASKS, columns=1)
     assert isinstance(chart, alt.FacetChart)
     assert "without the final norm" in charts.caption(figure, LensProbe(kind="lens", final_norm=False))
 
@@ -149,6 +151,7 @@ def test_the_report(flow, lens, tmp_path):
     page = render(
         study,
         questions=QUESTIONS.frame([question]),
+        task_questions={},
         accuracy=ACCURACY.frame(
             [{"model": "m", "task": "First", "asked": 10, "right": 9, "analysed": 7, "accuracy": 0.9}]
         ),
@@ -169,35 +172,35 @@ def test_the_report(flow, lens, tmp_path):
 
 
 def test_an_edge_that_could_be_measured_on_no_question():
-    from vlmflow.report import _flow_words
+    from vlmflow.findings import flow_words
 
     rows = KNOCKOUT_SUMMARY.frame(
         [{"model": "m", "task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0)]
     )
-    words = _flow_words(FIGURE, rows)
+    words = flow_words(EDGES, rows)
     assert "image ↛ last could be measured on no question." in words
     assert "question ↛ last costs most in First" in words
-    charts.draw(rows, FIGURE, "m", TASKS, panels=2).to_dict()
+    charts.draw(rows, FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
 
 
 def test_a_model_with_nothing_left_to_analyse(flow, tmp_path):
-    chart = charts.draw(flow.clear(), FIGURE, "m", TASKS, panels=3)
+    chart = charts.draw(flow.clear(), FIGURE, PROBE, "m", TASKS, columns=3)
     charts.save(chart, tmp_path / "empty.svg")
     assert (tmp_path / "empty.svg").read_text().startswith("<svg")
 
 
 def test_a_line_without_a_stroke_of_its_own_keeps_its_spare_one():
-    alone = charts._strokes(["true option -> last"])
-    assert charts._strokes(["question -> last", "true option -> last"])[1:] == alone
-    assert len(set(charts._strokes(["a", "b", "c", "d", "e"]))) == 5
+    alone = strokes_of(["template -> last"])
+    assert strokes_of(["question -> last", "template -> last"])[1:] == alone
+    assert len(set(strokes_of(["a", "b", "c", "d", "e"]))) == 5
 
 
 def test_from_which_layer_on_the_capital_leads(lens):
-    from vlmflow.report import _lens_words
+    from vlmflow.findings import lens_words
 
-    assert "ahead for good" not in _lens_words(lens)
+    assert "ahead for good" not in lens_words(lens)
     capital = pl.col("word") == "capitalised answer"
     leads = lens.with_columns(mean=pl.when(capital & (pl.col("layer") > 0)).then(0.9).otherwise(0.3))
-    assert "ahead for good from layer 1." in _lens_words(leads)
+    assert "ahead for good from layer 1." in lens_words(leads)
     briefly = lens.with_columns(mean=pl.when(capital & (pl.col("layer") == 0)).then(0.9).otherwise(0.3))
-    assert "ahead for good" not in _lens_words(briefly)
+    assert "ahead for good" not in lens_words(briefly)

@@ -131,6 +131,7 @@ def question_row(path, **changes):
         "false_option": "blue",
         "objects": [box],
         "related": None,
+        "token_ids": [5],
     }
     return row | changes
 
@@ -150,9 +151,11 @@ def test_from_a_row_to_rows(vlm, path):
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
     row |= patches
-    flow = prober(vlm, KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]), "", print)(row)
+    flow = prober(
+        vlm, KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]), "flow", "", print
+    )(row)
     assert len(KNOCKOUT.frame(flow)) == 3
-    lens = prober(vlm, LensProbe(kind="lens"), "", print)(row)
+    lens = prober(vlm, LensProbe(kind="lens"), "tracking", "", print)(row)
     assert set(LENS.frame(lens)["word"]) == {"capitalised answer", "lowercase answer", "false option"}
 
 
@@ -217,14 +220,14 @@ def test_a_model_on_two_cards_measures_what_it_measures_on_one(tmp_path):
 def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):
     notes = []
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question", "image -> question"])
-    rows = prober(vlm, probe, "", lambda *note: notes.append(note))(question_row(path))
+    rows = prober(vlm, probe, "flow", "", lambda *note: notes.append(note))(question_row(path))
     assert rows["edge"].unique().to_list() == ["image -> question"]
     assert notes == [
         ("q", "related patches -> question: this prompt has no 'related patches': it was built without boxes")
     ]
     lonely = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
     with pytest.raises(QuestionError, match="no edge of the probe is left"):
-        prober(vlm, lonely, "", lambda *note: notes.append(note))(question_row(path, false_option="green"))
+        prober(vlm, lonely, "flow", "", lambda *note: notes.append(note))(question_row(path, false_option="green"))
     assert "'green' does not stand in the question" in notes[-1][1]
 
 
@@ -260,6 +263,6 @@ def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matt
 
 def test_probabilities_that_are_no_numbers_drop_the_question(vlm, path, monkeypatch):
     probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"])
-    monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 16), float("nan")).double())
+    monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 1, 16), float("nan")).double())
     with pytest.raises(QuestionError, match="not a finite number"):
-        prober(vlm, probe, "", print)(question_row(path))
+        prober(vlm, probe, "flow", "", print)(question_row(path))

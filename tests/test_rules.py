@@ -9,6 +9,8 @@ import yaml
 from common import ROOT
 from workspace import SNAKEMAKE, Workspace
 
+from vlmflow.study import read_study
+
 
 def test_snakemakes_own_lint_has_nothing_to_say():
     done = subprocess.run([*SNAKEMAKE, "--lint"], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -53,5 +55,6 @@ def test_every_study_can_be_planned_without_a_network(study, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     chosen = yaml.safe_load(study.read_text())
-    assert int(plan["run_probe"]) == len(chosen["models"]) * len(chosen["tasks"]) * len(chosen["probes"])
-    assert int(plan["fetch_model"]) == len(chosen["models"])
+    read = read_study(chosen, study.name)
+    assert int(plan["run_probe"]) == sum(len(read.models_of(p)) * len(read.tasks_of(p)) for p in read.probes)
+    assert int(plan.get("fetch_model", 0)) == sum(model.folder is None for model in read.models.values())

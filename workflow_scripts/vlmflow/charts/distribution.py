@@ -28,12 +28,25 @@ def draw_distribution(
     names = {kind: name_of(kind) for kind in kinds}
     strokes = strokes_of(kinds)
     labels = list(names.values())
-    legend = alt.Legend(title=None, orient="top", symbolStrokeWidth=2, labelLimit=400)
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        symbolType="stroke",
+        symbolOpacity=1,
+        symbolStrokeWidth=3,
+        symbolSize=300,
+        labelLimit=400,
+    )
     color = alt.Color("line:N").scale(domain=labels, range=[s.color for s in strokes]).legend(legend)
     dash = alt.StrokeDash("line:N").scale(domain=labels, range=[list(s.dash) for s in strokes]).legend(legend)
-    x = alt.X("norm:Q").scale(type="log", nice=False).title("Norm of the patch's feature").axis(grid=False, format="~g")
+    x = (
+        alt.X("norm:Q")
+        .scale(type="log", nice=False)
+        .title("Norm of the patch's feature")
+        .axis(grid=False, labelExpr="datum.value")
+    )
     y_scale = alt.Scale(type="symlog", constant=0.1)
-    y_axis = alt.Axis(values=[0, 0.1, 1, 10, 100], format="~g")
+    y_axis = alt.Axis(values=[0, 0.1, 1, 10, 100], labelExpr="datum.value")
     base = alt.Chart().encode(x=x)
     band = base.mark_area(opacity=0.18, interpolate="step-after").encode(
         y=alt.Y("low:Q").scale(y_scale).axis(y_axis).title("Patches in a bin, %"), y2="high:Q", color=color

@@ -5,7 +5,7 @@ from pathlib import Path
 import altair as alt
 import polars as pl
 
-from vlmflow.study import AtlasChart, Figure, KnockoutProbe, NormsChart, Probe
+from vlmflow.study import AtlasChart, Figure, KnockoutProbe, NormsChart, Probe, WordsProbe
 from vlmflow.tables import whole
 
 from .distribution import draw_distribution
@@ -72,6 +72,9 @@ def draw(
     if isinstance(figure, NormsChart):
         return draw_distribution(rows, order, columns, figure.title, subtitle, figure.threshold)
     line, x, x_title, y_title, zero = AXES[figure.chart]
+    if isinstance(probe, WordsProbe):
+        of_edges, of_modules = "middle of an edge's window", "first one of a module's"
+        x_title = f"Layer ({' / '.join([of_edges] * bool(probe.edges) + [of_modules] * bool(probe.modules))})"
     found = rows[line].unique(maintain_order=True).to_list()
     wanted = getattr(figure, "edges", None) or [*(name for name in STROKES if name in found), *found]
     lines = [name for name in dict.fromkeys(wanted) if name in found]
@@ -83,12 +86,15 @@ def _with_panels(rows: pl.DataFrame, figure: Figure, probe: Probe, tasks: list[s
     """(rows with a column `panel`, the panels in order): a panel a task or, of windows, a panel a task and window."""
     keys = ["task", "window"] if figure.chart == "windows" else ["task"]
     several = [pl.col("several").max()] if "several" in rows.columns else []
-    counts = rows.group_by(keys).agg(pl.col("questions").max(), *several)
+    fewest, most = pl.col("questions").min().alias("fewest"), pl.col("questions").max()
+    counts = rows.group_by(keys).agg(fewest, most, *several)
     labels = {}
     for row in counts.iter_rows(named=True):
         label = f"{row['task']}, k = {row['window']}" if "window" in row else str(row["task"])
         more = f", {row['several']} of several sub-words" if getattr(probe, "token", "first") == "last" else ""
-        labels[tuple(row[key] for key in keys)] = f"{label} (n = {row['questions']}{more})"
+        # Lines that not every question has are means over fewer.
+        number = "" if row["fewest"] == row["questions"] else f"{row['fewest']} to "
+        labels[tuple(row[key] for key in keys)] = f"{label} (n = {number}{row['questions']}{more})"
     ranks = {task: place for place, task in enumerate(tasks)}
     order = [labels[key] for key in sorted(labels, key=lambda key: (ranks[key[0]], *key[1:]))]
     names = [labels[key] for key in rows.select(keys).iter_rows()]

@@ -29,7 +29,7 @@ def draw_heatmap(
     known = {edge: place for place, edge in enumerate(ALL_EDGES)}
     edges = sorted(rows["edge"].unique(), key=lambda edge: known.get(edge, len(known)))
     names = {edge: name_of(edge) for edge in edges}
-    mark = pl.when(pl.col("high") < 0).then(pl.lit("·")).when(pl.col("low") > 0).then(pl.lit("+")).otherwise(pl.lit(""))
+    mark = pl.when(pl.col("high") < 0).then(pl.lit("•")).when(pl.col("low") > 0).then(pl.lit("+")).otherwise(pl.lit(""))
     data = rows.select("panel", "edge", "window", "layer", "mean", "low", "high", "questions", mark=mark).with_columns(
         pl.col("edge").replace_strict(names), pl.col("mean", "low", "high").round(2)
     )
@@ -39,7 +39,7 @@ def draw_heatmap(
     step = max(1, -(-len(layers) // 10))
     x = alt.X("layer:O").title("Layer (middle of the window)").axis(values=layers[::step], labelAngle=0)
     base = alt.Chart().encode(x=x, y=y)
-    scale = alt.Scale(domain=STOPS, range=COLORS, clamp=True)
+    scale = alt.Scale(domain=STOPS, range=COLORS, clamp=True, interpolate="rgb")
     legend = alt.Legend(title="Change in p(answer), %", orient="top", gradientLength=220, titleLimit=300)
     cells = base.mark_rect().encode(
         color=alt.Color("mean:Q").scale(scale).legend(legend),
@@ -54,11 +54,7 @@ def draw_heatmap(
         ],
     )
     dark = alt.when(alt.datum.mean < -LIMIT / 3).then(alt.value("#ffffff")).otherwise(alt.value("#000000"))
-    marks = (
-        base.transform_filter("datum.mark != ''")
-        .mark_text(fontSize=9, baseline="middle")
-        .encode(text="mark:N", color=dark)
-    )
+    marks = base.transform_filter("datum.mark != ''").mark_text(fontSize=9).encode(text="mark:N", color=dark)
     panel = alt.layer(cells, marks).properties(width=max(PANEL, 5 * len(layers)), height=ROW * len(names))
     facet = alt.Facet("panel:N", sort=order).title(None).header(labelFontWeight="bold", labelFontSize=12)
     windows = sorted(data["window"].unique().to_list())

@@ -75,9 +75,9 @@ def draw_lines(shown: Lines, columns: int, title: str, subtitle: list[str]) -> a
     zero = [alt.Chart().mark_rule(color="#555555", strokeWidth=0.7).encode(y=alt.datum(0))] if shown.zero else []
     facet = alt.Facet("panel:N", sort=shown.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
     data = shown.rows.select("panel", "line", "x", "mean", "low", "high", "questions", "pictures")
-    return dressed(
-        alt.layer(*zero, band, line, points)
-        .properties(**PANEL)
-        .facet(facet, columns=columns, data=data.with_columns(pl.col("line").replace_strict(names)))
-        .properties(title=title_of(title, subtitle))
-    )
+    figure = alt.layer(*zero, band, line, points).properties(**PANEL)
+    figure = figure.facet(facet, columns=columns, data=data.with_columns(pl.col("line").replace_strict(names)))
+    if len(shown.panels) % columns and len(shown.panels) > columns:
+        # Else an axis would stand under the place of the panel that is not there.
+        figure = figure.resolve_axis(x="independent")
+    return dressed(figure.properties(title=title_of(title, subtitle)))

@@ -106,7 +106,9 @@ def _entries(path: Path, key: str | None) -> list[dict[str, Any]]:
         raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DatasetError(f"{path}: this is no JSON ({error}); expected {expected}") from error
-    found = content.get(key) if key is not None and isinstance(content, dict) else content
+    found = content
+    if key is not None:
+        found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise DatasetError(f"{path}: this is not {expected}")
     return found

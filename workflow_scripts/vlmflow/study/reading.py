@@ -35,6 +35,8 @@ def _place(location: tuple[str | int, ...]) -> str:
         del keys[kind]
     if keys[:1] in (["tables"], ["tasks"]) and keys[2:3] == ["dataset"] and len(keys) > 3:
         del keys[3]
+    if keys[-2:-1] == ["window"]:
+        del keys[-1]  # a single window is a list of one
     return f"{'.'.join(keys)}: " if keys else ""
 
 
