@@ -11,68 +11,13 @@ import json
 import time
 
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from random_models import PRESETS, build, build_prompt
 
 from vlmflow.edges import FLOW_EDGES, Edge
-from vlmflow.models import VisionLanguageModel
 from vlmflow.plain import plain
 from vlmflow.probes.knockout import edge_knockouts
-from vlmflow.prompts import Prompt
 
-PRESETS = {
-    "small": {"layers": 16, "width": 512, "heads": 8, "inner": 1376},
-    "llava-1.5-7b": {"layers": 32, "width": 4096, "heads": 32, "inner": 11008},
-    "llava-1.5-13b": {"layers": 40, "width": 5120, "heads": 40, "inner": 13824},
-}
-GRID, PATCH, QUESTION, TEMPLATE, WINDOW = 24, 14, 12, 20, 9
-IMAGE_TOKEN, WORDS = 0, 1000
-
-
-class NoProcessor:
-    """The benchmark builds its prompt from positions; there is no text to cut."""
-
-
-def build(preset: str, device: str, dtype: torch.dtype) -> VisionLanguageModel:
-    shape = PRESETS[preset]
-    text = LlamaConfig(
-        vocab_size=WORDS,
-        hidden_size=shape["width"],
-        num_hidden_layers=shape["layers"],
-        num_attention_heads=shape["heads"],
-        num_key_value_heads=shape["heads"],
-        intermediate_size=shape["inner"],
-    )
-    # A vision tower of one thin layer: the plain method's repeated look at the picture is not what is compared.
-    vision = CLIPVisionConfig(
-        hidden_size=64, num_hidden_layers=1, num_attention_heads=4, image_size=GRID * PATCH, patch_size=PATCH
-    )
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=IMAGE_TOKEN, vision_feature_layer=-1)
-    torch.manual_seed(0)
-    with torch.device(device):
-        previous = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        model = LlavaForConditionalGeneration(config)
-        torch.set_default_dtype(previous)
-    return VisionLanguageModel(model, NoProcessor())
-
-
-def build_prompt(vlm: VisionLanguageModel, dtype: torch.dtype) -> Prompt:
-    generator = torch.Generator().manual_seed(0)
-    image = torch.full((GRID * GRID,), IMAGE_TOKEN)
-    words = torch.randint(1, WORDS, (5 + QUESTION + TEMPLATE,), generator=generator)
-    ids = torch.cat([words[:5], image, words[5:]])[None].to(vlm.device)
-    pixels = torch.randn(1, 3, GRID * PATCH, GRID * PATCH, generator=generator).to(vlm.device, dtype)
-    patches = torch.arange(5, 5 + GRID * GRID)
-    question = torch.arange(QUESTION) + patches[-1] + 1
-    segments = {
-        "image": patches,
-        "related patches": patches[100:140],
-        "other patches": torch.cat([patches[:100], patches[140:]]),
-        "question": question,
-        "last": torch.tensor([ids.shape[1] - 1]),
-    }
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
-    return Prompt(inputs, "", segments)
+WINDOW = 9
 
 
 def timed(device: str, work) -> tuple[float, torch.Tensor]:
@@ -103,7 +48,7 @@ def main() -> None:
     token = vlm.logits(vlm.record(prompt).output[0, -1]).argmax()
 
     def fast() -> torch.Tensor:
-        return vlm.logits(vlm.replay(vlm.record(prompt), knockouts)).softmax(-1)[:, token]
+        return vlm.logits(vlm.replay(vlm.record(prompt), knockouts)[:, 0]).softmax(-1)[:, token]
 
     def by_forwards() -> torch.Tensor:
         return vlm.logits(plain(vlm.model, vlm.layers, prompt.inputs, chosen)[:, 0]).softmax(-1)[:, token]

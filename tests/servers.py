@@ -114,9 +114,9 @@ class HubHandler(FileHandler):
     def answer(self, head):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path, self.headers.get("Range")))
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path):
+        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/(refs/pr/\d+|[^/]+)", path):
             self.describe(*match.groups())
-        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(refs/pr/\d+|[^/]+)/(.+)", path):
             repository, revision, name = match.groups()
             file = self.server.folder / repository / name
             if not file.is_file():

@@ -14,6 +14,7 @@ from vlmflow.inference import answer_question, prober, prompt_of
 from vlmflow.jobs import QuestionError
 from vlmflow.models import LanguageModel, VisionLanguageModel
 from vlmflow.parts import ModelError
+from vlmflow.processors import TextProcessor
 from vlmflow.prompts import PromptError
 from vlmflow.study import KnockoutProbe, NormsProbe
 
@@ -22,23 +23,31 @@ QUESTION = "What color is the cup, red or blue?"
 TEXTS = [CAPTIONS, QUESTION, "red blue"]
 
 
-def save_language_model(folder, template="vicuna_v1", own_template=False):
-    """A small Llama, as `save_pretrained` writes it, which has never seen a picture."""
-    tokenizer = tiny_models.TOKENIZERS[template]([*TEXTS, (tiny_models.CHAT_FOLDER / f"{template}.jinja").read_text()])
+def save_language_model(folder, own_template=False, texts=TEXTS, answer=None, layers=3):
+    """A small Llama, as `save_pretrained` writes it, which has never seen a picture and may say one answer to all."""
+    chat = (tiny_models.CHAT_FOLDER / "vicuna_v1.jinja").read_text()
+    tokenizer = tiny_models.metaspace_tokenizer([*texts, chat])
     if own_template:
         tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %} answer:"
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=3,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    if answer is not None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                deviation = parameter.shape[-1] ** -0.5
+                parameter.copy_(torch.randn_like(parameter) * deviation if parameter.ndim > 1 else 1.0)
+            tiny_models.say(model, tokenizer, answer, TextProcessor(tokenizer, chat))
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

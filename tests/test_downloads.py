@@ -1,9 +1,11 @@
 """Downloads from real servers that break off, send damaged members, know no ranges, or have nothing."""
 
 import hashlib
+import io
 import random
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from servers import serving
 
 from vlmflow import network
 from vlmflow.archives import fetch_members
-from vlmflow.downloads import fetch_file
+from vlmflow.downloads import fetch_archived, fetch_file, fetch_files
 from vlmflow.network import DownloadError
 
 
@@ -212,3 +214,71 @@ def test_a_file_is_known_by_its_checksum(server, tmp_path, monkeypatch):
 def test_downloads_need_no_torch():
     code = "import sys, vlmflow.downloads, vlmflow.datasets.fetch; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("cuts", [0, 1, 5])
+def test_single_files(server, tmp_path, cuts):
+    for number in range(12):
+        (server.folder / f"{number}.jpg").write_bytes(MEMBERS[f"images/{number}.jpg"])
+    server.faults.cut = cuts
+    wanted = {f"{server.url}/{number}.jpg": tmp_path / "out" / f"{number}.jpg" for number in range(14)}
+    failures = fetch_files(wanted)
+    assert failures == {
+        f"{server.url}/{n}.jpg": f"{server.url}/{n}.jpg: the server says 404 Not Found" for n in (12, 13)
+    }
+    assert files(tmp_path / "out") == {f"{n}.jpg": MEMBERS[f"images/{n}.jpg"] for n in range(12)}
+    assert server.faults.cut == 0
+
+
+def test_a_server_that_breaks_every_time(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "TRIES", 2)
+    (server.folder / "1.jpg").write_bytes(noise(20_000))
+    server.faults.cut = 10
+    with pytest.raises(DownloadError, match=r"1\.jpg: .*the same command goes on"):
+        fetch_files({f"{server.url}/1.jpg": tmp_path / "1.jpg"})
+    assert files(tmp_path / "out") == {}
+    with pytest.raises(DownloadError, match=r"http://127\.0\.0\.1:9/1"):
+        fetch_files({"http://127.0.0.1:9/1": tmp_path / "1.jpg"})
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["val.json", "./val.json", "folder/val.json", "../../val.json", "/etc/val.json"])
+def test_a_file_out_of_a_tar_archive(server, tmp_path, name):
+    """Wherever the archive says that it lies, it is written where the caller says."""
+    write_tar(server.folder / "a.tar.gz", {"other.json": b"1", name: b"[2]"})
+    path = tmp_path / "out" / "mine.json"
+    fetch_archived(f"{server.url}/a.tar.gz", "val.json", path)
+    assert set(files(tmp_path / "out")) == {"a.tar.gz", "mine.json"}
+    assert path.read_bytes() == b"[2]"
+    before = len(server.requests)
+    path.unlink()
+    fetch_archived(f"{server.url}/a.tar.gz", "val.json", path)
+    assert len(server.requests) == before, "the archive is kept"
+
+
+def test_tar_archives_that_do_not_hold_it(server, tmp_path):
+    write_tar(server.folder / "a.tar.gz", {"other.json": b"1"})
+    with pytest.raises(DownloadError, match=r"there is no val\.json in it"):
+        fetch_archived(f"{server.url}/a.tar.gz", "val.json", tmp_path / "val.json")
+    whole = (server.folder / "a.tar.gz").read_bytes()
+    (server.folder / "b.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DownloadError, match=r"this is no whole \.tar\.gz archive"):
+        fetch_archived(f"{server.url}/b.tar.gz", "val.json", tmp_path / "val.json")
+    assert not (tmp_path / "b.tar.gz").exists(), "so that the next try fetches it anew"
+    assert not (tmp_path / "val.json").exists()
+    with pytest.raises(DownloadError, match="404"):
+        fetch_archived(f"{server.url}/none.tar.gz", "val.json", tmp_path / "val.json")
+
+
+def test_a_file_out_of_a_zip_archive(server, archive, tmp_path):
+    fetch_archived(archive, "images/3.jpg", tmp_path / "3.jpg")
+    assert files(tmp_path)["3.jpg"] == MEMBERS["images/3.jpg"]
+    with pytest.raises(DownloadError, match=r"there is no images/99\.jpg"):
+        fetch_archived(archive, "images/99.jpg", tmp_path / "99.jpg")

@@ -79,6 +79,24 @@ def test_missing_pictures_are_fetched(paper, tmp_path):
         assert server.requests == []
 
 
+def test_pictures_with_addresses_of_their_own(paper, tmp_path):
+    candidates, folder = paper
+    name = "val2014/COCO_val2014_{number:012d}.jpg"
+    for picture in sorted(folder.iterdir())[:-1]:
+        served = tmp_path / "served" / name.format(number=int(picture.stem))
+        served.parent.mkdir(parents=True, exist_ok=True)
+        served.write_bytes(picture.read_bytes())
+    odd = candidates.head(1).with_columns(image_id=pl.lit("no-number"))
+    with serving(tmp_path / "served") as server:
+        source = Pictures(str(tmp_path / "coco" / "val2014"), server.url, None, name)
+        kept, skipped = with_pictures(pl.concat([candidates, odd]), source, task="T")
+    assert set(kept["image"]) == {str(tmp_path / "coco" / "val2014" / f"{number}.jpg") for number in range(5)}
+    reasons = set(skipped["reason"])
+    assert any("COCO_val2014_000000000005.jpg: the server says 404" in reason for reason in reasons)
+    assert any("'no-number' is no number" in reason for reason in reasons)
+    assert len(reasons) == 2
+
+
 def test_no_questions(tmp_path):
     kept, skipped = with_pictures(CANDIDATES.frame([]), gqa(tmp_path, "http://127.0.0.1:9"), task="T")
     assert (len(kept), len(skipped)) == (0, 0)

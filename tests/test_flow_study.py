@@ -16,7 +16,7 @@ from paper_rows import write_gqa, write_paper_files
 from servers import HubHandler, serving
 from workspace import Workspace
 
-from vlmflow.tables import ACCURACY, ANSWERS, MEASURED, PATCHES, SKIPPED
+from vlmflow.tables import ACCURACY, ANSWERS, PATCHES, PROBE_TABLES, SKIPPED
 
 pytestmark = pytest.mark.slow
 
@@ -168,10 +168,10 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
         for task in right["task"]:
             answers = ANSWERS.read(run.results / name / "answers" / f"{task}.parquet")
             assert answers.filter("correct")["predicted"].unique().to_list() == [word]
-            flow = MEASURED["knockout"].rows.read(run.results / name / "flow" / f"{task}.parquet")
+            flow = PROBE_TABLES["knockout"][0].read(run.results / name / "flow" / f"{task}.parquet")
             assert set(flow["question_id"]) == set(answers.filter("correct")["question_id"])
             assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
-            lens = MEASURED["lens"].rows.read(run.results / name / "tracking" / f"{task}.parquet")
+            lens = PROBE_TABLES["lens"][0].read(run.results / name / "tracking" / f"{task}.parquet")
             assert set(lens["question_id"]) == set(flow["question_id"])
     assert accuracy.filter(pl.col("right") == 0)["analysed"].sum() == 0
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from common import ROOT
 
+from vlmflow.edges import ALL_EDGES
 from vlmflow.study import Model, Study, StudyError, read_study
 
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -77,6 +78,53 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("figures/answer-words/probe", "lens", ["there is no probe 'lens'; there are flow, tracking"]),
         ("figures/answer-words/probe", "flow", ["cannot draw the probe 'flow'", "use 'flow'"]),
         ("figures/image-to-question/edges", ["image -> template"], ["not measured by the probe 'flow'; add it"]),
+        ("figures/answer-words/probe", "flow", ["use 'flow' or 'windows' or 'atlas'"]),
+        (
+            "figures/image-to-question/window",
+            5,
+            ["figures.image-to-question.window: the probe 'flow' measures 3, not 5"],
+        ),
+        (
+            "probes/flow/window",
+            [1, 3],
+            ["figures.answer-position.window: this key is missing; the probe has the windows 1"],
+        ),
+        ("probes/flow/window", [3, 3], ["probes.flow.window: window 3 stands there 2 times"]),
+        ("probes/flow/window", [3, 4], ["probes.flow.window: 4 is even"]),
+        ("probes/flow/window", [], ["probes.flow.window", "at least 1 item"]),
+        ("probes/flow/edges", "every", ["probes.flow.edges", "'every'"]),
+        ("probes/flow/edges", ["image -> last", "image->last"], ["edge 'image -> last' stands there 2 times"]),
+        ("probes/flow/token", "middle", ["probes.flow.token", "'first' or 'last'"]),
+        ("probes/flow/models", ["llava"], ["probes.flow.models: there is no model 'llava'; there are tiny-llava"]),
+        ("probes/flow/tasks", ["Choose"], ["probes.flow.tasks: there is no task 'Choose'; there are ChooseAttr"]),
+        (
+            "probes/flow/edges",
+            ["sinks -> last"],
+            ["probes.flow: sinks: this key is missing; it says which patches 'sinks'"],
+        ),
+        ("probes/flow/sinks", {"norms": "n", "above": 1}, ["sinks: no edge has one of the segments sinks"]),
+        ("probes/flow/sinks", {"norms": "n"}, ["probes.flow.sinks: give either above (a norm) or quantile"]),
+        ("probes/flow/sinks", {"norms": "n", "quantile": 1}, ["probes.flow.sinks.quantile", "less than 1"]),
+        ("probes/flow/edges", ["caption -> last"], ["probes.flow: no model of the study reads captions; add one with"]),
+        ("probes/flow/edges", ["caption -> last", "image -> last"], ["no prompt has both 'image' and 'caption'"]),
+        ("models/tiny-llava/reads", "captions", ["probes.flow: no model of the study reads picture"]),
+        ("models/tiny-llava/reads", "text", ["models.tiny-llava.reads", "'picture' or 'captions'"]),
+        ("probes/words", {"kind": "words"}, ["probes.words: modules, edges: give at least one of the two"]),
+        ("probes/words", {"kind": "words", "modules": ["mpl"]}, ["probes.words.modules.0", "'attention' or 'mlp'"]),
+        ("probes/words", {"kind": "words", "edges": ["image -> question"], "window": 2}, ["window: 2 is even"]),
+        (
+            "probes/words",
+            {"kind": "words", "edges": ["image -> last"]},
+            ["changes nothing at the question's positions"],
+        ),
+        ("probes/pruning", {"kind": "pruning", "last": [1, 1]}, ["number of layers 1 stands there 2 times"]),
+        ("probes/pruning", {"kind": "pruning", "last": [-1]}, ["probes.pruning.last.0", "greater than or equal to 0"]),
+        ("tasks/ChooseAttr/structural", None, ["tasks.ChooseAttr.structural: this key is missing; only a task with"]),
+        (
+            "tasks/H",
+            {"dataset": {"source": "ok-vqa", "spilt": 1}},
+            ["tasks.H.dataset.spilt: there is no such key here"],
+        ),
     ],
 )
 def test_mistakes_are_named(path, value, messages):
@@ -86,6 +134,61 @@ def test_mistakes_are_named(path, value, messages):
     assert "mine.yaml has" in text
     for message in messages:
         assert message in text
+
+
+SINKS = {"kind": "knockout", "window": 3, "edges": ["sinks -> question"], "sinks": {"norms": "norms", "above": 57}}
+
+
+@pytest.mark.parametrize(
+    ("norms", "message"),
+    [
+        (None, r"probes\.sinks\.sinks\.norms: there is no probe 'norms' of kind norms; add one"),
+        ({"kind": "lens"}, r"there is no probe 'norms' of kind norms"),
+        (
+            {"kind": "norms", "tasks": ["ChooseAttr"]},
+            r"probes\.norms\.tasks: the probe 'sinks' needs its norms for 'Cho",
+        ),
+        (
+            {"kind": "norms", "questions": 5},
+            r"probes\.norms\.questions: the probe 'sinks' needs the norms of all question",
+        ),
+    ],
+)
+def test_sinks_need_their_norms(norms, message):
+    config = changed("probes/sinks", SINKS)
+    if norms is not None:
+        config["probes"]["norms"] = norms
+    with pytest.raises(StudyError, match=message):
+        read_study(config, "mine.yaml")
+
+
+def test_a_probe_is_run_where_it_fits():
+    config = changed(
+        "probes/text", {"kind": "knockout", "window": 3, "edges": ["caption -> last"], "tasks": ["ChooseRel"]}
+    )
+    config["models"]["reader"] = {"path": "x", "reads": "captions"}
+    config["probes"]["both"] = {"kind": "knockout", "edges": ["question -> last"], "window": 3}
+    study = read_study(config, "mine.yaml")
+    assert study.models_of("flow") == ["tiny-llava"]
+    assert study.models_of("text") == ["reader"]
+    assert study.models_of("both") == ["tiny-llava", "reader"]
+    assert study.tasks_of("text") == ["ChooseRel"]
+    assert study.tasks_of("flow") == list(study.tasks)
+    config["probes"]["text"]["models"] = ["tiny-llava"]
+    with pytest.raises(StudyError, match=r"probes\.text\.models: 'tiny-llava' reads picture, but this probe is about"):
+        read_study(config, "mine.yaml")
+
+
+def test_all_edges_are_spelled_out():
+    study = read_study(changed("probes/atlas", {"kind": "knockout", "edges": "all"}), "mine.yaml")
+    assert study.probes["atlas"].edges == list(ALL_EDGES)
+
+
+def test_coco_comes_from_one_address():
+    config = changed("tasks/H", {"dataset": {"source": "ok-vqa", "coco_url": "https://one.example"}})
+    config["tasks"]["I"] = {"dataset": {"source": "a-okvqa", "coco_url": "https://two.example"}}
+    with pytest.raises(StudyError, match="COCO cannot come from two addresses in one study"):
+        read_study(config, "mine.yaml")
 
 
 def test_gqa_comes_from_one_address():

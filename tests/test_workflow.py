@@ -11,7 +11,7 @@ from common import ROOT
 from workspace import Workspace
 
 from vlmflow.datasets import synthetic
-from vlmflow.tables import ACCURACY, ANSWERS, KNOCKOUT, LENS, MEASURED, PATCHES, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, KNOCKOUT, LENS, PATCHES, PROBE_TABLES, QUESTIONS, SKIPPED, TASK
 
 TASKS = ["ChooseAttr", "QueryAttr"]
 
@@ -50,7 +50,7 @@ def test_every_file_is_where_the_design_says(workspace):
         assert joined["correct"].all()
         assert (joined["p_base"] - joined["probability"]).abs().max() < 1e-5
     for probe, kind in (("flow", "knockout"), ("tracking", "lens")):
-        summary = MEASURED[kind].summary.read(results / "summary" / f"{probe}.parquet")
+        summary = PROBE_TABLES[kind][1].read(results / "summary" / f"{probe}.parquet")
         assert set(summary["task"]) == set(TASKS)
         assert set(summary["questions"]) == {6}
         assert (summary["low"] <= summary["mean"]).all()
@@ -227,6 +227,42 @@ def test_a_model_folder_that_does_not_exist_is_named(workspace):
     done = workspace.snakemake("--dry-run", study="nothing.yaml")
     assert done.returncode != 0
     assert "models.tiny-llava.path: there is no model in resources/nothing" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        (
+            {"kind": "knockout", "window": [3, 11], "edges": ["image -> last"]},
+            "probes.wide.window: 11 is more than the 10",
+        ),
+        ({"kind": "words", "modules": ["mlp"], "window": 12}, "probes.wide.window: 12 is more than the 10 layers"),
+        (
+            {"kind": "pruning", "last": [0, 11]},
+            "probes.wide.last: 11 is more than the 10 layers of the model tiny-llava",
+        ),
+    ],
+)
+def test_more_layers_than_the_model_has_are_told_before_any_job(workspace, probe, message):
+    study = small_study()
+    study["probes"]["wide"] = probe
+    workspace.write(study, "wide.yaml")
+    done = workspace.snakemake(study="wide.yaml")
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert message in text
+    assert "Job stats" not in text
+
+
+def test_a_probe_of_one_task_is_run_for_that_task_only(workspace):
+    study = small_study()
+    study["probes"]["wide"] = {"kind": "knockout", "window": 5, "edges": ["image -> last"], "tasks": TASKS[:1]}
+    plan = workspace.plan(study)
+    assert plan["run_probe"] == 1
+    # Which tasks a probe is run on does not change what it measures there.
+    study = small_study()
+    study["probes"]["flow"]["tasks"] = TASKS[:1]
+    assert "run_probe" not in workspace.plan(study)
 
 
 def test_mistakes_are_told_before_any_job(workspace):

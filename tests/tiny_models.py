@@ -132,27 +132,30 @@ def build_model(kind, processor, answer, seed=0, layers=3):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 1.0)
-        _say(model, tokenizer, answer, processor)
+        say(model, tokenizer, answer, processor)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
-def _say(model, tokenizer, answer, processor):
+def say(model, tokenizer, answer, processor):
     """Chain the last token of the prompt to the answer's tokens, and these to the end."""
-    content = [{"type": "image"}, {"type": "text", "text": "?"}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": [{"type": "text", "text": "?"}]}], add_generation_prompt=True
+    )
     last = tokenizer(prompt).input_ids[-1]
     chain = [last, *tokenizer(answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     embeddings, unembedding = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    # Random layers add up; what is planted has to stand out of them.
+    strength = 6 * max(1, model.config.get_text_config().num_hidden_layers / 3) ** 0.5
     for before, after in pairwise(chain):
         direction = torch.nn.functional.normalize(torch.randn(embeddings.shape[1]), dim=0)
-        embeddings[before] = 6 * direction
+        embeddings[before] = strength * direction
         unembedding[after] = 1.6 * direction
 
 
-def save(folder, kind, template, texts, answer, seed=0):
+def save(folder, kind, template, texts, answer, seed=0, layers=3):
     """Write a model and its processor as `save_pretrained` does."""
     processor = build_processor(kind, template, texts)
-    build_model(kind, processor, answer, seed).save_pretrained(folder)
+    build_model(kind, processor, answer, seed, layers).save_pretrained(folder)
     processor.save_pretrained(folder)

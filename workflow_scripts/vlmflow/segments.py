@@ -147,7 +147,6 @@ def add_patches(
 ) -> None:
     """Add related and other patches, with and without attention sinks."""
     image_tokens = segments["image"]
-    missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the numbers of the sinks")
     try:
         if patches is None:
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
@@ -166,6 +165,7 @@ def add_patches(
     others = _without(image_tokens, torch.cat([related, image_tokens[_numbers(patches.no_patch)]]))
     segments |= {"related patches": related, "other patches": others}
     if patches.sinks is None:
+        missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the numbers of the sinks")
         return
     sinks = image_tokens[_numbers(patches.sinks)]
     segments["sinks"] = sinks

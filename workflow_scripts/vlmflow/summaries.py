@@ -94,7 +94,7 @@ def _absent(line: str, rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFra
     """A row for each edge that was left out for every question, with the reason that was given most often; `line` is
     the column of the edges."""
     reasons = (
-        left_out.with_columns(pl.col("reason").str.split_exact(": ", 1).struct.rename_fields(["edge", "why"]))
+        left_out.with_columns(pl.col("reason").str.splitn(": ", 2).struct.rename_fields(["edge", "why"]))
         .unnest("reason")
         .filter(
             pl.col("edge").str.contains(" -> ", literal=True) & ~pl.col("edge").is_in(rows[line].unique().implode())

@@ -1,0 +1,93 @@
+"""What each probe of a study costs a question, and what share of a job is start-up: on tables that a run left.
+
+    snakemake --configfile studies/demo-appendix.yaml --cores all
+    python benchmarks/probes.py studies/demo-appendix.yaml
+
+Token-layers (positions × layers that are computed, over all rows) are counted by hooks on the decoder's layers, and
+given in forwards of the question's own prompt.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import yaml
+
+from vlmflow.inference import open_model, prober, prompt_of
+from vlmflow.probing import rows_to_probe
+from vlmflow.study import Study, read_study
+
+IMPORTS = (
+    "import time; t = time.perf_counter(); import vlmflow.inference, vlmflow.probing; print(time.perf_counter() - t)"
+)
+
+
+def tables(results: Path, model: str, task: str, probe) -> SimpleNamespace:
+    """The inputs of a probe's job."""
+    patches = results / model / "patches" / f"{task}.parquet"
+    sinks = getattr(probe, "sinks", None)
+    return SimpleNamespace(
+        questions=results / "tasks" / f"{task}.parquet",
+        answers=results / model / "answers" / f"{task}.parquet",
+        selected=results / model / "selected" / f"{task}.parquet",
+        patches=[patches] if patches.exists() else [],
+        norms=[results / model / sinks.norms / f"{task}.parquet"] if sinks else [],
+    )
+
+
+def cost(study: Study, name: str, results: Path, number: int, threads: int) -> dict[str, float | str]:
+    """What the probe costs, measured on some questions of its first model and task."""
+    probe, model, task = study.probes[name], study.models_of(name)[0], study.tasks_of(name)[0]
+    settings = study.models[model]
+    shared = settings.model_dump(include={"path", "template", "fit", "dtype", "reads"}) | {"fetched": settings.fetched}
+    questions = rows_to_probe(probe, tables(results, model, task, probe), study.sample.seed)
+    first, *others = questions.head(number + 1).iter_rows(named=True)
+    start = time.perf_counter()
+    with open_model(shared, settings.gpus, threads) as vlm:
+        loading = time.perf_counter() - start
+        work = prober(vlm, probe, name, settings.instruction, lambda *_: None)
+        sizes: list[int] = []
+        for layer in vlm.layers:
+            layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))
+        work(first)  # the first question also pays for the libraries' start
+        sizes.clear()
+        start = time.perf_counter()
+        for row in others:
+            work(row)
+        seconds = (time.perf_counter() - start) / len(others)
+        computed = sum(sizes) / len(others)
+        forward = len(vlm.layers) * sum(len(prompt_of(vlm, row, settings.instruction)) for row in others) / len(others)
+    benchmark = results / "benchmarks" / "run_probe" / model / name / f"{task}.tsv"
+    job = pl.read_csv(benchmark, separator="\t")["s"][0]
+    return {
+        "probe": name,
+        "questions": len(questions),
+        "token_layers": round(computed),
+        "forwards": round(computed / forward, 1),
+        "ms_a_question": round(1000 * seconds, 1),
+        "loading_s": round(loading, 2),
+        "job_s": round(job, 1),
+        "start_up_share": round(max(0.0, 1 - len(questions) * seconds / job), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    parser.add_argument("--questions", type=int, default=20, help="of the first task of each probe")
+    parser.add_argument("--threads", type=int, default=1, help="as many as a job has")
+    args = parser.parse_args()
+    study = read_study(yaml.safe_load(Path(args.study).read_text()), args.study)
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+    print(f"imports: {float(done.stdout):.1f} s")
+    for name in study.probes:
+        print(json.dumps(cost(study, name, Path("results") / study.study, args.questions, args.threads)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
