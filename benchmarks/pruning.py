@@ -12,6 +12,7 @@ from functools import partial
 
 import torch
 from random_models import PRESETS, build, build_prompt
+from transformers import DynamicCache
 
 from vlmflow.pruning import pruned, timed, work_share
 
@@ -37,7 +38,7 @@ def main() -> None:
 
     def run(last: int) -> None:
         with pruned(vlm.layers, image, last):
-            vlm.generate(prompt, args.new_tokens, ends=[])
+            vlm.generate(prompt, args.new_tokens, ends=[], cache=DynamicCache())
 
     run(0)
     seconds = timed([partial(run, last) for last in numbers], args.repeats, vlm.device)

@@ -7,6 +7,7 @@ from vlmflow.models import VisionLanguageModel
 from vlmflow.prompts import Prompt
 
 PRESETS = {
+    "thin": {"layers": 40, "width": 64, "heads": 4, "inner": 64},  # as deep as LLaVA-1.5-13b, to count and not to time
     "small": {"layers": 16, "width": 512, "heads": 8, "inner": 1376},
     "llava-1.5-7b": {"layers": 32, "width": 4096, "heads": 32, "inner": 11008},
     "llava-1.5-13b": {"layers": 40, "width": 5120, "heads": 40, "inner": 13824},
@@ -56,11 +57,20 @@ def build_prompt(vlm: VisionLanguageModel, dtype: torch.dtype, grid: int = GRID)
     pixels = torch.randn(1, 3, grid * PATCH, grid * PATCH, generator=generator).to(vlm.device, dtype)
     patches = torch.arange(5, 5 + grid * grid)
     question = torch.arange(QUESTION) + patches[-1] + 1
+    objects, true, false = question[3:5], question[8:9], question[10:11]
+    options = torch.cat([true, false])
     segments = {
         "image": patches,
         "related patches": patches[100:140],
         "other patches": torch.cat([patches[:100], patches[140:]]),
         "question": question,
+        "objects": objects,
+        "true option": true,
+        "false option": false,
+        "options": options,
+        "question without objects": question[~torch.isin(question, objects)],
+        "question without options": question[~torch.isin(question, options)],
+        "template": torch.arange(int(question[-1]) + 1, ids.shape[1] - 1),
         "last": torch.tensor([ids.shape[1] - 1]),
     }
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}

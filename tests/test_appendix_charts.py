@@ -108,6 +108,11 @@ def test_the_atlas(knockout):
     assert marks["question ↛ last", 1] == marks["image ↛ question", 1] == "", "the interval holds 0"
     edges = chart.to_dict()["spec"]["layer"][0]["encoding"]["y"]["sort"]
     assert edges == ["image ↛ question", "question ↛ last", "true option ↛ last"], "in the order of the prompt"
+    alone = knockout.with_columns(pictures=pl.lit(1, dtype=pl.Int32))
+    assert set(data_of(charts.draw(alone, ATLAS, PROBE, "m", TASKS, columns=2))["mark"]) == {""}, "no interval of one"
+    assert "Every segment of the prompt" not in charts.caption(ATLAS, PROBE)
+    whole = KnockoutProbe(kind="knockout", window=3, edges="all")
+    assert "Every segment of the prompt to every later one." in charts.caption(ATLAS, whole)
     screen = charts.draw(knockout, ATLAS, PROBE, "m", TASKS, columns=2, interactive=True)
     assert set(data_of(screen)["window"]) == set(WINDOWS)
     (chosen,) = screen.to_dict()["params"]
@@ -118,6 +123,10 @@ def test_what_is_said_of_the_atlas(knockout):
     words = sentence(ATLAS, PROBE, knockout, "m")
     assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
     assert "the paper's edges have the ranks question ↛ last 1, image ↛ question 2" in words
+    other = knockout.filter(pl.col("edge") == "true option -> last").with_columns(window=pl.lit(1, dtype=pl.Int32))
+    words = sentence(ATLAS.model_copy(update={"window": 1}), PROBE, other, "m")
+    assert "ranks" not in words
+    assert "(1 layer)" in words
 
 
 def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
@@ -181,6 +190,12 @@ def test_norms():
     assert layers[2]["encoding"]["x"]["datum"] == 10.0
     assert "symlog" in str(layers)
     assert "of the patches lie above 10" in sentence(figure, probe, summary, "m")
+    # A task without boxes has all patches as one line, beside those that have two.
+    mixed = summary.filter((pl.col("task") == "First") | (pl.col("patches") == "all"))
+    drawn = data_of(charts.draw(mixed, figure, probe, "m", TASKS, columns=2))
+    lines = {panel[0]: set(rows["line"]) for panel, rows in drawn.group_by("panel")}
+    assert lines["First (n = 7)"] == {"related patches", "other patches"}
+    assert lines["Second (n = 7)"] == {"all patches"}
     bare = figure.model_copy(update={"threshold": None})
     assert len(charts.draw(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
 
@@ -198,8 +213,10 @@ def test_pruning():
     figure = PruningChart(chart="pruning", probe="p")
     chart = charts.draw(summary, figure, probe, "m", TASKS, columns=2)
     assert len(set(data_of(chart)["line"])) == 3
-    assert "Time: measured on 20 questions a task" in charts.caption(figure, probe)
+    assert "Time: on up to 20 questions a task" in charts.caption(figure, probe)
     assert "Time:" not in charts.caption(figure, probe.model_copy(update={"timed": 0}))
+    assert "of all questions that were asked" in charts.caption(figure, probe)
+    assert "of up to 60 questions that" in charts.caption(figure, probe.model_copy(update={"questions": 60}))
     words = sentence(figure, probe, summary, "m")
     assert "First up to 5 (work 70 %, time 75 %); Second up to 5" in words
 

@@ -250,8 +250,8 @@ def test_vicuna_reads_visual_genomes_captions(elsewhere):
     assert set(summary["edge"]) == {"caption -> last", "question -> last", "caption -> question"}
     assert summary["mean"].null_count() == 0
     assert not (elsewhere.results / "vicuna-13b" / "answers" / "OK-VQA.parquet").exists(), "no probe asks for it"
-    revisions = {path.split("/resolve/")[1] for _, path, _ in elsewhere.hub.requests if "/resolve/" in path}
-    assert any(name.startswith("refs/pr/5/") for name in revisions)
+    paths = [path for _, path, _ in elsewhere.hub.requests if "vicuna-13b-v1.5" in path]
+    assert any("/revision/refs/pr/5" in path for path in paths)
 
 
 def test_a_window_that_is_larger_than_a_fetched_model_is_named_before_any_job(elsewhere):

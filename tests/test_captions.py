@@ -1,9 +1,11 @@
 """Prompts with captions in place of the picture, and the models that read them."""
 
+import io
 import json
 from itertools import chain
 
 import pytest
+import sentencepiece
 import tiny_models
 import torch
 from common import TINY_LLAVA
@@ -14,8 +16,8 @@ from vlmflow.inference import answer_question, prober, prompt_of
 from vlmflow.jobs import QuestionError
 from vlmflow.models import LanguageModel, VisionLanguageModel
 from vlmflow.parts import ModelError
-from vlmflow.processors import TextProcessor
-from vlmflow.prompts import PromptError
+from vlmflow.processors import TextProcessor, load_text_processor
+from vlmflow.prompts import PromptError, build_caption_prompt
 from vlmflow.study import KnockoutProbe, NormsProbe
 
 CAPTIONS = "a red cup. a blue table."
@@ -193,3 +195,26 @@ def test_a_configuration_of_no_model(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "of another world"}))
     with pytest.raises(ModelError, match="no language model"):
         load_language_model(tmp_path, device="cpu")
+
+
+def test_a_tokenizer_that_is_a_sentencepiece_file(tmp_path):
+    """As of the Vicuna models: there is a tokenizer.model, and no tokenizer.json."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS * 20), model_writer=model, vocab_size=300, model_type="bpe", byte_fallback=True,
+        unk_id=0, bos_id=1, eos_id=2, pad_id=-1, hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    (tmp_path / "tokenizer.model").write_bytes(model.getvalue())
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    settings = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": False} | special
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(special))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 400}))
+    processor = load_text_processor(tmp_path, template="vicuna_v1")
+    prompt = build_caption_prompt(processor, CAPTIONS, QUESTION, options=("red", "blue"))
+    ids = prompt.inputs["input_ids"][0]
+    assert ids[0] == 1
+    words = {
+        name: processor.tokenizer.decode(ids[prompt.positions(name)]) for name in ("caption", "question", "options")
+    }
+    assert words == {"caption": CAPTIONS, "question": QUESTION, "options": "red blue"}

@@ -230,6 +230,17 @@ def test_single_files(server, tmp_path, cuts):
     assert server.faults.cut == 0
 
 
+def test_a_server_that_refuses_everything_is_no_set_of_missing_files(server, tmp_path):
+    (server.folder / "1.jpg").write_bytes(b"1")
+    server.faults.status |= {"/1.jpg": 403, "/2.jpg": 403}
+    wanted = {f"{server.url}/{number}.jpg": tmp_path / f"{number}.jpg" for number in (1, 2)}
+    with pytest.raises(DownloadError, match=r"403 Forbidden, as to each of the 2 files"):
+        fetch_files(wanted)
+    del server.faults.status["/1.jpg"]
+    assert list(fetch_files(wanted)) == [f"{server.url}/2.jpg"]
+    assert fetch_files({}) == {}
+
+
 def test_a_server_that_breaks_every_time(server, tmp_path, monkeypatch):
     monkeypatch.setattr(network, "TRIES", 2)
     (server.folder / "1.jpg").write_bytes(noise(20_000))
@@ -255,12 +266,16 @@ def test_a_file_out_of_a_tar_archive(server, tmp_path, name):
     write_tar(server.folder / "a.tar.gz", {"other.json": b"1", name: b"[2]"})
     path = tmp_path / "out" / "mine.json"
     fetch_archived(f"{server.url}/a.tar.gz", "val.json", path)
-    assert set(files(tmp_path / "out")) == {"a.tar.gz", "mine.json"}
+    assert set(files(tmp_path / "out")) == {"a.tar.gz", "a.tar.gz.from", "mine.json"}
     assert path.read_bytes() == b"[2]"
     before = len(server.requests)
     path.unlink()
     fetch_archived(f"{server.url}/a.tar.gz", "val.json", path)
     assert len(server.requests) == before, "the archive is kept"
+    (server.folder / "mirror").mkdir()
+    write_tar(server.folder / "mirror" / "a.tar.gz", {"val.json": b"[3]"})
+    fetch_archived(f"{server.url}/mirror/a.tar.gz?download=1", "val.json", path)
+    assert path.read_bytes() == b"[3]", "one from another address is not taken for it"
 
 
 def test_tar_archives_that_do_not_hold_it(server, tmp_path):

@@ -159,6 +159,21 @@ def test_from_a_row_to_rows(vlm, path):
     assert set(LENS.frame(lens)["word"]) == {"capitalised answer", "lowercase answer", "false option"}
 
 
+def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):
+    """The object's word is the question's first: nothing of the rest of the question stands before it."""
+    row = question_row(path, question="circle is red or blue ?")
+    edges = ["question without objects -> objects", "question -> last"]
+    notes = []
+    probe = KnockoutProbe(kind="knockout", window=1, edges=edges)
+    rows = prober(vlm, probe, "flow", "", lambda *note: notes.append(note))(row)
+    assert set(rows["edge"]) == {"question -> last"}
+    ((_, reason),) = notes
+    assert reason == (
+        "question without objects -> objects: all of 'objects' stands before 'question without objects' in this "
+        "question, and attends to none of it"
+    )
+
+
 def test_questions_that_cannot_go_on(vlm, path, tmp_path):
     truncated = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 90).save(truncated)
@@ -264,5 +279,5 @@ def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matt
 def test_probabilities_that_are_no_numbers_drop_the_question(vlm, path, monkeypatch):
     probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"])
     monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 1, 16), float("nan")).double())
-    with pytest.raises(QuestionError, match="not a finite number"):
+    with pytest.raises(QuestionError, match="not finite numbers"):
         prober(vlm, probe, "flow", "", print)(question_row(path))

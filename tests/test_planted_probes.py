@@ -100,7 +100,7 @@ def test_only_sinks_matter_where_they_hold_everything(at, bits):
     found = sinks(norms, 1.0)
     assert found == [7, 28]  # the objects' patches, on a grid of six by six
     # The box is wider than the object, so that related patches are left without the sinks.
-    prompt = vlm.prompt(shown.picture, QUESTION, patches=Patches(36, [7, 8], (), found))
+    prompt = vlm.prompt(shown.picture, QUESTION, patches=Patches(36, [7, 8]), sinks=found)
     edges = [
         "sinks -> question",
         "related patches without sinks -> question",
@@ -116,7 +116,7 @@ def test_until_when_the_picture_is_needed(at, bits):
     vlm = build_planted(Plant.through_question(layers, related, last))
     prompt, numbers = prompt_of(vlm, scene(bits)), list(range(layers + 1))
     right = code_word(bits, 0)
-    rows = pruning(vlm, prompt, numbers, right, with_time=False)
+    rows = pruning(vlm, prompt, numbers, right, vlm.answer(prompt).token_ids, with_time=False)
     # Without the picture, the code is 0 0 by default of the greedy choice: such answers are right by chance.
     blind = answers_without_picture(vlm, prompt, [layers])[layers]
     by_chance = vlm.processor.tokenizer.decode(blind) == right

@@ -7,9 +7,13 @@ from common import random_llava
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_replay import DECODERS
+from transformers import DynamicCache, Qwen3MoeConfig
+from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeDecoderLayer
 
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.geometry import patch_map
+from vlmflow.inference import prober
 from vlmflow.interventions import Knockout, ModuleKnockout, ReplayError, find_module
 from vlmflow.models import VisionLanguageModel
 from vlmflow.parts import ModelError
@@ -20,17 +24,28 @@ from vlmflow.probes.pruning import answers_without_picture, pruning
 from vlmflow.probes.words import words
 from vlmflow.prompts import Patches
 from vlmflow.pruning import pruned, timed, work_share
+from vlmflow.study import WordsProbe
 
 QUESTION = "what color is the circle , red or blue ?"
 EDGES = ["question -> last", "image -> last", "image -> question", "question without options -> true option"]
 
 
-def prompt_of(vlm, grid, objects=None):
-    picture = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
-    patches = Patches(grid * grid, [0, grid], sinks=[0, 1])
-    return vlm.prompt(
-        picture, QUESTION, options=("red", "blue"), patches=patches, objects=objects or {"circle": [(0, 0, 1, 1)]}
-    )
+def noise(grid):
+    return Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
+
+
+def talking_llava(*args, **kwargs):
+    """A random model that never says the token of pictures, which no model of pictures says."""
+    vlm = random_llava(*args, **kwargs)
+    with torch.no_grad():
+        vlm.unembedding.weight[vlm.image_token_id] = 0.99 * vlm.unembedding.weight[-1]
+    return vlm
+
+
+def prompt_of(vlm, grid, picture=None):
+    picture, objects = picture or noise(grid), {"circle": [(0, 0, 1, 1)]}
+    patches = Patches(grid * grid, [0, grid])
+    return vlm.prompt(picture, QUESTION, options=("red", "blue"), patches=patches, sinks=[0, 1], objects=objects)
 
 
 class Zeroed:
@@ -224,6 +239,76 @@ def test_modules_are_found_or_refused():
     assert find_module(layer, "mlp") is layer.mlp
     with pytest.raises(ReplayError, match="0 parts that look like its mlp"):
         find_module(torch.nn.TransformerEncoderLayer(4, 1), "mlp")
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
+    mixed = Qwen3MoeDecoderLayer(Qwen3MoeConfig(**small, moe_intermediate_size=8, num_experts=2), 0)
+    assert find_module(mixed, "attention") is mixed.self_attn
+    assert find_module(mixed, "mlp") is mixed.mlp
+
+
+def test_a_model_without_such_modules_is_refused_before_any_question(monkeypatch):
+    vlm = random_llava()
+    monkeypatch.setattr("vlmflow.inference.find_module", lambda *_: (_ for _ in ()).throw(ReplayError("none")))
+    with pytest.raises(ModelError, match=r"probes\.d\.modules: none"):
+        prober(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d", "", print)
+
+
+def test_states_that_are_no_numbers_say_no_words(monkeypatch):
+    vlm = random_llava()
+    prompt = prompt_of(vlm, 2)
+    nothing = torch.full((3, 10, 16), float("nan")).double()
+    monkeypatch.setattr(vlm, "replay", lambda *_: nothing)
+    with pytest.raises(ReplayError, match="not finite numbers"):
+        words(vlm, prompt, modules=["mlp"], window=1)
+    with pytest.raises(ReplayError, match="not finite numbers"):
+        answers_without_picture(vlm, prompt, [0, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    """Every probe runs as it is, and says about what float32 says."""
+    half, single = talking_llava(4, 3, dtype=dtype), talking_llava(4, 3, dtype=torch.float32)
+    with torch.no_grad():
+        for mine, theirs in zip(single.model.parameters(), half.model.parameters(), strict=True):
+            mine.copy_(theirs)
+    changes, similarities, norms, picture = [], [], [], noise(3)
+    for vlm in (half, single):
+        prompt = prompt_of(vlm, 3, picture)
+        changes.append(knockout(vlm, prompt, EDGES, [1, 3], [5, 6])["p_knockout"])
+        similarities.append(words(vlm, prompt, modules=["attention", "mlp"], window=2, top=3)["similarity"])
+        norms.append(torch.tensor(vlm.feature_norms(prompt)))
+        rows = pruning(vlm, prompt, [0, 2], "x", vlm.answer(prompt).token_ids, with_time=True)
+        assert rows["time"].null_count() == 0
+    assert ((changes[0] / changes[1]) - 1).abs().max() < 0.15
+    assert (similarities[0] - similarities[1]).abs().max() < 0.35
+    torch.testing.assert_close(norms[0], norms[1], rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_dropping_tokens_in_other_architectures(name):
+    """Whatever layers are called with: sliding windows, no rotary phases, capped scores."""
+    torch.manual_seed(0)
+    model = DECODERS[name]().double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    layers, dropped = model.get_decoder().layers, torch.arange(2, 8)
+    ids = torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))
+    logits = []
+    with pruned(layers, dropped, 2), torch.inference_mode():
+        step = model(input_ids=ids, past_key_values=DynamicCache(), use_cache=True)
+        for _ in range(3):
+            logits.append(step.logits[0, -1])
+            ids = torch.cat([ids, logits[-1].argmax()[None, None]], dim=1)
+            step = model(input_ids=ids[:, -1:], past_key_values=step.past_key_values, use_cache=True)
+    later = torch.arange(8, 16)
+    blocked = Knockout(dropped, later, 2, 4)
+    states = plain(model, layers, {"input_ids": ids[:, :16]}, [blocked], torch.arange(13, 16))[0]
+    expected = model.lm_head(model.model.norm(states))
+    if cap := getattr(model.config, "final_logit_softcapping", None):
+        expected = cap * torch.tanh(expected / cap)
+    tolerance = 1e-4 if "capped" in name else 1e-9  # eager: softmax in float32
+    torch.testing.assert_close(torch.stack(logits), expected, rtol=tolerance, atol=tolerance / 1000)
 
 
 @pytest.mark.parametrize(("attention", "tolerance"), [("sdpa", 1e-9), ("eager", 1e-4)])  # eager: softmax in float32
@@ -256,10 +341,12 @@ def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
 @given(seed=st.integers(0, 10**6))
 def test_answers_without_the_picture(seed):
     """The engine's greedy answers are those of full forwards, token by token, and of a really pruned model."""
-    vlm = random_llava(4, 3, seed=seed)
+    vlm = talking_llava(4, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
     image, last = prompt.positions("image"), [0, 1, 2, 3, 4]
-    found = answers_without_picture(vlm, prompt, last)
+    intact = vlm.answer(prompt).token_ids
+    found = answers_without_picture(vlm, prompt, last, intact)
+    assert answers_without_picture(vlm, prompt, last) == found, "whatever is proposed"
     assert found[0] == vlm.answer(prompt).token_ids
     for number in last:
         said = []
@@ -281,17 +368,18 @@ def test_answers_without_the_picture(seed):
 
 
 def test_rows_of_pruning():
-    vlm = random_llava(4, 3)
+    vlm = talking_llava(4, 3)
     prompt = prompt_of(vlm, 3)
-    right = vlm.answer(prompt).text.lower()
-    rows = pruning(vlm, prompt, [0, 2, 4], right, with_time=True)
+    answer = vlm.answer(prompt)
+    right, said = answer.text.lower(), answer.token_ids
+    rows = pruning(vlm, prompt, [0, 2, 4], right, said, with_time=True)
     assert rows["correct"][0]
     share = 9 / len(prompt)
     assert rows["work"].to_list() == pytest.approx([1, 1 - share / 2, 1 - share])
-    assert rows["time"][0] > 0
-    assert rows["time"][1] > 0
+    assert rows["time"][0] == 1
+    assert 0.05 < rows["time"][1] < 20
     assert rows["time"][2] is None, "without the picture in all layers there is nothing to time"
-    assert pruning(vlm, prompt, [0], right, with_time=False)["time"].to_list() == [None]
+    assert pruning(vlm, prompt, [0], right, said, with_time=False)["time"].to_list() == [None]
     assert work_share(100, 50, 10, 0) == 1
 
 
@@ -301,11 +389,17 @@ def test_more_layers_than_there_are():
         pass
 
 
-def test_runs_take_turns():
-    order = []
-    seconds = timed([lambda: order.append("a"), lambda: order.append("b")], 3, torch.device("cpu"))
+def test_runs_take_turns_and_the_fastest_counts(monkeypatch):
+    order, clock = [], [0.0]
+    takes = iter([5.0, 3.0, 4.0, 1.0, 6.0, 2.0])
+
+    def run(name):
+        order.append(name)
+        clock[0] += next(takes)
+
+    monkeypatch.setattr("vlmflow.pruning.time.perf_counter", lambda: clock[0])
+    assert timed([lambda: run("a"), lambda: run("b")], 3, torch.device("cpu")) == [4.0, 1.0]
     assert order == ["a", "b"] * 3
-    assert len(seconds) == 2
 
 
 TEXTS = ["What is it?", QUESTION]

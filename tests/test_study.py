@@ -92,7 +92,6 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("probes/flow/window", [3, 3], ["probes.flow.window: window 3 stands there 2 times"]),
         ("probes/flow/window", [3, 4], ["probes.flow.window: 4 is even"]),
         ("probes/flow/window", [], ["probes.flow.window", "at least 1 item"]),
-        ("probes/flow/edges", "every", ["probes.flow.edges", "'every'"]),
         ("probes/flow/edges", ["image -> last", "image->last"], ["edge 'image -> last' stands there 2 times"]),
         ("probes/flow/token", "middle", ["probes.flow.token", "'first' or 'last'"]),
         ("probes/flow/models", ["llava"], ["probes.flow.models: there is no model 'llava'; there are tiny-llava"]),
@@ -117,6 +116,19 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
             {"kind": "words", "edges": ["image -> last"]},
             ["changes nothing at the question's positions"],
         ),
+        (
+            "probes/pruning",
+            {"kind": "pruning", "last": [5, 10]},
+            ["probes.pruning: last: 0 is missing, the intact model"],
+        ),
+        ("probes/flow/edges", "al", ["probes.flow.edges: 'al': give a list of edges, or the word all"]),
+        ("probes/flow/models", ["tiny-llava", "tiny-llava"], ["model 'tiny-llava' stands there 2 times"]),
+        (
+            "tasks/H",
+            {"dataset": {"source": "a-okvqa", "url": "https://x/y"}},
+            ["tasks.H.dataset.url", "no address of a"],
+        ),
+        ("models/r", {"path": "x", "reads": "captions", "fit": "pad"}, ["models.r: fit: this model reads captions"]),
         ("probes/pruning", {"kind": "pruning", "last": [1, 1]}, ["number of layers 1 stands there 2 times"]),
         ("probes/pruning", {"kind": "pruning", "last": [-1]}, ["probes.pruning.last.0", "greater than or equal to 0"]),
         ("tasks/ChooseAttr/structural", None, ["tasks.ChooseAttr.structural: this key is missing; only a task with"]),
@@ -177,6 +189,24 @@ def test_a_probe_is_run_where_it_fits():
     config["probes"]["text"]["models"] = ["tiny-llava"]
     with pytest.raises(StudyError, match=r"probes\.text\.models: 'tiny-llava' reads picture, but this probe is about"):
         read_study(config, "mine.yaml")
+
+
+def test_captions_have_to_be_there():
+    config = changed("models/reader", {"path": "x", "reads": "captions"})
+    config["probes"]["text"] = {"kind": "knockout", "edges": ["caption -> last"], "window": 3}
+    read_study(config, "mine.yaml")
+    config["tasks"]["H"] = {"dataset": {"source": "ok-vqa"}}
+    with pytest.raises(StudyError, match=r"tasks\.H\.dataset: its pictures have no captions for the model 'reader'"):
+        read_study(config, "mine.yaml")
+    config["probes"]["text"]["tasks"] = ["ChooseRel"]
+    config["probes"] = {"text": config["probes"]["text"]}
+    config["figures"] = {}
+    read_study(config, "mine.yaml")
+    config["dataset"] = {"source": "gqa"}
+    with pytest.raises(StudyError, match=r"dataset: its pictures have no captions .* captions: visual-genome"):
+        read_study(config, "mine.yaml")
+    config["dataset"]["captions"] = "visual-genome"
+    read_study(config, "mine.yaml")
 
 
 def test_all_edges_are_spelled_out():

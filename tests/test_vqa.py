@@ -152,6 +152,14 @@ def test_a_malformed_annotation_costs_its_question_only(tmp_path, annotation):
     assert "malformed entry: answers" in skipped[0]["reason"]
 
 
+def test_two_annotations_of_one_question_are_told(tmp_path):
+    questions, annotations = ok_vqa(tmp_path, [1], {1: ["x"]})
+    content = json.loads(annotations.read_text())["annotations"]
+    write(annotations, {"annotations": [*content, *content]})
+    with pytest.raises(DatasetError, match=r"a\.json: there are two annotations of the question 1"):
+        read_ok_vqa(questions, annotations)
+
+
 REGIONS = [
     {"id": 1, "regions": [{"region_id": 5, "phrase": " a cup ", "x": -4}, {"phrase": "a table."}, {"phrase": "a cup"}]},
     {"id": 2, "regions": []},
@@ -162,6 +170,9 @@ REGIONS = [
 def test_captions_are_region_descriptions(tmp_path):
     path = write(tmp_path / "regions.json", REGIONS)
     assert read_captions(path, {"1", "2", "9"}) == {"1": "a cup. a table."}
+    # Of two entries for a picture none is lost; what nobody asks for may be malformed.
+    again = [*REGIONS, {"id": 1, "regions": [{"phrase": "a dog"}, {"phrase": "a cup"}]}, {"id": 5, "regions": 3}]
+    assert read_captions(write(path, again), {"1"}) == {"1": "a cup. a table. a dog."}
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def fetch_members(url: str, wanted: Mapping[str, Path], kept: Path, connections:
     Raises:
         DownloadError: the archive cannot be read; what has been fetched so far stays.
     """
-    if _is_for(kept, url):
+    if is_for(kept, url):
         print(f"using {kept}, which is here already, in place of {url}")
         return _extract(_LocalArchive(kept), wanted, connections=1)
     try:
@@ -63,20 +63,20 @@ def fetch_members(url: str, wanted: Mapping[str, Path], kept: Path, connections:
         return _extract(_LocalArchive(kept), wanted, connections=1)
 
 
-def _is_for(kept: Path, url: str) -> bool:
+def is_for(kept: Path, url: str) -> bool:
     """Whether an archive on disk stands for the one at `url`: fetched from there, or put there by the user."""
-    note = _note(kept)
+    note = note_of(kept)
     return kept.is_file() and (not note.is_file() or note.read_text(encoding="utf-8") == url)
 
 
-def _note(kept: Path) -> Path:
+def note_of(kept: Path) -> Path:
     """Where is written down from which address an archive was fetched."""
     return kept.with_name(f"{kept.name}.from")
 
 
 def _fetch_whole(url: str, path: Path) -> None:
     path.unlink(missing_ok=True)
-    _note(path).unlink(missing_ok=True)
+    note_of(path).unlink(missing_ok=True)
     try:
         pooch.retrieve(
             url,
@@ -87,7 +87,7 @@ def _fetch_whole(url: str, path: Path) -> None:
         )
     except OSError as error:
         raise DownloadError(f"{url}: {network.cause(error)}") from error
-    _note(path).write_text(url, encoding="utf-8")
+    note_of(path).write_text(url, encoding="utf-8")
 
 
 class _LocalArchive:

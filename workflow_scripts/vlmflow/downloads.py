@@ -4,21 +4,26 @@ Whatever is fetched is whole, or is not there: files appear under their names on
 """
 
 import contextlib
+import gzip
 import shutil
 import tarfile
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import pooch
 import requests
 from tqdm import tqdm
 
 from . import network
-from .archives import fetch_members
+from .archives import fetch_members, is_for, note_of
 from .network import CONNECTIONS, TIMEOUT, DownloadError
 from .tables import whole
+
+# What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.
+FORBIDDEN = "the server says 403"
 
 
 def fetch_file(url: str, path: Path, sha256: str | None) -> None:
@@ -55,13 +60,16 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
     Raises:
         DownloadError: the archive cannot be had, or does not hold the file.
     """
-    kept = path.parent / url.rsplit("/", 1)[-1]
-    if url.endswith(".zip"):
+    name = urlsplit(url).path.rsplit("/", 1)[-1]
+    kept = path.parent / name
+    if name.endswith(".zip"):
         if failures := fetch_members(url, {member: path}, kept=kept):
             raise DownloadError(f"{url}: {failures[member]}")
         return
-    if not kept.is_file():
+    if not is_for(kept, url):
+        kept.unlink(missing_ok=True)
         fetch_file(url, kept, sha256=None)
+        note_of(kept).write_text(url, encoding="utf-8")
     try:
         with tarfile.open(kept, "r:gz") as archive:
             found = next((each for each in archive if PurePosixPath(each.name).name == member and each.isfile()), None)
@@ -71,7 +79,7 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
             assert content is not None  # it is a file
             with whole(path) as temporary, temporary.open("wb") as target:
                 shutil.copyfileobj(content, target)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         kept.unlink(missing_ok=True)
         raise DownloadError(f"{url}: this is no whole .tar.gz archive ({error}); run the same command again") from error
 
@@ -83,7 +91,8 @@ def fetch_files(wanted: Mapping[str, Path], connections: int = CONNECTIONS) -> d
         address → reason, for each file that its server says it does not have.
 
     Raises:
-        DownloadError: a server cannot be reached, or breaks off at every try; what has been fetched so far stays.
+        DownloadError: a server cannot be reached, refuses everything, or breaks off at every try; what has been fetched
+            so far stays.
     """
     failures: dict[str, str] = {}
 
@@ -103,6 +112,10 @@ def fetch_files(wanted: Mapping[str, Path], connections: int = CONNECTIONS) -> d
             job.cancel()
         for job in done:
             job.result()
+    if wanted and len(failures) == len(wanted) and all(FORBIDDEN in reason for reason in failures.values()):
+        raise DownloadError(
+            f"{next(iter(failures.values()))}, as to each of the {len(wanted)} files that were asked for"
+        )
     return failures
 
 

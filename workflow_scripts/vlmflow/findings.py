@@ -140,7 +140,7 @@ def flow_words(edges: list[str], rows: pl.DataFrame) -> str:
 
 
 def _change(row: dict[str, Any]) -> str:
-    several = f" ({row['window']} layers)" if "window" in row else ""
+    several = f" ({row['window']} layer{'s' if row['window'] > 1 else ''})"
     return f"{signed(row['mean'])} % [{signed(row['low'])}, {signed(row['high'])}] around layer {row['layer']}{several}"
 
 
@@ -151,10 +151,8 @@ def atlas_words(rows: pl.DataFrame) -> str:
     named = [f"{name_of(row['edge'])} ({_change(row)}, {row['task']})" for row in peaks.head(STRONGEST).to_dicts()]
     ranks = {edge: place for place, edge in enumerate(peaks["edge"], 1)}
     looked = [f"{name_of(edge)} {ranks[edge]}" for edge in FLOW_EDGES if edge in ranks]
-    return (
-        f"of {len(peaks)} edges, the {len(strongest)} whose knockout costs most are {'; '.join(named)}. "
-        f"By what they cost, the paper's edges have the ranks {', '.join(looked)}."
-    )
+    text = f"of {len(peaks)} edges, the {len(strongest)} whose knockout costs most are {'; '.join(named)}."
+    return text + (f" By what they cost, the paper's edges have the ranks {', '.join(looked)}." if looked else "")
 
 
 def similarity_words(rows: pl.DataFrame) -> str:

@@ -11,7 +11,7 @@ from .devices import leased
 from .edges import Edge
 from .geometry import Box
 from .hub import location
-from .interventions import ReplayError
+from .interventions import ReplayError, find_module
 from .jobs import QuestionError
 from .models import LanguageModel, VisionLanguageModel, load_language_model, load_model
 from .parts import ModelError
@@ -53,7 +53,8 @@ def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
             row["question"],
             objects=objects,
             options=options,
-            patches=Patches(row["tokens"], row["related"], row["no_patch"], row.get("sinks")) if known else None,
+            patches=Patches(row["tokens"], row["related"], row["no_patch"]) if known else None,
+            sinks=row.get("sinks"),
             instruction=instruction,
         )
     except PromptError as error:
@@ -83,11 +84,16 @@ def prober(
     for this question, and `leave_out` is told the question's id and why; its other edges are measured.
 
     Raises:
-        ModelError: the probe asks for more layers than the model has.
+        ModelError: the probe asks for more layers than the model has, or for a module that its layers do not have.
     """
     for key, asked in probe.layers_asked.items():
         if asked > len(vlm.layers):
             raise ModelError(f"probes.{name}.{key}: {asked} is more than the {len(vlm.layers)} layers of the model")
+    for module in getattr(probe, "modules", ()):
+        try:
+            find_module(vlm.layers[0], module)
+        except ReplayError as error:
+            raise ModelError(f"probes.{name}.modules: {error}") from error
 
     def work(row: Row) -> pl.DataFrame:
         prompt = prompt_of(vlm, row, instruction)
@@ -110,8 +116,11 @@ def prober(
 
 
 def _why_absent(prompt: Prompt, edge: Edge) -> str | None:
+    """Why an edge does not apply to a question; None where it does."""
     try:
-        prompt.positions(edge.source), prompt.positions(edge.target)
+        sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
     except PromptError as error:
         return str(error)
+    if targets.max() < sources.min():
+        return f"all of {edge.target!r} stands before {edge.source!r} in this question, and attends to none of it"
     return None

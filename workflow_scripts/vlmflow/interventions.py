@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 Module = Literal["attention", "mlp"]
 # What the parts of a decoder layer are called in the names of their classes.
-CLASS_WORDS = {"attention": ("attention", "attn"), "mlp": ("mlp", "feedforward", "moe")}
+CLASS_WORDS: dict[Module, tuple[str, ...]] = {
+    "attention": ("attention", "attn"),
+    "mlp": ("mlp", "feedforward", "moe", "experts"),
+}
 
 
 class ReplayError(ValueError):
@@ -67,15 +70,19 @@ def find_module(layer: nn.Module, module: Module) -> nn.Module:
     Raises:
         ReplayError: the layer has none, or several, of that kind.
     """
-    words = CLASS_WORDS[module]
-    found = [
-        child
-        for child in layer.children()
-        if any(word in type(child).__name__.lower() for word in words) and "norm" not in type(child).__name__.lower()
-    ]
+    found = [child for child in layer.children() if _kind(child) == module]
     if len(found) != 1:
         raise ReplayError(f"{type(layer).__name__} has {len(found)} parts that look like its {module}; expected one")
     return found[0]
+
+
+def _kind(part: nn.Module) -> Module | None:
+    """What a part of a decoder layer is, by the name of its class: attention first, since a mixture of experts may
+    have its name in that of its attention too."""
+    name = type(part).__name__.lower()
+    if "norm" in name:
+        return None
+    return next((module for module, words in CLASS_WORDS.items() if any(word in name for word in words)), None)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Load a vision-language model, or a language model alone, and ask it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    Cache,
     GenerationConfig,
     PreTrainedModel,
 )
@@ -21,7 +22,7 @@ from transformers import (
 from . import recording, replay
 from .attention import can_share
 from .geometry import Box
-from .interventions import Intervention
+from .interventions import Intervention, ReplayError
 from .norms import feature_norms
 from .parts import ModelError, find_layers, find_norm
 from .processors import ProcessorError, load_processor, load_text_processor
@@ -30,6 +31,9 @@ from .prompts import Patches, Prompt, build_caption_prompt, build_prompt, turn_e
 if TYPE_CHECKING:
     import polars as pl
 
+# Tokens after which an answer is taken as it is, and states that are read through the unembedding at a time.
+MAX_NEW_TOKENS = 16
+STATES_AT_ONCE = 512
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -90,7 +94,7 @@ class LanguageModel:
             prompt.inputs[name] = value.to(self.device, **floating)
         return prompt
 
-    def answer(self, prompt: Prompt, max_new_tokens: int = 16) -> Answer:
+    def answer(self, prompt: Prompt, max_new_tokens: int = MAX_NEW_TOKENS) -> Answer:
         """The model's greedy answer, whatever sampling its own generation settings ask for."""
         tokens, logits = self.generate(prompt, max_new_tokens, self.ends)
         probability = logits.float().softmax(0)[tokens[0]].item()
@@ -98,8 +102,13 @@ class LanguageModel:
         return Answer(self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip(), kept, probability)
 
     @torch.inference_mode()
-    def generate(self, prompt: Prompt, max_new_tokens: int, ends: Sequence[int]) -> tuple[list[int], Tensor]:
-        """(token ids of the greedy continuation up to one of `ends`, logits (vocabulary) of the first of them)."""
+    def generate(
+        self, prompt: Prompt, max_new_tokens: int, ends: Sequence[int], cache: Cache | None = None
+    ) -> tuple[list[int], Tensor]:
+        """(token ids of the greedy continuation up to one of `ends`, logits (vocabulary) of the first of them).
+
+        `cache` is where keys and values are kept; the model's own kind by default.
+        """
         own = self.model.generation_config
         greedy = GenerationConfig(
             do_sample=False,
@@ -113,7 +122,7 @@ class LanguageModel:
         # `generate` fills what a configuration leaves open from the model's own, so that one steps aside.
         self.model.generation_config = greedy
         try:
-            said = self.model.generate(**prompt.inputs)
+            said = self.model.generate(**prompt.inputs, **({} if cache is None else {"past_key_values": cache}))
         finally:
             self.model.generation_config = own
         return said.sequences[0, len(prompt) :].tolist(), said.logits[0][0]
@@ -168,6 +177,22 @@ class LanguageModel:
         cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return cap * torch.tanh(logits / cap) if cap else logits
 
+    def read(self, states: Tensor, reader: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `reader` makes of the logits (…, vocabulary) of states (states, width), on the CPU.
+
+        Logits are made for some states at a time, since those of many do not fit into memory.
+
+        Raises:
+            ReplayError: a logit is not a finite number.
+        """
+        parts = []
+        for part in states.split(STATES_AT_ONCE):
+            logits = self.logits(part)
+            if not logits.isfinite().all():
+                raise ReplayError("logits are not finite numbers; another dtype may help")
+            parts.append(reader(logits).cpu())
+        return torch.cat(parts)
+
     def knockout(self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int]) -> "pl.DataFrame":
         """How the answer's probability changes with each edge knocked out in a window around each layer.
 
@@ -217,6 +242,7 @@ class VisionLanguageModel(LanguageModel):
         options: tuple[str, str] | None = None,
         *,
         patches: Patches | None = None,
+        sinks: Sequence[int] | None = None,
         instruction: str = "",
     ) -> Prompt:
         """Model inputs for a picture and a question, with the positions of every segment; see `build_prompt`."""
@@ -228,6 +254,7 @@ class VisionLanguageModel(LanguageModel):
             objects=objects,
             options=options,
             patches=patches,
+            sinks=sinks,
             instruction=instruction,
         )
         return self._placed(prompt)

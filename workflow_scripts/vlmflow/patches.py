@@ -11,6 +11,8 @@ def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any
     """A row of the table `patches`; `rule` is overlap or painted, see `geometry`."""
     boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
     try:
+        if not row["objects"]:
+            raise GeometryError("the question comes without objects and boxes")
         if not boxes:
             raise GeometryError("the question has no box: none of its objects is in the scene graph")
         picture = open_picture(row["image"])

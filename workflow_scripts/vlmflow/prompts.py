@@ -20,6 +20,7 @@ from .segments import (
     add_objects,
     add_options,
     add_patches,
+    add_sinks,
     special_tokens,
 )
 
@@ -86,6 +87,7 @@ def build_prompt(
     objects: Mapping[str, Sequence[Box]] | None = None,
     options: tuple[str, str] | None = None,
     patches: Patches | None = None,
+    sinks: Sequence[int] | None = None,
     instruction: str = "",
 ) -> Prompt:
     """Put picture and question into the processor's chat template and find every segment.
@@ -98,6 +100,7 @@ def build_prompt(
         objects: the objects that the question is about, by name, each with its boxes.
         options: (true option, false option).
         patches: where the related patches are known already; otherwise found from the boxes.
+        sinks: numbers, among the picture's tokens, of the patches whose features have a high norm.
         instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
 
     Raises:
@@ -117,6 +120,7 @@ def build_prompt(
     places = add_options(segments, missing, finder, options)
     add_objects(segments, missing, finder, objects, places)
     add_patches(segments, missing, processor, image, objects, patches)
+    add_sinks(segments, missing, sinks)
     return _without_empty(Prompt(inputs, text, segments, missing))
 
 

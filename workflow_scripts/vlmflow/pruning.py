@@ -16,7 +16,8 @@ from .replay import pick_positions
 @contextmanager
 def pruned(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
     """In the `last` layers, the decoder goes on without the positions `dropped` of the prompt, when it reads the prompt
-    and when it decodes after it; the other positions keep their places.
+    and when it decodes after it; the other positions keep their places.  Keys and values have to be kept in a plain
+    cache: one with sliding windows throws others away than the tokens that are dropped.
 
     Raises:
         ValueError: there are not so many layers, or all of them are asked for; then leave the tokens out of the prompt.
@@ -26,15 +27,16 @@ def pruned(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
             f"last {last}: tokens can be dropped in the last 0 to {len(layers) - 1} of {len(layers)} layers"
         )
     first = len(layers) - last
+    length = 0
 
     def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        nonlocal length
         hidden, *rest = args
-        reads_prompt = hidden.shape[1] > 1
-        if reads_prompt:
-            length = _length(kwargs)
-            kept = _kept(length, dropped)
+        if hidden.shape[1] > 1:  # it reads the prompt
             if layer is layers[first]:
-                hidden = hidden.index_select(1, kept.to(hidden.device))
+                length = hidden.shape[1]
+                hidden = hidden.index_select(1, _kept(length, dropped).to(hidden.device))
+            kept = _kept(length, dropped)
             mask = kwargs.get("attention_mask")
             kwargs = {n: pick_positions(v, length, kept) for n, v in kwargs.items() if n != "attention_mask"}
             kwargs["attention_mask"] = (
@@ -46,12 +48,6 @@ def pruned(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
 
     with removed_after(layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers[first:]):
         yield
-
-
-def _length(arguments: dict[str, Any]) -> int:
-    """How many positions the model itself counts: those of the rotary phases."""
-    cosines, _ = arguments["position_embeddings"]
-    return int(cosines.shape[-2])
 
 
 def _kept(length: int, dropped: Tensor) -> Tensor:

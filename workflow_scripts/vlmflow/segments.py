@@ -29,13 +29,11 @@ class Patches:
         tokens: how many tokens the picture becomes.
         related: numbers of the related patches among them, from 0.
         no_patch: numbers of the tokens that are no patch, such as row newlines.
-        sinks: numbers of the patches whose features have a high norm, where that is known.
     """
 
     tokens: int
     related: Sequence[int]
     no_patch: Sequence[int] = ()
-    sinks: Sequence[int] | None = None
 
 
 class Finder:
@@ -145,7 +143,7 @@ def add_patches(
     objects: Mapping[str, Sequence[Box]] | None,
     patches: Patches | None,
 ) -> None:
-    """Add related and other patches, with and without attention sinks."""
+    """Add related and other patches."""
     image_tokens = segments["image"]
     try:
         if patches is None:
@@ -159,18 +157,24 @@ def add_patches(
                 f"the picture became {len(image_tokens)} tokens, but its patch map has {patches.tokens}"
             )
     except GeometryError as error:
-        missing |= dict.fromkeys(("related patches", "other patches", *SINK_SEGMENTS), str(error))
+        missing |= dict.fromkeys(("related patches", "other patches"), str(error))
         return
     related = image_tokens[_numbers(patches.related)]
     others = _without(image_tokens, torch.cat([related, image_tokens[_numbers(patches.no_patch)]]))
     segments |= {"related patches": related, "other patches": others}
-    if patches.sinks is None:
+
+
+def add_sinks(segments: Positions, missing: Missing, sinks: Sequence[int] | None) -> None:
+    """Add the attention sinks, whose numbers among the picture's tokens are `sinks`, and the patches without them."""
+    if sinks is None:
         missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the numbers of the sinks")
         return
-    sinks = image_tokens[_numbers(patches.sinks)]
-    segments["sinks"] = sinks
-    segments["related patches without sinks"] = _without(related, sinks)
-    segments["other patches without sinks"] = _without(others, sinks)
+    segments["sinks"] = segments["image"][_numbers(sinks)]
+    for name in ("related patches", "other patches"):
+        if name in segments:
+            segments[f"{name} without sinks"] = _without(segments[name], segments["sinks"])
+        else:
+            missing[f"{name} without sinks"] = missing[name]
 
 
 def _numbers(numbers: Sequence[int]) -> torch.Tensor:

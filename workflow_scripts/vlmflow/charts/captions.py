@@ -1,5 +1,6 @@
 """What figures show, in words."""
 
+from vlmflow.edges import ALL_EDGES
 from vlmflow.study import Figure, KnockoutProbe, LensProbe, Probe, PruningProbe, WordsProbe
 
 from .drawing import window_of
@@ -13,9 +14,9 @@ CAPTIONS = {
     "flow": f"{CHANGE} {MEANS}",
     "windows": f"{CHANGE} A panel a window of k layers. {MEANS}",
     "atlas": (
-        f"{CHANGE} Every segment of the prompt to every later one. A dot marks a loss, a plus a gain, where the 95 % "
-        "bootstrap interval over pictures excludes 0: of edges that carry nothing, about one cell in twenty would be "
-        "marked by chance. Grey: the edge does not apply to the task."
+        f"{CHANGE} A dot marks a loss, a plus a gain, where the 95 % bootstrap interval over pictures excludes 0: of "
+        "edges that carry nothing, about one cell in twenty would be marked by chance. Grey: the edge does not apply "
+        "to the task."
     ),
     "lens": (
         "Probability of each word at the last position when the state after each layer is read through the "
@@ -27,8 +28,8 @@ CAPTIONS = {
         "bands: 95 % bootstrap interval over pictures."
     ),
     "pruning": (
-        "The picture's tokens are dropped in the last layers, for the prompt and for decoding. Right answers: of all "
-        f"questions that were asked, not only of those that the intact model answers rightly. {MEANS}"
+        "The picture's tokens are dropped in the last layers, for the prompt and for decoding. Right answers: of "
+        f"{{}} that were asked, not only of those that the intact model answers rightly. {MEANS}"
     ),
 }
 
@@ -47,13 +48,19 @@ def caption(figure: Figure, probe: Probe) -> str:
             return f"{CAPTIONS['lens']} Inner states are read {reading}; layer −1 is the embedding."
         case WordsProbe():
             return _of_words(probe)
-        case PruningProbe() if probe.timed:
-            return f"{CAPTIONS['pruning']} Time: measured on {probe.timed} questions a task, the fastest of three."
+        case PruningProbe():
+            text = CAPTIONS["pruning"].format(
+                f"up to {probe.questions} questions" if probe.questions else "all questions"
+            )
+            time = f" Time: on up to {probe.timed} questions a task, the fastest of three each." if probe.timed else ""
+            return text + time
     return CAPTIONS[figure.chart]
 
 
 def _of_knockout(figure: Figure, probe: KnockoutProbe) -> list[str]:
     parts = []
+    if figure.chart == "atlas" and set(probe.edges) >= set(ALL_EDGES):
+        parts.append("Every segment of the prompt to every later one.")
     if figure.chart != "windows":
         window = window_of(figure, probe)
         parts.append(f"Window: {window} layer{'s' if window > 1 else ''}.")

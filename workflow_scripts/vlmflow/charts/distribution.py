@@ -19,10 +19,10 @@ def draw_distribution(
         title, subtitle: of the figure.
         threshold: where a line is drawn.
     """
+    # Two parts and their sum would be one line too many; a panel without boxes has the sum alone.
+    whole = ~(pl.col("patches") != "all").any().over("panel")
+    rows = rows.filter((pl.col("patches") != "all") | whole)
     kinds = [kind for kind in ("related", "other", "all") if kind in rows["patches"].unique()]
-    # Two parts and their sum would be one line too many.
-    kinds = [kind for kind in kinds if kind != "all"] or kinds
-    rows = rows.filter(pl.col("patches").is_in(kinds))
     filled = rows.filter(pl.col("mean") > 0)["norm"]
     shown = rows.filter(pl.col("norm").is_between(filled.min(), filled.max()))
     names = {kind: name_of(kind) for kind in kinds}

@@ -20,7 +20,7 @@ def draw_heatmap(
     """The figure; where the rows hold several windows, one is chosen by hand, `window` at first.
 
     Args:
-        rows: panel, edge, window, layer, mean, low, high, questions.
+        rows: panel, edge, window, layer, mean, low, high, questions, pictures.
         order: of the panels.
         columns: panels side by side.
         title, subtitle: of the figure.
@@ -29,7 +29,9 @@ def draw_heatmap(
     known = {edge: place for place, edge in enumerate(ALL_EDGES)}
     edges = sorted(rows["edge"].unique(), key=lambda edge: known.get(edge, len(known)))
     names = {edge: name_of(edge) for edge in edges}
-    mark = pl.when(pl.col("high") < 0).then(pl.lit("•")).when(pl.col("low") > 0).then(pl.lit("+")).otherwise(pl.lit(""))
+    # Of one picture there is no spread, and so no interval.
+    several, lost, gained = pl.col("pictures") > 1, pl.col("high") < 0, pl.col("low") > 0
+    mark = pl.when(several & lost).then(pl.lit("•")).when(several & gained).then(pl.lit("+")).otherwise(pl.lit(""))
     data = rows.select("panel", "edge", "window", "layer", "mean", "low", "high", "questions", mark=mark).with_columns(
         pl.col("edge").replace_strict(names), pl.col("mean", "low", "high").round(2)
     )

@@ -35,8 +35,10 @@ def read_captions(path: Path, wanted: set[str]) -> dict[str, str]:
     Raises:
         DatasetError: there is no such file, or it is no such list.
     """
-    captions = {}
+    phrases: dict[str, dict[str, None]] = {}
     for number, entry in enumerate(_entries(path)):
+        if isinstance(entry, dict) and str(entry.get("id", "")) not in {"", *wanted}:
+            continue
         try:
             picture = Picture.model_validate(entry)
         except ValidationError as error:
@@ -44,11 +46,10 @@ def read_captions(path: Path, wanted: set[str]) -> dict[str, str]:
             raise DatasetError(
                 f"{path}: entry {number} is no picture with regions: {'.'.join(map(str, place['loc']))}: {place['msg']}"
             ) from error
-        phrases = dict.fromkeys(region.phrase.strip().rstrip(".").strip() for region in picture.regions)
-        phrases.pop("", None)
-        if str(picture.id) in wanted and phrases:
-            captions[str(picture.id)] = ". ".join(phrases) + "."
-    return captions
+        # A picture that has two entries is described by both.
+        of_picture = phrases.setdefault(str(picture.id), {})
+        of_picture |= dict.fromkeys(region.phrase.strip().rstrip(".").strip() for region in picture.regions)
+    return {name: ". ".join(found) + "." for name, texts in phrases.items() if (found := [t for t in texts if t])}
 
 
 def _entries(path: Path) -> Iterator[Any]:

@@ -52,14 +52,17 @@ def read_ok_vqa(questions: Path, annotations: Path) -> Rows:
     """Rows of the tables `questions` and `skipped`: every entry of the file of questions is in one of the two.
 
     Raises:
-        DatasetError: a file is missing or is not laid out as OK-VQA's.
+        DatasetError: a file is missing, is not laid out as OK-VQA's, or has two annotations of a question.
     """
     answers: dict[str, OkVqaAnnotation | ValidationError] = {}
     for raw in _entries(annotations, "annotations"):
+        name = str(raw.get("question_id"))
+        if name in answers:
+            raise DatasetError(f"{annotations}: there are two annotations of the question {name}")
         try:
-            answers[str(raw.get("question_id"))] = OkVqaAnnotation.model_validate(raw)
+            answers[name] = OkVqaAnnotation.model_validate(raw)
         except ValidationError as error:
-            answers[str(raw.get("question_id"))] = error
+            answers[name] = error
     rows, skipped = [], []
     for raw in _entries(questions, "questions"):
         name = str(raw.get("question_id"))

@@ -45,4 +45,6 @@ def measure(vlm: "LanguageModel", prompt: Prompt, probe: Probe, question: dict[s
             related = pl.Series([question.get("related")], dtype=pl.List(pl.Int32))
             return norms(vlm, prompt).with_columns(related=related)
         case PruningProbe():
-            return pruning(vlm, prompt, probe.last, question["answer"], question["timed"])
+            return pruning(
+                vlm, prompt, probe.last, question["answer"], question["token_ids"], with_time=question["timed"]
+            )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from vlmflow.edges import Edge, window_layers
-from vlmflow.interventions import Knockout, ReplayError
+from vlmflow.interventions import Knockout
 from vlmflow.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -48,9 +48,8 @@ def knockout(
     ]
     # At the ends of a model, windows of several sizes are cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
-    after = vlm.logits(vlm.replay(recording, list(spans.values()))[:, 0]).softmax(-1)[:, token]
-    if not after.isfinite().all():
-        raise ReplayError("a probability under a knockout is not a finite number; another dtype may help")
+    states = vlm.replay(recording, list(spans.values()))[:, 0]
+    after = vlm.read(states, lambda logits: logits.softmax(-1)[:, token])
     found = dict(zip(spans, after.tolist(), strict=True))
     return pl.DataFrame(
         {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
+from transformers import DynamicCache
 
 from vlmflow.interventions import Knockout
 from vlmflow.prompts import Prompt
@@ -14,11 +15,17 @@ from vlmflow.pruning import pruned, timed, work_share
 if TYPE_CHECKING:
     from vlmflow.models import LanguageModel
 
-MAX_NEW_TOKENS = 16
 REPEATS = 3
 
 
-def pruning(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], answer: str, with_time: bool) -> pl.DataFrame:
+def pruning(
+    vlm: "LanguageModel",
+    prompt: Prompt,
+    last: Sequence[int],
+    answer: str,
+    said: Sequence[int],
+    with_time: bool,
+) -> pl.DataFrame:
     """What the model answers without the picture's tokens in the last layers, and what that saves.
 
     Args:
@@ -26,14 +33,15 @@ def pruning(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], answer: s
         prompt: of this model, with a picture.
         last: in how many of the last layers the tokens are dropped; several numbers.
         answer: the right one, lowercase.
+        said: token ids of what the intact model answers.
         with_time: whether decoding is timed, with and without the tokens, in turns.
 
     Returns:
         columns last, predicted, correct, work and time (shares of the intact model's; time is null where it is not
         measured).
     """
-    said = answers_without_picture(vlm, prompt, last)
-    texts = [vlm.processor.tokenizer.decode(said[number], skip_special_tokens=True).strip() for number in last]
+    found = answers_without_picture(vlm, prompt, last, said)
+    texts = [vlm.processor.tokenizer.decode(found[number], skip_special_tokens=True).strip() for number in last]
     image, layers = prompt.positions("image"), len(vlm.layers)
     return pl.DataFrame(
         {
@@ -41,22 +49,25 @@ def pruning(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], answer: s
             "predicted": texts,
             "correct": [text.lower() == answer for text in texts],
             "work": [work_share(len(prompt), len(image), layers, number) for number in last],
-            "time": _times(vlm, prompt, last) if with_time else [None] * len(last),
+            "time": _times(vlm, prompt, last, len(said) + 1) if with_time else [None] * len(last),
         },
         schema_overrides={"last": pl.Int32, "time": pl.Float64},
     )
 
 
-def answers_without_picture(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int]) -> dict[int, list[int]]:
+def answers_without_picture(
+    vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], intact: Sequence[int] = ()
+) -> dict[int, list[int]]:
     """Greedy answers, number of last layers → token ids, by the engine.
 
     Dropping tokens in the last layers is the same as letting no later position attend to them there: what the tokens
-    themselves would still compute, nobody sees.  The intact model's answer is proposed for all; from where one of them
-    would say something else, it goes its own way.
+    themselves would still compute, nobody sees.  The intact model's answer `intact` is proposed for all; from where
+    one of them would say something else, it goes its own way.
     """
+    from vlmflow.models import MAX_NEW_TOKENS
+
     image, layers = prompt.positions("image"), len(vlm.layers)
-    ends = vlm.ends
-    proposals = dict.fromkeys(last, tuple(vlm.answer(prompt, MAX_NEW_TOKENS).token_ids))
+    proposals = dict.fromkeys(last, tuple(intact))
     done: dict[int, list[int]] = {}
     while proposals:
         further: dict[int, tuple[int, ...]] = {}
@@ -68,31 +79,31 @@ def answers_without_picture(vlm: "LanguageModel", prompt: Prompt, last: Sequence
             later = later[~torch.isin(later, image)]
             asked = [number for number in last if proposals.get(number) == said]
             knockouts = [Knockout(image, later, layers - number, layers) for number in asked if number]
-            intact = recording.output[:, read.to(recording.output.device)]
+            as_recorded = recording.output[:, read.to(recording.output.device)]
             after = iter(vlm.replay(recording, knockouts, read))
             for number in asked:
-                tokens = vlm.logits(next(after) if number else intact[0]).argmax(-1).tolist()
+                states = next(after) if number else as_recorded[0]
+                tokens = vlm.read(states, lambda logits: logits.argmax(-1)).tolist()
                 agreed = next((i for i, token in enumerate(said) if tokens[i] != token), len(said))
                 kept = (*said[:agreed], tokens[agreed])[:MAX_NEW_TOKENS]
-                if kept[-1] in ends or len(kept) >= MAX_NEW_TOKENS:
-                    done[number] = [token for token in kept if token not in ends]
+                if kept[-1] in vlm.ends or len(kept) >= MAX_NEW_TOKENS:
+                    done[number] = [token for token in kept if token not in vlm.ends]
                 else:
                     further[number] = kept
         proposals = further
     return done
 
 
-def _times(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int]) -> list[float | None]:
-    """Seconds of reading the prompt and decoding the answer's length, over those of the intact model in the same run;
-    null where all layers would lose the tokens."""
-    length = len(vlm.answer(prompt, MAX_NEW_TOKENS).token_ids) + 1
-    possible = [number for number in last if number < len(vlm.layers)]
+def _times(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], new_tokens: int) -> list[float | None]:
+    """Seconds of reading the prompt and decoding so many tokens, over those of the intact model in the same run; null
+    where all layers would lose the picture's tokens."""
+    numbers = [0, *(number for number in last if 0 < number < len(vlm.layers))]
 
     def run(number: int) -> None:
         with pruned(vlm.layers, prompt.positions("image"), number):
-            vlm.generate(prompt, length, ends=[])
+            vlm.generate(prompt, new_tokens, ends=[], cache=DynamicCache())
 
     run(0)
-    seconds = timed([partial(run, number) for number in (0, *possible)], REPEATS, vlm.device)
-    found = dict(zip(possible, seconds[1:], strict=True))
-    return [found[number] / seconds[0] if number in found else None for number in last]
+    seconds = timed([partial(run, number) for number in numbers], REPEATS, vlm.device)
+    shares = {number: each / seconds[0] for number, each in zip(numbers, seconds, strict=True)}
+    return [shares.get(number) for number in last]

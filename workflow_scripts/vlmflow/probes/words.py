@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
-import torch
 from torch import Tensor
 
 from vlmflow.edges import Edge, module_layers
@@ -15,9 +14,6 @@ from .knockout import edge_knockouts
 
 if TYPE_CHECKING:
     from vlmflow.models import LanguageModel
-
-# States that are read through the unembedding at a time: bounds the memory of their logits.
-STATES_AT_ONCE = 1024
 
 
 def words(
@@ -72,7 +68,7 @@ def words(
 
 def _top_words(vlm: "LanguageModel", states: Tensor, top: int) -> Tensor:
     """(states, width) → (states, top) token ids, on the CPU."""
-    return torch.cat([vlm.logits(part).topk(top).indices.cpu() for part in states.split(STATES_AT_ONCE)])
+    return vlm.read(states, lambda logits: logits.topk(top).indices)
 
 
 def _jaccard(intact: Tensor, after: Tensor) -> float:

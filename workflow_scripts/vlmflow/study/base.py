@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -54,6 +54,8 @@ def _listed(value: Any) -> Any:
 
 
 def _spelled_out(value: Any) -> Any:
+    if isinstance(value, str) and value != "all":
+        raise ValueError(f"{value!r}: give a list of edges, or the word all")
     return list(ALL_EDGES) if value == "all" else value
 
 
@@ -78,7 +80,7 @@ Edges = Annotated[
     list[EdgeText],
     Field(min_length=1),
     AfterValidator(each_once("edge")),
-    BeforeValidator(_spelled_out, json_schema_input_type=list[str] | str),
+    BeforeValidator(_spelled_out, json_schema_input_type=list[str] | Literal["all"]),
 ]
 Window = Annotated[int, Field(ge=1), AfterValidator(_check_window)]
 # One window, or several that one recording serves.

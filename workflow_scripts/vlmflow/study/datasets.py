@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.sources import (
     AOKVQA_URL,
@@ -18,6 +19,12 @@ from vlmflow.sources import (
 from .base import Sha256, Strict, Url
 
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
+
+
+def _check_archive(url: str) -> str:
+    if not urlsplit(url).path.endswith((".tar.gz", ".tgz", ".zip")):
+        raise ValueError(f"{url!r} is no address of a .tar.gz or .zip archive")
+    return url
 
 
 class SyntheticDataset(Strict):
@@ -77,9 +84,18 @@ class AOkVqaDataset(Strict):
     """A-OKVQA, validation split: open questions that need knowledge, on pictures of COCO 2017."""
 
     source: Literal["a-okvqa"]
-    url: Url = Field(AOKVQA_URL, description="The archive of questions and answers.")
+    url: Annotated[Url, AfterValidator(_check_archive)] = Field(
+        AOKVQA_URL, description="The archive of questions and answers, a .tar.gz or .zip."
+    )
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
     images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+
+
+def has_captions(dataset: "Dataset") -> bool:
+    """Whether the pictures of a dataset have captions."""
+    if isinstance(dataset, GqaDataset):
+        return dataset.captions is not None
+    return isinstance(dataset, SyntheticDataset | GqaPaperDataset)
 
 
 Dataset = Annotated[

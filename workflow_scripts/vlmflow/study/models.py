@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from .base import Strict
 
@@ -44,6 +44,13 @@ class Model(Strict):
     )
     gpus: int = Field(1, ge=0, le=16, description="GPUs that a job of this model takes; 0: the CPU.")
     note: str = Field("", description="What a reader of the report should know about this model.")
+
+    @model_validator(mode="after")
+    def _captions_are_no_picture(self) -> "Model":
+        for key in ("fit", "patch_rule"):
+            if self.reads == "captions" and key in self.model_fields_set:
+                raise ValueError(f"{key}: this model reads captions and is shown no picture; take this key out")
+        return self
 
     @property
     def folder(self) -> Path | None:

@@ -12,8 +12,12 @@ from .base import Edges, ModelName, Name, Strict, Windows, each_once
 class ProbeSettings(Strict):
     """What every probe has: on which part of the study it is run."""
 
-    models: list[ModelName] | None = Field(None, min_length=1, description="Only these; by default all that it fits.")
-    tasks: list[Name] | None = Field(None, min_length=1, description="Only these; by default all.")
+    models: Annotated[list[ModelName], AfterValidator(each_once("model"))] | None = Field(
+        None, min_length=1, description="Only these; by default all that it fits."
+    )
+    tasks: Annotated[list[Name], AfterValidator(each_once("task"))] | None = Field(
+        None, min_length=1, description="Only these; by default all."
+    )
     questions: int | None = Field(
         None, ge=1, description="At most so many of a task's analysed questions; all by default."
     )
@@ -147,6 +151,12 @@ class PruningProbe(ProbeSettings):
         list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(each_once("number of layers"))
     ] = Field(description="In how many of the last layers there is no image; several numbers.")
     timed: int = Field(0, ge=0, description="On so many questions a task, decoding is timed with and without.")
+
+    @model_validator(mode="after")
+    def _intact_model_is_measured(self) -> "PruningProbe":
+        if 0 not in self.last:
+            raise ValueError("last: 0 is missing, the intact model with which the others are compared")
+        return self
 
     @property
     def needs(self) -> str | None:

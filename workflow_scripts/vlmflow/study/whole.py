@@ -13,6 +13,7 @@ from .datasets import (
     GqaDataset,
     GqaPaperDataset,
     OkVqaDataset,
+    has_captions,
 )
 from .figures import CHARTS_OF, AccuracyTable, Figure, FlowChart, StudyTable, WindowsChart
 from .models import Model
@@ -159,11 +160,24 @@ class Study(Strict):
                 raise ValueError(
                     f"probes.{name}: no model of the study reads {probe.needs}; add one with reads: {probe.needs}"
                 )
+            self._check_captions(name)
             if isinstance(probe, KnockoutProbe) and probe.sinks is not None:
                 self._check_sinks(name, probe.sinks.norms)
         if same := set(self.probes) & set(self.models):
             raise ValueError(f"probes.{min(same)}: a probe and a model have the same name; rename one of them")
         return self
+
+    def _check_captions(self, probe: str) -> None:
+        readers = [model for model in self.models_of(probe) if self.models[model].reads == "captions"]
+        for task in self.tasks_of(probe) if readers else ():
+            own = self.tasks[task].dataset
+            if not has_captions(own or self.dataset):
+                key = f"tasks.{task}.dataset" if own else "dataset"
+                raise ValueError(
+                    f"{key}: its pictures have no captions for the model {readers[0]!r} to read; of GQA's, give "
+                    f"captions: visual-genome, or leave the task {task!r} out of probes.{probe}.tasks, or the model "
+                    f"out of probes.{probe}.models"
+                )
 
     def _check_sinks(self, name: str, norms: str) -> None:
         if not isinstance(self.probes.get(norms), NormsProbe):
