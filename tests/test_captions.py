@@ -44,11 +44,8 @@ def save_language_model(folder, own_template=False, texts=TEXTS, answer=None, la
     )
     model = LlamaForCausalLM(config)
     if answer is not None:
-        with torch.no_grad():
-            for parameter in model.parameters():
-                deviation = parameter.shape[-1] ** -0.5
-                parameter.copy_(torch.randn_like(parameter) * deviation if parameter.ndim > 1 else 1.0)
-            tiny_models.say(model, tokenizer, answer, TextProcessor(tokenizer, chat))
+        tiny_models.randomise(model)
+        tiny_models.say(model, tokenizer, answer, TextProcessor(tokenizer, chat))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

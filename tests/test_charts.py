@@ -9,7 +9,7 @@ import pytest
 from vlmflow import charts
 from vlmflow.charts.style import strokes_of
 from vlmflow.pages import signed
-from vlmflow.report import render
+from vlmflow.report import _drawn, render
 from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
 from vlmflow.tables import ACCURACY, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
 from vlmflow.tabulate import task_row, without_pictures
@@ -169,6 +169,15 @@ def test_the_report(flow, lens, tmp_path):
     assert "image ↛ last costs less than 1 % of the answer" in page
     assert page.count("lies outside") == 1, "alike reasons are one row"
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
+
+
+@pytest.mark.parametrize(("size", "kind"), [(100, "svg+xml"), (2_000_000, "png")])
+def test_a_large_drawing_is_shown_by_its_pixels(tmp_path, size, kind):
+    for name in ("m.svg", "m-narrow.svg", "m.png"):
+        (tmp_path / name).write_bytes(b"x" * (size if name == "m.svg" else 9))
+    drawn = _drawn(tmp_path, "f", "m")
+    for width in ("wide", "narrow"):
+        assert drawn[width].startswith(f"data:image/{kind};base64,")
 
 
 def test_an_edge_that_could_be_measured_on_no_question():

@@ -129,15 +129,21 @@ def build_model(kind, processor, answer, seed=0, layers=3):
     else:
         grids = processor.image_processor.image_grid_pinpoints
         model = LlavaNextForConditionalGeneration(LlavaNextConfig(**settings, image_grid_pinpoints=grids))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 1.0)
-        say(model, tokenizer, answer, processor)
+    randomise(model)
+    say(model, tokenizer, answer, processor)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
+@torch.no_grad()
+def randomise(model):
+    """Weights that are large enough for everything to matter."""
+    for parameter in model.parameters():
+        parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 1.0)
+
+
+@torch.no_grad()
 def say(model, tokenizer, answer, processor):
     """Chain the last token of the prompt to the answer's tokens, and these to the end."""
     prompt = processor.apply_chat_template(

@@ -11,7 +11,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from remotezip import (
     RemoteZipError,
 )
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
-from tqdm import tqdm
 
 from . import network
 from .network import CONNECTIONS, TIMEOUT, DownloadError
@@ -191,25 +190,9 @@ class _SharedContents(RemoteFetcher):
 
 
 def _extract(archive: _LocalArchive | _RemoteArchive, wanted: Mapping[str, Path], connections: int) -> dict[str, str]:
-    failures: dict[str, str] = {}
-
-    def work(member: str, path: Path) -> None:
-        if (reason := _extract_one(archive, member, path)) is not None:
-            failures[member] = reason
-        bar.update()
-
-    with (
-        contextlib.closing(archive),
-        tqdm(total=len(wanted), desc=archive.name.rsplit("/", 1)[-1], unit="file", mininterval=2) as bar,
-        ThreadPoolExecutor(connections) as pool,
-    ):
-        jobs = [pool.submit(work, member, path) for member, path in wanted.items()]
-        done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
-        for job in waiting:
-            job.cancel()
-        for job in done:
-            job.result()
-    return failures
+    with contextlib.closing(archive):
+        work = partial(_extract_one, archive)
+        return network.fetch_each(work, wanted, connections, archive.name.rsplit("/", 1)[-1])
 
 
 def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Path) -> str | None:

@@ -9,13 +9,12 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import pooch
 import requests
-from tqdm import tqdm
 
 from . import network
 from .archives import fetch_members, is_for, note_of
@@ -94,24 +93,8 @@ def fetch_files(wanted: Mapping[str, Path], connections: int = CONNECTIONS) -> d
         DownloadError: a server cannot be reached, refuses everything, or breaks off at every try; what has been fetched
             so far stays.
     """
-    failures: dict[str, str] = {}
-
-    def work(url: str, path: Path) -> None:
-        if (reason := _fetch_one(opened, url, path)) is not None:
-            failures[url] = reason
-        bar.update()
-
-    with (
-        contextlib.closing(network.session(connections)) as opened,
-        tqdm(total=len(wanted), desc="files", unit="file", mininterval=2) as bar,
-        ThreadPoolExecutor(connections) as pool,
-    ):
-        jobs = [pool.submit(work, url, path) for url, path in wanted.items()]
-        done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
-        for job in waiting:
-            job.cancel()
-        for job in done:
-            job.result()
+    with contextlib.closing(network.session(connections)) as opened:
+        failures = network.fetch_each(partial(_fetch_one, opened), wanted, connections, "files")
     if wanted and len(failures) == len(wanted) and all(FORBIDDEN in reason for reason in failures.values()):
         raise DownloadError(
             f"{next(iter(failures.values()))}, as to each of the {len(wanted)} files that were asked for"

@@ -22,7 +22,7 @@ from transformers import (
 from . import recording, replay
 from .attention import can_share
 from .geometry import Box
-from .interventions import Intervention, ReplayError
+from .interventions import Intervention, Module, ReplayError
 from .norms import feature_norms
 from .parts import ModelError, find_layers, find_norm
 from .processors import ProcessorError, load_processor, load_text_processor
@@ -207,6 +207,25 @@ class LanguageModel:
         from .probes.knockout import knockout
 
         return knockout(self, prompt, edges, window)
+
+    def words(
+        self,
+        prompt: Prompt,
+        modules: Sequence[Module] = (),
+        edges: Sequence[str] = (),
+        window: int = 9,
+        top: int = 10,
+        pooled: bool = False,
+    ) -> "pl.DataFrame":
+        """How alike the words stay that the question's positions predict, with modules or edges knocked out.
+
+        Returns:
+            columns intervention, window, layer, similarity (Jaccard, from 0 to 1); see `probes.words` and [flow]
+            equation 9.
+        """
+        from .probes.words import words
+
+        return words(self, prompt, modules=modules, edges=edges, window=window, top=top, pooled=pooled)
 
     def lens(self, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> "pl.DataFrame":
         """The probability of each word's first token at the last position after every layer.

@@ -1,12 +1,15 @@
 """How servers are spoken with: how often, how long, and what is said when they do not answer."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import requests
 import urllib3
+from tqdm import tqdm
 
 CONNECTIONS = 8  # at once, to one server
 TRIES = 4
@@ -26,6 +29,34 @@ def session(connections: int) -> requests.Session:
     opened.mount("https://", adapter)
     opened.mount("http://", adapter)
     return opened
+
+
+def fetch_each(
+    work: Callable[[str, Path], str | None], wanted: Mapping[str, Path], connections: int, name: str
+) -> dict[str, str]:
+    """Do `work` for each of `wanted`, several at a time, under a progress bar called `name`.
+
+    Returns:
+        key → reason, of each for which `work` gave one.  An error that it raises stops what has not begun.
+    """
+    failures: dict[str, str] = {}
+
+    def one(key: str, path: Path) -> None:
+        if (reason := work(key, path)) is not None:
+            failures[key] = reason
+        bar.update()
+
+    with (
+        tqdm(total=len(wanted), desc=name, unit="file", mininterval=2) as bar,
+        ThreadPoolExecutor(connections) as pool,
+    ):
+        jobs = [pool.submit(one, key, path) for key, path in wanted.items()]
+        done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
+        for job in waiting:
+            job.cancel()
+        for job in done:
+            job.result()
+    return failures
 
 
 def tries() -> Iterator[tuple[bool, Any]]:

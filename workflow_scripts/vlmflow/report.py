@@ -13,6 +13,9 @@ from .study import Study
 from .tabulate import in_report
 from .tasks import in_task
 
+# Bytes of a drawing from which on the page holds its pixels instead: a heat map has a shape for every cell.
+LARGE = 1_500_000
+
 
 def render(
     study: Study,
@@ -73,16 +76,20 @@ def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame
 
 
 def _drawn(folder: Path, figure: str, model: str) -> dict[str, str]:
+    wide, narrow = folder / f"{model}.svg", folder / f"{model}-narrow.svg"
+    if wide.stat().st_size > LARGE:
+        wide = narrow = folder / f"{model}.png"
     return {
         "model": model,
         "link": f"figures/{figure}/{model}",
-        "wide": _data_uri(folder / f"{model}.svg"),
-        "narrow": _data_uri(folder / f"{model}-narrow.svg"),
+        "wide": _data_uri(wide),
+        "narrow": _data_uri(narrow),
     }
 
 
 def _data_uri(path: Path) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+    kind = {".svg": "svg+xml", ".png": "png"}[path.suffix]
+    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
