@@ -4,7 +4,7 @@ import pytest
 import tiny_models
 import torch
 from common import random_llava
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_replay import DECODERS
@@ -24,6 +24,8 @@ from vlmflow.probes.pruning import answers_without_picture, pruning
 from vlmflow.probes.words import words
 from vlmflow.prompts import Patches
 from vlmflow.pruning import pruned, timed, work_share
+from vlmflow.recording import record
+from vlmflow.replay import last_needed, replay
 from vlmflow.study import WordsProbe
 
 QUESTION = "what color is the circle , red or blue ?"
@@ -149,6 +151,8 @@ def test_what_has_been_said_is_template():
     top=st.integers(1, 5),
     pooled=st.booleans(),
 )
+@example(seed=1, layers=4, window=1, top=3, pooled=False)  # the window ends before the model does
+@example(seed=2, layers=4, window=2, top=3, pooled=True)
 def test_words_under_module_knockout(seed, layers, window, top, pooled):
     vlm = random_llava(layers, 2, seed=seed)
     prompt = prompt_of(vlm, 2)
@@ -218,6 +222,37 @@ def test_states_anywhere_under_any_intervention(seed, layers, module):
                 with Zeroed([getattr(vlm.layers[layer], name) for layer in span], each.positions.tolist()):
                     logits = vlm.model(**prompt.inputs).logits[0, -1]
                 torch.testing.assert_close(vlm.logits(states[0]), logits, rtol=1e-9, atol=1e-12)
+
+
+def test_layers_of_a_module_knockout():
+    """[flow] appendix D: from l on, cut at the model's end."""
+    assert [list(module_layers(layer, 3, 5)) for layer in range(5)] == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4], [4]]
+    assert list(module_layers(0, 9, 4)) == [0, 1, 2, 3]
+    for layer, window in ((5, 1), (-1, 1), (0, 0)):
+        with pytest.raises(ValueError, match=r"layer|window"):
+            module_layers(layer, window, 5)
+
+
+def test_what_has_to_be_computed_for_what_is_read():
+    """In a causal decoder nothing behind it; in a block whose positions see each other, all of the block."""
+    may_attend = torch.ones(12, 12, dtype=torch.bool).tril()
+    assert last_needed(may_attend, 5) == 5
+    may_attend[3:8, 3:8] = True
+    assert last_needed(may_attend, 3) == 3
+    assert last_needed(may_attend, 5) == 8
+    torch.manual_seed(0)
+    model = DECODERS["llama"]().double().eval()
+    mask = may_attend[None, None]
+    inputs = {"input_ids": torch.randint(0, 50, (1, 12)), "attention_mask": mask}
+    layers, read = model.model.layers, torch.tensor([4, 5])
+    recording, _ = record(model, layers, inputs)
+    mixed = [
+        *(ModuleKnockout("mlp", torch.tensor([6]), layer, layer + 1) for layer in range(4)),
+        *(Knockout(torch.tensor([2]), torch.tensor([4]), layer, layer + 2) for layer in range(3)),
+    ]
+    expected = plain(model, layers, inputs, mixed, read)
+    torch.testing.assert_close(replay(layers, recording, mixed, positions=read), expected, rtol=1e-9, atol=1e-12)
+    assert (expected[0] - recording.output[0, read]).abs().max() > 1e-6, "a later position of the block matters"
 
 
 def test_positions_that_are_not_read_are_not_computed():
