@@ -160,7 +160,7 @@ def test_words():
     chart = charts.draw(summary, figure, WORDS, "m", TASKS, columns=2)
     assert set(data_of(chart)["line"]) == {"attention", "MLP", "image ↛ question"}
     assert "Jaccard similarity" in str(chart.to_dict())
-    assert "(middle of an edge's window / first one of a module's)" in str(chart.to_dict())
+    assert "Layer (edges: middle, modules: first of the window)" in str(chart.to_dict())
     text = charts.caption(figure, WORDS)
     assert "a module's output is zero at the question's positions in 3 layers from each layer on or the edge" in text
     assert "position by position" in text

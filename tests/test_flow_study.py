@@ -88,7 +88,9 @@ def run(tmp_path_factory):
     for seed, (name, model) in enumerate(STUDY["models"].items()):
         kind = "llava" if "1.5" in name else "llava_next"
         folder = served / "hub" / model["path"]
-        tiny_models.save(folder, kind, model["template"], [*texts, *ANSWERS_OF.values()], ANSWERS_OF[name], seed)
+        words = [*texts, *ANSWERS_OF.values()]
+        # As many layers as the study's window.
+        tiny_models.save(folder, kind, model["template"], words, ANSWERS_OF[name], seed, layers=9)
         (folder / "pytorch_model.bin").write_bytes(b"never fetched")
         (folder / "modeling_evil.py").write_text("raise SystemExit('never run')")
     with serving(served) as server, serving(served / "hub", HubHandler) as hub:

@@ -181,6 +181,7 @@ def test_a_probe_is_run_where_it_fits():
     config["models"]["reader"] = {"path": "x", "reads": "captions"}
     config["probes"]["both"] = {"kind": "knockout", "edges": ["question -> last"], "window": 3}
     study = read_study(config, "mine.yaml")
+    assert Study.model_validate(study.model_dump(mode="json")) == study, "as the report's job gets it"
     assert study.models_of("flow") == ["tiny-llava"]
     assert study.models_of("text") == ["reader"]
     assert study.models_of("both") == ["tiny-llava", "reader"]

@@ -73,8 +73,10 @@ def draw(
         return draw_distribution(rows, order, columns, figure.title, subtitle, figure.threshold)
     line, x, x_title, y_title, zero = AXES[figure.chart]
     if isinstance(probe, WordsProbe):
-        of_edges, of_modules = "middle of an edge's window", "first one of a module's"
-        x_title = f"Layer ({' / '.join([of_edges] * bool(probe.edges) + [of_modules] * bool(probe.modules))})"
+        place = (
+            "edges: middle, modules: first" if probe.edges and probe.modules else "middle" if probe.edges else "first"
+        )
+        x_title = f"Layer ({place} of the window)"
     found = rows[line].unique(maintain_order=True).to_list()
     wanted = getattr(figure, "edges", None) or [*(name for name in STROKES if name in found), *found]
     lines = [name for name in dict.fromkeys(wanted) if name in found]

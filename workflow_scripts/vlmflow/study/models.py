@@ -48,7 +48,7 @@ class Model(Strict):
     @model_validator(mode="after")
     def _captions_are_no_picture(self) -> "Model":
         for key in ("fit", "patch_rule"):
-            if self.reads == "captions" and key in self.model_fields_set:
+            if self.reads == "captions" and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key}: this model reads captions and is shown no picture; take this key out")
         return self
 
