@@ -16,13 +16,15 @@ class Faults:
 
     Attributes:
         ranges: whether it answers requests for a part of a file with that part.
-        cut: so many times, break the connection in the middle of an answer of more than `cut_from` bytes.
+        cut: so many times, break the connection in the middle of an answer of more than `cut_from` bytes, at an address
+            that ends with `cut_at`.
         status: path → status with which it answers instead.
     """
 
     ranges: bool = True
     cut: int = 0
     cut_from: int = 1000
+    cut_at: str = ""
     status: dict = field(default_factory=dict)
 
 
@@ -43,10 +45,10 @@ class FileServer(ThreadingHTTPServer):
     def url(self):
         return f"http://127.0.0.1:{self.server_port}"
 
-    def take_cut(self, size):
+    def take_cut(self, size, path):
         """Whether this answer is to be cut."""
         with self.lock:
-            if self.faults.cut > 0 and size > self.faults.cut_from:
+            if self.faults.cut > 0 and size > self.faults.cut_from and path.endswith(self.faults.cut_at):
                 self.faults.cut -= 1
                 return True
         return False
@@ -98,7 +100,7 @@ class FileHandler(BaseHTTPRequestHandler):
         with file.open("rb") as content:
             content.seek(start)
             data = content.read(stop - start)
-        if self.server.take_cut(len(data)):
+        if self.server.take_cut(len(data), urlsplit(self.path).path):
             data = data[: len(data) // 2]
             self.close_connection = True
         with self.server.lock:

@@ -98,8 +98,8 @@ def run(tmp_path_factory):
         workspace = Workspace(base / "work", HF_ENDPOINT=hub.url, HF_HOME=str(base / "cache"))
         workspace.write(small_flow(server, served / "paper"))
         server.faults.status["/gqa/questions1.2.zip"] = 404
-        # Large enough for pictures only: every one of these cuts falls into a member.
-        server.faults.cut, server.faults.cut_from = 4, 1500
+        # Every one of these cuts falls into a picture of the archive; a single file would use up all of its tries.
+        server.faults.cut, server.faults.cut_from, server.faults.cut_at = 4, 1500, "/images.zip"
         first = workspace.snakemake("--resources", "gpu=4")
         leftover_cuts = server.faults.cut
         server.faults.status.clear()

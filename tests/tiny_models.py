@@ -153,7 +153,7 @@ def say(model, tokenizer, answer, processor):
     chain = [last, *tokenizer(answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     embeddings, unembedding = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     # Random layers add up; what is planted has to stand out of them.
-    strength = 6 * max(1, model.config.get_text_config().num_hidden_layers / 3) ** 0.5
+    strength = 6 * max(1, model.config.get_text_config().num_hidden_layers / 3)
     for before, after in pairwise(chain):
         direction = torch.nn.functional.normalize(torch.randn(embeddings.shape[1]), dim=0)
         embeddings[before] = strength * direction
