@@ -128,15 +128,21 @@ DECODERS = {
 }
 
 
-@pytest.mark.parametrize("share", [False, True], ids=["copied prefix", "shared prefix"])
-@pytest.mark.parametrize("name", DECODERS)
-def test_architectures(name, share):
+def random_decoder(name):
+    """With weights that are large enough for everything to matter."""
     torch.manual_seed(0)
     model = DECODERS[name]().double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
+    return model
+
+
+@pytest.mark.parametrize("share", [False, True], ids=["copied prefix", "shared prefix"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_architectures(name, share):
+    model = random_decoder(name)
     if share and not can_share(model.model):
         pytest.skip("the decoder computes its own attention, which the shared prefix is not")
     layers = find_layers(model)
