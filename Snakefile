@@ -21,6 +21,7 @@ RESULTS = f"results/{study.study}"
 
 include: "rules/common.smk"
 include: "rules/datasets.smk"
+include: "rules/shown.smk"
 
 
 wildcard_constraints:
@@ -36,6 +37,7 @@ include: "rules/data.smk"
 include: "rules/prompts.smk"
 include: "rules/inference.smk"
 include: "rules/summary.smk"
+include: "rules/landmarks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"

@@ -133,7 +133,8 @@ def probe_settings(wildcards):
 def probe_seed(wildcards):
     """A draw that keeps everything is the same whatever the seed."""
     probe = study.probes[wildcards.probe]
-    return study.sample.seed if probe.questions or getattr(probe, "timed", 0) else None
+    drawn = probe.questions or getattr(probe, "timed", 0) or getattr(probe, "examples", 0)
+    return study.sample.seed if drawn else None
 
 
 for name, probe in study.probes.items():

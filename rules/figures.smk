@@ -3,7 +3,10 @@
 
 rule draw_figure:
     input:
-        summary=lambda wildcards: f"{RESULTS}/summary/{study.figures[wildcards.figure].probe}.parquet",
+        summary=lambda wildcards: f"{RESULTS}/summary/{probe_of(wildcards)}.parquet",
+        landmarks=landmarks_of_figure,
+        rows=lambda wildcards: example_files(wildcards, RESULTS + "/{model}/{probe}/{task}.parquet"),
+        views=lambda wildcards: example_files(wildcards, RESULTS + "/figures/{figure}/{model}/{task}.views.parquet"),
     output:
         html=report(
             f"{RESULTS}/figures/{{figure}}/{{model}}.html",
@@ -26,8 +29,8 @@ rule draw_figure:
         runtime=10,
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
-        probe=lambda wildcards: study.probes[study.figures[wildcards.figure].probe].model_dump(mode="json"),
-        tasks=lambda wildcards: study.tasks_of(study.figures[wildcards.figure].probe),
+        probe=lambda wildcards: study.probes[probe_of(wildcards)].model_dump(mode="json"),
+        tasks=lambda wildcards: study.tasks_of(probe_of(wildcards)),
     script:
         "../workflow_scripts/draw_figure.py"
 
@@ -38,6 +41,7 @@ rule write_report:
         answers=f"{RESULTS}/summary/answers.parquet",
         skipped=f"{RESULTS}/summary/skipped.parquet",
         summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in study.probes],
+        landmarks=expand(f"{RESULTS}/summary/{{probe}}.landmarks.parquet", probe=LANDMARK_PROBES),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
         figures=[
             f"{RESULTS}/figures/{name}/{model}{ending}"
@@ -63,5 +67,6 @@ rule write_report:
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,
+        landmarks=LANDMARK_PROBES,
     script:
         "../workflow_scripts/write_report.py"

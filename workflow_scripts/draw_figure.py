@@ -5,15 +5,21 @@ from pydantic import TypeAdapter
 from vlmflow import charts
 from vlmflow.jobs import logged
 from vlmflow.study import Figure, Probe
-from vlmflow.tables import PROBE_TABLES
+from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES, VIEWS
 
 with logged(snakemake.log[0]):
+    source, tasks = snakemake.input, snakemake.params.tasks
     figure = TypeAdapter(Figure).validate_python(snakemake.params.figure)
     probe = TypeAdapter(Probe).validate_python(snakemake.params.probe)
-    summary = PROBE_TABLES[probe.kind][1].read(snakemake.input.summary)
+    rows_table, summary_table = PROBE_TABLES[probe.kind]
+    summary = summary_table.read(source.summary)
+    landmarks = [LANDMARK_TABLES[probe.kind].read(path) for path in source.landmarks]
+    more = charts.More(
+        landmarks=landmarks[0] if landmarks else None,
+        rows={task: rows_table.read(path) for task, path in zip(tasks, source.rows, strict=False)},
+        views={task: VIEWS.read(path) for task, path in zip(tasks, source.views, strict=False)},
+    )
     for path, columns in zip(snakemake.output, (3, 3, 3, 1), strict=True):
         interactive = path.endswith(".html")
-        chart = charts.draw(
-            summary, figure, probe, snakemake.wildcards.model, snakemake.params.tasks, columns, interactive
-        )
+        chart = charts.draw(summary, figure, probe, snakemake.wildcards.model, tasks, columns, interactive, more)
         charts.save(chart, path)

@@ -17,7 +17,14 @@ with logged(snakemake.log[0]):
     with open_model(params.model, snakemake.resources.gpu, snakemake.threads) as vlm:
         frames, skipped = for_each_question(
             questions,
-            prober(vlm, probe, wildcards.probe, params.model["instruction"], lambda *note: left_out.append(note)),
+            prober(
+                vlm,
+                probe,
+                wildcards.probe,
+                params.model["instruction"],
+                lambda *note: left_out.append(note),
+                questions.to_dicts(),
+            ),
             stage=wildcards.probe,
             task=wildcards.task,
             model=wildcards.model,

@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.jobs import logged
 from vlmflow.report import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, PROBE_TABLES, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
@@ -25,6 +25,10 @@ with logged(snakemake.log[0]):
         accuracy=ACCURACY.read(snakemake.input.answers),
         skipped=SKIPPED.read(snakemake.input.skipped),
         summaries=summaries,
+        landmarks={
+            name: LANDMARK_TABLES[study.probes[name].kind].read(path)
+            for name, path in zip(snakemake.params.landmarks, snakemake.input.landmarks, strict=True)
+        },
         tables={
             name: pl.read_csv(path, schema_overrides=dict.fromkeys(("question", "answer"), pl.String))
             for name, path in zip(study.tables, snakemake.input.tables, strict=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-NAME = "vlmflow_shared_prefix"
+SHARED_PREFIX = "vlmflow_shared_prefix"
 
 
 @dataclass
@@ -70,7 +70,7 @@ def shared_prefix_attention(
     return output.transpose(1, 2).to(original), None
 
 
-ALL_ATTENTION_FUNCTIONS.register(NAME, shared_prefix_attention)
+ALL_ATTENTION_FUNCTIONS.register(SHARED_PREFIX, shared_prefix_attention)
 
 
 def can_share(decoder: Any) -> bool:
@@ -79,13 +79,14 @@ def can_share(decoder: Any) -> bool:
 
 
 @contextmanager
-def sharing(layers: Iterable[Any]) -> Iterator[None]:
-    """Have the layers' attention modules call `shared_prefix_attention`, and afterwards what they called before."""
+def calling(layers: Iterable[Any], name: str) -> Iterator[None]:
+    """Have the layers' attention modules call the function that is registered as `name`, and afterwards what they
+    called before."""
     configs = {id(m.config): m.config for layer in layers for m in layer.modules() if hasattr(m, "config")}
     before = {key: config._attn_implementation for key, config in configs.items()}
     try:
         for config in configs.values():
-            config._attn_implementation = NAME
+            config._attn_implementation = name
         yield
     finally:
         for key, config in configs.items():

@@ -1,18 +1,37 @@
 """What a figure's numbers say: a sentence for each model, and a table of the largest effects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from .charts import chosen_rows, name_of
+from .charts import axes_of, chosen_rows, name_of, why_nothing
 from .edges import FLOW_EDGES
+from .findings_of_pictures import (
+    attention_words,
+    budget_words,
+    map_words,
+    similarity_words,
+    visual_lens_words,
+)
 from .pages import signed
-from .study import AtlasChart, Figure, NormsChart, Probe
+from .study import (
+    AtlasChart,
+    AttentionMapProbe,
+    ExamplesChart,
+    Figure,
+    MapChart,
+    NormsChart,
+    Probe,
+    SimilarityChart,
+    VisualLensChart,
+)
 
 NOTHING = 1.0  # percent: less than this is told as nothing
 STRONGEST = 5  # edges of an atlas that are named
+# Charts whose panels are told apart by more than their task.
+SEVERAL_PANELS = ("similarity", "attention", "visual-lens", "budget")
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,11 @@ READINGS = {
     "lens": Reading("word", "layer", "layer", False, "number", "Highest mean probability over the layers"),
     "words": Reading("intervention", "layer", "layer", True, "number", "Lowest mean similarity over the layers"),
     "pruning": Reading("quantity", "last", "last layers:", True, "percent", "Lowest mean"),
+    "similarity": Reading("pair", "layer", "layer", False, "number", "Highest mean similarity over the layers"),
+    "attention": Reading("edge", "layer", "layer", False, "percent", "Highest mean over the layers"),
+    "map": Reading("line", "cell", "", False, "number", "The highest cell"),
+    "visual-lens": Reading("quantity", "layer", "layer", False, "points", "Highest mean over the layers"),
+    "budget": Reading("keep", "kept", "tokens:", True, "number", "Lowest mean loss, in nats a token"),
     "norms": Reading("patches", "norm", "norm", False, "percent", "The bin with the most patches, by its lower edge"),
 }
 
@@ -54,16 +78,28 @@ def findings(figure: Figure, probe: Probe, summary: pl.DataFrame) -> dict[str, A
 
     Returns:
         lines (headings), rows (model, task, cells), explained; a cell is None, or has value, interval and where, or has
-        a note.
+        a note.  There are no lines in a figure of single examples.
     """
+    if isinstance(figure, ExamplesChart):
+        return {"lines": [], "rows": [], "explained": ""}
     reading = READINGS[figure.chart]
+    if figure.chart in SEVERAL_PANELS:
+        reading = replace(reading, line=axes_of(figure, probe).line)
     shown = pl.concat(
         [chosen_rows(summary, figure, probe, model) for model in summary["model"].unique(maintain_order=True)]
         or [summary]
     )
-    lines = getattr(figure, "edges", None) or summary[reading.line].unique(maintain_order=True).to_list()
+    if isinstance(figure, MapChart):
+        shown, summary = _mapped(figure, probe, shown), _mapped(figure, probe, summary)
+    lines = (
+        getattr(figure, "edges", None)
+        or (shown if len(shown) else summary)[reading.line].unique(maintain_order=True).to_list()
+    )
     if isinstance(figure, AtlasChart):
         lines = _strongest(shown)
+    if figure.chart in SEVERAL_PANELS:
+        shown, summary = _by_panel(figure, probe, shown), _by_panel(figure, probe, summary)
+        summary = summary.filter(pl.col("task").is_in(shown["task"].implode()) | pl.col("mean").is_null())
     extreme = pl.col("mean").arg_min() if reading.lowest else pl.col("mean").arg_max()
     keys = ["model", "task", reading.line]
     peaks = shown.group_by(keys, maintain_order=True).agg(pl.all().get(extreme))
@@ -80,34 +116,71 @@ def findings(figure: Figure, probe: Probe, summary: pl.DataFrame) -> dict[str, A
     return {"lines": [name_of(line) for line in lines], "rows": rows, "explained": explained}
 
 
+def _by_panel(figure: Figure, probe: Probe, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, with all that sets panels apart as their `task`, where it differs."""
+    others = [name for name in axes_of(figure, probe).panels if name != "task" and rows[name].n_unique() > 1]
+    names = [", ".join([row[0], *map(name_of, row[1:])]) for row in rows.select("task", *others).iter_rows()]
+    return rows.with_columns(task=pl.Series(names, dtype=pl.String))
+
+
+def _mapped(figure: MapChart, probe: Probe, rows: pl.DataFrame) -> pl.DataFrame:
+    """The map's rows, with the place of each cell in words; a line is what the map shows."""
+    cell = pl.format("row {}, column {}", pl.col("row") + 1, pl.col("column") + 1)
+    if not isinstance(probe, AttentionMapProbe):
+        return rows.with_columns(cell=cell, line=pl.lit("growth of the loss, nats a token"))
+    target = figure.target or probe.targets[0]
+    rows = rows.filter(
+        ((pl.col("quantity") == figure.quantity) & (pl.col("target") == target)) | pl.col("mean").is_null()
+    )
+    return rows.with_columns(
+        cell=pl.format("layer {}, {}", "layer", cell), line=pl.lit(f"{target}: {name_of(figure.quantity)}, percent")
+    )
+
+
 def _strongest(rows: pl.DataFrame) -> list[str]:
     """The edges of an atlas whose knockout costs most anywhere."""
     return rows.group_by("edge").agg(pl.col("mean").min()).sort("mean", "edge")["edge"].head(STRONGEST).to_list()
 
 
 def _cell(row: dict[str, Any], reading: Reading, chart: str) -> dict[str, str]:
-    place = f"{reading.where} {row[reading.x]:.4g}"
+    place = row[reading.x] if isinstance(row[reading.x], str) else f"{reading.where} {row[reading.x]:.4g}"
     if chart == "windows":
         place += f", k = {row['window']}"
-    unit = "" if reading.form == "number" else " %"
+    unit = "" if reading.form in ("number", "points") else " %"
     value, low, high = (_written(row[name], reading.form) for name in ("mean", "low", "high"))
     return {"value": value + unit, "interval": f"[{low}, {high}]", "where": place}
 
 
 def _written(number: float, form: str) -> str:
-    return signed(number) if form == "change" else f"{number:.1f}" if form == "percent" else f"{number:.2f}"
+    return signed(number) if form == "change" else f"{number:.1f}" if form in ("percent", "points") else f"{number:.2f}"
 
 
-def sentence(figure: Figure, probe: Probe, summary: pl.DataFrame, model: str) -> str:
-    """The figure in words: what its numbers say, and no more."""
+def sentence(
+    figure: Figure, probe: Probe, summary: pl.DataFrame, model: str, landmarks: pl.DataFrame | None = None
+) -> str:
+    """The figure in words: what its numbers say, and no more; nothing of single examples."""
+    if isinstance(figure, ExamplesChart):
+        return ""
     rows = chosen_rows(summary, figure, probe, model)
     if len(rows) == 0:
-        return f"{model}: no question was left to analyse."
+        return f"{model}: {why_nothing(summary, model)}"
+    found = None if landmarks is None else landmarks.filter(pl.col("model") == model)
+    match figure:
+        case SimilarityChart():
+            return f"{model}: {similarity_words(figure, rows, found if figure.phases else None)}"
+        case MapChart():
+            return f"{model}: {map_words(figure, probe, rows)}"
+        case VisualLensChart():
+            return f"{model}: {visual_lens_words(figure, rows)}"
     match figure.chart:
+        case "attention":
+            words = attention_words(rows)
+        case "budget":
+            words = budget_words(rows, found)
         case "lens":
             words = lens_words(rows)
         case "words":
-            words = similarity_words(rows)
+            words = jaccard_words(rows)
         case "pruning":
             words = pruning_words(rows)
         case "norms":
@@ -155,7 +228,7 @@ def atlas_words(rows: pl.DataFrame) -> str:
     return text + (f" By what they cost, the paper's edges have the ranks {', '.join(looked)}." if looked else "")
 
 
-def similarity_words(rows: pl.DataFrame) -> str:
+def jaccard_words(rows: pl.DataFrame) -> str:
     """How far the predicted words change, at most, and at the last layer."""
     parts = []
     for name in map(str, rows["intervention"].unique(maintain_order=True)):

@@ -139,6 +139,11 @@ def patch_map(processor: Any, size: tuple[int, int]) -> PatchMap:
 
 
 def _unknown(processor: Any) -> GeometryError:
+    if (tokens := getattr(processor, "num_query_tokens", None)) is not None:
+        return GeometryError(
+            f"patches do not apply: {type(processor).__name__} makes {tokens} query tokens of a picture, each of which "
+            "sees all of it"
+        )
     return GeometryError(f"{type(processor).__name__} cuts pictures in a way that has no patch map yet")
 
 

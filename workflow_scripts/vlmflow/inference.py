@@ -1,26 +1,24 @@
 """From a row of the tables to a prompt, an answer, a measurement."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
 import torch
 
+from .asking import Asking, Row, prompt_of
 from .devices import leased
 from .edges import Edge
-from .geometry import Box
+from .geometry import GeometryError
 from .hub import location
 from .interventions import ReplayError, find_module
 from .jobs import QuestionError
-from .models import LanguageModel, VisionLanguageModel, load_language_model, load_model
-from .parts import ModelError
-from .pictures import open_picture
-from .probes import measure
-from .prompts import Patches, Prompt, PromptError
+from .models import LanguageModel, load_language_model, load_model
+from .parts import DoesNotApplyError, ModelError
+from .probes import OWN_WORDS, measure, measure_worded
+from .prompts import Prompt, PromptError
 from .study import Probe
-
-Row = dict[str, Any]
 
 
 @contextmanager
@@ -34,31 +32,6 @@ def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[La
             yield load_language_model(path, **shared)
         else:
             yield load_model(path, **shared, fit=settings["fit"])
-
-
-def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
-    """The prompt of a question row that carries its row of the table `patches`, or nulls where it has none."""
-    names = [item["name"] for item in row["objects"]]
-    options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
-    try:
-        if not isinstance(vlm, VisionLanguageModel):
-            if row["captions"] is None:
-                raise PromptError("the dataset has no captions of its picture")
-            return vlm.caption_prompt(row["captions"], row["question"], names, options, instruction=instruction)
-        # The boxes have become patches already; here the objects are only words of the question.
-        objects: dict[str, list[Box]] = {name: [] for name in names}
-        known = row.get("related") is not None
-        return vlm.prompt(
-            open_picture(row["image"]),
-            row["question"],
-            objects=objects,
-            options=options,
-            patches=Patches(row["tokens"], row["related"], row["no_patch"]) if known else None,
-            sinks=row.get("sinks"),
-            instruction=instruction,
-        )
-    except PromptError as error:
-        raise QuestionError(str(error)) from error
 
 
 def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
@@ -76,12 +49,18 @@ def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
 
 
 def prober(
-    vlm: LanguageModel, probe: Probe, name: str, instruction: str, leave_out: Callable[[str, str], None]
+    vlm: LanguageModel,
+    probe: Probe,
+    name: str,
+    instruction: str,
+    leave_out: Callable[[str, str], None],
+    questions: Sequence[Row] = (),
 ) -> Callable[[Row], pl.DataFrame]:
     """What to do with a question row to get the rows of it of the probe called `name`.
 
     An edge whose segments this question does not have (a box outside of what the model sees, no options) is left out
-    for this question, and `leave_out` is told the question's id and why; its other edges are measured.
+    for this question, and `leave_out` is told the question's id and why; its other edges are measured.  `questions` are
+    all of the job's, for probes that compare a question with others.
 
     Raises:
         ModelError: the probe asks for more layers than the model has, or for a module that its layers do not have.
@@ -94,8 +73,12 @@ def prober(
             find_module(vlm.layers[0], module)
         except ReplayError as error:
             raise ModelError(f"probes.{name}.modules: {error}") from error
+    room = len(getattr(probe, "prompts", ())) * (getattr(probe, "partners", 0) + 2)
+    asking = Asking(vlm, instruction, questions, room)
 
-    def work(row: Row) -> pl.DataFrame:
+    def rows_of(row: Row) -> pl.DataFrame:
+        if isinstance(probe, OWN_WORDS):
+            return measure_worded(asking, probe, row, lambda why: leave_out(row["question_id"], why))
         prompt = prompt_of(vlm, row, instruction)
         absent = {edge: why for edge in probe.edges_asked if (why := _why_absent(prompt, edge))}
         for edge, why in absent.items():
@@ -106,9 +89,12 @@ def prober(
             if not left and not getattr(probe, "modules", None):
                 raise QuestionError("no edge of the probe is left")
             fitting = probe.model_copy(update={"edges": left})
+        return measure(asking, prompt, fitting, row)
+
+    def work(row: Row) -> pl.DataFrame:
         try:
-            rows = measure(vlm, prompt, fitting, row)
-        except (PromptError, ReplayError) as error:
+            rows = rows_of(row)
+        except (PromptError, ReplayError, GeometryError, DoesNotApplyError) as error:
             raise QuestionError(str(error)) from error
         return rows.with_columns(question_id=pl.lit(row["question_id"]), image_id=pl.lit(row["image_id"]))
 

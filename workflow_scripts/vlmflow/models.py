@@ -23,10 +23,12 @@ from . import recording, replay
 from .attention import can_share
 from .geometry import Box
 from .interventions import Intervention, Module, ReplayError
+from .looks import Looks, looks
 from .norms import feature_norms
 from .parts import ModelError, find_layers, find_norm
 from .processors import ProcessorError, load_processor, load_text_processor
-from .prompts import Patches, Prompt, build_caption_prompt, build_prompt, turn_end
+from .prompts import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import polars as pl
@@ -119,12 +121,17 @@ class LanguageModel:
             return_dict_in_generate=True,
             output_logits=True,
         )
-        # `generate` fills what a configuration leaves open from the model's own, so that one steps aside.
-        self.model.generation_config = greedy
+        # `generate` fills what a configuration leaves open from the model's own, so that one steps aside; and that of
+        # a language model inside, which some models let generate.
+        speakers = [part for part in self.model.modules() if getattr(part, "generation_config", None) is not None]
+        settings = [part.generation_config for part in speakers]
         try:
+            for part in speakers:
+                part.generation_config = greedy
             said = self.model.generate(**prompt.inputs, **({} if cache is None else {"past_key_values": cache}))
         finally:
-            self.model.generation_config = own
+            for part, setting in zip(speakers, settings, strict=True):
+                part.generation_config = setting
         return said.sequences[0, len(prompt) :].tolist(), said.logits[0][0]
 
     @cached_property
@@ -136,6 +143,11 @@ class LanguageModel:
         own = self.model.generation_config.eos_token_id
         ends = [*(own if isinstance(own, list) else [own]), self.turn_end]
         return [token for token in dict.fromkeys(ends) if token is not None]
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The model's tokens as words."""
+        return Vocabulary(self.processor.tokenizer, self.unembedding.out_features)
 
     @cached_property
     def turn_end(self) -> int | None:
@@ -167,6 +179,11 @@ class LanguageModel:
         default of the last position alone."""
         share = can_share(self.model.get_decoder())
         return replay.replay(self.layers, recorded, interventions, positions=positions, share_prefix=share)
+
+    def looks(self, prompt: Prompt, segments: Sequence[str]) -> dict[str, Looks]:
+        """Segment → what it looks at in every layer, by attention weights and by norms; see `vlmflow.looks`."""
+        targets = {name: prompt.positions(name) for name in segments}
+        return looks(self.model, self.layers, prompt.inputs, targets)
 
     @torch.inference_mode()
     def logits(self, states: Tensor, final_norm: bool = True) -> Tensor:
@@ -277,6 +294,11 @@ class VisionLanguageModel(LanguageModel):
             instruction=instruction,
         )
         return self._placed(prompt)
+
+    def picture_prompt(self, image: Image.Image, text: str = "", *, before: bool = False) -> Prompt:
+        """Model inputs for a picture and any text, after it or before; see `build_picture_prompt`."""
+        token = self.image_token_id
+        return self._placed(build_picture_prompt(self.processor, image, text, image_token_id=token, before=before))
 
     def feature_norms(self, prompt: Prompt) -> list[float | None]:
         """Norm of the image encoder's feature behind each of the picture's tokens; see `norms.feature_norms`."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .interventions import removed_after
-from .parts import ModelError, find_projector
+from .parts import DoesNotApplyError, ModelError, find_projector
 
 
 @torch.inference_mode()
@@ -25,7 +25,8 @@ def feature_norms(model: PreTrainedModel, inputs: dict[str, Tensor], image: Tens
         image: positions of the picture's tokens.
 
     Raises:
-        ModelError: the model has no such projector.
+        DoesNotApplyError: the model has no such projector.
+        ModelError: it makes another number of features than there are tokens.
     """
     projector = find_projector(model)
     shown = [_packed(model, projector, inputs, sign) for sign in (1.0, -1.0)]
@@ -40,8 +41,9 @@ def _packed(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tens
 
     def after(_module: nn.Module, arguments: tuple, output: Tensor) -> Any:
         if not isinstance(output, Tensor) or arguments[0].shape[:-1] != output.shape[:-1]:
-            raise ModelError(
-                f"{type(projector).__name__} joins features, so that no token stands for one feature of the encoder"
+            raise DoesNotApplyError(
+                f"does not apply: {type(projector).__name__} joins features, so that no token stands for one "
+                "feature of the encoder"
             )
         norms = torch.linalg.vector_norm(arguments[0].double(), dim=-1, keepdim=True)
         return sign * norms.expand(output.shape).float()

@@ -8,6 +8,10 @@ class ModelError(ValueError):
     """A model that cannot be loaded, or that is not built as the engine needs; the message says what is missing."""
 
 
+class DoesNotApplyError(ValueError):
+    """A measurement that has no meaning for this kind of model; the message says why."""
+
+
 def find_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The decoder's layers: the one list in the decoder that is as long as its configuration says."""
     decoder = model.get_decoder()
@@ -28,11 +32,15 @@ def find_norm(model: PreTrainedModel) -> nn.Module:
 
 
 def find_projector(model: PreTrainedModel) -> nn.Module:
-    """What turns the image encoder's features into embeddings of the decoder."""
+    """What turns the image encoder's features into embeddings of the decoder.
+
+    Raises:
+        DoesNotApplyError: the model has no such part that takes each feature by itself.
+    """
     found = [module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "multi_modal_projector"]
     if len(found) != 1:
-        raise ModelError(
-            f"{type(model).__name__} has {len(found)} parts called multi_modal_projector; expected one, whose input "
-            "are the image encoder's features"
+        raise DoesNotApplyError(
+            f"does not apply: {type(model).__name__} has {len(found)} parts called multi_modal_projector; expected "
+            "one, whose input are the image encoder's features"
         )
     return found[0]

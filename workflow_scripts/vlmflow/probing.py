@@ -5,14 +5,14 @@ from typing import Any
 import polars as pl
 
 from .probes.norms import sinks, threshold_of
-from .study import KnockoutProbe, Probe, PruningProbe, Sinks
+from .study import KnockoutProbe, Probe, PruningProbe, Sinks, VisualLensProbe
 from .tables import ANSWERS, NORMS, PATCHES, SELECTED, TASK
 from .tasks import draw
 
 
 def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
     """Rows of the table `task` with the model's patches, its answer's `token_ids` and, where the probe asks for them,
-    `sinks` and `timed`.
+    `sinks`, `timed` and `example`.
 
     Args:
         probe: as the study file has it.
@@ -21,9 +21,8 @@ def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
     """
     answers = ANSWERS.read(source.answers)
     # Pruning asks how many answers are right, so that it asks wrongly answered questions as well.
-    chosen = (
-        answers["question_id"] if isinstance(probe, PruningProbe) else SELECTED.read(source.selected)["question_id"]
-    )
+    any_answer = isinstance(probe, PruningProbe) or getattr(probe, "answers", "right") == "any"
+    chosen = answers["question_id"] if any_answer else SELECTED.read(source.selected)["question_id"]
     drawn = draw(chosen, probe.questions, seed)
     rows = TASK.read(source.questions).filter(pl.col("question_id").is_in(drawn.implode()))
     for path in source.patches:
@@ -36,6 +35,9 @@ def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
     if isinstance(probe, PruningProbe):
         timed = draw(rows["question_id"], probe.timed, seed)
         rows = rows.with_columns(timed=pl.col("question_id").is_in(timed.implode()))
+    if isinstance(probe, VisualLensProbe):
+        examples = draw(rows["question_id"], probe.examples, seed)
+        rows = rows.with_columns(example=pl.col("question_id").is_in(examples.implode()))
     return rows
 
 

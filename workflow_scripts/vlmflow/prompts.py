@@ -24,7 +24,16 @@ from .segments import (
     special_tokens,
 )
 
-__all__ = ["Patches", "Prompt", "PromptError", "build_caption_prompt", "build_prompt", "chat_text", "turn_end"]
+__all__ = [
+    "Patches",
+    "Prompt",
+    "PromptError",
+    "build_caption_prompt",
+    "build_picture_prompt",
+    "build_prompt",
+    "chat_text",
+    "turn_end",
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,8 @@ class Prompt:
         inputs = dict(self.inputs)
         for name, value in inputs.items():
             # Masks and types of tokens run over positions as the tokens do; what is said is text like the last token.
-            if value.ndim == 2 and value.shape == tokens.shape:
+            # A query transformer reads the question by itself, and does not hear what is said.
+            if value.ndim == 2 and value.shape == tokens.shape and not name.startswith("qformer"):
                 inputs[name] = torch.cat([value, value[:, -1:].expand(-1, more)], dim=1)
         inputs["input_ids"] = torch.cat([tokens, torch.tensor([token_ids], device=tokens.device)], dim=1)
         segments = self.segments | {
@@ -108,13 +118,10 @@ def build_prompt(
     """
     _check_text(processor, "question", question)
     text = chat_text(processor, question + instruction)
-    special = special_tokens(processor.tokenizer, text)
-    inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
-    tokens = inputs["input_ids"][0]
-    positions = (tokens == image_token_id).nonzero().flatten()
-    if len(positions) == 0:
-        raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
-    finder = Finder(processor.tokenizer, text, question, text.rfind(processor.image_token), tokens)
+    inputs, positions = _with_picture(processor, image, text, image_token_id)
+    # Some processors put the picture's tokens before a text that does not name them.
+    after = max(0, text.rfind(str(processor.image_token)))
+    finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
     segments: Positions = {"image": positions, **finder.of_all()}
     missing: Missing = {"caption": "its model reads the picture, not captions"}
     places = add_options(segments, missing, finder, options)
@@ -122,6 +129,41 @@ def build_prompt(
     add_patches(segments, missing, processor, image, objects, patches)
     add_sinks(segments, missing, sinks)
     return _without_empty(Prompt(inputs, text, segments, missing))
+
+
+def build_picture_prompt(
+    processor: Any, image: Image.Image, text: str, *, image_token_id: int, before: bool = False
+) -> Prompt:
+    """A picture with any text, or none, of which only the picture's tokens are looked at: the one segment is `image`.
+
+    Args:
+        processor, image, image_token_id: as in `build_prompt`.
+        text: may be empty.
+        before: whether the text stands before the picture instead of after it.
+
+    Raises:
+        PromptError: the text holds a special token, or the conversation template has no place for it before a picture.
+    """
+    if text:
+        _check_text(processor, "text", text)
+    said = chat_text(processor, text, text_first=before)
+    if before and text and said == chat_text(processor, text):
+        raise PromptError("its conversation template puts the picture before the text, wherever the text is to stand")
+    inputs, positions = _with_picture(processor, image, said, image_token_id)
+    missing = dict.fromkeys(SEGMENTS, "it was built for the picture's tokens alone")
+    return Prompt(inputs, said, {"image": positions}, missing)
+
+
+def _with_picture(
+    processor: Any, image: Image.Image, text: str, image_token_id: int
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """(model inputs, positions of the picture's tokens)."""
+    special = special_tokens(processor.tokenizer, text)
+    inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
+    positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
+    if len(positions) == 0:
+        raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
+    return inputs, positions
 
 
 def build_caption_prompt(
@@ -167,10 +209,11 @@ def _without_empty(prompt: Prompt) -> Prompt:
     return prompt
 
 
-def chat_text(processor: Any, question: str, picture: bool = True) -> str:
+def chat_text(processor: Any, question: str, picture: bool = True, text_first: bool = False) -> str:
     """The prompt's text with one placeholder for the picture, if there is one, up to where the answer begins."""
-    content = [{"type": "image"}] if picture else []
-    message = {"role": "user", "content": [*content, {"type": "text", "text": question}]}
+    shown = [{"type": "image"}] if picture else []
+    said = [{"type": "text", "text": question}] if question else []
+    message = {"role": "user", "content": said + shown if text_first else shown + said}
     return processor.apply_chat_template([message], add_generation_prompt=True)
 
 
@@ -192,8 +235,8 @@ def turn_end(processor: Any) -> int | None:
 
 def _check_text(processor: Any, what: str, text: str) -> None:
     if not text.strip():
-        raise PromptError(f"the {what} is empty" if what == "question" else "there are no captions of the picture")
-    specials = {getattr(processor, "image_token", None), *processor.tokenizer.all_special_tokens} - {None}
+        raise PromptError("there are no captions of the picture" if what == "captions" else f"the {what} is empty")
+    specials = {str(getattr(processor, "image_token", None) or ""), *processor.tokenizer.all_special_tokens} - {""}
     for token in sorted(specials):
         if token in text:
             raise PromptError(f"the {what} {text!r} holds {token!r}, which the tokenizer reads as a special token")

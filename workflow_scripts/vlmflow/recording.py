@@ -1,6 +1,7 @@
 """Record one ordinary forward: what each decoder layer was called with, and what it left."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,11 @@ class Recording:
     def length(self) -> int:
         """N, the number of positions."""
         return self.output.shape[1]
+
+    def states(self) -> Iterator[Tensor]:
+        """The states (1, N, width) after the embedding and after each layer, not normed."""
+        yield from (call.hidden for call in self.calls)
+        yield self.output
 
     def hidden(self, position: int) -> Tensor:
         """(layers + 1, width): the state of a position after the embedding and after each layer, not normed."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from .attention import Prefix, set_prefix, sharing
+from .attention import SHARED_PREFIX, Prefix, calling, set_prefix
 from .interventions import Intervention, Knockout, Module, ModuleKnockout, ReplayError, check_layers, muting
 from .recording import Layers, Recording, states_of
 
@@ -77,7 +77,7 @@ def replay(
         for begin in range(0, len(order), size):
             rows = order[begin : begin + size]
             chosen = [interventions[i] for i in rows]
-            with sharing(layers) if share_prefix else nullcontext():
+            with calling(layers, SHARED_PREFIX) if share_prefix else nullcontext():
                 states = _replay_batch(layers, recording, chosen, start, end, masks, share_prefix)
             where = torch.tensor(rows)[:, None], changeable.nonzero().flatten()
             output[where] = states[:, read[changeable] - start]

@@ -25,6 +25,7 @@ def render(
     accuracy: pl.DataFrame,
     skipped: pl.DataFrame,
     summaries: dict[str, pl.DataFrame],
+    landmarks: dict[str, pl.DataFrame],
     tables: dict[str, pl.DataFrame],
     figures: Path,
 ) -> str:
@@ -34,7 +35,7 @@ def render(
         study: as the study file has it.
         questions: the study's dataset.
         task_questions: those of tasks with a dataset of their own.
-        accuracy, skipped, summaries, tables: the tables of results, by the names in the study file.
+        accuracy, skipped, summaries, landmarks, tables: the tables of results, by the names in the study file.
         figures: the folder of all figures.
     """
     everything = pl.concat([questions, *task_questions.values()])
@@ -53,8 +54,17 @@ def render(
                 "caption": caption(figure, study.probes[figure.probe]),
                 "models": [_drawn(figures / name, name, model) for model in study.models_of(figure.probe)],
                 "sentences": [
-                    sentence(figure, study.probes[figure.probe], summaries[figure.probe], model)
+                    said
                     for model in study.models_of(figure.probe)
+                    if (
+                        said := sentence(
+                            figure,
+                            study.probes[figure.probe],
+                            summaries[figure.probe],
+                            model,
+                            landmarks.get(figure.probe),
+                        )
+                    )
                 ],
                 "findings": findings(figure, study.probes[figure.probe], summaries[figure.probe]),
             }

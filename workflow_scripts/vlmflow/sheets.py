@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
-from .geometry import Box, View, patch_map, seen_pixels
+from .geometry import Box, View
 from .jobs import QuestionError
 from .pictures import open_picture
 from .tasks import draw, draw_apart
+from .views import as_seen, views_of
 
 QUESTIONS = 12
 HEIGHT = 336  # pixels of every view on the sheet
@@ -67,9 +68,7 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
         picture = open_picture(row["image"])
     except QuestionError:
         return None
-    found = patch_map(processor, picture.size)
-    cut = processor.image_processor([picture], return_tensors="np", do_normalize=False, do_rescale=False)
-    shown = seen_pixels(found, np.asarray(cut["pixel_values"][0]))
+    found, shown = views_of(processor, picture)
     boxes = [(item["name"], (item["x"], item["y"], item["w"], item["h"])) for item in row["objects"] if item["id"]]
     views = [_view(view, pixels, boxes, set(row["related"])) for view, pixels in zip(found.views, shown, strict=True)]
     width = sum(view.width + GAP for view in views) - GAP
@@ -87,7 +86,7 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
 
 def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related: set[int]) -> Image.Image:
     zoom = HEIGHT / pixels.shape[1]
-    seen = Image.fromarray(np.clip(pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8))
+    seen = as_seen(pixels)
     seen = seen.resize((round(pixels.shape[2] * zoom), HEIGHT), Image.Resampling.NEAREST if zoom > 1 else None)
     layer = Image.new("RGBA", seen.size, (0, 0, 0, 0))
     brush = ImageDraw.Draw(layer)

@@ -1,11 +1,15 @@
 """Means with intervals: the resampled unit is the picture, since questions about one picture are not independent."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
-from scipy.stats import bootstrap
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+# Combinations whose resampled means are made at a time: bounds the memory.
+COLUMNS = 4000
+ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> pl.DataFrame:
@@ -23,43 +27,83 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
         single picture it is the mean itself.
     """
     cells = rows.group_by([*by, "image_id"], maintain_order=True).agg(total=pl.col(value).sum(), count=pl.len())
-    parts = []
-    # Combinations that were measured on the same pictures are resampled together: same draws, one call.
-    by_pictures: dict[tuple, list[pl.DataFrame]] = {}
-    for cell in cells.partition_by(by, maintain_order=True):
-        cell = cell.sort("image_id")
-        key = (tuple(cell["image_id"]), tuple(cell["count"]))
-        by_pictures.setdefault(key, []).append(cell)
-    for group in by_pictures.values():
-        totals = np.column_stack([cell["total"].to_numpy() for cell in group])
-        counts = group[0]["count"].to_numpy().astype(float)
-        low, high = _interval(totals, counts, seed)
-        parts.append(
-            pl.concat([cell.select(by).head(1) for cell in group]).with_columns(
-                mean=pl.Series(totals.sum(axis=0) / counts.sum()),
-                low=pl.Series(low),
-                high=pl.Series(high),
-                questions=pl.lit(int(counts.sum()), dtype=pl.Int32),
-                pictures=pl.lit(len(counts), dtype=pl.Int32),
-            )
-        )
-    return rows.select(by).unique(maintain_order=True).join(pl.concat(parts), on=by, how="left", maintain_order="left")
-
-
-def _interval(totals: np.ndarray, counts: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the interval for each column of `totals` (pictures, combinations); `counts` are questions a picture."""
-    if len(counts) < 2:
-        return totals[0] / counts[0], totals[0] / counts[0]
-    result = bootstrap(
-        (totals.T, np.broadcast_to(counts, totals.T.shape)),
-        lambda total, count, axis: total.sum(axis) / count.sum(axis),
-        paired=True,
-        vectorized=True,
-        axis=-1,
-        n_resamples=RESAMPLES,
-        batch=100,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
+    combinations = cells.select(by).unique(maintain_order=True).with_row_index("combination")
+    cells = cells.join(combinations, on=by, nulls_equal=True, maintain_order="left").sort("combination", "image_id")
+    ends = np.append(np.flatnonzero(np.diff(cells["combination"].to_numpy(), prepend=-1)), len(cells))
+    pictures = cells["image_id"].rank("dense").to_numpy()
+    totals, counts = (cells[name].to_numpy() for name in ("total", "count"))
+    # Combinations that were measured on the same pictures are resampled together: same draws, one product.
+    groups: dict[tuple, list[int]] = {}
+    for number, (start, end) in enumerate(pairwise(ends)):
+        key = (pictures[start:end].tobytes(), counts[start:end].tobytes())
+        groups.setdefault(key, []).append(number)
+    found = np.zeros((len(combinations), 5))
+    for members in groups.values():
+        weight = counts[ends[members[0]] : ends[members[0] + 1]].astype(float)
+        for begin in range(0, len(members), COLUMNS):
+            some = members[begin : begin + COLUMNS]
+            values = np.column_stack([totals[ends[member] : ends[member + 1]] for member in some]).astype(float)
+            low, high = np.quantile(resampled(values, weight, seed), ENDS, axis=0)
+            mean = values.sum(axis=0) / weight.sum()
+            found[some] = np.column_stack([mean, low, high, np.full((len(some), 2), [weight.sum(), len(weight)])])
+    columns = {name: found[:, place] for place, name in enumerate(("mean", "low", "high", "questions", "pictures"))}
+    return (
+        combinations.drop("combination")
+        .with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+        .with_columns(pl.col("questions", "pictures").cast(pl.Int32))
     )
-    return result.confidence_interval.low, result.confidence_interval.high
+
+
+def resampled(totals: np.ndarray, counts: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """(resamples, combinations) the ratio Σ totals / Σ counts over resampled pictures.
+
+    How often each picture is drawn makes a row of a matrix, so that all resamples of all combinations are one product.
+
+    Args:
+        totals: (pictures, combinations) sum over a picture's questions.
+        counts: (pictures) number of its questions.
+        seed: of the draws.
+        resamples: how many.
+    """
+    drawn = draws(len(counts), seed, resamples)
+    return (drawn @ totals) / (drawn @ counts)[:, None]
+
+
+def draws(pictures: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """(resamples, pictures) how often each picture is drawn, as many draws as pictures."""
+    chances = np.full(pictures, 1 / pictures)
+    return np.random.default_rng(seed).multinomial(pictures, chances, size=resamples).astype(float)
+
+
+def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int, seed: int = 0) -> pl.DataFrame:
+    """As `summarise`, of a column of lists that are maps: one row a combination and cell, with its `row` and `column`.
+
+    Args:
+        rows: as of `summarise`; in a combination, all maps have the same number of cells.
+        by: columns that make a combination.
+        value: the column of maps, row by row.
+        columns: of the maps.
+        seed: of the resampling.
+    """
+    parts = []
+    for group in rows.partition_by(by, maintain_order=True) if by else [rows]:
+        maps = np.array(group[value].to_list(), dtype=float)
+        pictures = group["image_id"].rank("dense").to_numpy().astype(int) - 1
+        counts = np.bincount(pictures).astype(float)
+        totals = np.zeros((len(counts), maps.shape[1]))
+        np.add.at(totals, pictures, maps)
+        low, high = np.quantile(resampled(totals, counts, seed), ENDS, axis=0)
+        place = np.arange(maps.shape[1])
+        cells = {
+            "row": place // columns,
+            "column": place % columns,
+            "mean": totals.sum(axis=0) / counts.sum(),
+            "low": low,
+            "high": high,
+            "questions": int(counts.sum()),
+            "pictures": len(counts),
+        }
+        integers = dict.fromkeys(("row", "column", "questions", "pictures"), pl.Int32)
+        names = [pl.lit(group[name][0]).cast(group[name].dtype).alias(name) for name in by]
+        parts.append(pl.DataFrame(cells, schema_overrides=integers).with_columns(names))
+    return pl.concat(parts)

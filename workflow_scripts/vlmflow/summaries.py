@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from .statistics import summarise
-from .tables import NORMS, PROBE_TABLES
+from .statistics import summarise, summarise_cells
+from .tables import NORMS, PROBE_TABLES, Table
 
 # Bins of norms: eight to a doubling, wide enough for any encoder.
 BINS = 2.0 ** (np.arange(-6 * 8, 12 * 8 + 1) / 8)
@@ -43,13 +43,60 @@ def quantities_of_pruning(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def apart(*quantities: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """A preparation: a row for each of these columns, where it has a value."""
+
+    def prepare(rows: pl.DataFrame) -> pl.DataFrame:
+        kept = [name for name in rows.columns if name not in quantities and rows[name].dtype != pl.List]
+        long = rows.select(*kept, *quantities).unpivot(on=quantities, index=kept, variable_name="quantity")
+        return long.drop_nulls("value")
+
+    return prepare
+
+
+def apart_maps(rows: pl.DataFrame) -> pl.DataFrame:
+    """From ATTENTION_MAP to a row for each map, of weights and of norms."""
+    parts = [
+        rows.select("question_id", "image_id", "target", "layer", "columns", quantity=pl.lit(name), value=pl.col(name))
+        for name in ("weight", "share")
+    ]
+    return pl.concat(parts)
+
+
+def quantities_of_lens(rows: pl.DataFrame) -> pl.DataFrame:
+    """From VISUAL_LENS to a row for each quantity: as measured, and how many less patches say their object than with
+    the right instruction, question by question."""
+    keys = ["question_id", "place", "layer"]
+    right = rows.filter(pl.col("instruction") == "right").select(*keys, right="object")
+    joined = rows.join(right, on=keys, how="left", maintain_order="left").with_columns(
+        difference=pl.when(pl.col("instruction") != "right").then(pl.col("object") - pl.col("right"))
+    )
+    return apart("object", "elsewhere", "shuffled", "entropy", "words", "agreement", "difference")(joined)
+
+
 @dataclass(frozen=True)
 class Averaging:
-    """How the rows of a kind of probe are averaged: over which combinations, which column, after which preparation."""
+    """How the rows of a kind of probe are averaged: over which combinations, which column, after which preparation.
+
+    Attributes:
+        by: columns that make a combination; the first one names the line.
+        value: the column that is averaged; several of them, where it is a map.
+        prepare: what is done before.
+        columns: of maps, the column that says how many columns they have.
+    """
 
     by: tuple[str, ...]
     value: str
     prepare: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows
+    columns: str | None = None
+
+    def average(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Means with intervals."""
+        prepared = self.prepare(rows)
+        if self.columns is None:
+            return summarise(prepared, list(self.by), self.value)
+        sizes = prepared.partition_by(self.columns, maintain_order=True)
+        return pl.concat(summarise_cells(maps, list(self.by), self.value, maps[self.columns][0]) for maps in sizes)
 
 
 AVERAGING = {
@@ -58,6 +105,12 @@ AVERAGING = {
     "words": Averaging(("intervention", "window", "layer"), "similarity"),
     "norms": Averaging(("patches", "norm"), "share", shares_of_norms),
     "pruning": Averaging(("quantity", "last"), "value", quantities_of_pruning),
+    "similarity": Averaging(("pair", "prompt", "quantity", "layer"), "value", apart("raw", "unrelated", "corrected")),
+    "attention": Averaging(("edge", "quantity", "layer"), "value", apart("weight", "norm", "share")),
+    "attention-map": Averaging(("target", "quantity", "layer"), "value", apart_maps, columns="columns"),
+    "visual-lens": Averaging(("quantity", "instruction", "place", "layer"), "value", quantities_of_lens),
+    "budget": Averaging(("keep", "prompt", "number"), "loss"),
+    "places": Averaging((), "growth", columns="grid"),
 }
 
 
@@ -75,22 +128,39 @@ def summarise_place(kind: str, rows: pl.DataFrame, left_out: pl.DataFrame, model
     parts = [table.frame([])]
     place = {"model": pl.lit(model), "task": pl.lit(task)}
     if len(rows):
-        means = summarise(averaging.prepare(rows), by, averaging.value).with_columns(**place)
+        means = averaging.average(rows).with_columns(**place)
+        if "kept" in table.columns:
+            kept = rows.group_by(by).agg(pl.col("kept").mean())
+            means = means.join(kept, on=by, how="left", maintain_order="left")
         if "several" in table.columns:
             means = means.join(_several(rows, by), on=by, how="left", maintain_order="left")
         if "note" in table.columns:
             means = means.with_columns(note=pl.lit(None, dtype=pl.String))
         parts.append(table.frame(means))
-    if "note" in table.columns:
-        parts.append(table.frame(_absent(by[0], rows, left_out).with_columns(**place)))
+    if "edge" in table.columns or "intervention" in table.columns:
+        parts.append(table.frame(_absent(table, by[0], rows, left_out).with_columns(**place)))
+    if "note" in table.columns and not sum(map(len, parts)) and len(left_out):
+        # Nothing was measured: the reason that was given most often stands for all.
+        reason = left_out["reason"].mode(maintain_order=True)[0]
+        parts.append(table.frame(_nothing(table, pl.DataFrame({"note": [reason]})).with_columns(**place)))
     return pl.concat(parts)
+
+
+def _nothing(table: Table, notes: pl.DataFrame) -> pl.DataFrame:
+    """Rows that hold no more than a note."""
+    empty = {
+        name: pl.lit(None if column.nullable else "" if column.dtype == pl.String else 0, dtype=column.dtype)
+        for name, column in table.columns.items()
+        if name not in notes.columns
+    }
+    return notes.with_columns(**empty)
 
 
 def _several(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     return rows.group_by(by).agg(several=(pl.col("sub_words") > 1).sum().cast(pl.Int32))
 
 
-def _absent(line: str, rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
+def _absent(table: Table, line: str, rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
     """A row for each edge that was left out for every question, with the reason that was given most often; `line` is
     the column of the edges."""
     reasons = (
@@ -105,6 +175,4 @@ def _absent(line: str, rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFra
         .agg(pl.col("why").mode(maintain_order=True).first())
         .select(pl.col("edge").alias(line), note="why")
     )
-    nothing = {name: pl.lit(None, dtype=pl.Float64) for name in ("mean", "low", "high")}
-    numbers = {"window": 0, "layer": 0, "questions": 0, "pictures": 0, "several": 0}
-    return notes.with_columns(**nothing, **{name: pl.lit(number) for name, number in numbers.items()})
+    return _nothing(table, notes)

@@ -149,6 +149,17 @@ ANSWERS = Table(
         "token_ids": Column(pl.List(pl.Int64), "of what the model says"),
     },
 )
+VIEWS = Table(
+    "views",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "question": Column(pl.String, "the question's own words"),
+        "answer": Column(pl.String, "right answer, or caption"),
+        "rows": Column(pl.Int32, "of patches"),
+        "columns": Column(pl.Int32, "of patches"),
+        "picture": Column(pl.Binary, "what the model sees of the whole picture, as PNG or JPEG"),
+    },
+)
 SELECTED = Table(
     "selected",
     {
@@ -231,6 +242,89 @@ PRUNING = Table(
     },
 )
 
+# Which tokens' similarity is measured.
+PAIRS = ("image and text", "within image", "within text")
+# The phases of [phase], in their order.
+PHASE_NAMES = ("alignment", "intra-modal encoding", "inter-modal encoding", "output preparation")
+ALL_TOKENS = -1  # in the column `number`: all of the picture's tokens
+LAYER = {"layer": Column(pl.Int32, "from 0")}
+STATE = {"layer": Column(pl.Int32, "after which the state is read, from 0; −1 is the embedding")}
+PROMPT = {"prompt": Column(pl.String, "name in the study file")}
+SIMILARITY = Table(
+    "similarity",
+    ABOUT
+    | PROMPT
+    | {"pair": Column(pl.String, "one of PAIRS")}
+    | STATE
+    | {
+        "raw": Column(pl.Float64, "mean cosine over all pairs of tokens"),
+        "unrelated": Column(pl.Float64, "the same of tokens of unrelated questions"),
+        "corrected": Column(pl.Float64, "raw − unrelated"),
+    },
+)
+ATTENTION = Table(
+    "attention",
+    ABOUT
+    | {"edge": Column(pl.String, "source -> target")}
+    | LAYER
+    | {
+        "weight": Column(pl.Float64, "percent of the target's attention, mean over heads and positions"),
+        "norm": Column(pl.Float64, "of what the target takes from the source's positions, added up"),
+        "share": Column(pl.Float64, "of the norms from all positions, in percent"),
+    },
+)
+ATTENTION_MAP = Table(
+    "attention map",
+    ABOUT
+    | {"target": Column(pl.String, "the segment that looks")}
+    | LAYER
+    | {
+        "rows": Column(pl.Int32, "of patches"),
+        "columns": Column(pl.Int32, "of patches"),
+        "weight": Column(pl.List(pl.Float32), "row by row: percent of the target's attention"),
+        "share": Column(pl.List(pl.Float32), "row by row: percent of the norms from all positions"),
+    },
+)
+INSTRUCTION = {
+    "instruction": Column(pl.String, "right, wrong or none"),
+    "place": Column(pl.String, "of the instruction: after or before the picture"),
+}
+VISUAL_LENS = Table(
+    "visual lens",
+    ABOUT
+    | INSTRUCTION
+    | STATE
+    | {
+        "object": Column(pl.Float64, "percent of the objects' patches that say a name or attribute", nullable=True),
+        "elsewhere": Column(pl.Float64, "the same of other patches", nullable=True),
+        "shuffled": Column(pl.Float64, "the objects' patches, another question's names", nullable=True),
+        "entropy": Column(pl.Float64, "bits, mean over the picture's tokens"),
+        "words": Column(pl.Float64, "percent of the picture's tokens that decode to a word"),
+        "agreement": Column(pl.Float64, "percent with the same word as with the right instruction", nullable=True),
+        "decoded": Column(pl.List(pl.String), "the word of each patch, row by row; of examples", nullable=True),
+    },
+)
+BUDGET = Table(
+    "budget",
+    ABOUT
+    | PROMPT
+    | {
+        "keep": Column(pl.String, "first, spread or random"),
+        "number": Column(pl.Int32, "of the picture's tokens that are kept; −1: all"),
+        "kept": Column(pl.Int32, "how many these are"),
+        "loss": Column(pl.Float64, "of the reference answer, nats a token"),
+    },
+)
+PLACES = Table(
+    "places",
+    ABOUT
+    | {
+        "grid": Column(pl.Int32, "cells a side"),
+        "loss": Column(pl.Float64, "of the reference answer, the picture whole, nats a token"),
+        "growth": Column(pl.List(pl.Float64), "of the loss without each cell, row by row, nats a token"),
+    },
+)
+
 INTERVAL = {
     "mean": Column(pl.Float64, "over questions; null where there is none", nullable=True),
     "low": Column(pl.Float64, "lower end of the 95 % interval", nullable=True),
@@ -261,14 +355,84 @@ NORMS_SUMMARY = Table(
         "patches": Column(pl.String, "all, related or other patches"),
         "norm": Column(pl.Float64, "lower edge of a bin; the upper one is 2^(1/8) times as much"),
     }
-    | INTERVAL,
+    | INTERVAL
+    | NOTE,
 )
 PRUNING_SUMMARY = Table(
     "summary of pruning",
     PLACE_COLUMNS
     | {"quantity": Column(pl.String, "accuracy, work or time"), "last": PRUNING.columns["last"]}
-    | INTERVAL,
+    | INTERVAL
+    | NOTE,
 )
+QUANTITY = {"quantity": Column(pl.String, "which column of the probe's table is averaged")}
+CELL = {"row": Column(pl.Int32, "from 0, above"), "column": Column(pl.Int32, "from 0, left")}
+SIMILARITY_SUMMARY = Table(
+    "summary of similarity",
+    PLACE_COLUMNS | PROMPT | {"pair": SIMILARITY.columns["pair"]} | QUANTITY | STATE | INTERVAL | NOTE,
+)
+ATTENTION_SUMMARY = Table(
+    "summary of attention",
+    PLACE_COLUMNS | {"edge": ATTENTION.columns["edge"]} | QUANTITY | LAYER | INTERVAL | NOTE,
+)
+ATTENTION_MAP_SUMMARY = Table(
+    "summary of attention maps",
+    PLACE_COLUMNS | {"target": ATTENTION_MAP.columns["target"]} | QUANTITY | LAYER | CELL | INTERVAL | NOTE,
+)
+VISUAL_LENS_SUMMARY = Table("summary of visual lens", PLACE_COLUMNS | INSTRUCTION | QUANTITY | STATE | INTERVAL | NOTE)
+BUDGET_SUMMARY = Table(
+    "summary of budget",
+    PLACE_COLUMNS
+    | PROMPT
+    | {name: BUDGET.columns[name] for name in ("keep", "number")}
+    | {"kept": Column(pl.Float64, "how many these are, mean over questions", nullable=True)}
+    | INTERVAL
+    | NOTE,
+)
+PLACES_SUMMARY = Table("summary of places", PLACE_COLUMNS | CELL | INTERVAL | NOTE)
+
+# --- what is found on averaged curves ---
+
+FOUND = {
+    "low": Column(pl.Float64, "lower end of the 95 % bootstrap interval", nullable=True),
+    "high": Column(pl.Float64, "upper end of the 95 % bootstrap interval", nullable=True),
+    "questions": Column(pl.Int32, "number of questions"),
+    "pictures": Column(pl.Int32, "number of pictures, over which is resampled"),
+}
+PHASES = Table(
+    "phases",
+    PLACE_COLUMNS
+    | PROMPT
+    | {
+        "supported": Column(pl.Int32, "how many phases the curves support"),
+        "agreement": Column(pl.Float64, "percent of the resamples that support as many"),
+        "of": Column(pl.Int32, "into how many phases the layers are cut here"),
+        "phase": Column(pl.Int32, "which of them, from 1"),
+        "name": Column(pl.String, "of the phase, where there are four"),
+        "first": Column(pl.Int32, "layer of its first state; −1 is the embedding"),
+        "last": Column(pl.Int32, "layer of its last state"),
+        "between": Column(pl.Float64, "change a layer of the similarity between image and text"),
+        "within_image": Column(pl.Float64, "change a layer of the similarity within the image"),
+        "within_text": Column(pl.Float64, "change a layer of the similarity within the text"),
+    }
+    | FOUND,
+)
+KNEES = Table(
+    "knees",
+    PLACE_COLUMNS
+    | PROMPT
+    | {
+        "keep": BUDGET.columns["keep"],
+        "knee": Column(pl.Float64, "of the picture's tokens, from which on more of them help little", nullable=True),
+        "found": Column(pl.Float64, "percent of the resamples that have a knee"),
+        "without": Column(pl.Float64, "loss without any of the picture's tokens, nats a token"),
+        "at_knee": Column(pl.Float64, "loss at the knee, nats a token", nullable=True),
+        "whole": Column(pl.Float64, "loss with all of them, nats a token"),
+    }
+    | FOUND,
+)
+# Kind of probe → table of what is found on its curves.
+LANDMARK_TABLES = {"similarity": PHASES, "budget": KNEES}
 
 # Kind of probe → (table of its rows, table of their averages).
 PROBE_TABLES = {
@@ -277,4 +441,10 @@ PROBE_TABLES = {
     "words": (WORDS, WORDS_SUMMARY),
     "norms": (NORMS, NORMS_SUMMARY),
     "pruning": (PRUNING, PRUNING_SUMMARY),
+    "similarity": (SIMILARITY, SIMILARITY_SUMMARY),
+    "attention": (ATTENTION, ATTENTION_SUMMARY),
+    "attention-map": (ATTENTION_MAP, ATTENTION_MAP_SUMMARY),
+    "visual-lens": (VISUAL_LENS, VISUAL_LENS_SUMMARY),
+    "budget": (BUDGET, BUDGET_SUMMARY),
+    "places": (PLACES, PLACES_SUMMARY),
 }

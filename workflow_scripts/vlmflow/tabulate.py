@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from .pages import ENVIRONMENT
 from .statistics import CONFIDENCE, summarise
-from .study import AccuracyTable, StudyTable
+from .study import AccuracyTable, LandmarksTable, StudyTable
 from .tasks import draw
 
 STRUCTURAL = ("verify", "query", "choose", "logical", "compare")
@@ -153,4 +153,59 @@ def in_report(name: str, table: StudyTable, written: pl.DataFrame) -> dict[str, 
             "rows": accuracy_cells(written),
             "columns": list(_columns(written).values()),
         }
+    if isinstance(table, LandmarksTable):
+        return shown | {"rows": written.rows(), "columns": written.columns}
     return shown | {"rows": [row | {"picture": None} for row in written.to_dicts()]}
+
+
+def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
+    """Phases, or knees, in words and numbers to read.
+
+    Args:
+        kind: of the probe on whose curves they were found.
+        found: its table of landmarks.
+    """
+    place = [pl.col("model").alias("Model"), pl.col("task").alias("Task"), pl.col("prompt").alias("Prompt")]
+    if kind == "budget":
+        return found.select(
+            *place,
+            pl.col("keep").alias("Kept"),
+            _number("knee", 0).alias("Knee, tokens"),
+            pl.format("[{}, {}]", _number("low", 0), _number("high", 0)).fill_null("–").alias("95 % interval"),
+            _number("found", 0).alias("Resamples with a knee, %"),
+            _number("without", 2).alias("Loss without the picture, nats"),
+            _number("at_knee", 2).alias("Loss at the knee"),
+            _number("whole", 2).alias("Loss with all of it"),
+            pl.col("questions").alias("Questions"),
+        )
+    agreement = pl.format("{} (in {} % of the resamples)", "supported", _number("agreement", 0))
+    return found.select(
+        *place,
+        agreement.alias("Phases supported"),
+        pl.format("{} of {}", "phase", "of").alias("Phase"),
+        pl.col("name").alias("Name"),
+        pl.format("{} to {}", "first", "last").alias("After layers"),
+        pl.when(pl.col("phase") > 1)
+        .then(pl.format("[{}, {}]", _number("low", 0), _number("high", 0)))
+        .otherwise(pl.lit("–"))
+        .alias("Begins, 95 % interval"),
+        _number("between", 3).alias("Image and text, change a layer"),
+        _number("within_image", 3).alias("Within image"),
+        _number("within_text", 3).alias("Within text"),
+        pl.col("questions").alias("Questions"),
+    )
+
+
+def _number(column: str, digits: int) -> pl.Expr:
+    """A number as text, a dash where there is none."""
+    return (
+        pl.col(column)
+        .map_elements(lambda value: f"{value:.{digits}f}".replace("-", "−"), return_dtype=pl.String)
+        .fill_null("–")
+    )
+
+
+def landmarks_page(rows: pl.DataFrame, title: str) -> str:
+    """The landmarks as a page of HTML."""
+    shown = {"kind": "landmarks", "rows": rows.rows(), "columns": rows.columns}
+    return ENVIRONMENT.get_template("table.html").render(title=title, **shown)

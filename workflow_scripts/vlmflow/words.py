@@ -68,11 +68,12 @@ def _forms(words: str) -> Iterator[str]:
     yield words
     if (form := OBJECT_FORMS.get(words.lower())) is not None:
         yield form
-    yield _plural(words)
+    yield plural(words)
 
 
 @cache
-def _plural(words: str) -> str:
+def plural(words: str) -> str:
+    """The plural of a name."""
     return _plurals().plural_noun(words) or words
 
 

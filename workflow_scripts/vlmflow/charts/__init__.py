@@ -1,7 +1,21 @@
 """A summary as an Altair chart, and what it says in words."""
 
 from .captions import caption
-from .drawing import chosen_rows, draw, save, window_of
+from .drawing import More, draw, save, why_nothing
+from .panels import axes_of, chosen_rows, window_of
 from .style import ARROW_FONT, FONT, STROKES, name_of
 
-__all__ = ["ARROW_FONT", "FONT", "STROKES", "caption", "chosen_rows", "draw", "name_of", "save", "window_of"]
+__all__ = [
+    "ARROW_FONT",
+    "FONT",
+    "STROKES",
+    "More",
+    "axes_of",
+    "caption",
+    "chosen_rows",
+    "draw",
+    "name_of",
+    "save",
+    "why_nothing",
+    "window_of",
+]

@@ -1,9 +1,23 @@
 """What figures show, in words."""
 
 from vlmflow.edges import ALL_EDGES
-from vlmflow.study import Figure, KnockoutProbe, LensProbe, Probe, PruningProbe, WordsProbe
+from vlmflow.study import (
+    AttentionMapProbe,
+    BudgetProbe,
+    ExamplesChart,
+    Figure,
+    KnockoutProbe,
+    LensProbe,
+    PlacesProbe,
+    Probe,
+    PruningProbe,
+    SimilarityChart,
+    VisualLensChart,
+    VisualLensProbe,
+    WordsProbe,
+)
 
-from .drawing import window_of
+from .panels import window_of
 
 MEANS = "Lines: mean over questions; bands: 95 % bootstrap interval over pictures."
 CHANGE = (
@@ -31,7 +45,65 @@ CAPTIONS = {
         "The picture's tokens are dropped in the last layers, for the prompt and for decoding. Right answers: of "
         f"{{}} that were asked, not only of those that the intact model answers rightly. {MEANS}"
     ),
+    "similarity": (
+        "Mean cosine similarity of the states of all pairs of tokens: of the picture and of the text (the prompt's own "
+        f"words), and within each of the two. {{}} {MEANS}"
+    ),
+    "attention": (
+        "What the positions of the target look at, in percent of all positions before them: attention weights (mean "
+        "over heads), and norms of what the attention takes from there, weighted and projected (Kobayashi et al. "
+        f"2020). {MEANS}"
+    ),
+    "map": (
+        "What the instruction looks at in the picture: for each patch the share of the attention weights, or of the "
+        "norms of what is taken from there (Kobayashi et al. 2020), mean over the target's positions and over "
+        "questions. One colour scale for all layers; intervals in the interactive figure."
+    ),
+    "places": (
+        "How much the loss of the reference answer grows when nothing after it may look at the tokens of one cell of a "
+        "{} grid over the picture, in any layer: mean over questions; intervals in the interactive figure."
+    ),
+    "budget": (
+        "Loss of the reference answer (mean over its tokens) when the model sees only so many of the picture's tokens. "
+        f"Rings: the knee of the curve over log₂(1 + tokens), with its 95 % interval. {MEANS}"
+    ),
 }
+EXAMPLES = {
+    "attention": (
+        "Single questions: the picture as the model sees it, veiled where the target looks less. One scale for all "
+        "layers of a picture."
+    ),
+    "places": (
+        "Single questions: the picture as the model sees it, veiled where the loss of the reference answer grows less "
+        "without the cell."
+    ),
+    "words": (
+        "Single questions: the most probable word of each patch's state, read through the final norm and the "
+        "unembedding, after some of the layers."
+    ),
+}
+LENS = {
+    "names": (
+        "Percentage of patches of which one of the {} most probable words, read through the final norm and the "
+        "unembedding, is the name or an attribute of the object that the question is about: on the object's own "
+        "patches, on patches of none of the objects, and, on its own patches, another question's object."
+    ),
+    "entropy": "Entropy of the words that the picture's tokens decode to.",
+    "words": "Percentage of the picture's tokens whose most probable word is a word, and no piece or sign.",
+    "agreement": (
+        "Percentage of the picture's tokens whose most probable word is the same as with the right instruction: with "
+        "another picture's question, and with none."
+    ),
+    "difference": (
+        "How many more patches of an object say its name or an attribute than with the right instruction, question by "
+        "question: with another picture's question, and with none. An interval around 0 is what independence of the "
+        "instruction looks like."
+    ),
+}
+BEHIND = (
+    "In a causal decoder the picture's tokens cannot see an instruction that stands after them: there, equality is "
+    "forced, and only an instruction before the picture tests anything."
+)
 
 
 def caption(figure: Figure, probe: Probe) -> str:
@@ -54,6 +126,16 @@ def caption(figure: Figure, probe: Probe) -> str:
             )
             time = f" Time: on up to {probe.timed} questions a task, the fastest of three each." if probe.timed else ""
             return text + time
+        case VisualLensProbe():
+            return _of_visual_lens(figure, probe)
+        case BudgetProbe() if "random" in probe.keep:
+            return f"{CAPTIONS['budget']} Random tokens: the mean over {probe.draws} draws."
+    if isinstance(figure, SimilarityChart):
+        return _of_similarity(figure)
+    if isinstance(figure, ExamplesChart):
+        return EXAMPLES["attention" if isinstance(probe, AttentionMapProbe) else "places"]
+    if isinstance(probe, PlacesProbe):
+        return CAPTIONS["places"].format(f"{probe.grid} × {probe.grid}")
     return CAPTIONS[figure.chart]
 
 
@@ -89,3 +171,27 @@ def _of_words(probe: WordsProbe) -> str:
         f"Jaccard similarity of the {probe.top} words that each position of the question predicts at the last layer, "
         f"{sets}, to those of the intact model, when {' or '.join(done)}. {MEANS}"
     )
+
+
+def _of_similarity(figure: SimilarityChart) -> str:
+    """Which similarity, and what the bands are."""
+    quantity = {
+        "corrected": "Less that of tokens of unrelated questions, since all states point into a common direction.",
+        "raw": "As it is, without a correction for the direction that all states have in common.",
+        "unrelated": "Of tokens of unrelated questions: the direction that all states have in common.",
+    }[figure.quantity]
+    text = CAPTIONS["similarity"].format(quantity)
+    if not figure.phases:
+        return text
+    return (
+        f"{text} Grey and white bands: phases in which all three change steadily, as many as the curves support; "
+        "darker: the 95 % interval of where one begins."
+    )
+
+
+def _of_visual_lens(figure: Figure, probe: VisualLensProbe) -> str:
+    if not isinstance(figure, VisualLensChart):
+        return EXAMPLES["words"]
+    text = f"{LENS[figure.quantity].format(probe.top)} {MEANS}"
+    compared = len(probe.instructions) > 1 and figure.quantity != "names"
+    return f"{text} {BEHIND}" if compared and "after" in probe.places else text

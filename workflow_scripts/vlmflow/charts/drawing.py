@@ -1,41 +1,53 @@
 """From a probe's summary to a figure of one model."""
 
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import polars as pl
 
-from vlmflow.study import AtlasChart, Figure, KnockoutProbe, NormsChart, Probe, WordsProbe
+from vlmflow.study import (
+    AtlasChart,
+    ExamplesChart,
+    Figure,
+    KnockoutProbe,
+    MapChart,
+    NormsChart,
+    Probe,
+    SimilarityChart,
+)
 from vlmflow.tables import whole
 
 from .distribution import draw_distribution
+from .examples import draw_examples
 from .heatmap import draw_heatmap
+from .landmarks import bands_of, marks_of
 from .lines import Lines, draw_lines
-from .style import STROKES, dressed, title_of
-
-# Chart → column of the summary that tells lines apart, column on the x axis, titles of the axes, whether 0 is marked.
-AXES = {
-    "flow": ("edge", "layer", "Layer (middle of the window)", "Change in p(answer), %", True),
-    "windows": ("edge", "layer", "Layer (middle of the window)", "Change in p(answer), %", True),
-    "lens": ("word", "layer", "Layer", "Probability", True),
-    "words": ("intervention", "layer", "Layer", "Jaccard similarity", True),
-    "pruning": ("quantity", "last", "Last layers without image tokens", "Percent", True),
-}
+from .maps import draw_maps
+from .panels import axes_of, chosen_rows, window_of
+from .style import STROKES, dressed, name_of, title_of
 
 
-def chosen_rows(summary: pl.DataFrame, figure: Figure, probe: Probe, model: str) -> pl.DataFrame:
-    """What a figure shows of a summary: one model's rows with a mean, of the figure's edges and window."""
-    rows = summary.filter((pl.col("model") == model) & pl.col("mean").is_not_null())
-    if edges := getattr(figure, "edges", None):
-        rows = rows.filter(pl.col("edge").is_in(edges))
-    if isinstance(probe, KnockoutProbe) and figure.chart in ("flow", "atlas"):
-        rows = rows.filter(pl.col("window") == window_of(figure, probe))
-    return rows
+@dataclass(frozen=True)
+class More:
+    """What some figures are drawn from besides the summary of their probe.
+
+    Attributes:
+        landmarks: phases or knees, all models and tasks.
+        rows: task → the probe's own rows of the model.
+        views: task → rows of the table `views`.
+    """
+
+    landmarks: pl.DataFrame | None = None
+    rows: dict[str, pl.DataFrame] = field(default_factory=dict)
+    views: dict[str, pl.DataFrame] = field(default_factory=dict)
 
 
-def window_of(figure: Figure, probe: KnockoutProbe) -> int:
-    """The window that a figure shows: its own, or the probe's only one."""
-    return getattr(figure, "window", None) or probe.window[0]
+NOTHING_MORE = More()
 
 
 def draw(
@@ -46,6 +58,7 @@ def draw(
     tasks: list[str],
     columns: int,
     interactive: bool = False,
+    more: More = NOTHING_MORE,
 ) -> alt.TopLevelMixin:
     """The figure of one model.
 
@@ -56,10 +69,16 @@ def draw(
         tasks: the order of the panels.
         columns: how many panels stand side by side.
         interactive: for the screen: an atlas then holds all of its windows, to choose from.
+        more: what else it shows.
     """
+    if isinstance(figure, ExamplesChart):
+        examples = draw_examples(figure, probe, more.rows, more.views, model, columns)
+        return examples or _empty(figure.title, model, why_nothing(summary, model))
     rows = chosen_rows(summary, figure, probe, model)
     if len(rows) == 0:
-        return _empty(figure.title, model)
+        return _empty(figure.title, model, why_nothing(summary, model))
+    if isinstance(figure, MapChart):
+        return draw_maps(rows, figure, probe, tasks, model, columns)
     rows, order = _with_panels(rows, figure, probe, tasks)
     size = f"n = {_span(rows, 'questions')} questions a task, on {_span(rows, 'pictures')} pictures"
     subtitle = [f"{model}; {size}"] if columns > 1 else [model, size]
@@ -71,46 +90,63 @@ def draw(
         return draw_heatmap(rows, order, columns, figure.title, subtitle, window_of(figure, probe))
     if isinstance(figure, NormsChart):
         return draw_distribution(rows, order, columns, figure.title, subtitle, figure.threshold)
-    line, x, x_title, y_title, zero = AXES[figure.chart]
-    if isinstance(probe, WordsProbe):
-        place = (
-            "edges: middle, modules: first" if probe.edges and probe.modules else "middle" if probe.edges else "first"
-        )
-        x_title = f"Layer ({place} of the window)"
-    found = rows[line].unique(maintain_order=True).to_list()
+    axes = axes_of(figure, probe)
+    found = rows[axes.line].unique(maintain_order=True).to_list()
     wanted = getattr(figure, "edges", None) or [*(name for name in STROKES if name in found), *found]
-    lines = [name for name in dict.fromkeys(wanted) if name in found]
-    rows = rows.with_columns(line=pl.col(line), x=pl.col(x))
-    return draw_lines(Lines(rows, lines, order, x_title, y_title, zero), columns, figure.title, subtitle)
+    shown = Lines(
+        rows.with_columns(line=pl.col(axes.line), x=pl.col(axes.x)),
+        [name for name in dict.fromkeys(wanted) if name in found],
+        order,
+        axes.x_title,
+        axes.y_title,
+        axes.zero,
+        axes.doubling,
+    )
+    if more.landmarks is not None:
+        landmarks = more.landmarks.filter(pl.col("model") == model)
+        place = bands_of if isinstance(figure, SimilarityChart) else marks_of
+        shown = place(shown, landmarks, axes)
+    return draw_lines(shown, columns, figure.title, subtitle)
 
 
 def _with_panels(rows: pl.DataFrame, figure: Figure, probe: Probe, tasks: list[str]) -> tuple[pl.DataFrame, list[str]]:
-    """(rows with a column `panel`, the panels in order): a panel a task or, of windows, a panel a task and window."""
-    keys = ["task", "window"] if figure.chart == "windows" else ["task"]
+    """(rows with a column `panel`, the panels in order): a panel a task and what else the figure sets apart."""
+    keys = list(axes_of(figure, probe).panels)
     several = [pl.col("several").max()] if "several" in rows.columns else []
     fewest, most = pl.col("questions").min().alias("fewest"), pl.col("questions").max()
-    counts = rows.group_by(keys).agg(fewest, most, *several)
+    counts = rows.group_by(keys, maintain_order=True).agg(fewest, most, *several)
+    # What is the same in all panels is not repeated above each.
+    told = [key for key in keys if key in ("task", "window") or counts[key].n_unique() > 1]
     labels = {}
     for row in counts.iter_rows(named=True):
-        label = f"{row['task']}, k = {row['window']}" if "window" in row else str(row["task"])
+        label = ", ".join(f"k = {row[key]}" if key == "window" else name_of(str(row[key])) for key in told)
         more = f", {row['several']} of several sub-words" if getattr(probe, "token", "first") == "last" else ""
         # Lines that not every question has are means over fewer.
         number = "" if row["fewest"] == row["questions"] else f"{row['fewest']} to "
         labels[tuple(row[key] for key in keys)] = f"{label} (n = {number}{row['questions']}{more})"
     ranks = {task: place for place, task in enumerate(tasks)}
-    order = [labels[key] for key in sorted(labels, key=lambda key: (ranks[key[0]], *key[1:]))]
+    listed = {key: place for place, key in enumerate(labels)}
+    order = sorted(labels, key=lambda key: (ranks[key[0]], *(key[1:] if "window" in keys else [listed[key]])))
     names = [labels[key] for key in rows.select(keys).iter_rows()]
-    return rows.with_columns(panel=pl.Series(names, dtype=pl.String)), order
+    return rows.with_columns(panel=pl.Series(names, dtype=pl.String)), [labels[key] for key in order]
 
 
-def _empty(title: str, model: str) -> alt.TopLevelMixin:
+def why_nothing(summary: pl.DataFrame, model: str) -> str:
+    """Why nothing could be measured of a model, where the summary says it."""
+    if "note" in summary.columns:
+        notes = summary.filter((pl.col("model") == model) & pl.col("note").is_not_null())["note"]
+        if len(notes):
+            return str(notes[0])
+    return "no question was left to analyse."
+
+
+def _empty(title: str, model: str, why: str) -> alt.TopLevelMixin:
     """In place of a figure for which nothing could be measured."""
+    lines = textwrap.wrap(why[:1].upper() + why[1:], 70)
     words = (
-        alt.Chart(alt.Data(values=[{}]))
-        .mark_text(fontSize=13)
-        .encode(text=alt.value("No question was left to analyse."))
+        alt.Chart(alt.Data(values=[{}])).mark_text(fontSize=13, lineBreak="\n").encode(text=alt.value("\n".join(lines)))
     )
-    return dressed(words.properties(title=title_of(title, [model]), width=400, height=60))
+    return dressed(words.properties(title=title_of(title, [model]), width=480, height=40 + 18 * len(lines)))
 
 
 def _span(rows: pl.DataFrame, column: str) -> str:
@@ -119,12 +155,23 @@ def _span(rows: pl.DataFrame, column: str) -> str:
     return " to ".join(str(value) for value in values[:: max(1, len(values) - 1)])
 
 
+class _Escaped(json.JSONEncoder):
+    """JSON that can stand inside of a page's script, whatever the texts in it: a question may hold `</script>`."""
+
+    def iterencode(self, o: Any, _one_shot: bool = False) -> Iterator[str]:
+        for piece in super().iterencode(o, _one_shot):
+            yield piece.replace("<", "\\u003c").replace(">", "\\u003e")
+
+    def encode(self, o: Any) -> str:
+        return "".join(self.iterencode(o))
+
+
 def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     """Write HTML that needs no network, SVG, or PNG at twice the size, by the ending of `path`."""
     with whole(path) as temporary:
         match Path(path).suffix:
             case ".html":
-                chart.save(temporary, format="html", inline=True)
+                chart.save(temporary, format="html", inline=True, json_kwds={"cls": _Escaped})
             case ".svg":
                 chart.save(temporary, format="svg")
             case ".png":

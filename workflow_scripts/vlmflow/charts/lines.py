@@ -20,6 +20,10 @@ class Lines:
         panels: in their order.
         x_title, y_title: of the axes, with units.
         zero: whether a rule marks 0.
+        doubling: whether equal steps on the x axis are doublings (of 1 + x, so that there is room for 0).
+        bands: panel, start, end, low, high, label: spans of x, each with the interval of where it begins; behind the
+            lines.
+        marks: panel, line, x, mean, low, high: a place on a line, and the interval of its x.
     """
 
     rows: pl.DataFrame
@@ -28,6 +32,15 @@ class Lines:
     x_title: str
     y_title: str
     zero: bool = True
+    doubling: bool = False
+    bands: pl.DataFrame | None = None
+    marks: pl.DataFrame | None = None
+
+    @property
+    def ticks(self) -> list[float]:
+        """Where the x axis of doublings has its numbers."""
+        most = float(self.rows["x"].max())  # type: ignore[arg-type]
+        return [0.0, *(2.0**power for power in range(0, 32, 2) if 2**power <= 0.75 * most), most]
 
 
 def draw_lines(shown: Lines, columns: int, title: str, subtitle: list[str]) -> alt.TopLevelMixin:
@@ -48,6 +61,8 @@ def draw_lines(shown: Lines, columns: int, title: str, subtitle: list[str]) -> a
         columnPadding=24,
     )
     x = alt.X("x:Q").title(shown.x_title).axis(tickMinStep=1, grid=False)
+    if shown.doubling:
+        x = x.scale(type="symlog", constant=1).axis(values=shown.ticks, grid=False, format="d")
     color = alt.Color("line:N").scale(domain=labels, range=[s.color for s in strokes]).legend(legend)
     dash = alt.StrokeDash("line:N").scale(domain=labels, range=[list(s.dash) for s in strokes]).legend(legend)
     shape = alt.Shape("line:N").scale(domain=labels, range=[s.shape for s in strokes]).legend(None)
@@ -75,9 +90,42 @@ def draw_lines(shown: Lines, columns: int, title: str, subtitle: list[str]) -> a
     zero = [alt.Chart().mark_rule(color="#555555", strokeWidth=0.7).encode(y=alt.datum(0))] if shown.zero else []
     facet = alt.Facet("panel:N", sort=shown.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
     data = shown.rows.select("panel", "line", "x", "mean", "low", "high", "questions", "pictures")
-    figure = alt.layer(*zero, band, line, points).properties(**PANEL)
-    figure = figure.facet(facet, columns=columns, data=data.with_columns(pl.col("line").replace_strict(names)))
+    data = data.with_columns(pl.col("line").replace_strict(names))
+    layers: list[alt.Chart] = [*zero, band, line, points]
+    if shown.bands is not None:
+        layers = [*_bands(), *(layer.transform_filter("datum.part == 'line'") for layer in layers)]
+        data = _joined(data, shown.bands, "band")
+    if shown.marks is not None:
+        layers = [*(layer.transform_filter("datum.part == 'line'") for layer in layers), *_marks(x, color)]
+        data = _joined(data, shown.marks.with_columns(pl.col("line").replace_strict(names)), "mark")
+    figure = alt.layer(*layers).properties(**PANEL).facet(facet, columns=columns, data=data)
     if len(shown.panels) % columns and len(shown.panels) > columns:
         # Else an axis would stand under the place of the panel that is not there.
         figure = figure.resolve_axis(x="independent")
     return dressed(figure.properties(title=title_of(title, subtitle)))
+
+
+def _joined(data: pl.DataFrame, more: pl.DataFrame, part: str) -> pl.DataFrame:
+    """Panels share one table, whose column `part` says which layer a row is for."""
+    return pl.concat([data.with_columns(part=pl.lit("line")), more.with_columns(part=pl.lit(part))], how="diagonal")
+
+
+def _bands() -> list[alt.Chart]:
+    """Every second span grey, the interval of each beginning darker, its label above."""
+    bands = alt.Chart().transform_filter("datum.part == 'band'")
+    shade = alt.when("datum.shaded").then(alt.value(0.07)).otherwise(alt.value(0.0))
+    spans = bands.mark_rect(color="#000000").encode(x=alt.X("start:Q"), x2="end:Q", opacity=shade)
+    doubt = bands.transform_filter("datum.low < datum.high").mark_rect(color="#000000", opacity=0.13)
+    edges = bands.transform_filter("datum.begins").mark_rule(color="#555555", strokeWidth=0.8, strokeDash=[2, 2])
+    labels = bands.mark_text(baseline="top", fontSize=11, color="#333333").encode(
+        x=alt.X("middle:Q"), y=alt.value(3), text="label:N"
+    )
+    return [spans, doubt.encode(x=alt.X("low:Q"), x2="high:Q"), edges.encode(x=alt.X("start:Q")), labels]
+
+
+def _marks(x: alt.X, color: alt.Color) -> list[alt.Chart]:
+    """A ring on the line, and a bar for the interval of its place."""
+    marks = alt.Chart().transform_filter("datum.part == 'mark'")
+    bar = marks.mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q"), x2="high:Q", y="mean:Q", color=color)
+    ring = marks.mark_point(size=110, filled=False, strokeWidth=1.8).encode(x=x, y="mean:Q", color=color)
+    return [bar, ring]

@@ -1,29 +1,48 @@
-"""One module a probe: from a model and a prompt to rows."""
+"""One module a probe: from a model and a question to rows."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 import polars as pl
 
+from vlmflow.asking import Asking, Row
 from vlmflow.prompts import Prompt
-from vlmflow.study import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, WordsProbe
+from vlmflow.study import (
+    AttentionMapProbe,
+    AttentionProbe,
+    BudgetProbe,
+    KnockoutProbe,
+    LensProbe,
+    NormsProbe,
+    PlacesProbe,
+    Probe,
+    PruningProbe,
+    SimilarityProbe,
+    VisualLensProbe,
+    WordsProbe,
+)
 
+from .attention import attention, attention_map
+from .budget import budget, places
 from .knockout import knockout
 from .lens import answer_words, lens
 from .norms import norms
 from .pruning import pruning
+from .similarity import similarity
+from .visual_lens import visual_lens
 from .words import words
 
-if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+__all__ = ["OWN_WORDS", "measure", "measure_worded"]
 
-__all__ = ["measure"]
+# Probes that word their prompts themselves.
+OWN_WORDS = (SimilarityProbe, VisualLensProbe, BudgetProbe)
 
 
-def measure(vlm: "LanguageModel", prompt: Prompt, probe: Probe, question: dict[str, Any]) -> pl.DataFrame:
+def measure(asking: Asking, prompt: Prompt, probe: Probe, question: Row) -> pl.DataFrame:
     """The probe's rows for one question, without the columns that name the question.
 
     `question` is its row of the table `task`, with `token_ids` of what the model answered and, for `pruning`, `timed`.
     """
+    vlm = asking.vlm
     match probe:
         case KnockoutProbe():
             answer = question["token_ids"]
@@ -48,3 +67,32 @@ def measure(vlm: "LanguageModel", prompt: Prompt, probe: Probe, question: dict[s
             return pruning(
                 vlm, prompt, probe.last, question["answer"], question["token_ids"], with_time=question["timed"]
             )
+        case AttentionProbe():
+            return attention(vlm, prompt, probe.edges)
+        case AttentionMapProbe():
+            return attention_map(vlm, prompt, question["image"], probe.targets)
+        case PlacesProbe():
+            return places(asking, question, prompt, probe.grid)
+    raise TypeError(f"{type(probe).__name__} words its prompts itself; see measure_worded")
+
+
+def measure_worded(asking: Asking, probe: Probe, question: Row, leave_out: Callable[[str], None]) -> pl.DataFrame:
+    """The rows of a probe of `OWN_WORDS` for one question; `leave_out` is told of what does not apply to it."""
+    match probe:
+        case SimilarityProbe():
+            return similarity(asking, question, probe.prompts, probe.partners, leave_out)
+        case VisualLensProbe():
+            return visual_lens(
+                asking,
+                question,
+                top=probe.top,
+                instructions=probe.instructions,
+                places=probe.places,
+                keep_words=question["example"],
+                leave_out=leave_out,
+            )
+        case BudgetProbe():
+            return budget(
+                asking, question, prompts=probe.prompts, keep=probe.keep, draws=probe.draws, leave_out=leave_out
+            )
+    raise TypeError(f"{type(probe).__name__} is asked in the question's own words; see measure")

@@ -2,10 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from .base import EdgeText, ModelName, Name, Strict, Window
+from .base import EdgeText, ModelName, Name, Strict, Window, each_once
 from .datasets import Dataset
+
+Layers = Annotated[
+    Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1), AfterValidator(each_once("layer"))] | None,
+    Field(),
+]
 
 
 class Chart(Strict):
@@ -62,8 +67,83 @@ class PruningChart(Chart):
     chart: Literal["pruning"]
 
 
+class SimilarityChart(Chart):
+    """Mean cosine similarity over the layers."""
+
+    chart: Literal["similarity"]
+    by: Literal["pair", "prompt"] = Field(
+        "pair", description="A line for image and text, within image, within text; or, of one of them, a line a prompt."
+    )
+    quantity: Literal["corrected", "raw", "unrelated"] = Field(
+        "corrected", description="Less that of unrelated questions, as it is, or that of unrelated questions."
+    )
+    phases: bool = Field(False, description="Bands for the phases that the curves support; with by: pair.")
+
+    @model_validator(mode="after")
+    def _phases_are_of_pairs(self) -> "SimilarityChart":
+        if self.phases and (self.by != "pair" or self.quantity != "corrected"):
+            raise ValueError("phases: they are found on the three corrected curves; leave out by and quantity")
+        return self
+
+
+class AttentionChart(Chart):
+    """Attention weights beside norms, over the layers, a line an edge."""
+
+    chart: Literal["attention"]
+    edges: list[EdgeText] | None = Field(None, min_length=1, description="Some of the probe's; by default all.")
+
+
+class MapChart(Chart):
+    """A map over the picture, averaged over questions: of attention a map for some layers, of places one a task."""
+
+    chart: Literal["map"]
+    quantity: Literal["share", "weight"] = Field("share", description="Of attention: norms or weights.")
+    target: str | None = Field(None, description="Of attention: who looks; by default the probe's first target.")
+    layers: Layers = Field(None, description="Of attention: which; by default six from the first to the last.")
+
+
+class ExamplesChart(Chart):
+    """The same on single pictures; of the visual lens, the words that patches decode to."""
+
+    chart: Literal["examples"]
+    questions: int = Field(2, ge=1, le=12, description="Pictures a task.")
+    quantity: Literal["share", "weight"] = Field("share", description="Of attention: norms or weights.")
+    target: str | None = Field(None, description="Of attention: who looks; by default the probe's first target.")
+    layers: Layers = Field(None, description="Which; by default four from the first to the last.")
+
+
+class VisualLensChart(Chart):
+    """What the picture's tokens decode to, over the layers."""
+
+    chart: Literal["visual-lens"]
+    quantity: Literal["names", "entropy", "words", "agreement", "difference"] = Field(
+        "names",
+        description="Patches that say their object, bits, tokens that are words, tokens with the same word as with the "
+        "right instruction, or how many less say their object than with it.",
+    )
+
+
+class BudgetChart(Chart):
+    """Loss over the number of the picture's tokens that are kept, with the knee."""
+
+    chart: Literal["budget"]
+    by: Literal["keep", "prompt"] = Field("keep", description="A line for each way to keep tokens, or for each prompt.")
+
+
 Figure = Annotated[
-    FlowChart | WindowsChart | AtlasChart | LensChart | WordsChart | NormsChart | PruningChart,
+    FlowChart
+    | WindowsChart
+    | AtlasChart
+    | LensChart
+    | WordsChart
+    | NormsChart
+    | PruningChart
+    | SimilarityChart
+    | AttentionChart
+    | MapChart
+    | ExamplesChart
+    | VisualLensChart
+    | BudgetChart,
     Field(discriminator="chart"),
 ]
 # Kind of probe → charts that can draw it.
@@ -73,6 +153,12 @@ CHARTS_OF = {
     "words": ("words",),
     "norms": ("norms",),
     "pruning": ("pruning",),
+    "similarity": ("similarity",),
+    "attention": ("attention",),
+    "attention-map": ("map", "examples"),
+    "visual-lens": ("visual-lens", "examples"),
+    "budget": ("budget",),
+    "places": ("map", "examples"),
 }
 
 
@@ -95,4 +181,12 @@ class AccuracyTable(Strict):
     title: str = ""
 
 
-StudyTable = Annotated[TasksTable | AccuracyTable, Field(discriminator="table")]
+class LandmarksTable(Strict):
+    """What is found on a probe's curves: phases of similarity, knees of budgets."""
+
+    table: Literal["landmarks"]
+    probe: Name
+    title: str = ""
+
+
+StudyTable = Annotated[TasksTable | AccuracyTable | LandmarksTable, Field(discriminator="table")]

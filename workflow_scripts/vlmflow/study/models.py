@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from .base import Strict
 
 # Conversation templates that come with the workflow, in the folder templates/chat.
-TEMPLATES = ("vicuna_v1", "llava_llama_3")
+TEMPLATES = ("vicuna_v1", "llava_llama_3", "plain")
 
 HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
 
@@ -30,7 +30,7 @@ class Model(Strict):
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float16", description="Type of the weights.")
     instruction: str = Field("", description="Text after the question, for instance to answer in one word.")
     template: Annotated[str, AfterValidator(_check_template)] = Field(
-        "own", description="Conversation template: the model's own, vicuna_v1, llava_llama_3, or a .jinja file."
+        "own", description="Conversation template: the model's own, vicuna_v1, llava_llama_3, plain, or a .jinja file."
     )
     reads: Literal["picture", "captions"] = Field(
         "picture", description="What stands before the question; captions are read as text, without a picture."

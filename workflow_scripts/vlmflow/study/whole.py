@@ -15,8 +15,20 @@ from .datasets import (
     OkVqaDataset,
     has_captions,
 )
-from .figures import CHARTS_OF, AccuracyTable, Figure, FlowChart, StudyTable, WindowsChart
+from .figures import (
+    CHARTS_OF,
+    AccuracyTable,
+    AttentionChart,
+    ExamplesChart,
+    Figure,
+    FlowChart,
+    LandmarksTable,
+    MapChart,
+    StudyTable,
+    WindowsChart,
+)
 from .models import Model
+from .pictured import AttentionMapProbe, AttentionProbe, BudgetProbe, SimilarityProbe
 from .probes import KnockoutProbe, NormsProbe, Probe
 
 
@@ -216,6 +228,24 @@ class Study(Strict):
                 )
             if isinstance(probe, KnockoutProbe):
                 _check_measured(name, figure, probe)
+            if isinstance(probe, AttentionProbe) and isinstance(figure, AttentionChart):
+                _check_edges(name, figure.edges or [], probe.edges, figure.probe)
+            if isinstance(figure, MapChart | ExamplesChart):
+                _check_target(name, figure, probe)
+        return self
+
+    @model_validator(mode="after")
+    def _landmarks_can_be_found(self) -> "Study":
+        for name, table in self.tables.items():
+            if isinstance(table, LandmarksTable):
+                known = [
+                    other for other, probe in self.probes.items() if isinstance(probe, SimilarityProbe | BudgetProbe)
+                ]
+                if table.probe not in known:
+                    raise ValueError(
+                        f"tables.{name}.probe: there is no probe {table.probe!r} of kind similarity or budget; "
+                        + (f"there is {', '.join(known)}" if known else "add one")
+                    )
         return self
 
 
@@ -227,12 +257,8 @@ def _one(what: str, urls: list[str]) -> str | None:
 
 def _check_measured(name: str, figure: Figure, probe: KnockoutProbe) -> None:
     """Whether the probe measures the edges and the window that the figure shows."""
-    for edge in figure.edges if isinstance(figure, FlowChart | WindowsChart) else ():
-        if edge not in probe.edges:
-            raise ValueError(
-                f"figures.{name}.edges: {edge!r} is not measured by the probe {figure.probe!r}; "
-                f"add it to probes.{figure.probe}.edges"
-            )
+    if isinstance(figure, FlowChart | WindowsChart):
+        _check_edges(name, figure.edges, probe.edges, figure.probe)
     if isinstance(figure, WindowsChart):
         return
     window = getattr(figure, "window", None)
@@ -241,3 +267,25 @@ def _check_measured(name: str, figure: Figure, probe: KnockoutProbe) -> None:
         raise ValueError(f"figures.{name}.window: this key is missing; the probe has the windows {measured}")
     if window is not None and window not in probe.window:
         raise ValueError(f"figures.{name}.window: the probe {figure.probe!r} measures {measured}, not {window}")
+
+
+def _check_edges(figure: str, shown: list[str], measured: list[str], probe: str) -> None:
+    for edge in shown:
+        if edge not in measured:
+            raise ValueError(
+                f"figures.{figure}.edges: {edge!r} is not measured by the probe {probe!r}; add it to "
+                f"probes.{probe}.edges"
+            )
+
+
+def _check_target(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> None:
+    """Whether who looks, in the figure, is someone whom the probe watches."""
+    if figure.target is None:
+        return
+    if not isinstance(probe, AttentionMapProbe):
+        raise ValueError(f"figures.{name}.target: in the probe {figure.probe!r} nobody looks; take this key out")
+    if figure.target not in probe.targets:
+        raise ValueError(
+            f"figures.{name}.target: {figure.target!r} is not measured by the probe {figure.probe!r}; add it to "
+            f"probes.{figure.probe}.targets"
+        )

@@ -1,0 +1,21 @@
+"""Pictures of some questions that a probe has measured, as the model sees them, for a figure to draw on."""
+
+import polars as pl
+
+from vlmflow.hub import location
+from vlmflow.jobs import logged
+from vlmflow.processors import load_processor
+from vlmflow.tables import PROBE_TABLES, TASK, VIEWS
+from vlmflow.views import example_views
+
+with logged(snakemake.log[0]):
+    settings, params = snakemake.params.model, snakemake.params
+    processor = load_processor(
+        location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
+    )
+    rows = PROBE_TABLES[params.kind][0].read(snakemake.input.rows)
+    # Words are kept of examples only.
+    rows = rows.filter(pl.col("decoded").is_not_null()) if "decoded" in rows.columns else rows
+    measured = rows["question_id"].unique(maintain_order=True)
+    views = list(example_views(processor, TASK.read(snakemake.input.questions), measured, params.most))
+    VIEWS.write(views, snakemake.output.views)

@@ -1,0 +1,14 @@
+"""Phases or knees as a table to read: of every model, task and prompt."""
+
+from vlmflow.jobs import logged
+from vlmflow.tables import LANDMARK_TABLES, whole
+from vlmflow.tabulate import landmark_rows, landmarks_page
+
+with logged(snakemake.log[0]):
+    kind = snakemake.params.kind
+    rows = landmark_rows(kind, LANDMARK_TABLES[kind].read(snakemake.input.landmarks))
+    with whole(snakemake.output.csv) as temporary:
+        rows.write_csv(temporary)
+    with whole(snakemake.output.html) as temporary:
+        title = snakemake.params.title or snakemake.wildcards.table
+        temporary.write_text(landmarks_page(rows, title), encoding="utf-8")

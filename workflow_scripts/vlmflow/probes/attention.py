@@ -1,0 +1,82 @@
+"""What looks at what: attention weights and norms between segments, and as maps over the picture; [thesis]."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from vlmflow.edges import Edge
+from vlmflow.geometry import patch_map
+from vlmflow.pictures import open_picture
+from vlmflow.prompts import Prompt, PromptError
+
+if TYPE_CHECKING:
+    from vlmflow.models import LanguageModel
+
+
+def attention(vlm: "LanguageModel", prompt: Prompt, edges: Sequence[str]) -> pl.DataFrame:
+    """How much each edge's target looks at its source, in every layer.
+
+    Returns:
+        columns edge, layer, weight (percent of the target's attention, mean over heads and the target's positions),
+        norm (of what comes from each position of the source, added up), share (percent of the norms from all
+        positions); see `looks`.
+    """
+    parsed = [Edge.parse(edge) for edge in edges]
+    found = vlm.looks(prompt, list(dict.fromkeys(edge.target for edge in parsed)))
+    parts = []
+    for edge in parsed:
+        look, sources = found[edge.target], prompt.positions(edge.source)
+        values = {"weight": 100 * look.weights, "norm": look.norms, "share": 100 * look.shares}
+        parts.append(
+            pl.DataFrame(
+                {
+                    "edge": str(edge),
+                    "layer": range(len(look.weights)),
+                    **{name: value[:, sources].sum(dim=1).double().numpy() for name, value in values.items()},
+                },
+                schema_overrides={"layer": pl.Int32},
+            )
+        )
+    return pl.concat(parts)
+
+
+def attention_map(vlm: "LanguageModel", prompt: Prompt, picture: str, targets: Sequence[str]) -> pl.DataFrame:
+    """Which patches of the whole picture each target looks at, in every layer.
+
+    Of a picture that is shown several times, as tiles, the first view is meant, which shows all of it.
+
+    Args:
+        vlm, prompt: the model and a prompt of it.
+        picture: path of the prompt's picture.
+        targets: segments; those that the prompt does not have are left out.
+
+    Returns:
+        columns target, layer, rows, columns, weight, share (lists, row by row: percent of the target's attention, and
+        of the norms from all positions).
+
+    Raises:
+        GeometryError: the picture's tokens are no patches.
+        PromptError: the prompt has none of the targets.
+    """
+    there = [target for target in targets if target in prompt.segments]
+    if not there:
+        raise PromptError(f"this prompt has none of the segments {', '.join(targets)}")
+    cells = patch_map(vlm.processor, open_picture(picture).size).views[0].tokens
+    places = prompt.positions("image")[cells.flatten()]
+    parts = []
+    for target, look in vlm.looks(prompt, there).items():
+        values = {"weight": 100 * look.weights[:, places], "share": 100 * look.shares[:, places]}
+        parts.append(
+            pl.DataFrame(
+                {
+                    "target": target,
+                    "layer": range(len(look.weights)),
+                    "rows": cells.shape[0],
+                    "columns": cells.shape[1],
+                    **{name: value.tolist() for name, value in values.items()},
+                },
+                schema_overrides={"layer": pl.Int32},
+            )
+        )
+    return pl.concat(parts)

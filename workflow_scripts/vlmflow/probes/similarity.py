@@ -1,0 +1,173 @@
+"""Contextualisation: how alike the states of picture and text are, between and within them; [phase], [thesis].
+
+The mean cosine of all pairs of tokens is the product of sums: of n and m unit vectors it is (Σu · Σv) / nm, so that it
+takes O((n + m) · width) and no pair is ever made.  States point into a common direction whatever they mean
+(anisotropy), so that the same mean over tokens of unrelated questions is subtracted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vlmflow.asking import Asking, Row
+from vlmflow.interventions import ReplayError
+from vlmflow.jobs import QuestionError
+from vlmflow.prompts import Prompt, PromptError
+from vlmflow.recording import Recording
+from vlmflow.tables import PAIRS
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The directions of a prompt's states after every layer, the embedding first, on the CPU.
+
+    Attributes:
+        image: (layers + 1, width) sum of the unit vectors of the picture's tokens.
+        image_tokens: how many they are.
+        text: (layers + 1, tokens, width) unit vectors of the text's tokens.
+        text_ids: (tokens) which tokens these are.
+    """
+
+    image: Tensor
+    image_tokens: int
+    text: Tensor
+    text_ids: Tensor
+
+    @classmethod
+    def of(cls, recording: Recording, prompt: Prompt) -> "Directions":
+        """Of the segments image and question of a recorded prompt.
+
+        Raises:
+            ReplayError: one of the two has a single token, or a state is not finite.
+        """
+        image, text = prompt.positions("image"), prompt.positions("question")
+        for name, positions in (("picture", image), ("text", text)):
+            if len(positions) < 2:
+                raise ReplayError(f"the {name} is a single token, which has no similarity to others of its kind")
+        sums, words = [], []
+        for states in recording.states():
+            seen, read = (normalize(_wide(states[0, where.to(states.device)]), dim=-1) for where in (image, text))
+            sums.append(seen.sum(dim=0).cpu())
+            words.append(read.cpu())
+        found = cls(torch.stack(sums), len(image), torch.stack(words), prompt.inputs["input_ids"][0, text].cpu())
+        if not (found.image.isfinite().all() and found.text.isfinite().all()):
+            raise ReplayError("states are not finite numbers; another dtype may help")
+        return found
+
+    def within(self) -> Tensor:
+        """(3, layers + 1) mean cosine of all pairs of different positions of this prompt, in the order of `PAIRS`."""
+        words, text = self.text.sum(dim=1), self.text.shape[1]
+        return torch.stack([
+            _dot(self.image, words) / (self.image_tokens * text),
+            _of_different(self.image, self.image_tokens),
+            _of_different(words, text),
+        ])  # fmt: skip
+
+    def across(self, other: "Directions") -> Tensor:
+        """(3, layers + 1) mean cosine of tokens of this prompt to tokens of another one.
+
+        Of text, only pairs of different words count: where two prompts have words in common, a word and itself are as
+        similar as can be, which is no sign of a common direction.  It is null (NaN) where there are no different words.
+        """
+        here, there = self.text.sum(dim=1), other.text.sum(dim=1)
+        pairs = len(self.text_ids) * len(other.text_ids)
+        between = _dot(self.image, there) / (self.image_tokens * len(other.text_ids))
+        back = _dot(other.image, here) / (other.image_tokens * len(self.text_ids))
+        same, number = self._same_words(other)
+        return torch.stack([
+            (between + back) / 2,
+            _dot(self.image, other.image) / (self.image_tokens * other.image_tokens),
+            (_dot(here, there) - same) / (pairs - number),
+        ])  # fmt: skip
+
+    def _same_words(self, other: "Directions") -> tuple[Tensor, int]:
+        """(sum of the cosines, number) of the pairs of the same word."""
+        total, number = torch.zeros(len(self.text), dtype=torch.float64), 0
+        for word in set(self.text_ids.tolist()) & set(other.text_ids.tolist()):
+            mine, theirs = self.text_ids == word, other.text_ids == word
+            total += _dot(self.text[:, mine].sum(dim=1), other.text[:, theirs].sum(dim=1))
+            number += int(mine.sum()) * int(theirs.sum())
+        return total, number
+
+
+def _wide(states: Tensor) -> Tensor:
+    return states.to(torch.promote_types(states.dtype, torch.float32))
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    """(layers, width) twice → (layers)."""
+    return (one.double() * other.double()).sum(dim=-1)
+
+
+def _of_different(total: Tensor, count: int) -> Tensor:
+    """Mean over the pairs of different vectors of so many unit vectors with this sum: each one's pair with itself is
+    1."""
+    return (_dot(total, total) - count) / (count * (count - 1))
+
+
+def similarity(
+    asking: Asking, row: Row, prompts: Mapping[str, str], partners: int, leave_out: Callable[[str], None]
+) -> pl.DataFrame:
+    """Mean cosine similarity at every layer, of each prompt about the question's picture.
+
+    Args:
+        asking: model and questions.
+        row: of the question.
+        prompts: name → text, see `Asking.worded`.
+        partners: with so many unrelated questions, in the same words, it is compared.
+        leave_out: told of a prompt that this question does not have, and why.
+
+    Returns:
+        columns prompt, pair (one of `PAIRS`), layer (−1 for the embedding), raw, unrelated (the same of tokens of
+        unrelated questions), corrected (raw − unrelated).
+
+    Raises:
+        QuestionError: no prompt is left, or there is no unrelated question.
+    """
+    parts = []
+    for name, text in prompts.items():
+        try:
+            mine = directions_of(asking, row, text)
+        except (PromptError, ReplayError) as error:
+            leave_out(f"prompt {name}: {error}")
+            continue
+        raw, others = mine.within(), _unrelated(asking, row, text, partners, mine)
+        parts += [
+            pl.DataFrame({"layer": range(-1, raw.shape[1] - 1), "raw": raw[place], "unrelated": others[place]})
+            .with_columns(prompt=pl.lit(name), pair=pl.lit(pair), corrected=pl.col("raw") - pl.col("unrelated"))
+            .with_columns(pl.col("layer").cast(pl.Int32))
+            for place, pair in enumerate(PAIRS)
+        ]
+    if not parts:
+        raise QuestionError("no prompt of the probe is left")
+    return pl.concat(parts)
+
+
+def directions_of(asking: Asking, row: Row, text: str) -> Directions:
+    """Of a question in these words; those that were asked for last are kept, since neighbours ask for them again."""
+    key = (str(row["question_id"]), text)
+    if key not in asking.kept:
+        prompt = asking.worded(row, text)
+        asking.keep(key, Directions.of(asking.vlm.record(prompt), prompt))
+    return asking.kept[key]
+
+
+def _unrelated(asking: Asking, row: Row, text: str, partners: int, mine: Directions) -> Tensor:
+    """(3, layers + 1) the mean over unrelated questions, as many as asked for, of those that can be asked so."""
+    found: list[Tensor] = []
+    for other in asking.unrelated(row):
+        try:
+            across = mine.across(directions_of(asking, other, text))
+        except (PromptError, ReplayError, QuestionError):
+            continue  # its own turn says why
+        if across.isfinite().all():
+            found.append(across)
+        if len(found) == partners:
+            break
+    if not found:
+        raise QuestionError("there is no question on another picture, in other words, to compare it with")
+    return torch.stack(found).mean(dim=0)
