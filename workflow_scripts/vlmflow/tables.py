@@ -90,7 +90,15 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 OBJECT = pl.Struct(
-    {"name": pl.String, "id": pl.String, "x": pl.Float64, "y": pl.Float64, "w": pl.Float64, "h": pl.Float64}
+    {
+        "name": pl.String,
+        "id": pl.String,
+        "x": pl.Float64,
+        "y": pl.Float64,
+        "w": pl.Float64,
+        "h": pl.Float64,
+        "attributes": pl.List(pl.String),
+    }
 )
 
 QUESTION_COLUMNS = {
@@ -107,7 +115,9 @@ QUESTION_COLUMNS = {
     "true_option": Column(pl.String, "the right one of two options", nullable=True),
     "false_option": Column(pl.String, "the wrong one of two options", nullable=True),
     "objects": Column(
-        pl.List(OBJECT), "what the question is about; boxes in pixels of the picture, null where the object is absent"
+        pl.List(OBJECT),
+        "what the question is about; boxes in pixels of the picture, null where the object is absent; attributes as "
+        "annotated, none where nothing is known of them",
     ),
     "captions": Column(pl.String, "dense captions of the picture, one after the other", nullable=True),
 }

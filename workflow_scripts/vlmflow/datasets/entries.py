@@ -18,3 +18,8 @@ def malformed(question_id: str, error: ValidationError) -> dict[str, Any]:
 def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
     """A row of the table `skipped` for an entry that becomes no question."""
     return {"question_id": question_id, "task": None, "model": None, "stage": "questions", "reason": reason}
+
+
+def absent_object(name: str) -> dict[str, Any]:
+    """An entry of the column `objects` for what the picture does not show, or nobody knows where."""
+    return {"name": name, "id": None, **dict.fromkeys("xywh"), "attributes": []}

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .captions import read_captions
-from .entries import DatasetError, malformed
+from .entries import DatasetError, absent_object, malformed
 
 # "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
 OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
@@ -49,6 +49,7 @@ class SceneObject(_Loose):
     y: float
     w: float
     h: float
+    attributes: list[str] = Field(default_factory=list)
 
 
 class SceneGraph(_Loose):
@@ -145,14 +146,15 @@ def _graph(image_id: str, graphs: dict[str, Any]) -> SceneGraph | str:
 def _objects(entry: Question, graph: SceneGraph | None, problems: list[str]) -> Iterator[dict[str, Any]]:
     for mention in derive_mentions(entry) or _annotated(entry, graph):
         if not mention.ids:
-            yield {"name": mention.name, "id": None, "x": None, "y": None, "w": None, "h": None}
+            yield absent_object(mention.name)
         for object_id in mention.ids:
             if graph is None:
                 continue
             if (found := graph.objects.get(object_id)) is None:
                 problems.append(f"the object {object_id} ({mention.name}) is not in the scene graph")
                 continue
-            yield {"name": mention.name, "id": object_id, "x": found.x, "y": found.y, "w": found.w, "h": found.h}
+            box = {"x": found.x, "y": found.y, "w": found.w, "h": found.h}
+            yield {"name": mention.name, "id": object_id, **box, "attributes": found.attributes}
 
 
 def derive_mentions(entry: Question) -> list[Mention]:
