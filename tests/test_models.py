@@ -127,6 +127,7 @@ def question_row(path, **changes):
         "height": 8,
         "question": QUESTION,
         "answer": "red",
+        "structural": "choose",
         "true_option": "red",
         "false_option": "blue",
         "objects": [box],
@@ -150,6 +151,9 @@ def test_from_a_row_to_rows(vlm, path):
     answer = answer_question(vlm, row, instruction="")
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
+    described = answer_question(vlm, row | {"structural": "describe"}, instruction="")
+    assert described == answer | {"correct": None}, "there is nothing to be right"
+    ANSWERS.frame([described])
     row |= patches
     flow = prober(
         vlm, KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]), "flow", "", print

@@ -19,6 +19,7 @@ from .pictures import open_picture
 from .probes import measure
 from .prompts import Patches, Prompt, PromptError
 from .study import Probe
+from .tasks import is_right, right_answer
 
 Row = dict[str, Any]
 
@@ -69,7 +70,7 @@ def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
         "image_id": row["image_id"],
         "predicted": answer.text,
         "answer": row["answer"],
-        "correct": answer.text.strip().lower() == row["answer"],
+        "correct": is_right(answer.text, right_answer(row)),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }

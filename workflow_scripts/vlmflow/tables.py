@@ -107,7 +107,7 @@ QUESTION_COLUMNS = {
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
-    "answer": Column(pl.String, "right answer, lowercase"),
+    "answer": Column(pl.String, "right answer, lowercase; of a description what somebody wrote, as written"),
     "full_answer": Column(pl.String, "right answer as a sentence", nullable=True),
     "structural": Column(pl.String, "GQA's structural type"),
     "semantic": Column(pl.String, "GQA's semantic type"),
@@ -153,8 +153,12 @@ ANSWERS = Table(
         "question_id": Column(pl.String, "id in the source"),
         "image_id": Column(pl.String, "id of the picture"),
         "predicted": Column(pl.String, "what the model says, greedily"),
-        "answer": Column(pl.String, "the right answer"),
-        "correct": Column(pl.Boolean, "predicted, stripped and lowercased, equals the answer"),
+        "answer": Column(pl.String, "the right answer, or what somebody else said where there is none"),
+        "correct": Column(
+            pl.Boolean,
+            "predicted, stripped and lowercased, equals the answer; null: nothing to be right",
+            nullable=True,
+        ),
         "probability": Column(pl.Float64, "of the first token of what the model says"),
         "token_ids": Column(pl.List(pl.Int64), "of what the model says"),
     },
@@ -175,9 +179,9 @@ ACCURACY = Table(
     PLACE_COLUMNS
     | {
         "asked": Column(pl.Int32, "questions"),
-        "right": Column(pl.Int32, "answered correctly"),
+        "right": Column(pl.Int32, "answered correctly; null where there is nothing to be right", nullable=True),
         "analysed": Column(pl.Int32, "drawn for the probes"),
-        "accuracy": Column(pl.Float64, "right / asked"),
+        "accuracy": Column(pl.Float64, "right / asked; null where there is nothing to be right", nullable=True),
     },
 )
 
@@ -235,7 +239,11 @@ PRUNING = Table(
     | {
         "last": Column(pl.Int32, "in how many of the last layers there are no image tokens"),
         "predicted": Column(pl.String, "what the model then says, greedily"),
-        "correct": Column(pl.Boolean, "predicted, stripped and lowercased, equals the answer"),
+        "correct": Column(
+            pl.Boolean,
+            "predicted, stripped and lowercased, equals the answer; null: nothing to be right",
+            nullable=True,
+        ),
         "work": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
         "time": Column(pl.Float64, "seconds of reading and decoding, as a share of the intact model's", nullable=True),
     },

@@ -6,6 +6,7 @@ import polars as pl
 
 from vlmflow.prompts import Prompt
 from vlmflow.study import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, WordsProbe
+from vlmflow.tasks import right_answer
 
 from .knockout import knockout
 from .lens import answer_words, lens
@@ -45,6 +46,5 @@ def measure(vlm: "LanguageModel", prompt: Prompt, probe: Probe, question: dict[s
             related = pl.Series([question.get("related")], dtype=pl.List(pl.Int32))
             return norms(vlm, prompt).with_columns(related=related)
         case PruningProbe():
-            return pruning(
-                vlm, prompt, probe.last, question["answer"], question["token_ids"], with_time=question["timed"]
-            )
+            answer = right_answer(question)
+            return pruning(vlm, prompt, probe.last, answer, question["token_ids"], with_time=question["timed"])
