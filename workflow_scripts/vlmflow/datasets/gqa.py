@@ -1,7 +1,6 @@
 """Read GQA's files (scene graphs, questions) into one table of questions."""
 
 import functools
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .captions import read_captions
-from .entries import DatasetError, absent_object, malformed
+from .entries import DatasetError, absent_object, malformed, read_json
 
 # "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
 OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
@@ -78,10 +77,10 @@ def read_questions(
     Raises:
         DatasetError: a file is missing or is no JSON object.
     """
-    graphs = _read_json(scene_graphs, "scene graphs by picture id")
+    graphs = _by_id(scene_graphs, "scene graphs by picture id")
     known = functools.cache(lambda image_id: _graph(image_id, graphs))
     rows, skipped = [], []
-    for question_id, raw in _read_json(questions, "questions by id").items():
+    for question_id, raw in _by_id(questions, "questions by id").items():
         try:
             rows.append(_row(question_id, Question.model_validate(raw), known))
         except ValidationError as error:
@@ -92,13 +91,8 @@ def read_questions(
     return rows, skipped
 
 
-def _read_json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; expected {what}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"{path}: this is no JSON ({error}); expected {what}") from error
+def _by_id(path: Path, what: str) -> dict[str, Any]:
+    content = read_json(path, what)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
     return content
