@@ -31,7 +31,7 @@ def read_text(path: Path, expected: str) -> str:
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: this is no JSON ({error}); expected {expected}") from error
+        raise DatasetError(f"{path}: this is no text in UTF-8 ({error}); expected {expected}") from error
 
 
 def read_json(path: Path, expected: str) -> Any:

@@ -1,6 +1,15 @@
 """The study file as typed models: the only place where configuration is read."""
 
-from .datasets import AOkVqaDataset, Dataset, GqaDataset, GqaPaperDataset, OkVqaDataset, SyntheticDataset
+from .datasets import (
+    AOkVqaDataset,
+    CocoCaptionsDataset,
+    Dataset,
+    GqaDataset,
+    GqaPaperDataset,
+    OkVqaDataset,
+    SyntheticDataset,
+    WinogroundDataset,
+)
 from .figures import (
     AccuracyTable,
     AtlasChart,
@@ -24,6 +33,7 @@ __all__ = [
     "AOkVqaDataset",
     "AccuracyTable",
     "AtlasChart",
+    "CocoCaptionsDataset",
     "Dataset",
     "Figure",
     "FlowChart",
@@ -48,6 +58,7 @@ __all__ = [
     "Task",
     "TasksTable",
     "WindowsChart",
+    "WinogroundDataset",
     "WordsChart",
     "WordsProbe",
     "read_study",
