@@ -260,5 +260,5 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
     assert set(pruning["quantity"]) == {"work"}
     page = (results / "index.html").read_text()
     assert "Where a picture is to be described there is nothing to be right" in page
-    assert "Describe: there is nothing to be right, and so no accuracy to lose" in page
+    assert "Describe, Coco: there is nothing to be right, and so no accuracy to lose" in page
     assert Path(TASK.read(results / "tasks" / "Describe.parquet")["image"][0]).parts[:2] == ("resources", "winoground")
