@@ -33,6 +33,7 @@ wildcard_constraints:
 
 
 include: "rules/downloads.smk"
+include: "rules/captions.smk"
 include: "rules/data.smk"
 include: "rules/prompts.smk"
 include: "rules/inference.smk"
@@ -47,3 +48,4 @@ rule all:
     default_target: True
     input:
         report=f"{RESULTS}/index.html",
+        access=ACCESS_FILES,

@@ -106,7 +106,7 @@ def known_layers(model):
 
 
 def chosen_questions(wildcards):
-    """What was drawn from the right answers of the model that chooses for all; nothing for that model itself."""
+    """What was drawn from the answers of the model that chooses for all; nothing for that model itself."""
     chooser = study.sample.answered_by
     others = chooser is not None and wildcards.model != chooser
     return [f"{RESULTS}/{chooser}/selected/{wildcards.task}.parquet"] if others else []

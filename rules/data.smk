@@ -41,7 +41,7 @@ rule read_questions:
         mem_mb=8000,
         runtime=30,
     params:
-        source=study.dataset.source,
+        dataset=reading(study.dataset),
     script:
         "../workflow_scripts/read_questions.py"
 
@@ -59,7 +59,7 @@ use rule read_questions as read_task_questions with:
     wildcard_constraints:
         task=one_of(OWN_TASKS),
     params:
-        source=lambda wildcards: task_dataset(wildcards.task).source,
+        dataset=lambda wildcards: reading(task_dataset(wildcards.task)),
 
 
 rule select_task:

@@ -1,11 +1,18 @@
 # Where questions, pictures and captions of each dataset lie, and where they come from.
 from vlmflow import sources
-from vlmflow.study import AOkVqaDataset, GqaDataset, OkVqaDataset
+from vlmflow.study import AOkVqaDataset, CocoCaptionsDataset, GqaDataset, OkVqaDataset
 
 GQA_FOLDER = "resources/gqa"
 OKVQA_FOLDER = "resources/ok-vqa"
 AOKVQA_FILE = f"resources/a-okvqa/{sources.AOKVQA_MEMBER}"
+CAPTIONS_FILE = f"resources/coco/{sources.COCO_CAPTIONS_MEMBER}"
+WINOGROUND_FOLDER = "resources/winoground"
 REGIONS_FILE = f"resources/visual-genome/{sources.REGIONS_MEMBER}"
+
+# Asked for by name, so that deleting one is enough to ask for access again.
+ACCESS_FILES = (
+    [f"{WINOGROUND_FOLDER}/access.json"] if any(each.source == "winoground" for each in study.datasets) else []
+)
 
 # Tasks with questions of their own.
 OWN_TASKS = [name for name, task in study.tasks.items() if task.dataset is not None]
@@ -33,12 +40,23 @@ def raw_files(dataset):
             return {kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()}
         case "a-okvqa":
             return {"questions": AOKVQA_FILE}
+        case "coco-captions":
+            return {"questions": CAPTIONS_FILE}
+        case "winoground":
+            return {"questions": f"{WINOGROUND_FOLDER}/examples.jsonl", "access": f"{WINOGROUND_FOLDER}/access.json"}
+
+
+def reading(dataset):
+    """What a dataset's questions depend on besides its files."""
+    return dataset.model_dump(mode="json", include={"source", "prompt"})
 
 
 def picture_source(dataset):
     """Where a dataset's pictures lie, and from where missing ones are fetched."""
     if dataset.source == "synthetic":
         return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images"}
+    if dataset.source == "winoground":
+        return {"folder": f"{WINOGROUND_FOLDER}/images"}
     if dataset.images_dir is not None:
         return {"folder": str(dataset.images_dir)}
     if dataset.source in sources.COCO_PICTURES:

@@ -47,7 +47,7 @@ use rule read_questions as read_table_questions with:
     benchmark:
         f"{RESULTS}/benchmarks/read_table_questions/{{table}}.tsv"
     params:
-        source=lambda wildcards: table_dataset(wildcards.table).source,
+        dataset=lambda wildcards: reading(table_dataset(wildcards.table)),
 
 
 rule draw_groups:

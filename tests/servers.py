@@ -19,6 +19,7 @@ class Faults:
         cut: so many times, break the connection in the middle of an answer of more than `cut_from` bytes, at an address
             that ends with `cut_at`.
         status: path → status with which it answers instead.
+        gated: repository on the hub → the token without which its files are refused.
     """
 
     ranges: bool = True
@@ -26,6 +27,7 @@ class Faults:
     cut_from: int = 1000
     cut_at: str = ""
     status: dict = field(default_factory=dict)
+    gated: dict = field(default_factory=dict)
 
 
 class FileServer(ThreadingHTTPServer):
@@ -109,20 +111,32 @@ class FileHandler(BaseHTTPRequestHandler):
 
 
 class HubHandler(FileHandler):
-    """The part of the Hugging Face hub's interface that a download uses; models lie in {folder}/{owner}/{name}."""
+    """The part of the Hugging Face hub's interface that a download uses.
+
+    Models lie in {folder}/{owner}/{name}, datasets in {folder}/datasets/{owner}/{name}.
+    """
 
     COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
     def answer(self, head):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path, self.headers.get("Range")))
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/(refs/pr/\d+|[^/]+)", path):
+        if (status := self.server.faults.status.get(path)) is not None:
+            self.send_error(status)
+        elif match := re.fullmatch(
+            r"/api/(?:models/|(?=datasets/))((?:datasets/)?[^/]+/[^/]+)/(revision|tree)/(refs/pr/\d+|[^/]+)", path
+        ):
             self.describe(*match.groups())
-        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(refs/pr/\d+|[^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/(refs/pr/\d+|[^/]+)/(.+)", path):
             repository, revision, name = match.groups()
+            token, given = self.server.faults.gated.get(repository), self.headers.get("Authorization")
+            if token is not None and given != f"Bearer {token}":
+                # What a gated repository holds may be listed by all.
+                self.refuse(401 if given is None else 403, "GatedRepo")
+                return
             file = self.server.folder / repository / name
             if not file.is_file():
-                self.missing("EntryNotFound")
+                self.refuse(404, "EntryNotFound")
                 return
             commit = self.commit(revision)
             tag = f'"{commit[:8]}-{file.stat().st_size}-{name}"'
@@ -136,13 +150,14 @@ class HubHandler(FileHandler):
     def describe(self, repository, kind, revision):
         folder = self.server.folder / repository
         if not folder.is_dir():
-            self.missing("RepoNotFound")
+            self.refuse(404, "RepoNotFound")
             return
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         names = [str(file.relative_to(folder)) for file in files]
         if kind == "revision":
             siblings = [{"rfilename": name} for name in names]
-            content = {"id": repository, "modelId": repository, "sha": self.commit(revision), "siblings": siblings}
+            name = repository.removeprefix("datasets/")
+            content = {"id": name, "modelId": name, "sha": self.commit(revision), "siblings": siblings}
         else:
             content = [
                 {"type": "file", "path": name, "size": file.stat().st_size, "oid": "0" * 40}
@@ -155,8 +170,8 @@ class HubHandler(FileHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def missing(self, code):
-        self.send_response(404)
+    def refuse(self, status, code):
+        self.send_response(status)
         self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -219,6 +219,12 @@ def test_pruning():
     assert "of up to 60 questions that" in charts.caption(figure, probe.model_copy(update={"questions": 60}))
     words = sentence(figure, probe, summary, "m")
     assert "First up to 5 (work 70 %, time 75 %); Second up to 5" in words
+    described = (pl.col("task") == "First") & (pl.col("quantity") == "accuracy")
+    words = sentence(figure, probe, summary.filter(~described), "m")
+    assert "lost: Second up to 5 (work 70 %, time 75 %). First: there is nothing to be right" in words
+    words = sentence(figure, probe, summary.filter(pl.col("quantity") == "work"), "m")
+    assert words == "m: First, Second: there is nothing to be right, and so no accuracy to lose."
+    assert len(set(data_of(charts.draw(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
 
 
 def test_lines_of_fewer_questions_are_told(knockout):

@@ -161,6 +161,7 @@ def row(**changes):
         "image": "no picture is opened",
         "question": QUESTION,
         "answer": "red",
+        "structural": "choose",
         "true_option": "red",
         "false_option": "blue",
         "objects": [{"name": "cup"}],

@@ -114,7 +114,8 @@ def test_numbers_have_a_true_minus_and_no_signed_zero():
     assert [signed(x) for x in (-3.21, 3.21, -0.04, 0.0)] == ["−3.2", "+3.2", "0.0", "0.0"]
 
 
-def test_the_report(flow, lens, tmp_path):
+@pytest.mark.parametrize("asked", [0, 5])
+def test_the_report(flow, lens, tmp_path, asked):
     evil = "<script>alert(1)</script>"
     study = Study.model_validate(
         {
@@ -153,7 +154,10 @@ def test_the_report(flow, lens, tmp_path):
         questions=QUESTIONS.frame([question]),
         task_questions={},
         accuracy=ACCURACY.frame(
-            [{"model": "m", "task": "First", "asked": 10, "right": 9, "analysed": 7, "accuracy": 0.9}]
+            [
+                {"model": "m", "task": "First", "asked": 10, "right": 9, "analysed": 7, "accuracy": 0.9},
+                {"model": "m", "task": "Second", "asked": asked, "right": None, "analysed": asked, "accuracy": None},
+            ]
         ),
         skipped=SKIPPED.frame(skipped),
         summaries={"flow": flow, "tracking": lens},
@@ -164,6 +168,8 @@ def test_the_report(flow, lens, tmp_path):
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page
     assert "62.50 %" in page
+    assert f'<td>Second</td><td class="n">{asked}</td><td class="n">–</td><td class="n">–</td>' in page
+    assert ("there is nothing to be right" in page) == (asked > 0)
     assert "−30.0 %" in page
     assert "costs most in" in page
     assert "image ↛ last costs less than 1 % of the answer" in page

@@ -151,6 +151,8 @@ def test_the_table_of_accuracies(paper):
     page = tabulate.accuracy_page(pl.concat([groups, odd]), "T", "m")
     assert "Count" in page
     assert page.count("<tr>") == 6
+    described = answers.with_columns(correct=pl.when(kept["structural"] != "query").then("correct"))
+    assert tabulate.accuracy_rows(kept, described).equals(groups.filter(pl.col("structural") != "query"))
     empty = tabulate.accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
     assert "<table>" in tabulate.accuracy_page(empty, "T", "m")

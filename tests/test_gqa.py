@@ -88,13 +88,27 @@ def test_drawn_scenes_are_read_back(folder):
     for row in rows:
         scene = synthetic.draw_scene(int(row["image_id"]), seed=0)
         boxes = {thing.id: (thing.x, thing.y, thing.side, thing.side) for thing in scene.things}
+        attributes = {thing.id: [thing.color, thing.size, thing.texture] for thing in scene.things}
         for item in row["objects"]:
             if item["id"] is not None:
                 assert (item["x"], item["y"], item["w"], item["h"]) == boxes[item["id"]]
+            assert item["attributes"] == attributes.get(item["id"], [])
         if row["structural"] == "choose":
             assert row["true_option"] == row["answer"]
             assert row["false_option"] in row["question"]
     assert set(questions["structural"]) == {"choose", "compare", "logical", "query"}
+
+
+def test_objects_without_attributes(folder):
+    graphs = json.loads((folder / "sceneGraphs.json").read_text())
+    for graph in graphs.values():
+        for thing in graph["objects"].values():
+            del thing["attributes"]
+    (folder / "sceneGraphs.json").write_text(json.dumps(graphs))
+    rows, skipped = read(folder)
+    assert not skipped
+    objects = QUESTIONS.frame(rows)["objects"].explode().drop_nulls()
+    assert objects.struct.field("attributes").to_list() == [[]] * len(objects)
 
 
 def test_pictures_are_the_same_whatever_their_number(tmp_path):

@@ -118,7 +118,7 @@ def test_the_lens_ends_where_the_model_ends(vlm):
 
 
 def question_row(path, **changes):
-    box = {"name": "circle", "id": "1", "x": 0.0, "y": 0.0, "w": 4.0, "h": 4.0}
+    box = {"name": "circle", "id": "1", "x": 0.0, "y": 0.0, "w": 4.0, "h": 4.0, "attributes": []}
     row = {
         "question_id": "q",
         "image_id": "i",
@@ -127,6 +127,7 @@ def question_row(path, **changes):
         "height": 8,
         "question": QUESTION,
         "answer": "red",
+        "structural": "choose",
         "true_option": "red",
         "false_option": "blue",
         "objects": [box],
@@ -150,6 +151,9 @@ def test_from_a_row_to_rows(vlm, path):
     answer = answer_question(vlm, row, instruction="")
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
+    described = answer_question(vlm, row | {"structural": "describe"}, instruction="")
+    assert described == answer | {"correct": None}, "there is nothing to be right"
+    ANSWERS.frame([described])
     row |= patches
     flow = prober(
         vlm, KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]), "flow", "", print
@@ -181,8 +185,8 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
     for picture in (truncated, tmp_path / "none.png", tmp_path):
         with pytest.raises(QuestionError, match="cannot be read"):
             open_picture(str(picture))
-    absent = {"name": "mud", "id": None, "x": None, "y": None, "w": None, "h": None}
-    outside = {"name": "circle", "id": "1", "x": 90.0, "y": 0.0, "w": 4.0, "h": 4.0}
+    absent = {"name": "mud", "id": None, "x": None, "y": None, "w": None, "h": None, "attributes": []}
+    outside = {"name": "circle", "id": "1", "x": 90.0, "y": 0.0, "w": 4.0, "h": 4.0, "attributes": []}
     for changes, message in (
         ({"objects": [absent]}, "no box"),
         ({"objects": [outside]}, "outside of what the model sees"),

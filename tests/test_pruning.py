@@ -1,5 +1,6 @@
 """Answers without the picture in the last layers: by the engine, by really dropping the tokens, and what that saves."""
 
+import polars as pl
 import pytest
 import torch
 from common import random_llava
@@ -11,8 +12,10 @@ from transformers import DynamicCache
 
 from vlmflow.interventions import Knockout
 from vlmflow.plain import plain
+from vlmflow.probes import measure
 from vlmflow.probes.pruning import answers_without_picture, pruning
 from vlmflow.pruning import pruned, timed, work_share
+from vlmflow.study import PruningProbe
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -108,6 +111,14 @@ def test_rows_of_pruning():
     assert rows["time"][2] is None, "without the picture in all layers there is nothing to time"
     assert pruning(vlm, prompt, [0], right, said, with_time=False)["time"].to_list() == [None]
     assert work_share(100, 50, 10, 0) == 1
+    described = pruning(vlm, prompt, [0, 2], None, said, with_time=False)
+    assert described["predicted"].to_list() == rows["predicted"].to_list()[:2]
+    assert described.schema["correct"] == pl.Boolean
+    assert described["correct"].to_list() == [None, None], "there is nothing to be right"
+    question = {"structural": "describe", "answer": right, "token_ids": said, "timed": False}
+    asked = PruningProbe(kind="pruning", last=[0, 2])
+    assert measure(vlm, prompt, asked, question).equals(described)
+    assert measure(vlm, prompt, asked, question | {"structural": "query"})["correct"][0]
 
 
 def test_more_layers_than_there_are():

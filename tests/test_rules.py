@@ -47,6 +47,19 @@ def test_the_papers_study_is_drawn_as_it_is():
     assert drawn_graph(ROOT / "docs" / "flow.md") == rule_graph("--configfile", "studies/flow.yaml")
 
 
+@pytest.mark.parametrize(
+    ("source", "rules"),
+    [("coco-captions", {"fetch_coco_captions": 1}), ("winoground", {"fetch_winoground": 1}), ("ok-vqa", {})],
+)
+def test_captions_are_fetched_where_they_are_asked_for(tmp_path, source, rules):
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study["dataset"] = {"source": source}
+    study["tasks"] = {"Describe": {"structural": "describe", "semantic": "caption"}}
+    plan = Workspace(tmp_path).plan(study)
+    assert {rule: plan[rule] for rule in plan if rule in ("fetch_coco_captions", "fetch_winoground")} == rules
+    assert plan["fetch_pictures"] == 1
+
+
 @pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_study_can_be_planned_without_a_network(study, tmp_path):
     """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""

@@ -137,6 +137,12 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
             {"dataset": {"source": "ok-vqa", "spilt": 1}},
             ["tasks.H.dataset.spilt: there is no such key here"],
         ),
+        ("dataset", {"source": "coco-captions", "url": "https://x/y.tar.gz"}, ["no address of a .zip archive"]),
+        ("dataset", {"source": "coco-captions", "prompt": " "}, ["dataset.prompt", "but it is ' '"]),
+        ("dataset", {"source": "coco-captions", "repository": "a/b"}, ["dataset.repository: there is no such key"]),
+        ("dataset", {"source": "winoground", "repository": "../x"}, ["dataset.repository", "'../x'"]),
+        ("dataset", {"source": "winoground", "revision": "a//b"}, ["dataset.revision", "'a//b'"]),
+        ("dataset", {"source": "winoground", "images_dir": "x"}, ["dataset.images_dir: there is no such key here"]),
     ],
 )
 def test_mistakes_are_named(path, value, messages):
@@ -220,6 +226,50 @@ def test_coco_comes_from_one_address():
     config["tasks"]["I"] = {"dataset": {"source": "a-okvqa", "coco_url": "https://two.example"}}
     with pytest.raises(StudyError, match="COCO cannot come from two addresses in one study"):
         read_study(config, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (
+            {"source": "a-okvqa"},
+            {"source": "coco-captions", "coco_url": "https://two.example"},
+            "COCO cannot come from",
+        ),
+        (
+            {"source": "coco-captions", "url": "https://one.example/a.zip"},
+            {"source": "coco-captions"},
+            r"CocoCaptions cannot come .* https://one\.example/a\.zip, https://s3\.amazonaws\.com/images\.coco.*\.zip",
+        ),
+        (
+            {"source": "winoground", "revision": "abc"},
+            {"source": "winoground"},
+            "Winoground cannot come from two addresses in one study: facebook/winoground at abc, facebook/wino",
+        ),
+    ],
+)
+def test_captions_come_from_one_address(one, other, message):
+    config = changed("tasks/H", {"dataset": one})
+    read_study(config, "mine.yaml")
+    config["tasks"]["I"] = {"dataset": other}
+    with pytest.raises(StudyError, match=message):
+        read_study(config, "mine.yaml")
+
+
+def test_pictures_that_are_to_be_described_have_no_captions_to_read():
+    config = changed("models/reader", {"path": "x", "reads": "captions"})
+    config["probes"]["text"] = {"kind": "knockout", "edges": ["caption -> last"], "window": 3}
+    for source in ("coco-captions", "winoground"):
+        config["tasks"] = {"H": {"dataset": {"source": source}}}
+        with pytest.raises(
+            StudyError, match=r"tasks\.H\.dataset: its pictures have no captions for the model 'reader'"
+        ):
+            read_study(config, "mine.yaml")
+    config = changed("dataset", {"source": "coco-captions"})
+    config["tasks"] = {"Describe": {"structural": "describe", "semantic": "caption"}}
+    study = read_study(config, "mine.yaml")
+    assert study.dataset.prompt == "Describe the picture in one sentence."
+    assert study.winoground == ("facebook/winoground", None)
 
 
 def test_gqa_comes_from_one_address():

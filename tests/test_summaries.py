@@ -137,6 +137,12 @@ def test_quantities_of_pruning():
     }
 
 
+def test_pruning_where_there_is_nothing_to_be_right():
+    row = {"question_id": "1", "image_id": "1", "last": 5, "predicted": "x", "correct": None, "work": 0.5, "time": None}
+    summary = place("pruning", PRUNING.frame([row]))
+    assert summary.select("quantity", "mean").rows() == [("work", 50.0)]
+
+
 def test_every_kind_of_probe_is_averaged():
     assert AVERAGING.keys() == PROBE_TABLES.keys()
     for kind, (rows, summary) in PROBE_TABLES.items():

@@ -21,5 +21,5 @@ with logged(snakemake.log[0]):
             **where,
         )
     ANSWERS.write(rows, snakemake.output.answers)
-    not_chosen = skipped(rest["question_id"], "not drawn from the right answers of the model that chooses", **where)
+    not_chosen = skipped(rest["question_id"], "not drawn from the answers of the model that chooses", **where)
     SKIPPED.write(pl.concat([failed, not_chosen]), snakemake.output.skipped)

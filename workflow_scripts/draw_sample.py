@@ -1,4 +1,5 @@
-"""Which of the correctly answered questions the probes analyse; the others are accounted for."""
+"""Which questions the probes analyse, of those answered correctly or without a right answer; the others are accounted
+for."""
 
 import polars as pl
 
@@ -8,17 +9,21 @@ from vlmflow.tasks import draw, skipped
 
 with logged(snakemake.log[0]):
     answers = ANSWERS.read(snakemake.input.answers)
-    right = answers.filter("correct")["question_id"]
-    drawn = draw(right, snakemake.params.per_task, snakemake.params.seed)
+    # Where there is nothing to be right, nothing is wrong either.
+    wrong = answers.filter(~pl.col("correct"))
+    usable = answers.filter(pl.col("correct").fill_null(True))
+    drawn = draw(usable["question_id"], snakemake.params.per_task, snakemake.params.seed)
     where = {"stage": "selected", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
-    wrong = answers.filter(~pl.col("correct"))["question_id"]
-    rest = right.filter(~right.is_in(drawn.to_list()))
+    rest = usable.filter(~pl.col("question_id").is_in(drawn.implode())).with_columns(
+        reason=pl.when("correct").then(pl.lit("answered rightly")).otherwise(pl.lit("answered"))
+        + ", but not drawn into the sample"
+    )
     SELECTED.write(drawn.to_frame("question_id"), snakemake.output.selected)
     SKIPPED.write(
         pl.concat(
             [
-                skipped(wrong, "answered wrongly", **where),
-                skipped(rest, "answered rightly, but not drawn into the sample", **where),
+                skipped(wrong["question_id"], "answered wrongly", **where),
+                skipped(rest["question_id"], rest["reason"], **where),
             ]
         ),
         snakemake.output.skipped,

@@ -5,7 +5,7 @@ from vlmflow.jobs import logged
 from vlmflow.tables import QUESTIONS, SKIPPED
 
 with logged(snakemake.log[0]):
-    questions, skipped = read_dataset(snakemake.params.source, dict(snakemake.input.items()))
+    questions, skipped = read_dataset(files=dict(snakemake.input.items()), **snakemake.params.dataset)
     QUESTIONS.write(questions, snakemake.output.questions)
     SKIPPED.write(skipped, snakemake.output.skipped)
-    print(f"{len(questions)} questions, {len(skipped)} malformed entries")
+    print(f"{len(questions)} questions, {len(skipped)} left out")

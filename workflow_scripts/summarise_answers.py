@@ -10,15 +10,15 @@ with logged(snakemake.log[0]):
         source.answers, source.selected, snakemake.params.places, strict=True
     ):
         answers, selected = ANSWERS.read(answers_path), SELECTED.read(selected_path)
-        asked, right = len(answers), int(answers["correct"].sum())
+        judged = answers["correct"].drop_nulls()
         rows.append(
             {
                 "model": model,
                 "task": task,
-                "asked": asked,
-                "right": right,
+                "asked": len(answers),
+                "right": judged.sum() if len(judged) else None,
                 "analysed": len(selected),
-                "accuracy": right / asked if asked else 0.0,
+                "accuracy": judged.mean(),
             }
         )
     ACCURACY.write(rows, snakemake.output.summary)

@@ -11,6 +11,7 @@ from .jobs import QuestionError
 from .models import LanguageModel, VisionLanguageModel
 from .pictures import open_picture
 from .prompts import Patches, Prompt, PromptError
+from .tasks import right_answer
 
 Row = dict[str, Any]
 
@@ -19,8 +20,8 @@ def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
     """The prompt of a question row that carries its row of the table `patches`, or nulls where it has none."""
     names = [item["name"] for item in row["objects"]]
     options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
-    if describes(row):
-        instruction = ""
+    if right_answer(row) is None:
+        instruction = ""  # on how to answer a question, which has no place where a description is asked for
     try:
         if not isinstance(vlm, VisionLanguageModel):
             if row["captions"] is None:
@@ -40,12 +41,6 @@ def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
         )
     except PromptError as error:
         raise QuestionError(str(error)) from error
-
-
-def describes(row: Row) -> bool:
-    """Whether the model is asked to describe the picture: there is no right answer then, and an instruction on how to
-    answer a question has no place."""
-    return row["structural"] == "describe"
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ class Asking:
         if named is None and "{object}" in text:
             raise PromptError(f"the question is about no object that could stand in {text!r}")
         said = text.format(question=row["question"], answer=row["answer"], object=named)
-        follows = "{question}" in text and not describes(row)
+        follows = "{question}" in text and right_answer(row) is not None
         return self.vlm.prompt(open_picture(row["image"]), said, instruction=self.instruction if follows else "")
 
     def unrelated(self, row: Row) -> Iterator[Row]:

@@ -245,11 +245,14 @@ def jaccard_words(rows: pl.DataFrame) -> str:
 
 def pruning_words(rows: pl.DataFrame) -> str:
     """In how many of the last layers the tokens can be missing before answers get worse, and what that saves."""
-    tasks = []
+    tasks, unjudged = [], []
     for task in rows["task"].unique(maintain_order=True).to_list():
         group = rows.filter(pl.col("task") == task)
         values = {(row["quantity"], row["last"]): row["mean"] for row in group.to_dicts()}
         numbers = sorted(last for quantity, last in values if quantity == "accuracy")
+        if not numbers:
+            unjudged.append(task)
+            continue
         intact = values["accuracy", numbers[0]]
         kept = [n for n in numbers if all(values["accuracy", m] >= intact - NOTHING for m in numbers if m <= n)]
         most = max(kept)
@@ -257,10 +260,15 @@ def pruning_words(rows: pl.DataFrame) -> str:
         if ("time", most) in values:
             text += f", time {values['time', most]:.0f} %"
         tasks.append(text + ")")
-    return (
-        "last layers that can do without the picture's tokens with no more than one percentage point of right answers "
-        f"lost: {'; '.join(tasks)}."
-    )
+    parts = []
+    if tasks:
+        parts.append(
+            "last layers that can do without the picture's tokens with no more than one percentage point of right "
+            f"answers lost: {'; '.join(tasks)}."
+        )
+    if unjudged:
+        parts.append(f"{', '.join(unjudged)}: there is nothing to be right, and so no accuracy to lose.")
+    return " ".join(parts)
 
 
 def norms_words(rows: pl.DataFrame, threshold: float | None) -> str:

@@ -1,11 +1,14 @@
-"""Fetch a model's files from the Hugging Face hub into its cache: safetensors and what they need, nothing else."""
+"""Fetch from the Hugging Face hub into its cache: of a model safetensors and what they need, of a dataset single files;
+nothing else."""
 
 import json
+from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -13,7 +16,11 @@ INDEX = "model.safetensors.index.json"
 
 
 class HubError(ValueError):
-    """A model that cannot be fetched, or is not whole; the message names it and says why."""
+    """What cannot be fetched, or is not whole; the message names it and says why."""
+
+
+class NoAccessError(HubError):
+    """What the hub does not give to whom is logged in on this machine, if anybody is."""
 
 
 def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
@@ -37,6 +44,38 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in weights),
         "layers": _layers(folder),
     }
+
+
+def fetch_dataset(repository: str, revision: str | None, names: Sequence[str]) -> list[Path]:
+    """Fetch files of a dataset, all of one commit.
+
+    Returns:
+        where each of `names` lies in the cache.
+
+    Raises:
+        NoAccessError: the hub says that there is no such dataset, or not for this user.
+        HubError: there is no such revision or file, or no network.
+    """
+    place = f"{repository} at {revision or 'main'}"
+    try:
+        folder = Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=list(names)))
+    except (HTTPError, OSError, ValueError) as error:
+        if (status := _refusal(error)) is not None:
+            raise NoAccessError(f"{place}: the hub says {status} {HTTPStatus(status).phrase}") from error
+        raise HubError(f"{place}: {error}") from error
+    if absent := [name for name in names if not (folder / name).is_file()]:
+        raise HubError(f"{place}: there is no {' and no '.join(absent)} in this dataset")
+    return [folder / name for name in names]
+
+
+def _refusal(error: BaseException) -> int | None:
+    """The status with which the hub refused, if that is what happened: not all of its refusals are raised as such."""
+    for each in (error, error.__cause__):
+        if isinstance(each, HfHubHTTPError):
+            status = each.response.status_code
+            if isinstance(each, RepositoryNotFoundError) or status in (401, 403):
+                return status
+    return None
 
 
 def _layers(folder: Path) -> int | None:

@@ -19,6 +19,7 @@ from .parts import DoesNotApplyError, ModelError
 from .probes import OWN_WORDS, measure, measure_worded
 from .prompts import Prompt, PromptError
 from .study import Probe
+from .tasks import is_right, right_answer
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
         "image_id": row["image_id"],
         "predicted": answer.text,
         "answer": row["answer"],
-        "correct": answer.text.strip().lower() == row["answer"],
+        "correct": is_right(answer.text, right_answer(row)),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }

@@ -45,4 +45,16 @@ AOKVQA_MEMBER = "aokvqa_v1p0_val.json"
 # The bucket behind images.cocodataset.org, by the only name for which its certificate holds.
 COCO_URL = "https://s3.amazonaws.com/images.cocodataset.org"
 # Picture of COCO, by its number, as the address ends.
-COCO_PICTURES = {"ok-vqa": "val2014/COCO_val2014_{number:012d}.jpg", "a-okvqa": "val2017/{number:012d}.jpg"}
+COCO_2017 = "val2017/{number:012d}.jpg"
+COCO_PICTURES = {
+    "ok-vqa": "val2014/COCO_val2014_{number:012d}.jpg",
+    "a-okvqa": COCO_2017,
+    "coco-captions": COCO_2017,
+}
+COCO_CAPTIONS_URL = f"{COCO_URL}/annotations/annotations_trainval2017.zip"
+COCO_CAPTIONS_MEMBER = "annotations/captions_val2017.json"
+
+# A dataset of the Hugging Face hub, where access has to be asked for.
+WINOGROUND = "facebook/winoground"
+WINOGROUND_EXAMPLES = "data/examples.jsonl"
+WINOGROUND_PICTURES = "data/images.zip"

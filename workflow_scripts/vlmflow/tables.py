@@ -90,7 +90,15 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 OBJECT = pl.Struct(
-    {"name": pl.String, "id": pl.String, "x": pl.Float64, "y": pl.Float64, "w": pl.Float64, "h": pl.Float64}
+    {
+        "name": pl.String,
+        "id": pl.String,
+        "x": pl.Float64,
+        "y": pl.Float64,
+        "w": pl.Float64,
+        "h": pl.Float64,
+        "attributes": pl.List(pl.String),
+    }
 )
 
 QUESTION_COLUMNS = {
@@ -99,7 +107,7 @@ QUESTION_COLUMNS = {
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
-    "answer": Column(pl.String, "right answer, lowercase"),
+    "answer": Column(pl.String, "right answer, lowercase; of a description what somebody wrote, as written"),
     "full_answer": Column(pl.String, "right answer as a sentence", nullable=True),
     "structural": Column(pl.String, "GQA's structural type"),
     "semantic": Column(pl.String, "GQA's semantic type"),
@@ -107,7 +115,9 @@ QUESTION_COLUMNS = {
     "true_option": Column(pl.String, "the right one of two options", nullable=True),
     "false_option": Column(pl.String, "the wrong one of two options", nullable=True),
     "objects": Column(
-        pl.List(OBJECT), "what the question is about; boxes in pixels of the picture, null where the object is absent"
+        pl.List(OBJECT),
+        "what the question is about; boxes in pixels of the picture, null where the object is absent; attributes as "
+        "annotated, none where nothing is known of them",
     ),
     "captions": Column(pl.String, "dense captions of the picture, one after the other", nullable=True),
 }
@@ -143,8 +153,12 @@ ANSWERS = Table(
         "question_id": Column(pl.String, "id in the source"),
         "image_id": Column(pl.String, "id of the picture"),
         "predicted": Column(pl.String, "what the model says, greedily"),
-        "answer": Column(pl.String, "the right answer"),
-        "correct": Column(pl.Boolean, "predicted, stripped and lowercased, equals the answer"),
+        "answer": Column(pl.String, "the right answer, or what somebody else said where there is none"),
+        "correct": Column(
+            pl.Boolean,
+            "predicted, stripped and lowercased, equals the answer; null: nothing to be right",
+            nullable=True,
+        ),
         "probability": Column(pl.Float64, "of the first token of what the model says"),
         "token_ids": Column(pl.List(pl.Int64), "of what the model says"),
     },
@@ -176,9 +190,9 @@ ACCURACY = Table(
     PLACE_COLUMNS
     | {
         "asked": Column(pl.Int32, "questions"),
-        "right": Column(pl.Int32, "answered correctly"),
+        "right": Column(pl.Int32, "answered correctly; null where there is nothing to be right", nullable=True),
         "analysed": Column(pl.Int32, "drawn for the probes"),
-        "accuracy": Column(pl.Float64, "right / asked"),
+        "accuracy": Column(pl.Float64, "right / asked; null where there is nothing to be right", nullable=True),
     },
 )
 
@@ -236,7 +250,11 @@ PRUNING = Table(
     | {
         "last": Column(pl.Int32, "in how many of the last layers there are no image tokens"),
         "predicted": Column(pl.String, "what the model then says, greedily"),
-        "correct": Column(pl.Boolean, "predicted, stripped and lowercased, equals the answer"),
+        "correct": Column(
+            pl.Boolean,
+            "predicted, stripped and lowercased, equals the answer; null: nothing to be right",
+            nullable=True,
+        ),
         "work": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
         "time": Column(pl.Float64, "seconds of reading and decoding, as a share of the intact model's", nullable=True),
     },

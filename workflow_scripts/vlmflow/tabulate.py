@@ -72,15 +72,14 @@ def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFram
     """Accuracy of each structural and semantic group, with a 95 % interval over pictures; [flow] table 2.
 
     The interval is bootstrapped; where all answers are right, or all wrong, resampling sees no spread, and it is
-    Wilson's, each picture counted once.
+    Wilson's, each picture counted once.  Where there is nothing to be right there is no accuracy either.
 
     Returns:
         columns structural, semantic, kind (open, binary or both), questions, pictures, accuracy, low, high.
     """
     groups = ["structural", "semantic"]
-    rows = questions.join(answers.select("question_id", "correct"), on="question_id", how="inner").with_columns(
-        pl.col("correct").cast(pl.Float64)
-    )
+    judged = answers.select("question_id", pl.col("correct").cast(pl.Float64)).drop_nulls()
+    rows = questions.join(judged, on="question_id", how="inner")
     if len(rows) == 0:
         texts = dict.fromkeys((*groups, "kind"), pl.String)
         numbers = {"questions": pl.Int32, "pictures": pl.Int32}

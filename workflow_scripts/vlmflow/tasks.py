@@ -1,10 +1,26 @@
 """Subgroups of questions by type, and the seeded draw of those that are analysed."""
 
 import hashlib
+from typing import Any
 
 import polars as pl
 
 from .study import Task
+
+DESCRIBE = "describe"  # the structural type of what asks for a description
+
+
+def right_answer(row: dict[str, Any]) -> str | None:
+    """The right answer to a question; None where there is nothing to be right: many descriptions fit a picture.
+
+    `row` is its row of the table `task`.
+    """
+    return None if row["structural"] == DESCRIBE else row["answer"]
+
+
+def is_right(said: str, answer: str | None) -> bool | None:
+    """Whether what a model says is the right answer, whatever its case; None where there is none."""
+    return None if answer is None else said.strip().lower() == answer
 
 
 def in_task(task: Task) -> pl.Expr:

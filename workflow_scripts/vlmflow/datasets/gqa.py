@@ -1,7 +1,6 @@
 """Read GQA's files (scene graphs, questions) into one table of questions."""
 
 import functools
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .captions import read_captions
-from .entries import DatasetError, malformed
+from .entries import DatasetError, absent_object, malformed, read_json
 
 # "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
 OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
@@ -49,6 +48,7 @@ class SceneObject(_Loose):
     y: float
     w: float
     h: float
+    attributes: list[str] = Field(default_factory=list)
 
 
 class SceneGraph(_Loose):
@@ -77,10 +77,10 @@ def read_questions(
     Raises:
         DatasetError: a file is missing or is no JSON object.
     """
-    graphs = _read_json(scene_graphs, "scene graphs by picture id")
+    graphs = _by_id(scene_graphs, "scene graphs by picture id")
     known = functools.cache(lambda image_id: _graph(image_id, graphs))
     rows, skipped = [], []
-    for question_id, raw in _read_json(questions, "questions by id").items():
+    for question_id, raw in _by_id(questions, "questions by id").items():
         try:
             rows.append(_row(question_id, Question.model_validate(raw), known))
         except ValidationError as error:
@@ -91,13 +91,8 @@ def read_questions(
     return rows, skipped
 
 
-def _read_json(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; expected {what}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f"{path}: this is no JSON ({error}); expected {what}") from error
+def _by_id(path: Path, what: str) -> dict[str, Any]:
+    content = read_json(path, what)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
     return content
@@ -145,14 +140,15 @@ def _graph(image_id: str, graphs: dict[str, Any]) -> SceneGraph | str:
 def _objects(entry: Question, graph: SceneGraph | None, problems: list[str]) -> Iterator[dict[str, Any]]:
     for mention in derive_mentions(entry) or _annotated(entry, graph):
         if not mention.ids:
-            yield {"name": mention.name, "id": None, "x": None, "y": None, "w": None, "h": None}
+            yield absent_object(mention.name)
         for object_id in mention.ids:
             if graph is None:
                 continue
             if (found := graph.objects.get(object_id)) is None:
                 problems.append(f"the object {object_id} ({mention.name}) is not in the scene graph")
                 continue
-            yield {"name": mention.name, "id": object_id, "x": found.x, "y": found.y, "w": found.w, "h": found.h}
+            box = {"x": found.x, "y": found.y, "w": found.w, "h": found.h}
+            yield {"name": mention.name, "id": object_id, **box, "attributes": found.attributes}
 
 
 def derive_mentions(entry: Question) -> list[Mention]:

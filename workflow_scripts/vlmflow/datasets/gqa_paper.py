@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .entries import DatasetError, malformed, skipped_entry
+from .entries import DatasetError, absent_object, malformed, skipped_entry
 
 ABSENT = "-"  # as the files say that the picture does not show an object
 PREFIXES = ("central object", "object1", "object2")
@@ -96,14 +96,13 @@ def _objects(raw: dict[str, str], problems: list[str]) -> Iterator[dict[str, Any
         name = raw.get(f"{prefix} name")
         if not name or name == ABSENT:
             continue
-        absent: dict[str, Any] = {"name": name, "id": None, "x": None, "y": None, "w": None, "h": None}
         if raw.get(f"{prefix} id") in (None, "", ABSENT):
-            yield absent
+            yield absent_object(name)
             continue
         try:
             box = {side: float(raw[f"{prefix} {side}"]) for side in "xywh"}
         except (KeyError, TypeError, ValueError):
             problems.append(f"the box of {prefix} ({name}) is not four numbers")
-            yield absent
+            yield absent_object(name)
             continue
-        yield {"name": name, "id": raw[f"{prefix} id"], **box}
+        yield {"name": name, "id": raw[f"{prefix} id"], **box, "attributes": []}

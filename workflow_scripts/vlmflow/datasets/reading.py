@@ -6,17 +6,19 @@ from typing import Any
 
 from .gqa import read_questions
 from .gqa_paper import read_paper_questions
+from .pairs import read_coco_captions, read_winoground
 from .vqa import read_a_okvqa, read_ok_vqa
 
 
 def read_dataset(
-    source: str, files: Mapping[str, str | Sequence[str]]
+    source: str, files: Mapping[str, str | Sequence[str]], prompt: str = ""
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the tables `questions` and `skipped`.
 
     Args:
         source: as in the study file.
         files: what each of its files is for → path, or paths.
+        prompt: what is asked of every picture, where the dataset has captions in place of questions.
     """
     match source:
         case "gqa-paper":
@@ -25,6 +27,10 @@ def read_dataset(
             return read_ok_vqa(Path(str(files["questions"])), Path(str(files["annotations"])))
         case "a-okvqa":
             return read_a_okvqa(Path(str(files["questions"])))
+        case "coco-captions":
+            return read_coco_captions(Path(str(files["questions"])), prompt)
+        case "winoground":
+            return read_winoground(Path(str(files["questions"])), Path(str(files["access"])), prompt)
     regions = files.get("regions")
     return read_questions(
         Path(str(files["questions"])), Path(str(files["scene_graphs"])), Path(str(regions)) if regions else None

@@ -20,6 +20,7 @@ from vlmflow.study import (
     VisualLensProbe,
     WordsProbe,
 )
+from vlmflow.tasks import right_answer
 
 from .attention import attention, attention_map
 from .budget import budget, places
@@ -64,9 +65,8 @@ def measure(asking: Asking, prompt: Prompt, probe: Probe, question: Row) -> pl.D
             related = pl.Series([question.get("related")], dtype=pl.List(pl.Int32))
             return norms(vlm, prompt).with_columns(related=related)
         case PruningProbe():
-            return pruning(
-                vlm, prompt, probe.last, question["answer"], question["token_ids"], with_time=question["timed"]
-            )
+            answer = right_answer(question)
+            return pruning(vlm, prompt, probe.last, answer, question["token_ids"], with_time=question["timed"])
         case AttentionProbe():
             return attention(vlm, prompt, probe.edges)
         case AttentionMapProbe():

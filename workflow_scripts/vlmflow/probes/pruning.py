@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from vlmflow.interventions import Knockout
 from vlmflow.prompts import Prompt
 from vlmflow.pruning import pruned, timed, work_share
+from vlmflow.tasks import is_right
 
 if TYPE_CHECKING:
     from vlmflow.models import LanguageModel
@@ -22,7 +23,7 @@ def pruning(
     vlm: "LanguageModel",
     prompt: Prompt,
     last: Sequence[int],
-    answer: str,
+    answer: str | None,
     said: Sequence[int],
     with_time: bool,
 ) -> pl.DataFrame:
@@ -32,13 +33,13 @@ def pruning(
         vlm: the model.
         prompt: of this model, with a picture.
         last: in how many of the last layers the tokens are dropped; several numbers.
-        answer: the right one, lowercase.
+        answer: the right one, lowercase; None where there is nothing to be right.
         said: token ids of what the intact model answers.
         with_time: whether decoding is timed, with and without the tokens, in turns.
 
     Returns:
-        columns last, predicted, correct, work and time (shares of the intact model's; time is null where it is not
-        measured).
+        columns last, predicted, correct (null where there is nothing to be right), work and time (shares of the intact
+        model's; time is null where it is not measured).
     """
     found = answers_without_picture(vlm, prompt, last, said)
     texts = [vlm.processor.tokenizer.decode(found[number], skip_special_tokens=True).strip() for number in last]
@@ -47,11 +48,11 @@ def pruning(
         {
             "last": list(last),
             "predicted": texts,
-            "correct": [text.lower() == answer for text in texts],
+            "correct": [is_right(text, answer) for text in texts],
             "work": [work_share(len(prompt), len(image), layers, number) for number in last],
             "time": _times(vlm, prompt, last, len(said) + 1) if with_time else [None] * len(last),
         },
-        schema_overrides={"last": pl.Int32, "time": pl.Float64},
+        schema_overrides={"last": pl.Int32, "correct": pl.Boolean, "time": pl.Float64},
     )
 
 

@@ -1,6 +1,15 @@
 """The study file as typed models: the only place where configuration is read."""
 
-from .datasets import AOkVqaDataset, Dataset, GqaDataset, GqaPaperDataset, OkVqaDataset, SyntheticDataset
+from .datasets import (
+    AOkVqaDataset,
+    CocoCaptionsDataset,
+    Dataset,
+    GqaDataset,
+    GqaPaperDataset,
+    OkVqaDataset,
+    SyntheticDataset,
+    WinogroundDataset,
+)
 from .figures import (
     AccuracyTable,
     AtlasChart,
@@ -46,6 +55,7 @@ __all__ = [
     "AttentionProbe",
     "BudgetChart",
     "BudgetProbe",
+    "CocoCaptionsDataset",
     "Dataset",
     "ExamplesChart",
     "Figure",
@@ -78,6 +88,7 @@ __all__ = [
     "VisualLensChart",
     "VisualLensProbe",
     "WindowsChart",
+    "WinogroundDataset",
     "WordsChart",
     "WordsProbe",
     "read_study",

@@ -74,6 +74,8 @@ def each_once(what: str) -> Callable[[list], list]:
 Name = Annotated[str, AfterValidator(_check_name)]
 ModelName = Annotated[str, AfterValidator(_check_model_name)]
 Url = Annotated[str, AfterValidator(_check_url)]
+HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
+Revision = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 EdgeText = Annotated[str, AfterValidator(_check_edge)]
 Edges = Annotated[

@@ -8,15 +8,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.sources import (
     AOKVQA_URL,
+    COCO_CAPTIONS_URL,
     COCO_URL,
     GQA_URL,
     OKVQA_URL,
     PAPER_QUESTIONS,
     PAPER_QUESTIONS_URL,
     REGIONS_URL,
+    WINOGROUND,
 )
 
-from .base import Sha256, Strict, Url
+from .base import HUB_ID, Revision, Sha256, Strict, Url
 
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
 
@@ -25,6 +27,16 @@ def _check_archive(url: str) -> str:
     if not urlsplit(url).path.endswith((".tar.gz", ".tgz", ".zip")):
         raise ValueError(f"{url!r} is no address of a .tar.gz or .zip archive")
     return url
+
+
+def _check_zip(url: str) -> str:
+    if not urlsplit(url).path.endswith(".zip"):
+        raise ValueError(f"{url!r} is no address of a .zip archive")
+    return url
+
+
+Prompt = Annotated[str, Field(pattern=r"\S", description="What is asked of every picture.")]
+DESCRIBE_PICTURE = "Describe the picture in one sentence."
 
 
 class SyntheticDataset(Strict):
@@ -91,13 +103,47 @@ class AOkVqaDataset(Strict):
     images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
 
 
+class CocoCaptionsDataset(Strict):
+    """COCO 2017, validation split: pictures to be described, each with a caption that somebody wrote."""
+
+    source: Literal["coco-captions"]
+    url: Annotated[Url, AfterValidator(_check_zip)] = Field(
+        COCO_CAPTIONS_URL, description="The archive of annotations, a .zip."
+    )
+    coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
+    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+    prompt: Prompt = DESCRIBE_PICTURE
+
+
+class WinogroundDataset(Strict):
+    """Winoground: pairs of pictures to be described, whose captions are the same words in another order.
+
+    It is given out on the Hugging Face hub to those who asked for access.
+    """
+
+    source: Literal["winoground"]
+    repository: str = Field(WINOGROUND, pattern=f"^{HUB_ID}$", description="Id of the dataset on the hub.")
+    revision: Revision | None = Field(None, description="Commit, tag or branch.")
+    prompt: Prompt = DESCRIBE_PICTURE
+
+
 def has_captions(dataset: "Dataset") -> bool:
-    """Whether the pictures of a dataset have captions."""
+    """Whether the pictures of a dataset have captions that a model can read in their place.
+
+    A caption that a model is to find itself is no such caption.
+    """
     if isinstance(dataset, GqaDataset):
         return dataset.captions is not None
     return isinstance(dataset, SyntheticDataset | GqaPaperDataset)
 
 
 Dataset = Annotated[
-    SyntheticDataset | GqaDataset | GqaPaperDataset | OkVqaDataset | AOkVqaDataset, Field(discriminator="source")
+    SyntheticDataset
+    | GqaDataset
+    | GqaPaperDataset
+    | OkVqaDataset
+    | AOkVqaDataset
+    | CocoCaptionsDataset
+    | WinogroundDataset,
+    Field(discriminator="source"),
 ]

@@ -6,12 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Strict
+from .base import HUB_ID, Revision, Strict
 
 # Conversation templates that come with the workflow, in the folder templates/chat.
 TEMPLATES = ("vicuna_v1", "llava_llama_3", "plain")
-
-HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
 
 
 def _check_template(template: str) -> str:
@@ -24,9 +22,7 @@ class Model(Strict):
     """A vision-language model, or a language model that reads captions in place of the picture."""
 
     path: str = Field(description="A folder, or an id on the Hugging Face hub.")
-    revision: str | None = Field(
-        None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$", description="Commit, tag or branch of a hub id."
-    )
+    revision: Revision | None = Field(None, description="Commit, tag or branch of a hub id.")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float16", description="Type of the weights.")
     instruction: str = Field("", description="Text after the question, for instance to answer in one word.")
     template: Annotated[str, AfterValidator(_check_template)] = Field(

@@ -4,15 +4,17 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vlmflow.sources import COCO_URL, GQA_URL
+from vlmflow.sources import COCO_URL, GQA_URL, WINOGROUND
 
 from .base import ModelName, Name, Strict
 from .datasets import (
     AOkVqaDataset,
+    CocoCaptionsDataset,
     Dataset,
     GqaDataset,
     GqaPaperDataset,
     OkVqaDataset,
+    WinogroundDataset,
     has_captions,
 )
 from .figures import (
@@ -33,12 +35,12 @@ from .probes import KnockoutProbe, NormsProbe, Probe
 
 
 class Task(Strict):
-    """A subgroup of questions, by GQA's own type names; or all questions of a dataset."""
+    """A subgroup of questions, by GQA's own type names (describe and caption are ours); or all of a dataset."""
 
-    structural: Literal["choose", "compare", "logical", "query", "verify"] | None = Field(
+    structural: Literal["choose", "compare", "logical", "query", "verify", "describe"] | None = Field(
         None, description="Keep only this structural type."
     )
-    semantic: Literal["attr", "cat", "rel", "obj", "global"] | None = Field(
+    semantic: Literal["attr", "cat", "rel", "obj", "global", "caption"] | None = Field(
         None, description="Keep only this semantic type."
     )
     detailed: list[str] | None = Field(None, description="Keep only these detailed types.", min_length=1)
@@ -105,8 +107,16 @@ class Study(Strict):
     @property
     def coco_url(self) -> str:
         """Where COCO's pictures lie, for all datasets of the study."""
-        urls = [dataset.coco_url for dataset in self.datasets if isinstance(dataset, OkVqaDataset | AOkVqaDataset)]
+        kinds = OkVqaDataset | AOkVqaDataset | CocoCaptionsDataset
+        urls = [dataset.coco_url for dataset in self.datasets if isinstance(dataset, kinds)]
         return _one("COCO", urls) or COCO_URL
+
+    @property
+    def winoground(self) -> tuple[str, str | None]:
+        """(repository, revision) of Winoground, for all datasets of the study."""
+        found = [dataset for dataset in self.datasets if isinstance(dataset, WinogroundDataset)]
+        _one("Winoground", [f"{dataset.repository} at {dataset.revision or 'main'}" for dataset in found])
+        return (found[0].repository, found[0].revision) if found else (WINOGROUND, None)
 
     def source_of(self, kind: type, key: str) -> str:
         """The address under `key` that all datasets of a kind share."""
@@ -126,8 +136,13 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Study":
-        _ = self.gqa_url, self.coco_url, self.paper_files
-        for kind, key in ((OkVqaDataset, "base_url"), (AOkVqaDataset, "url"), (GqaDataset, "captions_url")):
+        _ = self.gqa_url, self.coco_url, self.paper_files, self.winoground
+        for kind, key in (
+            (OkVqaDataset, "base_url"),
+            (AOkVqaDataset, "url"),
+            (CocoCaptionsDataset, "url"),
+            (GqaDataset, "captions_url"),
+        ):
             self.source_of(kind, key)
         return self
 
