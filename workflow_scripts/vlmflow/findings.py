@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .charts import axes_of, chosen_rows, name_of, why_nothing
+from .charts import axes_of, chosen_rows, line_names, name_of, panel_name, why_nothing
 from .edges import FLOW_EDGES
 from .findings_of_pictures import (
     attention_words,
@@ -113,13 +113,15 @@ def findings(figure: Figure, probe: Probe, summary: pl.DataFrame) -> dict[str, A
         for model, task in summary.select("model", "task").unique(maintain_order=True).iter_rows()
     ]
     explained = f"{reading.explained}, its 95 % interval, and where it lies."
-    return {"lines": [name_of(line) for line in lines], "rows": rows, "explained": explained}
+    names = line_names(figure, axes_of(figure, probe), lines)
+    return {"lines": list(names.values()), "rows": rows, "explained": explained}
 
 
 def _by_panel(figure: Figure, probe: Probe, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows, with all that sets panels apart as their `task`, where it differs."""
     others = [name for name in axes_of(figure, probe).panels if name != "task" and rows[name].n_unique() > 1]
-    names = [", ".join([row[0], *map(name_of, row[1:])]) for row in rows.select("task", *others).iter_rows()]
+    keys = ["task", *others]
+    names = [", ".join(map(panel_name, keys, row)) for row in rows.select(keys).iter_rows()]
     return rows.with_columns(task=pl.Series(names, dtype=pl.String))
 
 

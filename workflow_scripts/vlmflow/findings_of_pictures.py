@@ -7,6 +7,7 @@ import polars as pl
 from .charts import name_of
 from .pages import signed
 from .study import AttentionMapProbe, MapChart, Probe, SimilarityChart, VisualLensChart
+from .tables import PHASE_NAMES
 
 
 def similarity_words(figure: SimilarityChart, rows: pl.DataFrame, phases: pl.DataFrame | None) -> str:
@@ -36,9 +37,8 @@ def phase_words(phases: pl.DataFrame) -> str:
             for row in group.to_dicts()
             if row["phase"] > 1
         ]
-        named = (
-            "four phases, as [phase] has it" if number == 4 else f"{number} phase{'s' if number > 1 else ''}, not four"
-        )
+        counted = f"{number} phase{'s' if number > 1 else ''}, not four"
+        named = "four phases, as [phase] has it" if number == len(PHASE_NAMES) else counted
         starts = f"; after the first, they begin after layer {', '.join(begins)}" if begins else ""
         parts.append(f"{task}, {prompt}: {named} (in {agreement:.0f} % of the resamples){starts}")
     return f"The curves support, by task and prompt: {'. '.join(parts)}." if parts else ""
@@ -128,13 +128,13 @@ def budget_words(rows: pl.DataFrame, knees: pl.DataFrame | None) -> str:
     for row in (knees if knees is not None else pl.DataFrame()).to_dicts():
         about = f"{row['task']}, {row['prompt']}, {name_of(row['keep'])}"
         fall = f"loss {row['without']:.2f} without the picture, {row['whole']:.2f} with it"
-        if row["knee"] is None:
-            parts.append(f"{about}: {fall}, no knee")
-        else:
-            parts.append(
-                f"{about}: {fall}, knee at {row['knee']:.0f} [{row['low']:.0f}, {row['high']:.0f}] tokens "
-                f"({row['at_knee']:.2f})"
-            )
+        bend = "no knee"
+        if row["knee"] is not None:
+            bend = f"knee at {row['knee']:.0f} [{row['low']:.0f}, {row['high']:.0f}] tokens ({row['at_knee']:.2f})"
+        parts.append(
+            f"{about}: {fall}, {bend}, 95 % of the fall with {row['enough']:.0f} [{row['enough_low']:.0f}, "
+            f"{row['enough_high']:.0f}]"
+        )
     return f"of {best['kept']:.0f} tokens. {'. '.join(parts)}."
 
 

@@ -10,23 +10,39 @@ from .statistics import ENDS, resampled
 from .tables import ALL_TOKENS
 
 RESAMPLES = 500
+LEAST_FALL = 0.5  # of what the picture does to the loss, that is behind a knee
+REST = 0.05  # of it, that may be missing where there are tokens enough
 
 
 def knee(tokens: np.ndarray, loss: np.ndarray) -> float | None:
-    """The number of tokens at the knee (Satopää et al. 2011) of a falling curve over log₂(1 + tokens), or None where
-    it has none: a curve that does not fall, or falls evenly."""
-    if not loss[-1] < loss[0]:
+    """The number of tokens at the knee of a falling curve (Satopää et al. 2011), or None where it has none.
+
+    The method takes every curve for a convex one.  What it finds is a knee if most of the fall lies behind it: a curve
+    that bends the other way, or that falls evenly but for noise, has none.
+    """
+    fall = loss[0] - loss[-1]
+    if fall <= 0:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where there is no knee
-        found = KneeLocator(np.log2(1 + tokens), loss, curve="convex", direction="decreasing").knee
-    return None if found is None else float(2**found - 1)
+        warnings.simplefilter("ignore")  # it warns where it finds nothing
+        found = KneeLocator(tokens, loss, curve="convex", direction="decreasing").knee
+    if found is None or loss[0] - np.interp(found, tokens, loss) < LEAST_FALL * fall:
+        return None
+    return float(found)
+
+
+def enough(tokens: np.ndarray, loss: np.ndarray) -> float:
+    """The smallest of these numbers of tokens from which on the loss stays within `REST` of its fall above what it is
+    with all of them."""
+    most = loss[-1] + REST * max(0.0, loss[0] - loss[-1])
+    above = np.flatnonzero(loss > most)
+    return float(tokens[above[-1] + 1] if len(above) else tokens[0])
 
 
 def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `budget` of one model and task to the table `knees`, without model and task.
 
-    Pictures are resampled for the interval; `found` is in how many of the resamples there is a knee.
+    Pictures are resampled for the intervals; `found` is in how many of the resamples there is a knee.
     """
     parts = [_of_curve(group, seed) for group in rows.partition_by("prompt", "keep", maintain_order=True)]
     return pl.DataFrame(parts, infer_schema_length=None) if parts else pl.DataFrame()
@@ -37,28 +53,26 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
     questions = rows["question_id"].n_unique()
     rows = rows.filter(pl.len().over("number") == questions)
     cells = rows.pivot(on="number", index="image_id", values=["loss"], aggregate_function="sum").sort("image_id")
-    counts = (
-        rows.filter(pl.col("number") == ALL_TOKENS)
-        .group_by("image_id")
-        .agg(pl.len())
-        .sort("image_id")["len"]
-        .to_numpy()
-    )
+    asked = rows.filter(pl.col("number") == ALL_TOKENS)
+    counts = asked.group_by("image_id").agg(pl.len()).sort("image_id")["len"].to_numpy()
     kept = rows.group_by("number").agg(pl.col("kept").mean()).sort("kept")
     totals = cells.select([str(number) for number in kept["number"]]).to_numpy()
     tokens = kept["kept"].to_numpy()
     mean = totals.sum(axis=0) / counts.sum()
-    point = knee(tokens, mean)
-    again = [knee(tokens, curve) for curve in resampled(totals, counts.astype(float), seed, RESAMPLES)]
-    there = [each for each in again if each is not None]
-    low, high = np.quantile(there, ENDS) if point is not None and there else (None, None)
+    again = resampled(totals, counts.astype(float), seed, RESAMPLES)
+    point, knees = knee(tokens, mean), [found for curve in again if (found := knee(tokens, curve)) is not None]
+    low, high = np.quantile(knees, ENDS) if point is not None and knees else (None, None)
+    enough_low, enough_high = np.quantile([enough(tokens, curve) for curve in again], ENDS)
     return {
         "prompt": rows["prompt"][0],
         "keep": rows["keep"][0],
         "knee": point,
         "low": low,
         "high": high,
-        "found": 100 * len(there) / len(again),
+        "found": 100 * len(knees) / len(again),
+        "enough": enough(tokens, mean),
+        "enough_low": enough_low,
+        "enough_high": enough_high,
         "without": float(mean[0]),
         "at_knee": None if point is None else float(np.interp(point, tokens, mean)),
         "whole": float(mean[-1]),

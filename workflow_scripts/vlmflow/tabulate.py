@@ -172,6 +172,9 @@ def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
             _number("knee", 0).alias("Knee, tokens"),
             pl.format("[{}, {}]", _number("low", 0), _number("high", 0)).fill_null("–").alias("95 % interval"),
             _number("found", 0).alias("Resamples with a knee, %"),
+            pl.format("{} [{}, {}]", *(_number(name, 0) for name in ("enough", "enough_low", "enough_high"))).alias(
+                "Enough for 95 % of the fall, tokens"
+            ),
             _number("without", 2).alias("Loss without the picture, nats"),
             _number("at_knee", 2).alias("Loss at the knee"),
             _number("whole", 2).alias("Loss with all of it"),

@@ -65,7 +65,7 @@ CAPTIONS = {
     ),
     "budget": (
         "Loss of the reference answer (mean over its tokens) when the model sees only so many of the picture's tokens. "
-        f"Rings: the knee of the curve over log₂(1 + tokens), with its 95 % interval. {MEANS}"
+        f"Rings: the knee of the curve, where it has one, with its 95 % interval. {MEANS}"
     ),
 }
 EXAMPLES = {

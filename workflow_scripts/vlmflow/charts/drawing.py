@@ -28,8 +28,8 @@ from .heatmap import draw_heatmap
 from .landmarks import bands_of, marks_of
 from .lines import Lines, draw_lines
 from .maps import draw_maps
-from .panels import axes_of, chosen_rows, window_of
-from .style import STROKES, dressed, name_of, title_of
+from .panels import axes_of, chosen_rows, line_names, panel_name, window_of
+from .style import STROKES, dressed, title_of
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def draw(
         axes.y_title,
         axes.zero,
         axes.doubling,
+        names=line_names(figure, axes, found),
     )
     if more.landmarks is not None:
         landmarks = more.landmarks.filter(pl.col("model") == model)
@@ -119,7 +120,7 @@ def _with_panels(rows: pl.DataFrame, figure: Figure, probe: Probe, tasks: list[s
     told = [key for key in keys if key in ("task", "window") or counts[key].n_unique() > 1]
     labels = {}
     for row in counts.iter_rows(named=True):
-        label = ", ".join(f"k = {row[key]}" if key == "window" else name_of(str(row[key])) for key in told)
+        label = ", ".join(panel_name(key, row[key]) for key in told)
         more = f", {row['several']} of several sub-words" if getattr(probe, "token", "first") == "last" else ""
         # Lines that not every question has are means over fewer.
         number = "" if row["fewest"] == row["questions"] else f"{row['fewest']} to "

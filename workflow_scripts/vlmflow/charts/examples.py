@@ -85,8 +85,10 @@ def _panels(figure: ExamplesChart, probe: Probe, rows: pl.DataFrame, view: dict[
         size = (chosen[0]["grid"], chosen[0]["grid"]) if chosen else size
     # One scale for all layers of a picture, so that they can be compared.
     most = max((max(row[column]) for row in chosen), default=0.0)
+    if chosen:
+        yield _veiled(view, [1.0] * (size[0] * size[1]), size, 1.0, "what the model sees")
     for row in chosen:
-        yield _veiled(view, row[column], size, most, f"layer {row['layer']}" if "layer" in row else "")
+        yield _veiled(view, row[column], size, most, f"layer {row['layer']}" if "layer" in row else "without each cell")
 
 
 def _of_layers(figure: ExamplesChart, rows: pl.DataFrame) -> list[dict[str, Any]]:
@@ -110,14 +112,13 @@ def _cells(values: list[Any], columns: int, name: str) -> alt.Data:
     )
 
 
-def _on(view: dict[str, Any], cells: alt.Chart, width: int, height: int, title: str) -> Any:
-    """Cells on the picture."""
-    placed = cells.encode(
-        x=alt.X("column:O").axis(None).scale(paddingInner=0, paddingOuter=0),
-        y=alt.Y("row:O").axis(None).scale(paddingInner=0, paddingOuter=0),
-    )
+def _on(view: dict[str, Any], layers: list[alt.Chart], width: int, height: int, title: str) -> Any:
+    """What stands on the picture's cells, on the picture."""
+    x = alt.X("column:O").axis(None).scale(paddingInner=0, paddingOuter=0)
+    y = alt.Y("row:O").axis(None).scale(paddingInner=0, paddingOuter=0)
+    placed = [layer.encode(x=x, y=y) for layer in layers]
     heading = alt.TitleParams(title, fontSize=11, fontWeight="normal")
-    return alt.layer(_picture(view, width, height), placed).properties(width=width, height=height, title=heading)
+    return alt.layer(_picture(view, width, height), *placed).properties(width=width, height=height, title=heading)
 
 
 def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], most: float, title: str) -> Any:
@@ -132,7 +133,7 @@ def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], mo
             tooltip=[alt.Tooltip("share:Q", title="of the highest", format=".2f")],
         )
     )
-    return _on(view, veil, SIDE, round(SIDE * view["rows"] / view["columns"]), title)
+    return _on(view, [veil], SIDE, round(SIDE * view["rows"] / view["columns"]), title)
 
 
 def _worded(view: dict[str, Any], row: dict[str, Any]) -> Any:
@@ -148,11 +149,5 @@ def _worded(view: dict[str, Any], row: dict[str, Any]) -> Any:
         .mark_text(fontSize=8, color="#000000")
         .encode(text="short:N", tooltip=[alt.Tooltip("word:N", title="word")])
     )
-    place = {
-        "x": alt.X("column:O").axis(None).scale(paddingInner=0, paddingOuter=0),
-        "y": alt.Y("row:O").axis(None).scale(paddingInner=0, paddingOuter=0),
-    }
     name = "embedding" if row["layer"] < 0 else f"layer {row['layer']}"
-    layers = [_picture(view, width, height), pale.encode(**place), words.encode(**place)]
-    heading = alt.TitleParams(name, fontSize=11, fontWeight="normal")
-    return alt.layer(*layers).properties(width=width, height=height, title=heading)
+    return _on(view, [pale, words], width, height, name)

@@ -1,6 +1,6 @@
 """Panels of lines: the mean with its 95 % interval over layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import altair as alt
 import polars as pl
@@ -21,6 +21,7 @@ class Lines:
         x_title, y_title: of the axes, with units.
         zero: whether a rule marks 0.
         doubling: whether equal steps on the x axis are doublings (of 1 + x, so that there is room for 0).
+        names: of the lines in the legend, where they differ from `name_of`.
         bands: panel, start, end, low, high, label: spans of x, each with the interval of where it begins; behind the
             lines.
         marks: panel, line, x, mean, low, high: a place on a line, and the interval of its x.
@@ -33,6 +34,7 @@ class Lines:
     y_title: str
     zero: bool = True
     doubling: bool = False
+    names: dict[str, str] = field(default_factory=dict)
     bands: pl.DataFrame | None = None
     marks: pl.DataFrame | None = None
 
@@ -45,7 +47,9 @@ class Lines:
 
 def draw_lines(shown: Lines, columns: int, title: str, subtitle: list[str]) -> alt.TopLevelMixin:
     """The figure, `columns` panels side by side; lines can be picked in its legend."""
-    names = {line: name_of(line) for line in shown.lines}
+    names = {line: shown.names.get(line, name_of(line)) for line in shown.lines}
+    if len(shown.panels) == 4 and columns == 3:
+        columns = 2  # a panel alone in its row is a hole beside it
     labels, strokes = list(names.values()), strokes_of(shown.lines)
     pick = alt.selection_point(fields=["line"], bind="legend", name="pick")
     longest = max(map(len, labels), default=0)
@@ -113,9 +117,9 @@ def _joined(data: pl.DataFrame, more: pl.DataFrame, part: str) -> pl.DataFrame:
 def _bands() -> list[alt.Chart]:
     """Every second span grey, the interval of each beginning darker, its label above."""
     bands = alt.Chart().transform_filter("datum.part == 'band'")
-    shade = alt.when("datum.shaded").then(alt.value(0.07)).otherwise(alt.value(0.0))
+    shade = alt.when("datum.shaded").then(alt.value(0.05)).otherwise(alt.value(0.0))
     spans = bands.mark_rect(color="#000000").encode(x=alt.X("start:Q"), x2="end:Q", opacity=shade)
-    doubt = bands.transform_filter("datum.low < datum.high").mark_rect(color="#000000", opacity=0.13)
+    doubt = bands.transform_filter("datum.low < datum.high").mark_rect(color="#000000", opacity=0.09)
     edges = bands.transform_filter("datum.begins").mark_rule(color="#555555", strokeWidth=0.8, strokeDash=[2, 2])
     labels = bands.mark_text(baseline="top", fontSize=11, color="#333333").encode(
         x=alt.X("middle:Q"), y=alt.value(3), text="label:N"

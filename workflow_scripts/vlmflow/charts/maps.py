@@ -11,6 +11,7 @@ SIDE = 118  # pixels of a map
 # White is nothing; what a model would lose is dark, so that a grey print tells high from low.
 UP = ["#ffffff", "#9ecae1", "#2171b5", "#08306b"]
 BOTH = ["#f08c2e", "#fdc28c", "#ffffff", "#9ecae1", "#2171b5", "#08306b"]
+LITTLE = 0.05  # of the highest value: less than this below 0 is shown as nothing
 TITLES = {"share": "Share of the norms, %", "weight": "Attention weight, %", "": "Growth of the loss, nats a token"}
 
 
@@ -55,16 +56,9 @@ def draw_maps(
     keys = ["task", "layer"] if "layer" in rows.columns else ["task"]
     panels = rows.select("panel", *keys).unique(maintain_order=True)
     order = panels.sort(pl.col("task").replace_strict(ranks), *keys[1:])["panel"].to_list()
-    low, high = min(0.0, float(rows["mean"].min())), float(rows["mean"].max())  # type: ignore[arg-type]
-    domain = [low, 0.0, high] if low < 0 else [0.0, high]
-    scale = alt.Scale(domain=[low, high], range=UP)
-    if low < 0:
-        # As steep below 0 as above it, so that a colour means the same distance.
-        most = max(-low, high)
-        scale = alt.Scale(domain=[-most, -most / 2, 0, most / 4, most / 2, most], range=BOTH)
-        domain = [low, 0.0, high]
+    scale, values = _scale(float(rows["mean"].min()), float(rows["mean"].max()))  # type: ignore[arg-type]
     legend = alt.Legend(
-        title=TITLES[quantity], orient="top", gradientLength=220, titleLimit=300, values=domain, format=".2~g"
+        title=TITLES[quantity], orient="top", gradientLength=220, titleLimit=300, values=values, format=".2~g"
     )
     cells = (
         alt.Chart()
@@ -88,3 +82,15 @@ def draw_maps(
     data = rows.select("panel", "row", "column", "mean", "low", "high", "questions")
     drawn = cells.facet(facet, columns=2 * columns, data=data)
     return dressed(drawn.properties(title=title_of(figure.title, about)))
+
+
+def _scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:
+    """(colours from nothing up, or, where there is anything below 0 to speak of, to both sides of it; the numbers in
+    the legend)."""
+    if low > -LITTLE * high:
+        stops = [high * part for part in (0, 1 / 3, 2 / 3, 1)]
+        return alt.Scale(domain=stops, range=UP, clamp=True, interpolate="rgb"), [0.0, high]
+    # As steep below 0 as above it, so that a colour means the same distance.
+    most = max(-low, high)
+    stops = [-most, -most / 2, 0, most / 4, most / 2, most]
+    return alt.Scale(domain=stops, range=BOTH, interpolate="rgb"), [-most, 0.0, most]

@@ -15,6 +15,8 @@ from vlmflow.study import (
     WordsProbe,
 )
 
+from .style import name_of
+
 MIDDLE = "Layer (middle of the window)"
 CHANGE = "Change in p(answer), %"
 STATE = "Layer (−1: the embedding)"
@@ -74,6 +76,20 @@ def axes_of(figure: Figure, probe: Probe) -> Axes:
         case "pruning":
             return Axes("quantity", "last", "Last layers without image tokens", "Percent")
     return Axes("edge", "layer", MIDDLE, CHANGE)
+
+
+def panel_name(column: str, value: object) -> str:
+    """What sets a panel apart, as its heading says it; tasks and prompts by the user's own names."""
+    if column == "window":
+        return f"k = {value}"
+    return str(value) if column in ("task", "prompt") else name_of(str(value))
+
+
+def line_names(figure: Figure, axes: Axes, lines: list[str]) -> dict[str, str]:
+    """Lines as legends call them: edges crossed where they are knocked out, prompts by the user's own names."""
+    if isinstance(figure, AttentionChart):
+        return {line: line.replace(" -> ", " → ") for line in lines}
+    return {line: line if axes.line == "prompt" else name_of(line) for line in lines}
 
 
 def _place_of(probe: Probe) -> str:
