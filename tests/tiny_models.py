@@ -9,8 +9,14 @@ from itertools import pairwise
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    BlipImageProcessorPil,
     CLIPImageProcessorPil,
     CLIPVisionConfig,
+    InstructBlipConfig,
+    InstructBlipForConditionalGeneration,
+    InstructBlipProcessor,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -164,4 +170,56 @@ def save(folder, kind, template, texts, answer, seed=0, layers=3):
     """Write a model and its processor as `save_pretrained` does."""
     processor = build_processor(kind, template, texts)
     build_model(kind, processor, answer, seed, layers).save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def build_instructblip(texts, answer, seed=0, layers=3, tokens=4):
+    """(model, processor) a random InstructBLIP with `tokens` query tokens, that says `answer`."""
+    # Its own tokenizer says where the end is; the query transformer reads words with another one.
+    tokenizer = metaspace_tokenizer([*texts, "?"])
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "what": 3, "which": 4}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    reader = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", pad_token="[UNK]")
+    processor = InstructBlipProcessor(
+        image_processor=BlipImageProcessorPil(size={"height": SIDE, "width": SIDE}),
+        tokenizer=tokenizer,
+        qformer_tokenizer=reader,
+        num_query_tokens=tokens,
+    )
+    processor.chat_template = (CHAT_FOLDER / "plain.jinja").read_text()
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = InstructBlipConfig(
+        vision_config=InstructBlipVisionConfig(**small, image_size=SIDE, patch_size=PATCH).to_dict(),
+        qformer_config=InstructBlipQFormerConfig(**small, vocab_size=5, encoder_hidden_size=16).to_dict(),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ).to_dict(),
+        num_query_tokens=tokens,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    torch.manual_seed(seed)
+    model = InstructBlipForConditionalGeneration(config)
+    randomise(model)
+    say(model, tokenizer, answer, processor)
+    model.language_model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.language_model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, processor
+
+
+def save_instructblip(folder, texts, answer, **settings):
+    """Write it as `save_pretrained` does; as the published one, it has no conversation template of its own."""
+    model, processor = build_instructblip(texts, answer, **settings)
+    model.save_pretrained(folder)
+    processor.chat_template = None
     processor.save_pretrained(folder)

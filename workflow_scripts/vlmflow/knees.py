@@ -11,6 +11,7 @@ from .tables import ALL_TOKENS
 
 RESAMPLES = 500
 LEAST_FALL = 0.5  # of what the picture does to the loss, that is behind a knee
+LEAST_FOUND = 50  # percent of the resamples that have a knee, if the curve is to be said to have one
 REST = 0.05  # of it, that may be missing where there are tokens enough
 
 
@@ -42,7 +43,8 @@ def enough(tokens: np.ndarray, loss: np.ndarray) -> float:
 def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `budget` of one model and task to the table `knees`, without model and task.
 
-    Pictures are resampled for the intervals; `found` is in how many of the resamples there is a knee.
+    Pictures are resampled for the intervals; `found` is in how many of the resamples there is a knee.  Where that are
+    less than half of them, the data do not support one, and none is told.
     """
     parts = [_of_curve(group, seed) for group in rows.partition_by("prompt", "keep", maintain_order=True)]
     return pl.DataFrame(parts, infer_schema_length=None) if parts else pl.DataFrame()
@@ -60,8 +62,10 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
     tokens = kept["kept"].to_numpy()
     mean = totals.sum(axis=0) / counts.sum()
     again = resampled(totals, counts.astype(float), seed, RESAMPLES)
-    point, knees = knee(tokens, mean), [found for curve in again if (found := knee(tokens, curve)) is not None]
-    low, high = np.quantile(knees, ENDS) if point is not None and knees else (None, None)
+    point, knees = knee(tokens, mean), [place for curve in again if (place := knee(tokens, curve)) is not None]
+    found = 100 * len(knees) / len(again)
+    point = point if found >= LEAST_FOUND else None
+    low, high = np.quantile(knees, ENDS) if point is not None else (None, None)
     enough_low, enough_high = np.quantile([enough(tokens, curve) for curve in again], ENDS)
     return {
         "prompt": rows["prompt"][0],
@@ -69,7 +73,7 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
         "knee": point,
         "low": low,
         "high": high,
-        "found": 100 * len(knees) / len(again),
+        "found": found,
         "enough": enough(tokens, mean),
         "enough_low": enough_low,
         "enough_high": enough_high,

@@ -34,6 +34,8 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
         raise ProcessorError(f"{path}: no processor could be loaded: {error}") from error
     if template != "own":
         processor.chat_template = _template(template)
+    elif processor.chat_template is None:
+        raise _without_template(path)
     if fit != "own":
         processor.image_processor = _fitting(processor, fit, path)
     return processor
@@ -70,11 +72,15 @@ def load_text_processor(path: str | Path, *, revision: str | None = None, templa
     except (OSError, ValueError) as error:
         raise ProcessorError(f"{path}: no tokenizer could be loaded: {error}") from error
     if template == "own" and tokenizer.chat_template is None:
-        raise ProcessorError(
-            f"{path}: this model has no conversation template of its own; give template: {', '.join(TEMPLATES)}, or a "
-            ".jinja file"
-        )
+        raise _without_template(path)
     return TextProcessor(tokenizer, None if template == "own" else _template(template))
+
+
+def _without_template(path: str | Path) -> ProcessorError:
+    return ProcessorError(
+        f"{path}: this model has no conversation template of its own; give template: {', '.join(TEMPLATES)}, or a "
+        ".jinja file"
+    )
 
 
 def _template(name: str) -> str:

@@ -58,10 +58,11 @@ class Finder:
             raise PromptError("the question is cut into other tokens once the picture before it is expanded")
 
     def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
-        """Positions of the tokens that overlap at least one of the spans of characters of the prompt."""
+        """Positions of the tokens that overlap at least one of the spans of characters of the prompt; without the last
+        one, which is a segment by itself even where the prompt ends with the question."""
         found = [
             self.first + place
-            for place, (start, end) in enumerate(self.offsets)
+            for place, (start, end) in enumerate(self.offsets[:-1])
             if end > start and any(start < until and end > since for since, until in spans)
         ]
         return torch.tensor(found, dtype=torch.long)
@@ -147,10 +148,10 @@ def add_patches(
     image_tokens = segments["image"]
     try:
         if patches is None:
+            found = patch_map(processor, image.size)
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
             if not boxes:
                 raise GeometryError("it was built without boxes")
-            found = patch_map(processor, image.size)
             patches = Patches(found.tokens, found.related(boxes), found.no_patch)
         if patches.tokens != len(image_tokens):
             raise GeometryError(

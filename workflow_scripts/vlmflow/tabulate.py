@@ -170,7 +170,10 @@ def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
             *place,
             pl.col("keep").alias("Kept"),
             _number("knee", 0).alias("Knee, tokens"),
-            pl.format("[{}, {}]", _number("low", 0), _number("high", 0)).fill_null("–").alias("95 % interval"),
+            pl.when(pl.col("knee").is_null())
+            .then(pl.lit("–"))
+            .otherwise(pl.format("[{}, {}]", _number("low", 0), _number("high", 0)))
+            .alias("95 % interval"),
             _number("found", 0).alias("Resamples with a knee, %"),
             pl.format("{} [{}, {}]", *(_number(name, 0) for name in ("enough", "enough_low", "enough_high"))).alias(
                 "Enough for 95 % of the fall, tokens"

@@ -13,7 +13,7 @@ from vlmflow.study import AttentionMapProbe, ExamplesChart, Probe, VisualLensPro
 from .maps import evenly, target_of
 from .style import ARROW_FONT, dressed, title_of
 
-SIDE = 150  # pixels of a picture
+SIDE = 140  # pixels of a picture
 WORD = 30  # pixels of a patch on which a word stands
 LETTERS = 7  # of a word, before it is cut
 LAYERS = 4
