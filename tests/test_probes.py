@@ -16,7 +16,7 @@ from vlmflow.geometry import patch_map
 from vlmflow.inference import prober
 from vlmflow.interventions import Knockout, ModuleKnockout, ReplayError, find_module
 from vlmflow.models import VisionLanguageModel
-from vlmflow.parts import ModelError
+from vlmflow.parts import DoesNotApplyError, ModelError
 from vlmflow.plain import plain
 from vlmflow.probes.knockout import knockout
 from vlmflow.probes.norms import sinks, threshold_of
@@ -349,7 +349,7 @@ def test_norms_of_a_model_that_joins_features():
     vlm = random_llava()
     vlm.model.model.multi_modal_projector = torch.nn.Sequential(torch.nn.AvgPool1d(1), torch.nn.Flatten())
     prompt = prompt_of(vlm, 2)
-    with pytest.raises(ModelError, match="joins features"):
+    with pytest.raises(DoesNotApplyError, match="joins features"):
         vlm.feature_norms(prompt)
 
 

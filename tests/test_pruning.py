@@ -10,6 +10,7 @@ from test_probes import prompt_of, talking_llava
 from test_replay import DECODERS, random_decoder
 from transformers import DynamicCache
 
+from vlmflow.asking import Asking
 from vlmflow.interventions import Knockout
 from vlmflow.plain import plain
 from vlmflow.probes import measure
@@ -117,14 +118,20 @@ def test_rows_of_pruning():
     assert described["correct"].to_list() == [None, None], "there is nothing to be right"
     question = {"structural": "describe", "answer": right, "token_ids": said, "timed": False}
     asked = PruningProbe(kind="pruning", last=[0, 2])
-    assert measure(vlm, prompt, asked, question).equals(described)
-    assert measure(vlm, prompt, asked, question | {"structural": "query"})["correct"][0]
+    assert measure(Asking(vlm, "", []), prompt, asked, question).equals(described)
+    assert measure(Asking(vlm, "", []), prompt, asked, question | {"structural": "query"})["correct"][0]
 
 
 def test_more_layers_than_there_are():
     vlm = random_llava(3)
-    with pytest.raises(ValueError, match="the last 0 to 2 of 3 layers"), pruned(vlm.layers, torch.tensor([1]), 3):
+    with pytest.raises(ValueError, match="the last 0 to 3 of 3 layers"), pruned(vlm.layers, torch.tensor([1]), 4):
         pass
+    prompt = prompt_of(vlm, 2)
+    with (
+        pytest.raises(ValueError, match="leave them out of the prompt"),
+        pruned(vlm.layers, prompt.positions("image"), 3),
+    ):
+        vlm.generate(prompt, 2, ends=[], cache=DynamicCache())
 
 
 def test_runs_take_turns_and_the_fastest_counts(monkeypatch):

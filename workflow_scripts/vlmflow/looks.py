@@ -44,8 +44,9 @@ class Looks:
 
     @property
     def shares(self) -> Tensor:
-        """(layers, N) the norms, as shares of what comes from all positions of the layer."""
-        return self.norms / self.norms.sum(dim=1, keepdim=True)
+        """(layers, N) the norms, as shares of what comes from all positions of the layer; 0 where nothing comes."""
+        total = self.norms.sum(dim=1, keepdim=True)
+        return self.norms / total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 @dataclass

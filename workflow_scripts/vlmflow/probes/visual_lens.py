@@ -14,6 +14,7 @@ from vlmflow.jobs import QuestionError
 from vlmflow.pictures import open_picture
 from vlmflow.prompts import Prompt, PromptError
 from vlmflow.recording import Recording
+from vlmflow.replay import allowed
 from vlmflow.vocabulary import Vocabulary, words_of
 
 
@@ -116,19 +117,21 @@ def _texts(asking: Asking, row: Row, instructions: Sequence[str]) -> Iterator[tu
 
 
 class _Known:
-    """Decodes prompts; where the picture's tokens are the same to the last bit, as they are in a causal decoder
-    whatever stands after them, they are not read twice."""
+    """Decodes prompts; a picture that begins a prompt as it began the last one, and cannot look at what stands after
+    it, is not read again."""
 
     def __init__(self, asking: Asking, top: int) -> None:
         self.asking, self.top = asking, top
-        self.states: list[Tensor] = []
+        self.begin: Tensor | None = None
         self.decoded: Decoded | None = None
 
     def decode(self, prompt: Prompt) -> Decoded:
-        states = list(_image_states(self.asking.vlm.record(prompt), prompt))
-        same = self.decoded is not None and all(map(torch.equal, states, self.states))
+        recording = self.asking.vlm.record(prompt)
+        end = int(prompt.positions("image")[-1]) + 1
+        begin = recording.calls[0].hidden[:, :end]
+        same = self.begin is not None and torch.equal(begin, self.begin) and not _looks_ahead(recording, end)
         if not same or self.decoded is None:
-            self.decoded, self.states = self._read(states), states
+            self.decoded, self.begin = self._read(list(_image_states(recording, prompt))), begin
         return self.decoded
 
     def _read(self, states: Sequence[Tensor]) -> Decoded:
@@ -142,6 +145,13 @@ class _Known:
         for layer in states:
             words.append(self.asking.vlm.read(layer, reader))
         return Decoded(torch.stack(words), torch.cat(entropies).reshape(len(states), -1))
+
+
+def _looks_ahead(recording: Recording, end: int) -> bool:
+    """Whether any of the first `end` positions attends to a later one."""
+    masks = {id(call.mask): call.mask for call in recording.calls}
+    device = recording.output.device
+    return any(bool(allowed(mask, recording.length, device)[:end, end:].any()) for mask in masks.values())
 
 
 def _image_states(recording: Recording, prompt: Prompt) -> Iterator[Tensor]:
