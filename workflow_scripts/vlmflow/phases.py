@@ -18,6 +18,7 @@ from .tables import PAIRS, PHASE_NAMES
 
 RESAMPLES = 500
 LEAST = 2  # states in a phase
+FLAT = 1e-9  # standard deviation of a curve that does not change
 SMALLEST = 1e-9  # mean squared distance to the lines, of curves whose variance is 1, below which all fits are the same
 
 
@@ -28,16 +29,26 @@ class StraightLines(BaseCost):
     min_size = LEAST
 
     def fit(self, signal: np.ndarray) -> "StraightLines":
-        """Take the curves, (states, curves)."""
-        self.signal = signal
+        """Take the curves, (states, curves), and find the distance of every run of states at once, from running
+        sums."""
+        self.signal = signal - signal.mean(axis=0)
+        steps = np.arange(len(signal), dtype=float)
+
+        def running(values: np.ndarray) -> np.ndarray:
+            sums = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+            return sums[None] - sums[:, None]  # [start, end]
+
+        count = np.maximum(running(np.ones(len(signal))), 1)
+        x, y = running(steps), running(self.signal)
+        xx = running(steps**2) - x**2 / count
+        xy = running(steps[:, None] * self.signal) - x[..., None] * y / count[..., None]
+        yy = running(self.signal**2) - y**2 / count[..., None]
+        self.errors = np.maximum(yy - xy**2 / np.maximum(xx, 1e-12)[..., None], 0).sum(axis=-1)
         return self
 
     def error(self, start: int, end: int) -> float:
         """Of the states `start` … `end` − 1."""
-        curves = self.signal[start:end] - self.signal[start:end].mean(axis=0)
-        steps = np.arange(len(curves)) - (len(curves) - 1) / 2
-        slopes = steps @ curves / max(steps @ steps, 1.0)
-        return float(((curves - steps[:, None] * slopes) ** 2).sum())
+        return float(self.errors[start, end])
 
 
 def most_phases(states: int, curves: int) -> int:
@@ -80,7 +91,7 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     layers = rows["layer"].unique().sort().to_list()
     totals, counts = _by_picture(rows, layers)
     mean = (totals.sum(axis=0) / counts.sum()).reshape(len(layers), len(PAIRS))
-    scale = np.maximum(mean.std(axis=0), 1e-12)
+    scale = np.where(mean.std(axis=0) > FLAT, mean.std(axis=0), 1.0)
     found = cuts(mean / scale, most_phases(*mean.shape))
     number = supported(mean / scale, found)
     resampled = [
