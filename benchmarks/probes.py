@@ -18,7 +18,8 @@ from types import SimpleNamespace
 import polars as pl
 import yaml
 
-from vlmflow.inference import open_model, prober, prompt_of
+from vlmflow.asking import prompt_of
+from vlmflow.inference import open_model, prober
 from vlmflow.probing import rows_to_probe
 from vlmflow.study import Study, read_study
 
@@ -50,7 +51,7 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
     start = time.perf_counter()
     with open_model(shared, settings.gpus, threads) as vlm:
         loading = time.perf_counter() - start
-        work = prober(vlm, probe, name, settings.instruction, lambda *_: None)
+        work = prober(vlm, probe, name, settings.instruction, lambda *_: None, questions.to_dicts())
         sizes: list[int] = []
         for layer in vlm.layers:
             layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))

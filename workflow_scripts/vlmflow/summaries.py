@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from .statistics import summarise, summarise_cells
-from .tables import NORMS, PROBE_TABLES, Table
+from .tables import NAMES_OF_OBJECTS, NORMS, PROBE_TABLES, Table
 
 # Bins of norms: eight to a doubling, wide enough for any encoder.
 BINS = 2.0 ** (np.arange(-6 * 8, 12 * 8 + 1) / 8)
@@ -139,6 +139,8 @@ def summarise_place(kind: str, rows: pl.DataFrame, left_out: pl.DataFrame, model
         parts.append(table.frame(means))
     if "edge" in table.columns or "intervention" in table.columns:
         parts.append(table.frame(_absent(table, by[0], rows, left_out).with_columns(**place)))
+    if kind == "visual-lens":
+        parts.append(table.frame(_without_objects(table, rows, left_out).with_columns(**place)))
     if "note" in table.columns and not sum(map(len, parts)) and len(left_out):
         # Nothing was measured: the reason that was given most often stands for all.
         reason = left_out["reason"].mode(maintain_order=True)[0]
@@ -158,6 +160,15 @@ def _nothing(table: Table, notes: pl.DataFrame) -> pl.DataFrame:
 
 def _several(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     return rows.group_by(by).agg(several=(pl.col("sub_words") > 1).sum().cast(pl.Int32))
+
+
+def _without_objects(table: Table, rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
+    """A row that says why no question has an object whose name is looked for, where that is so."""
+    reasons = left_out["reason"].filter(left_out["reason"].str.starts_with(NAMES_OF_OBJECTS))
+    if len(reasons) == 0 or rows["object"].null_count() < len(rows):
+        return table.frame([]).drop("model", "task")
+    note = reasons.mode(maintain_order=True)[0].removeprefix(NAMES_OF_OBJECTS)
+    return _nothing(table, pl.DataFrame({"quantity": ["object"], "note": [note]}))
 
 
 def _absent(table: Table, line: str, rows: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from vlmflow.pictures import open_picture
 from vlmflow.prompts import Prompt, PromptError
 from vlmflow.recording import Recording
 from vlmflow.replay import allowed
+from vlmflow.tables import NAMES_OF_OBJECTS
 from vlmflow.vocabulary import Vocabulary, words_of
 
 
@@ -169,7 +170,7 @@ def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tupl
         boxes = [(item["x"], item["y"], item["w"], item["h"]) for item in placed]
         places = [found.related([box]) for box in boxes]
     except GeometryError as error:
-        leave_out(f"names of objects: {error}")
+        leave_out(f"{NAMES_OF_OBJECTS}{error}")
         return [], None
     vocabulary, wrong = asking.vlm.vocabulary, _other_names(asking, row)
     targets = [

@@ -1,0 +1,112 @@
+"""Tables of questions, and of what every model has to say to them."""
+
+import polars as pl
+
+from .base import Column, Table
+
+OBJECT = pl.Struct(
+    {
+        "name": pl.String,
+        "id": pl.String,
+        "x": pl.Float64,
+        "y": pl.Float64,
+        "w": pl.Float64,
+        "h": pl.Float64,
+        "attributes": pl.List(pl.String),
+    }
+)
+
+QUESTION_COLUMNS = {
+    "question_id": Column(pl.String, "id in the source"),
+    "image_id": Column(pl.String, "id of the picture in the source"),
+    "width": Column(pl.Int32, "pixels", nullable=True),
+    "height": Column(pl.Int32, "pixels", nullable=True),
+    "question": Column(pl.String, "the question's own words"),
+    "answer": Column(pl.String, "right answer, lowercase; of a description what somebody wrote, as written"),
+    "full_answer": Column(pl.String, "right answer as a sentence", nullable=True),
+    "structural": Column(pl.String, "GQA's structural type"),
+    "semantic": Column(pl.String, "GQA's semantic type"),
+    "detailed": Column(pl.String, "GQA's detailed type"),
+    "true_option": Column(pl.String, "the right one of two options", nullable=True),
+    "false_option": Column(pl.String, "the wrong one of two options", nullable=True),
+    "objects": Column(
+        pl.List(OBJECT),
+        "what the question is about; boxes in pixels of the picture, null where the object is absent; attributes as "
+        "annotated, none where nothing is known of them",
+    ),
+    "captions": Column(pl.String, "dense captions of the picture, one after the other", nullable=True),
+}
+
+QUESTIONS = Table(
+    "questions",
+    QUESTION_COLUMNS | {"problem": Column(pl.String, "what a task would need and is not to be found", nullable=True)},
+)
+CANDIDATES = Table("candidates", QUESTION_COLUMNS)
+TASK = Table("task", QUESTION_COLUMNS | {"image": Column(pl.String, "path of the picture")})
+SKIPPED = Table(
+    "skipped",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "task": Column(pl.String, "null before the tasks are made", nullable=True),
+        "model": Column(pl.String, "null before a model is asked", nullable=True),
+        "stage": Column(pl.String, "questions, tasks, pictures, patches, answers, selected, or a probe's name"),
+        "reason": Column(pl.String, "why the question goes no further, or which edges it has to do without"),
+    },
+)
+PATCHES = Table(
+    "patches",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "tokens": Column(pl.Int32, "how many tokens the picture becomes"),
+        "related": Column(pl.List(pl.Int32), "numbers of the related patches among the picture's tokens, from 0"),
+        "no_patch": Column(pl.List(pl.Int32), "numbers of the tokens that are no patch, such as row newlines"),
+    },
+)
+ANSWERS = Table(
+    "answers",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "image_id": Column(pl.String, "id of the picture"),
+        "predicted": Column(pl.String, "what the model says, greedily"),
+        "answer": Column(pl.String, "the right answer, or what somebody else said where there is none"),
+        "correct": Column(
+            pl.Boolean,
+            "predicted, stripped and lowercased, equals the answer; null: nothing to be right",
+            nullable=True,
+        ),
+        "probability": Column(pl.Float64, "of the first token of what the model says"),
+        "token_ids": Column(pl.List(pl.Int64), "of what the model says"),
+    },
+)
+VIEWS = Table(
+    "views",
+    {
+        "question_id": Column(pl.String, "id in the source"),
+        "question": Column(pl.String, "the question's own words"),
+        "answer": Column(pl.String, "right answer, or caption"),
+        "rows": Column(pl.Int32, "of patches"),
+        "columns": Column(pl.Int32, "of patches"),
+        "picture": Column(pl.Binary, "what the model sees of the whole picture, as PNG or JPEG"),
+    },
+)
+SELECTED = Table(
+    "selected",
+    {
+        "question_id": Column(pl.String, "a question that the probes analyse"),
+    },
+)
+
+PLACE_COLUMNS = {
+    "model": Column(pl.String, "name in the study file"),
+    "task": Column(pl.String, "name in the study file"),
+}
+ACCURACY = Table(
+    "summary of answers",
+    PLACE_COLUMNS
+    | {
+        "asked": Column(pl.Int32, "questions"),
+        "right": Column(pl.Int32, "answered correctly; null where there is nothing to be right", nullable=True),
+        "analysed": Column(pl.Int32, "drawn for the probes"),
+        "accuracy": Column(pl.Float64, "right / asked; null where there is nothing to be right", nullable=True),
+    },
+)
