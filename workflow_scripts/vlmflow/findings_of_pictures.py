@@ -64,7 +64,6 @@ def map_words(figure: MapChart, probe: Probe, rows: pl.DataFrame) -> str:
     """Which cell counts most, and how much of it all the strongest tenth of the cells has."""
     if isinstance(probe, AttentionMapProbe):
         target = figure.target or probe.targets[0]
-        rows = rows.filter((pl.col("quantity") == figure.quantity) & (pl.col("target") == target))
         picture = rows.group_by("task", "layer").agg(pl.col("mean").sum()).sort("mean", descending=True)
         best, peak = picture.row(0, named=True), rows.sort("mean", descending=True).row(0, named=True)
         return (

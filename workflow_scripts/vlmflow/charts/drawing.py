@@ -138,6 +138,8 @@ def why_nothing(summary: pl.DataFrame, model: str) -> str:
         notes = summary.filter((pl.col("model") == model) & pl.col("note").is_not_null())["note"]
         if len(notes):
             return str(notes[0])
+    if len(summary.filter((pl.col("model") == model) & pl.col("mean").is_not_null())):
+        return "of what the figure shows, nothing could be measured."
     return "no question was left to analyse."
 
 
