@@ -86,7 +86,8 @@ def draw_maps(
 def _scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:
     """(colours from nothing up, or, where there is anything below 0 to speak of, to both sides of it; the numbers in
     the legend)."""
-    if low > -LITTLE * high:
+    if low >= -LITTLE * high:
+        high = high or 1.0  # where all is nothing, nothing is white
         stops = [high * part for part in (0, 1 / 3, 2 / 3, 1)]
         return alt.Scale(domain=stops, range=UP, clamp=True, interpolate="rgb"), [0.0, high]
     # As steep below 0 as above it, so that a colour means the same distance.
