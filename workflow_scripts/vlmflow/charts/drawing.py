@@ -29,7 +29,7 @@ from .landmarks import bands_of, marks_of
 from .lines import Lines, draw_lines
 from .maps import draw_maps
 from .panels import axes_of, chosen_rows, line_names, panel_name, window_of
-from .style import STROKES, dressed, title_of
+from .style import STROKES, drawable, dressed, title_of
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def why_nothing(summary: pl.DataFrame, model: str) -> str:
 
 def _empty(title: str, model: str, why: str) -> alt.TopLevelMixin:
     """In place of a figure for which nothing could be measured."""
-    lines = textwrap.wrap(why[:1].upper() + why[1:], 70)
+    lines = textwrap.wrap(drawable(why[:1].upper() + why[1:]), 70)
     words = (
         alt.Chart(alt.Data(values=[{}])).mark_text(fontSize=13, lineBreak="\n").encode(text=alt.value("\n".join(lines)))
     )

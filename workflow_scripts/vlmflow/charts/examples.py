@@ -11,7 +11,7 @@ import polars as pl
 from vlmflow.study import AttentionMapProbe, ExamplesChart, Probe, VisualLensProbe
 
 from .maps import evenly, target_of
-from .style import ARROW_FONT, dressed, title_of
+from .style import ARROW_FONT, drawable, dressed, title_of
 
 SIDE = 140  # pixels of a picture
 WORD = 30  # pixels of a patch on which a word stands
@@ -42,7 +42,8 @@ def draw_examples(
             mine = rows[task].filter(pl.col("question_id") == view["question_id"])
             panels = list(_panels(figure, probe, mine, view))
             if panels:
-                title = textwrap.wrap(f"{task}: {view['question']} ({view['answer']})", 90 if columns > 1 else 45)
+                asked = drawable(f"{task}: {view['question']} ({view['answer']})")
+                title = textwrap.wrap(asked, 90 if columns > 1 else 45)
                 lines.append(
                     alt.concat(*panels, columns=_across(panels[-1].width, columns), spacing=8).properties(
                         title=alt.TitleParams(title, anchor="start", fontSize=12, font=ARROW_FONT)
@@ -140,7 +141,7 @@ def _worded(view: dict[str, Any], row: dict[str, Any]) -> Any:
     """The picture, paled, with a word on each patch."""
     width = max(SIDE, WORD * view["columns"])
     height = round(width * view["rows"] / view["columns"])
-    data = _cells(row["decoded"], view["columns"], "word")
+    data = _cells([drawable(word) for word in row["decoded"]], view["columns"], "word")
     pale = alt.Chart(data).mark_rect(color="#ffffff", opacity=0.62, stroke="#bbbbbb", strokeWidth=0.4)
     short = f"length(datum.word) > {LETTERS} ? slice(datum.word, 0, {LETTERS - 1}) + '…' : datum.word"
     words = (
