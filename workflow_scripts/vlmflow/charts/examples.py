@@ -107,9 +107,9 @@ def _picture(view: dict[str, Any], width: int, height: int) -> alt.Chart:
     )
 
 
-def _cells(values: list[Any], columns: int, name: str) -> alt.Data:
+def _cells(values: list[dict[str, Any]], columns: int) -> alt.Data:
     return alt.Data(
-        values=[{"row": place // columns, "column": place % columns, name: value} for place, value in enumerate(values)]
+        values=[{"row": place // columns, "column": place % columns, **cell} for place, cell in enumerate(values)]
     )
 
 
@@ -124,10 +124,10 @@ def _on(view: dict[str, Any], layers: list[alt.Chart], width: int, height: int, 
 
 def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], most: float, title: str) -> Any:
     """The picture under a veil that is thinnest where the values are high."""
-    clear = [max(0.0, value) / most if most > 0 else 0.0 for value in values]
+    clear = [{"share": max(0.0, value) / most if most > 0 else 0.0} for value in values]
     scale = alt.Scale(domain=[0, 1], range=[0.88, 0.0])
     veil = (
-        alt.Chart(_cells(clear, size[1], "share"))
+        alt.Chart(_cells(clear, size[1]))
         .mark_rect(color="#10101c", stroke=None)
         .encode(
             opacity=alt.Opacity("share:Q").scale(scale).legend(None),
@@ -137,16 +137,20 @@ def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], mo
     return _on(view, [veil], SIDE, round(SIDE * view["rows"] / view["columns"]), title)
 
 
+def _shortened(word: str) -> str:
+    # Here and not in the chart, where letters are halves of some signs, and half a sign cannot be drawn.
+    return word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…"
+
+
 def _worded(view: dict[str, Any], row: dict[str, Any]) -> Any:
     """The picture, paled, with a word on each patch."""
     width = max(SIDE, WORD * view["columns"])
     height = round(width * view["rows"] / view["columns"])
-    data = _cells([drawable(word) for word in row["decoded"]], view["columns"], "word")
+    shown = [drawable(word) for word in row["decoded"]]
+    data = _cells([{"word": word, "short": _shortened(word)} for word in shown], view["columns"])
     pale = alt.Chart(data).mark_rect(color="#ffffff", opacity=0.62, stroke="#bbbbbb", strokeWidth=0.4)
-    short = f"length(datum.word) > {LETTERS} ? slice(datum.word, 0, {LETTERS - 1}) + '…' : datum.word"
     words = (
         alt.Chart(data)
-        .transform_calculate(short=short)
         .mark_text(fontSize=8, color="#000000")
         .encode(text="short:N", tooltip=[alt.Tooltip("word:N", title="word")])
     )
