@@ -134,7 +134,7 @@ def budget_words(rows: pl.DataFrame, knees: pl.DataFrame | None) -> str:
             f"{about}: {fall}, {bend}, 95 % of the fall with {row['enough']:.0f} [{row['enough_low']:.0f}, "
             f"{row['enough_high']:.0f}]"
         )
-    return f"of {best['kept']:.0f} tokens. {'. '.join(parts)}."
+    return " ".join(f"{part}." for part in (f"of {best['kept']:.0f} tokens", *parts))
 
 
 def _where(row: dict[str, Any]) -> str:
