@@ -116,7 +116,8 @@ def strokes_of(lines: list[str]) -> list[Stroke]:
         place = hashlib.sha256(line.encode()).digest()[0]
         spare = [SPARE[(place + step) % len(SPARE)] for step in range(len(SPARE))]
         free = [stroke for stroke in spare if stroke not in strokes]
-        strokes.append(STROKES.get(line) or _of_part(line) or (free or spare)[0])
+        own = STROKES.get(line) or _of_part(line)
+        strokes.append(own if own is not None and own not in strokes else (free or spare)[0])
     return strokes
 
 
