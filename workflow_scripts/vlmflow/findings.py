@@ -15,7 +15,7 @@ from .findings_of_pictures import (
     similarity_words,
     visual_lens_words,
 )
-from .pages import signed
+from .pages import signed, unsigned
 from .study import (
     AtlasChart,
     AttentionMapProbe,
@@ -174,7 +174,7 @@ def _cell(row: dict[str, Any], reading: Reading, chart: str) -> dict[str, str]:
 
 
 def _written(number: float, form: str) -> str:
-    return signed(number) if form == "change" else f"{number:.1f}" if form in ("percent", "points") else f"{number:.2f}"
+    return signed(number) if form == "change" else unsigned(number, 1 if form in ("percent", "points") else 2)
 
 
 def sentence(

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from .charts import name_of
-from .pages import signed
+from .pages import signed, unsigned
 from .study import AttentionMapProbe, MapChart, Probe, SimilarityChart, VisualLensChart
 from .tables import PHASE_NAMES
 
@@ -142,7 +142,8 @@ def _where(row: dict[str, Any]) -> str:
 
 
 def _interval(row: dict[str, Any], digits: int = 2) -> str:
-    return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    mean, low, high = (unsigned(row[name], digits) for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _cell(row: dict[str, Any]) -> str:
