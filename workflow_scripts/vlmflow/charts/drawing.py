@@ -1,6 +1,7 @@
 """From a probe's summary to a figure of one model."""
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -169,6 +170,17 @@ class _Escaped(json.JSONEncoder):
         return "".join(self.iterencode(o))
 
 
+def _numbered_anew(drawing: str) -> str:
+    """The SVG with its gradients numbered from 0: their writer counts on from one drawing to the next, so that the same
+    figure would differ by what was drawn before it."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'(?<=id="gradient_)\d+(?=")|(?<=url\(#gradient_)\d+(?=\))',
+        lambda found: str(numbers.setdefault(found[0], len(numbers))),
+        drawing,
+    )
+
+
 def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     """Write HTML that needs no network, SVG, or PNG at twice the size, by the ending of `path`."""
     with whole(path) as temporary:
@@ -177,6 +189,7 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
                 chart.save(temporary, format="html", inline=True, json_kwds={"cls": _Escaped})
             case ".svg":
                 chart.save(temporary, format="svg")
+                temporary.write_text(_numbered_anew(temporary.read_text(encoding="utf-8")), encoding="utf-8")
             case ".png":
                 chart.save(temporary, format="png", scale_factor=2)
             case ending:
