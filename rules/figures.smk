@@ -5,8 +5,8 @@ rule draw_figure:
     input:
         summary=lambda wildcards: f"{RESULTS}/summary/{probe_of(wildcards)}.parquet",
         landmarks=landmarks_of_figure,
-        rows=lambda wildcards: example_files(wildcards, RESULTS + "/{model}/{probe}/{task}.parquet"),
-        views=lambda wildcards: example_files(wildcards, RESULTS + "/figures/{figure}/{model}/{task}.views.parquet"),
+        rows=lambda wildcards: example_files(wildcards, "{model}/{probe}/{task}.parquet"),
+        views=lambda wildcards: example_files(wildcards, "figures/{figure}/{model}/{task}.views.parquet"),
     output:
         html=report(
             f"{RESULTS}/figures/{{figure}}/{{model}}.html",

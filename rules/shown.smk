@@ -26,6 +26,5 @@ def example_files(wildcards, pattern):
     figure = study.figures[wildcards.figure]
     if not isinstance(figure, ExamplesChart):
         return []
-    return expand(
-        pattern, task=study.tasks_of(figure.probe), model=wildcards.model, probe=figure.probe, figure=wildcards.figure
-    )
+    names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
+    return expand(f"{RESULTS}/{pattern}", task=study.tasks_of(figure.probe), **names)

@@ -161,6 +161,7 @@ def test_the_report(flow, lens, tmp_path, asked):
         ),
         skipped=SKIPPED.frame(skipped),
         summaries={"flow": flow, "tracking": lens},
+        landmarks={},
         tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
     )

@@ -15,7 +15,7 @@ from .findings_of_pictures import (
     similarity_words,
     visual_lens_words,
 )
-from .pages import signed
+from .pages import signed, unsigned
 from .study import (
     AtlasChart,
     AttentionMapProbe,
@@ -98,8 +98,7 @@ def findings(figure: Figure, probe: Probe, summary: pl.DataFrame) -> dict[str, A
     if isinstance(figure, AtlasChart):
         lines = _strongest(shown)
     if figure.chart in SEVERAL_PANELS:
-        shown, summary = _by_panel(figure, probe, shown), _by_panel(figure, probe, summary)
-        summary = summary.filter(pl.col("task").is_in(shown["task"].implode()) | pl.col("mean").is_null())
+        shown, summary = _by_panel(figure, probe, shown, summary)
     extreme = pl.col("mean").arg_min() if reading.lowest else pl.col("mean").arg_max()
     keys = ["model", "task", reading.line]
     peaks = shown.group_by(keys, maintain_order=True).agg(pl.all().get(extreme))
@@ -108,8 +107,13 @@ def findings(figure: Figure, probe: Probe, summary: pl.DataFrame) -> dict[str, A
         absent = summary.filter(pl.col("mean").is_null())
         notes = {tuple(row[key] for key in keys): {"note": row["note"]} for row in absent.to_dicts()}
         cells = notes | cells
+    # Where nothing at all could be measured, the reason is that of every line.
     rows = [
-        {"model": model, "task": task, "cells": [cells.get((model, task, line)) for line in lines]}
+        {
+            "model": model,
+            "task": task,
+            "cells": [cells.get((model, task, line), cells.get((model, task, ""))) for line in lines],
+        }
         for model, task in summary.select("model", "task").unique(maintain_order=True).iter_rows()
     ]
     explained = f"{reading.explained}, its 95 % interval, and where it lies."
@@ -117,12 +121,28 @@ def findings(figure: Figure, probe: Probe, summary: pl.DataFrame) -> dict[str, A
     return {"lines": list(names.values()), "rows": rows, "explained": explained}
 
 
-def _by_panel(figure: Figure, probe: Probe, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows, with all that sets panels apart as their `task`, where it differs."""
-    others = [name for name in axes_of(figure, probe).panels if name != "task" and rows[name].n_unique() > 1]
+def _by_panel(
+    figure: Figure, probe: Probe, shown: pl.DataFrame, summary: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(what is shown, the same and the rows without a mean), with all that sets panels apart as their `task`, where it
+    differs; what could not be measured is told in every panel of its task."""
+    others = [name for name in axes_of(figure, probe).panels if name != "task" and shown[name].n_unique() > 1]
     keys = ["task", *others]
-    names = [", ".join(map(panel_name, keys, row)) for row in rows.select(keys).iter_rows()]
-    return rows.with_columns(task=pl.Series(names, dtype=pl.String))
+    names = [", ".join(map(panel_name, keys, row)) for row in shown.select(keys).iter_rows()]
+    named = shown.with_columns(panel=pl.Series(names, dtype=pl.String))
+    place = ["model", "task"]
+    panels = named.select(*place, "panel").unique(maintain_order=True)
+    absent = summary.filter(pl.col("mean").is_null()).join(panels, on=place, how="left", maintain_order="left")
+    order = summary.select(place).unique(maintain_order=True).with_row_index("rank")
+    everything = (
+        pl.concat([named, absent])
+        .join(order, on=place, how="left", maintain_order="left")
+        .sort("rank", maintain_order=True)
+    )
+    named, everything = (
+        rows.with_columns(task=pl.coalesce("panel", "task")).select(summary.columns) for rows in (named, everything)
+    )
+    return named, everything
 
 
 def _mapped(figure: MapChart, probe: Probe, rows: pl.DataFrame) -> pl.DataFrame:
@@ -154,7 +174,7 @@ def _cell(row: dict[str, Any], reading: Reading, chart: str) -> dict[str, str]:
 
 
 def _written(number: float, form: str) -> str:
-    return signed(number) if form == "change" else f"{number:.1f}" if form in ("percent", "points") else f"{number:.2f}"
+    return signed(number) if form == "change" else unsigned(number, 1 if form in ("percent", "points") else 2)
 
 
 def sentence(

@@ -5,17 +5,17 @@ from typing import Any
 import polars as pl
 
 from .charts import name_of
-from .pages import signed
+from .pages import signed, unsigned
 from .study import AttentionMapProbe, MapChart, Probe, SimilarityChart, VisualLensChart
 from .tables import PHASE_NAMES
 
 
 def similarity_words(figure: SimilarityChart, rows: pl.DataFrame, phases: pl.DataFrame | None) -> str:
     """Where picture and text are most alike, and the phases that the curves support."""
-    between = rows.filter(pl.col("pair") == "image and text").sort("mean", descending=True)
+    between = rows.filter(pl.col("pair") == "image and text").sort("mean", descending=True, maintain_order=True)
     if figure.by == "prompt":
-        spread = between.group_by("task", "layer").agg(pl.col("mean").max() - pl.col("mean").min())
-        widest = spread.sort("mean", descending=True).row(0, named=True)
+        spread = between.group_by("task", "layer", maintain_order=True).agg(pl.col("mean").max() - pl.col("mean").min())
+        widest = spread.sort("mean", descending=True, maintain_order=True).row(0, named=True)
         return (
             f"between prompts, the similarity of image and text differs by at most {widest['mean']:.2f} "
             f"({widest['task']}, after layer {widest['layer']})."
@@ -48,7 +48,7 @@ def attention_words(rows: pl.DataFrame) -> str:
     """Where each edge is strongest, by weights and by norms."""
     parts = []
     for edge in map(str, rows["edge"].unique(maintain_order=True)):
-        peaks = rows.filter(pl.col("edge") == edge).sort("mean", descending=True)
+        peaks = rows.filter(pl.col("edge") == edge).sort("mean", descending=True, maintain_order=True)
         weight, norm = (
             peaks.filter(pl.col("quantity") == quantity).row(0, named=True) for quantity in ("weight", "share")
         )
@@ -64,9 +64,15 @@ def map_words(figure: MapChart, probe: Probe, rows: pl.DataFrame) -> str:
     """Which cell counts most, and how much of it all the strongest tenth of the cells has."""
     if isinstance(probe, AttentionMapProbe):
         target = figure.target or probe.targets[0]
-        rows = rows.filter((pl.col("quantity") == figure.quantity) & (pl.col("target") == target))
-        picture = rows.group_by("task", "layer").agg(pl.col("mean").sum()).sort("mean", descending=True)
-        best, peak = picture.row(0, named=True), rows.sort("mean", descending=True).row(0, named=True)
+        picture = (
+            rows.group_by("task", "layer", maintain_order=True)
+            .agg(pl.col("mean").sum())
+            .sort("mean", descending=True, maintain_order=True)
+        )
+        best, peak = (
+            picture.row(0, named=True),
+            rows.sort("mean", descending=True, maintain_order=True).row(0, named=True),
+        )
         return (
             f"{target} looks most at the picture in layer {best['layer']} ({best['mean']:.0f} % of all, "
             f"{best['task']}), and most at a single patch in layer {peak['layer']} ({peak['mean']:.1f} %, "
@@ -74,7 +80,7 @@ def map_words(figure: MapChart, probe: Probe, rows: pl.DataFrame) -> str:
         )
     parts = []
     for (task,), group in rows.group_by("task", maintain_order=True):
-        peak = group.sort("mean", descending=True).row(0, named=True)
+        peak = group.sort("mean", descending=True, maintain_order=True).row(0, named=True)
         certain = len(group.filter(pl.col("low") > 0))
         parts.append(
             f"{task}: most without {_cell(peak)}, {signed(peak['mean'], 2)} [{signed(peak['low'], 2)}, "
@@ -86,7 +92,11 @@ def map_words(figure: MapChart, probe: Probe, rows: pl.DataFrame) -> str:
 def visual_lens_words(figure: VisualLensChart, rows: pl.DataFrame) -> str:
     """The peaks, with what they are to be compared with."""
     if figure.quantity == "names":
-        peak = rows.filter(pl.col("quantity") == "object").sort("mean", descending=True).row(0, named=True)
+        peak = (
+            rows.filter(pl.col("quantity") == "object")
+            .sort("mean", descending=True, maintain_order=True)
+            .row(0, named=True)
+        )
         same = rows.filter(
             (pl.col("task") == peak["task"]) & (pl.col("place") == peak["place"]) & (pl.col("layer") == peak["layer"])
         )
@@ -103,7 +113,11 @@ def visual_lens_words(figure: VisualLensChart, rows: pl.DataFrame) -> str:
     if figure.quantity == "difference":
         parts = []
         for (place, instruction), group in rows.group_by("place", "instruction", maintain_order=True):
-            far = group.with_columns(size=pl.col("mean").abs()).sort("size", descending=True).row(0, named=True)
+            far = (
+                group.with_columns(size=pl.col("mean").abs())
+                .sort("size", descending=True, maintain_order=True)
+                .row(0, named=True)
+            )
             parts.append(
                 f"{name_of(str(instruction))} {place} the picture {signed(far['mean'])} [{signed(far['low'])}, "
                 f"{signed(far['high'])}] (after layer {far['layer']}, {far['task']})"
@@ -112,7 +126,9 @@ def visual_lens_words(figure: VisualLensChart, rows: pl.DataFrame) -> str:
             "largest difference to the right instruction, in percentage points of an object's patches: "
             f"{'; '.join(parts)}."
         )
-    lowest, highest = (rows.sort("mean", descending=down).row(0, named=True) for down in (False, True))
+    lowest, highest = (
+        rows.sort("mean", descending=down, maintain_order=True).row(0, named=True) for down in (False, True)
+    )
     unit = " bits" if figure.quantity == "entropy" else " %"
     what = {"entropy": "entropy", "words": "tokens that are words", "agreement": "tokens with the same word"}
     return (
@@ -123,7 +139,7 @@ def visual_lens_words(figure: VisualLensChart, rows: pl.DataFrame) -> str:
 
 def budget_words(rows: pl.DataFrame, knees: pl.DataFrame | None) -> str:
     """What the picture is worth, and from where on more of it helps little."""
-    best = rows.sort("kept", descending=True).row(0, named=True)
+    best = rows.sort("kept", descending=True, maintain_order=True).row(0, named=True)
     parts = []
     for row in (knees if knees is not None else pl.DataFrame()).to_dicts():
         about = f"{row['task']}, {row['prompt']}, {name_of(row['keep'])}"
@@ -135,7 +151,7 @@ def budget_words(rows: pl.DataFrame, knees: pl.DataFrame | None) -> str:
             f"{about}: {fall}, {bend}, 95 % of the fall with {row['enough']:.0f} [{row['enough_low']:.0f}, "
             f"{row['enough_high']:.0f}]"
         )
-    return f"of {best['kept']:.0f} tokens. {'. '.join(parts)}."
+    return " ".join(f"{part}." for part in (f"of {best['kept']:.0f} tokens", *parts))
 
 
 def _where(row: dict[str, Any]) -> str:
@@ -143,7 +159,8 @@ def _where(row: dict[str, Any]) -> str:
 
 
 def _interval(row: dict[str, Any], digits: int = 2) -> str:
-    return f"{row['mean']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    mean, low, high = (unsigned(row[name], digits) for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -9,6 +9,11 @@ def signed(value: float, digits: int = 1) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
+def unsigned(value: float, digits: int = 1) -> str:
+    """The same without a plus."""
+    return signed(value, digits).removeprefix("+")
+
+
 ENVIRONMENT = Environment(
     loader=PackageLoader("vlmflow"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )

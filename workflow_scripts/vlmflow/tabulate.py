@@ -9,7 +9,7 @@ import polars as pl
 from PIL import Image
 from scipy.stats import binomtest
 
-from .pages import ENVIRONMENT
+from .pages import ENVIRONMENT, unsigned
 from .statistics import CONFIDENCE, summarise
 from .study import AccuracyTable, LandmarksTable, StudyTable
 from .tasks import draw
@@ -203,11 +203,7 @@ def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
 
 def _number(column: str, digits: int) -> pl.Expr:
     """A number as text, a dash where there is none."""
-    return (
-        pl.col(column)
-        .map_elements(lambda value: f"{value:.{digits}f}".replace("-", "−"), return_dtype=pl.String)
-        .fill_null("–")
-    )
+    return pl.col(column).map_elements(lambda value: unsigned(value, digits), return_dtype=pl.String).fill_null("–")
 
 
 def landmarks_page(rows: pl.DataFrame, title: str) -> str:

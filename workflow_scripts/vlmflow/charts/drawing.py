@@ -1,6 +1,7 @@
 """From a probe's summary to a figure of one model."""
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from .landmarks import bands_of, marks_of
 from .lines import Lines, draw_lines
 from .maps import draw_maps
 from .panels import axes_of, chosen_rows, line_names, panel_name, window_of
-from .style import STROKES, dressed, title_of
+from .style import STROKES, drawable, dressed, title_of
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,14 @@ def why_nothing(summary: pl.DataFrame, model: str) -> str:
         notes = summary.filter((pl.col("model") == model) & pl.col("note").is_not_null())["note"]
         if len(notes):
             return str(notes[0])
+    if len(summary.filter((pl.col("model") == model) & pl.col("mean").is_not_null())):
+        return "of what the figure shows, nothing could be measured."
     return "no question was left to analyse."
 
 
 def _empty(title: str, model: str, why: str) -> alt.TopLevelMixin:
     """In place of a figure for which nothing could be measured."""
-    lines = textwrap.wrap(why[:1].upper() + why[1:], 70)
+    lines = textwrap.wrap(drawable(why[:1].upper() + why[1:]), 70)
     words = (
         alt.Chart(alt.Data(values=[{}])).mark_text(fontSize=13, lineBreak="\n").encode(text=alt.value("\n".join(lines)))
     )
@@ -167,6 +170,17 @@ class _Escaped(json.JSONEncoder):
         return "".join(self.iterencode(o))
 
 
+def _numbered_anew(drawing: str) -> str:
+    """The SVG with its gradients numbered from 0: their writer counts on from one drawing to the next, so that the same
+    figure would differ by what was drawn before it."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'(?<=id="gradient_)\d+(?=")|(?<=url\(#gradient_)\d+(?=\))',
+        lambda found: str(numbers.setdefault(found[0], len(numbers))),
+        drawing,
+    )
+
+
 def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     """Write HTML that needs no network, SVG, or PNG at twice the size, by the ending of `path`."""
     with whole(path) as temporary:
@@ -175,6 +189,7 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
                 chart.save(temporary, format="html", inline=True, json_kwds={"cls": _Escaped})
             case ".svg":
                 chart.save(temporary, format="svg")
+                temporary.write_text(_numbered_anew(temporary.read_text(encoding="utf-8")), encoding="utf-8")
             case ".png":
                 chart.save(temporary, format="png", scale_factor=2)
             case ending:

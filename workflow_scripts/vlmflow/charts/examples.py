@@ -11,7 +11,7 @@ import polars as pl
 from vlmflow.study import AttentionMapProbe, ExamplesChart, Probe, VisualLensProbe
 
 from .maps import evenly, target_of
-from .style import ARROW_FONT, dressed, title_of
+from .style import ARROW_FONT, drawable, dressed, title_of
 
 SIDE = 140  # pixels of a picture
 WORD = 30  # pixels of a patch on which a word stands
@@ -42,7 +42,8 @@ def draw_examples(
             mine = rows[task].filter(pl.col("question_id") == view["question_id"])
             panels = list(_panels(figure, probe, mine, view))
             if panels:
-                title = textwrap.wrap(f"{task}: {view['question']} ({view['answer']})", 90 if columns > 1 else 45)
+                asked = drawable(f"{task}: {view['question']} ({view['answer']})")
+                title = textwrap.wrap(asked, 90 if columns > 1 else 45)
                 lines.append(
                     alt.concat(*panels, columns=_across(panels[-1].width, columns), spacing=8).properties(
                         title=alt.TitleParams(title, anchor="start", fontSize=12, font=ARROW_FONT)
@@ -106,9 +107,9 @@ def _picture(view: dict[str, Any], width: int, height: int) -> alt.Chart:
     )
 
 
-def _cells(values: list[Any], columns: int, name: str) -> alt.Data:
+def _cells(values: list[dict[str, Any]], columns: int) -> alt.Data:
     return alt.Data(
-        values=[{"row": place // columns, "column": place % columns, name: value} for place, value in enumerate(values)]
+        values=[{"row": place // columns, "column": place % columns, **cell} for place, cell in enumerate(values)]
     )
 
 
@@ -123,10 +124,10 @@ def _on(view: dict[str, Any], layers: list[alt.Chart], width: int, height: int, 
 
 def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], most: float, title: str) -> Any:
     """The picture under a veil that is thinnest where the values are high."""
-    clear = [max(0.0, value) / most if most > 0 else 0.0 for value in values]
+    clear = [{"share": max(0.0, value) / most if most > 0 else 0.0} for value in values]
     scale = alt.Scale(domain=[0, 1], range=[0.88, 0.0])
     veil = (
-        alt.Chart(_cells(clear, size[1], "share"))
+        alt.Chart(_cells(clear, size[1]))
         .mark_rect(color="#10101c", stroke=None)
         .encode(
             opacity=alt.Opacity("share:Q").scale(scale).legend(None),
@@ -136,16 +137,20 @@ def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], mo
     return _on(view, [veil], SIDE, round(SIDE * view["rows"] / view["columns"]), title)
 
 
+def _shortened(word: str) -> str:
+    # Here and not in the chart, where letters are halves of some signs, and half a sign cannot be drawn.
+    return word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…"
+
+
 def _worded(view: dict[str, Any], row: dict[str, Any]) -> Any:
     """The picture, paled, with a word on each patch."""
     width = max(SIDE, WORD * view["columns"])
     height = round(width * view["rows"] / view["columns"])
-    data = _cells(row["decoded"], view["columns"], "word")
+    shown = [drawable(word) for word in row["decoded"]]
+    data = _cells([{"word": word, "short": _shortened(word)} for word in shown], view["columns"])
     pale = alt.Chart(data).mark_rect(color="#ffffff", opacity=0.62, stroke="#bbbbbb", strokeWidth=0.4)
-    short = f"length(datum.word) > {LETTERS} ? slice(datum.word, 0, {LETTERS - 1}) + '…' : datum.word"
     words = (
         alt.Chart(data)
-        .transform_calculate(short=short)
         .mark_text(fontSize=8, color="#000000")
         .encode(text="short:N", tooltip=[alt.Tooltip("word:N", title="word")])
     )

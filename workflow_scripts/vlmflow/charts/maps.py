@@ -33,7 +33,7 @@ def draw_maps(
     """The figure: of attention a line of maps, a map a layer, for each task; of places a map for each task.
 
     Args:
-        rows: the model's rows of the summary.
+        rows: the model's rows of the summary, of what the figure shows.
         figure, probe: as the study file has them.
         tasks: in their order.
         model: for the subtitle.
@@ -43,11 +43,10 @@ def draw_maps(
     size = f"n = {int(rows['questions'].max())} questions a task"  # type: ignore[arg-type]
     about = [f"{model}; {size}"] if columns > 1 else [model, size]
     if isinstance(probe, AttentionMapProbe):
-        quantity, target = figure.quantity, target_of(figure, probe)
-        rows = rows.filter((pl.col("quantity") == quantity) & (pl.col("target") == target))
+        quantity = figure.quantity
         layers = figure.layers or evenly(rows["layer"].unique().sort().to_list(), 6)
         rows = rows.filter(pl.col("layer").is_in(layers))
-        about[-1] += f"; {target} looks"
+        about[-1] += f"; {target_of(figure, probe)} looks"
         label = pl.format("{}, layer {}", "task", "layer")
     else:
         label = pl.col("task")
@@ -87,7 +86,8 @@ def draw_maps(
 def _scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:
     """(colours from nothing up, or, where there is anything below 0 to speak of, to both sides of it; the numbers in
     the legend)."""
-    if low > -LITTLE * high:
+    if low >= -LITTLE * high:
+        high = high or 1.0  # where all is nothing, nothing is white
         stops = [high * part for part in (0, 1 / 3, 2 / 3, 1)]
         return alt.Scale(domain=stops, range=UP, clamp=True, interpolate="rgb"), [0.0, high]
     # As steep below 0 as above it, so that a colour means the same distance.

@@ -6,15 +6,18 @@ import polars as pl
 
 from vlmflow.study import (
     AttentionChart,
+    AttentionMapProbe,
     BudgetChart,
     Figure,
     KnockoutProbe,
+    MapChart,
     Probe,
     SimilarityChart,
     VisualLensChart,
     WordsProbe,
 )
 
+from .maps import target_of
 from .style import name_of
 
 MIDDLE = "Layer (middle of the window)"
@@ -101,7 +104,8 @@ def _place_of(probe: Probe) -> str:
 
 
 def chosen_rows(summary: pl.DataFrame, figure: Figure, probe: Probe, model: str) -> pl.DataFrame:
-    """What a figure shows of a summary: one model's rows with a mean, of the figure's edges, window and quantity."""
+    """What a figure shows of a summary: one model's rows with a mean, of the figure's edges, window, quantity, and of
+    maps who looks, and the layers that the figure names."""
     rows = summary.filter((pl.col("model") == model) & pl.col("mean").is_not_null())
     if edges := getattr(figure, "edges", None):
         rows = rows.filter(pl.col("edge").is_in(edges))
@@ -112,6 +116,9 @@ def chosen_rows(summary: pl.DataFrame, figure: Figure, probe: Probe, model: str)
             return rows.filter(pl.col("quantity") == figure.quantity)
         case AttentionChart():
             return rows.filter(pl.col("quantity").is_in(("weight", "share")))
+        case MapChart() if isinstance(probe, AttentionMapProbe):
+            mine = (pl.col("quantity") == figure.quantity) & (pl.col("target") == target_of(figure, probe))
+            return rows.filter(mine, pl.col("layer").is_in(figure.layers) if figure.layers else True)
         case VisualLensChart():
             rows = rows.filter(pl.col("quantity").is_in(LENS_QUANTITIES[figure.quantity][0]))
             # Whose name is said where is asked of the right instruction; agreement with itself says nothing.

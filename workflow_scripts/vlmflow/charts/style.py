@@ -1,6 +1,7 @@
 """How lines are told apart and what all figures look like."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import altair as alt
@@ -76,6 +77,8 @@ SPARE = [
     Stroke("#8fae00", (3, 1), "circle"),
 ]
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
+# Characters that XML does not have at all, however they are escaped: the writer of SVG and PNG stops at them.
+NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ARROW_FONT = f"DejaVu Sans, {FONT}"  # the sans-serif font that commonly has "↛"
 NAMES = {
     "object": "their object, on its patches",
@@ -113,7 +116,8 @@ def strokes_of(lines: list[str]) -> list[Stroke]:
         place = hashlib.sha256(line.encode()).digest()[0]
         spare = [SPARE[(place + step) % len(SPARE)] for step in range(len(SPARE))]
         free = [stroke for stroke in spare if stroke not in strokes]
-        strokes.append(STROKES.get(line) or _of_part(line) or (free or spare)[0])
+        own = STROKES.get(line) or _of_part(line)
+        strokes.append(own if own is not None and own not in strokes else (free or spare)[0])
     return strokes
 
 
@@ -122,6 +126,11 @@ def _of_part(line: str) -> Stroke | None:
         return None
     edge = Edge.parse(line)
     return PARTS.get(edge.target) or (PARTS.get(edge.source) if edge.target == "last" else None)
+
+
+def drawable(text: str) -> str:
+    """The text with what no drawing may hold, such as a byte that a token decodes to, as a replacement character."""
+    return NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def title_of(title: str, subtitle: list[str]) -> alt.TitleParams:

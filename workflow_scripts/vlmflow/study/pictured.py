@@ -1,5 +1,6 @@
 """Probes of how picture and words meet in the states; [phase] and [thesis]."""
 
+from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -96,6 +97,16 @@ class BudgetProbe(PictureProbe):
         description="Which are kept: the first ones, ones that are spread evenly, or random ones.",
     )
     draws: int = Field(3, ge=1, description="Of random tokens, over which the loss is averaged.")
+
+    @model_validator(mode="after")
+    def _answer_is_not_given_away(self) -> "BudgetProbe":
+        for name, text in self.prompts.items():
+            if "answer" in [place for _, place, *_ in Formatter().parse(text)]:
+                raise ValueError(
+                    f"prompts.{name}: {{answer}} gives away what the loss is measured on; known here are {{question}}, "
+                    "{object}"
+                )
+        return self
 
 
 class PlacesProbe(PictureProbe):

@@ -27,10 +27,18 @@ from .figures import (
     LandmarksTable,
     MapChart,
     StudyTable,
+    VisualLensChart,
     WindowsChart,
 )
 from .models import Model
-from .pictured import AttentionMapProbe, AttentionProbe, BudgetProbe, SimilarityProbe
+from .pictured import (
+    AttentionMapProbe,
+    AttentionProbe,
+    BudgetProbe,
+    PlacesProbe,
+    SimilarityProbe,
+    VisualLensProbe,
+)
 from .probes import KnockoutProbe, NormsProbe, Probe
 
 
@@ -247,6 +255,9 @@ class Study(Strict):
                 _check_edges(name, figure.edges or [], probe.edges, figure.probe)
             if isinstance(figure, MapChart | ExamplesChart):
                 _check_target(name, figure, probe)
+                _check_layers(name, figure, probe)
+            if isinstance(probe, VisualLensProbe):
+                _check_lens(name, figure, probe)
         return self
 
     @model_validator(mode="after")
@@ -303,4 +314,26 @@ def _check_target(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> 
         raise ValueError(
             f"figures.{name}.target: {figure.target!r} is not measured by the probe {figure.probe!r}; add it to "
             f"probes.{figure.probe}.targets"
+        )
+
+
+def _check_layers(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> None:
+    """Whether the probe measures something in the figure's layers, as far as that can be told without the model."""
+    if figure.layers and isinstance(probe, PlacesProbe):
+        raise ValueError(f"figures.{name}.layers: the probe {figure.probe!r} tells no layers apart; take this key out")
+    if -1 in (figure.layers or []) and isinstance(probe, AttentionMapProbe):
+        raise ValueError(f"figures.{name}.layers: −1 is the embedding, where nobody looks at anything; begin with 0")
+
+
+def _check_lens(name: str, figure: Figure, probe: VisualLensProbe) -> None:
+    """Whether the probe measures what the figure compares, or keeps the words that it shows."""
+    if isinstance(figure, ExamplesChart) and probe.examples == 0:
+        raise ValueError(
+            f"figures.{name}.probe: {figure.probe!r} keeps no words; give a number in probes.{figure.probe}.examples"
+        )
+    compares = isinstance(figure, VisualLensChart) and figure.quantity in ("agreement", "difference")
+    if compares and probe.instructions == ["right"]:
+        raise ValueError(
+            f"figures.{name}.quantity: the probe {figure.probe!r} has nothing to compare the right instruction with; "
+            f"add wrong or none to probes.{figure.probe}.instructions"
         )

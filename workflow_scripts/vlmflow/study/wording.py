@@ -18,12 +18,14 @@ PLACES = {
 def _check_prompt(text: str) -> str:
     known = ", ".join(f"{{{name}}}" for name in PLACES)
     try:
-        fields = [name for _, name, *_ in Formatter().parse(text) if name is not None]
+        fields = [field for field in Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
         raise ValueError(f"prompt {text!r}: {error}; braces are for {known}") from error
-    for name in fields:
+    for _, name, form, conversion in fields:
         if name not in PLACES:
             raise ValueError(f"prompt {text!r}: there is nothing to put in place of {{{name}}}; known are {known}")
+        if form or conversion:
+            raise ValueError(f"prompt {text!r}: nothing but the name may stand in the braces of {{{name}}}")
     if not text.strip():
         raise ValueError("a prompt is empty; write what the model is to be told, for instance '{question}'")
     return text
