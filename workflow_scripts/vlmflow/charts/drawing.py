@@ -93,7 +93,8 @@ def draw(
         return draw_distribution(rows, order, columns, figure.title, subtitle, figure.threshold)
     axes = axes_of(figure, probe)
     found = rows[axes.line].unique(maintain_order=True).to_list()
-    wanted = getattr(figure, "edges", None) or [*(name for name in STROKES if name in found), *found]
+    known = getattr(probe, "prompts", {}) if axes.line == "prompt" else STROKES
+    wanted = getattr(figure, "edges", None) or [*(name for name in known if name in found), *found]
     shown = Lines(
         rows.with_columns(line=pl.col(axes.line), x=pl.col(axes.x)),
         [name for name in dict.fromkeys(wanted) if name in found],
