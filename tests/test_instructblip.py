@@ -92,7 +92,7 @@ def test_segments(vlm):
     assert prompt.inputs["qformer_input_ids"].shape[1] > 0
     with pytest.raises(PromptError, match="patches do not apply: InstructBlipProcessor makes 4 query tokens"):
         prompt.positions("related patches")
-    longer = prompt.said([5, 6])
+    longer = vlm.said(prompt, [5, 6])
     assert len(longer) == len(prompt) + 2
     assert torch.equal(longer.inputs["qformer_input_ids"], prompt.inputs["qformer_input_ids"])
 
@@ -100,7 +100,7 @@ def test_segments(vlm):
 def test_a_question_as_long_as_the_prompt_is_not_lengthened_for_the_query_transformer(vlm):
     prompt = vlm.prompt(Image.new("RGB", (50, 40)), QUESTION)
     same = {"qformer_input_ids": torch.ones_like(prompt.inputs["input_ids"])}
-    longer = type(prompt)(prompt.inputs | same, prompt.text, prompt.segments).said([5])
+    longer = vlm.said(type(prompt)(prompt.inputs | same, prompt.text, prompt.segments), [5])
     assert longer.inputs["qformer_input_ids"].shape == prompt.inputs["input_ids"].shape
 
 

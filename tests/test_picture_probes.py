@@ -10,6 +10,7 @@ import torch
 from common import TINY_LLAVA, random_llava
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking_ahead import gemma_3, looking_ahead, pali_gemma
 from PIL import Image
 from test_replay import DECODERS, random_decoder
 from tiny_models import build_model, build_processor
@@ -28,7 +29,7 @@ from vlmflow.probes.budget import budget, cells_of, chosen, numbers, places
 from vlmflow.probes.similarity import Directions, similarity
 from vlmflow.probes.visual_lens import visual_lens
 from vlmflow.prompts import PromptError
-from vlmflow.reference import loss_without, losses_without, reference
+from vlmflow.reference import Reference, intact_loss, loss_without, losses_without, reference
 from vlmflow.tables import ALL_TOKENS, PAIRS
 from vlmflow.vocabulary import Vocabulary, words_of
 
@@ -103,13 +104,14 @@ def cosine(one, other):
     return float(one @ other / (one.norm() * other.norm()))
 
 
-def pair_by_pair(states, image, text):
-    """(3, layers + 1): every pair of different positions, one after the other."""
+def pair_by_pair(states, image, text, ids):
+    """(3, layers + 1): every pair of different positions, one after the other; of text, of different words."""
     found = []
     for layer in states:
         across = [cosine(layer[i], layer[j]) for i in image for j in text]
-        within = [[cosine(layer[i], layer[j]) for i in part for j in part if i != j] for part in (image, text)]
-        found.append([np.mean(across), *map(np.mean, within)])
+        pictures = [cosine(layer[i], layer[j]) for i in image for j in image if i != j]
+        words = [cosine(layer[i], layer[j]) for i in text for j in text if ids[i] != ids[j]]
+        found.append([np.mean(across), np.mean(pictures), np.mean(words)])
     return np.array(found).T
 
 
@@ -137,7 +139,7 @@ def test_similarity_equals_the_pairs(vlm, asking, rows):
             sides.append(
                 (hidden(vlm, prompt), prompt.positions("image").tolist(), prompt.positions("question").tolist(), ids)
             )
-        raw = pair_by_pair(*sides[0][:3])
+        raw = pair_by_pair(*sides[0])
         others = np.mean([unrelated_pair_by_pair(sides[0], other) for other in sides[1:]], axis=0)
         for place, pair in enumerate(PAIRS):
             found = measured.filter((pl.col("prompt") == name) & (pl.col("pair") == pair)).sort("layer")
@@ -168,8 +170,11 @@ def test_sums_equal_pairs(image, text, theirs, seed, same):
         return made, (states, list(range(image)), list(range(image, image + words)), ids.tolist())
 
     (mine, raw), (other, their_raw) = side(text), side(theirs)
-    np.testing.assert_allclose(mine.within(), pair_by_pair(*raw[:3]), atol=1e-12)
     ids, their_ids = raw[3][image:], their_raw[3][image:]
+    if len(set(ids)) > 1:
+        np.testing.assert_allclose(mine.within(), pair_by_pair(*raw), atol=1e-12)
+    else:
+        assert mine.within()[2].isnan().all()
     across = mine.across(other)
     if all(i == j for i, j in product(ids, their_ids)):
         assert across[2].isnan().all()
@@ -187,9 +192,22 @@ def test_similarity_leaves_out_what_cannot_be_asked(asking, rows):
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
         similarity(asking, row, {"one": "?"}, 1, notes.append)
     assert "single token" in notes[-1]
+    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+        similarity(asking, row, {"twice": "red red red"}, 1, notes.append)
+    assert "the text is one word" in notes[-1]
     alone = Asking(asking.vlm, "", rows[2:])
-    with pytest.raises(QuestionError, match="no question on another picture"):
-        similarity(alone, rows[2], {"own": "{question}"}, 1, print)
+    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+        similarity(alone, rows[2], {"own": "{question}"}, 1, notes.append)
+    assert "no question on another picture" in notes[-1]
+
+
+def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(asking, rows):
+    bare = [rows[0], *(row | {"objects": []} for row in rows[1:])]
+    notes = []
+    compared = Asking(asking.vlm, "", bare)
+    found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1, notes.append)
+    assert set(found["prompt"]) == {"own"}
+    assert len(notes) == 1
 
 
 def test_neighbours_are_not_asked_twice(vlm, rows, monkeypatch):
@@ -300,15 +318,17 @@ def test_edges_add_up_what_is_looked_at(vlm, rows):
 
 def test_maps_show_the_patches_in_their_places(vlm, rows):
     prompt = shown(vlm, rows[0])
-    found = attention_map(vlm, prompt, rows[0]["image"], ["question", "objects"])
-    assert set(found["target"]) == {"question"}  # it was built without objects
+    notes = []
+    found = attention_map(vlm, prompt, rows[0]["image"], ["question", "objects"], notes.append)
+    assert set(found["target"]) == {"question"}
+    assert notes == ["objects: this prompt has no such segment: it was built without objects"]
     look = vlm.looks(prompt, ["question"])["question"]
     for row in found.to_dicts():
         assert (row["rows"], row["columns"], len(row["weight"])) == (3, 3, 9)
         np.testing.assert_allclose(row["weight"], 100 * look.weights[row["layer"], prompt.positions("image")])
         np.testing.assert_allclose(row["share"], 100 * look.shares[row["layer"], prompt.positions("image")])
     with pytest.raises(PromptError, match="none of the segments objects"):
-        attention_map(vlm, prompt, rows[0]["image"], ["objects"])
+        attention_map(vlm, prompt, rows[0]["image"], ["objects"], print)
 
 
 # --- the lens on the picture's tokens ---
@@ -440,7 +460,16 @@ def test_a_word_is_said_by_its_first_piece_if_that_tells_it():
     says = vocabulary.saying(["pinewood"])
     assert bool(says[first]) == (len(vocabulary.texts[first]) >= 3)
     assert says.sum() <= 3
-    assert words_of(["Traffic light", "a", "x-ray"]) == {"traffic", "light", "ray"}
+    assert words_of(["Traffic light", "a", "x-ray", "glass of wine"]) == {"traffic", "light", "ray", "glass", "wine"}
+
+
+def test_pieces_from_within_words_say_nothing():
+    texts = ["raincoat coat rain raining training trains"] * 9
+    tokenizer = build_processor("llava", "vicuna_v1", texts).tokenizer
+    vocabulary = Vocabulary(tokenizer, len(tokenizer))
+    marked = [token.startswith("▁") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    assert any(vocabulary.texts[token] == "rain" and not marked[token] for token in range(len(tokenizer)))
+    assert all(marked[token] for token in vocabulary.saying(["rain", "coat"]).nonzero().flatten().tolist())
 
 
 # --- budgets and places ---
@@ -476,9 +505,12 @@ def test_dropping_equals_leaving_embeddings_out_and_blocking(kept, answer):
     image = prompt.positions("image")
     dropped = image[[token for token in range(9) if token not in kept]]
     expected = directly(vlm, prompt, answer, sorted(kept))
-    assert loss_without(vlm, asked, dropped) == pytest.approx(expected, abs=1e-9)
+    recording = vlm.record(asked.prompt)
+    assert loss_without(vlm, asked, recording, dropped) == pytest.approx(expected, abs=1e-9)
     if len(dropped):
-        assert losses_without(vlm, asked, [dropped])[1][0] == pytest.approx(expected, abs=1e-9)
+        assert losses_without(vlm, asked, recording, [dropped]) == [pytest.approx(expected, abs=1e-9)]
+    else:
+        assert intact_loss(vlm, asked, recording) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
@@ -488,7 +520,7 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
     vlm = VisionLanguageModel(build_model(kind, processor, "red").double(), processor)
     prompt = vlm.prompt(noise(100, 3), QUESTIONS[0])
     asked = reference(vlm, prompt, "blue", vlm.answer(prompt).token_ids)
-    image = prompt.positions("image")
+    image, recording = prompt.positions("image"), vlm.record(asked.prompt)
     for dropped in (image[::2], image[4:], image[:3]):
         later = torch.arange(int(dropped[0]) + 1, len(asked.prompt))
         later = later[~torch.isin(later, dropped)]
@@ -497,8 +529,49 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
         )
         log = vlm.logits(states[0]).log_softmax(-1)
         expected = -np.mean([log[i, token].item() for i, token in enumerate(asked.token_ids)])
-        assert loss_without(vlm, asked, dropped) == pytest.approx(expected, abs=1e-9)
-        assert losses_without(vlm, asked, [dropped])[1][0] == pytest.approx(expected, abs=1e-9)
+        assert loss_without(vlm, asked, recording, dropped) == pytest.approx(expected, abs=1e-9)
+        assert losses_without(vlm, asked, recording, [dropped]) == [pytest.approx(expected, abs=1e-9)]
+
+
+@pytest.mark.parametrize("build", [pali_gemma, gemma_3])
+def test_pictures_whose_tokens_see_each_other(build):
+    """Nothing of a hidden cell reaches the answer by way of the tokens before it, and no answer sees what follows."""
+    vlm, prompt = looking_ahead(build)
+    answers = [[7, 8, 9], [7, 8, 11]]
+    longer = [vlm.said(prompt, answer) for answer in answers]
+    with torch.no_grad():
+        first, other = (vlm.model(**each.inputs).logits[0, len(prompt) - 1 : len(prompt) + 2] for each in longer)
+        alone = vlm.model(**prompt.inputs).logits[0, -1]
+    torch.testing.assert_close(first, other)
+    torch.testing.assert_close(first[0], alone)
+    asked = Reference(vlm.said(prompt, answers[0][:-1]), answers[0])
+    recording, image = vlm.record(asked.prompt), prompt.positions("image")
+    for cell in (image[:3], image[3:6], image[6:], image[4:5], image):
+        assert losses_without(vlm, asked, recording, [cell]) == [
+            pytest.approx(loss_without(vlm, asked, recording, cell), abs=1e-9)
+        ]
+    assert loss_without(vlm, asked, recording, image[:0]) == pytest.approx(intact_loss(vlm, asked, recording))
+
+
+def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(vlm, rows):
+    """As Qwen3-VL, which adds the picture's features to states of later layers as well."""
+    changing = random_llava(layers=3, grid=3)
+
+    def change(module, args, kwargs):
+        return (args[0] + torch.arange(args[0].shape[1])[:, None], *args[1:]), kwargs
+
+    changing.layers[1].register_forward_pre_hook(change, with_kwargs=True)
+    notes = []
+    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+        budget(
+            Asking(changing, "", rows),
+            rows[0],
+            prompts={"own": "{question}"},
+            keep=["first"],
+            draws=1,
+            leave_out=notes.append,
+        )
+    assert "changes states between its layers" in notes[0]
 
 
 def test_the_reference_is_written_as_the_model_writes():

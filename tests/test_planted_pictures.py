@@ -60,7 +60,7 @@ def test_maps_show_the_patch(at, bits, tmp_path_factory):
     vlm = build_planted(Plant.through_question(layers, related, last))
     shown = scene(bits)
     row = row_of(shown, tmp_path_factory.getbasetemp(), "")
-    found = attention_map(vlm, prompt_of(vlm, shown), row["image"], ["question"])
+    found = attention_map(vlm, prompt_of(vlm, shown), row["image"], ["question"], print)
     for layer, weight, share in found.select("layer", "weight", "share").iter_rows():
         if layer == related:
             assert int(np.argmax(weight)) == int(np.argmax(share)) == RELATED

@@ -131,14 +131,14 @@ def test_an_answer_of_one_sub_word_is_as_before():
 def test_what_has_been_said_is_template():
     vlm = random_llava()
     prompt = prompt_of(vlm, 2)
-    longer = prompt.said([5, 6])
+    longer = vlm.said(prompt, [5, 6])
     assert len(longer) == len(prompt) + 2
     assert longer.positions("last").tolist() == [len(prompt) + 1]
     first = int(prompt.positions("question")[-1]) + 1
     assert longer.positions("template").tolist() == list(range(first, len(prompt) + 1))
     assert longer.inputs["attention_mask"].shape == longer.inputs["input_ids"].shape
     assert longer.inputs["pixel_values"] is prompt.inputs["pixel_values"]
-    assert prompt.said([]) is prompt
+    assert vlm.said(prompt, []) is prompt
     assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
 
 

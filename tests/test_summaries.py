@@ -3,9 +3,18 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vlmflow.summaries import AVERAGING, BINS, quantities_of_pruning, shares_of_norms, summarise_place
-from vlmflow.tables import KNOCKOUT, NORMS, PROBE_TABLES, PRUNING, SKIPPED, WORDS
+from vlmflow.summaries import (
+    AVERAGING,
+    BINS,
+    quantities_of_pruning,
+    regridded,
+    shares_of_norms,
+    summarise_place,
+)
+from vlmflow.tables import ATTENTION_MAP, KNOCKOUT, NORMS, PROBE_TABLES, PRUNING, SKIPPED, VISUAL_LENS, WORDS
 
 NOTHING_LEFT_OUT = SKIPPED.frame([])
 
@@ -148,3 +157,80 @@ def test_every_kind_of_probe_is_averaged():
     for kind, (rows, summary) in PROBE_TABLES.items():
         assert len(place(kind, rows.frame([]))) == 0
         assert set(AVERAGING[kind].by) <= set(summary.columns)
+
+
+@given(
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    wanted=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    seed=st.integers(0, 99),
+)
+def test_maps_on_another_grid_keep_their_sum_and_their_place(size, wanted, seed):
+    maps = np.random.default_rng(seed).random((2, size[0] * size[1]))
+    moved = regridded(maps, size, wanted)
+    assert moved.shape == (2, wanted[0] * wanted[1])
+    np.testing.assert_allclose(moved.sum(axis=1), maps.sum(axis=1))
+    np.testing.assert_allclose(regridded(maps, size, size), maps)
+    # What lies in the upper left corner stays there.
+    corner = np.zeros((1, size[0] * size[1]))
+    corner[0, 0] = 1
+    assert regridded(corner, size, wanted)[0, 0] == pytest.approx(
+        min(1, size[0] / wanted[0]) * min(1, size[1] / wanted[1])
+    )
+
+
+def test_maps_of_several_grids_have_one_average():
+    def row(question, rows, columns):
+        cells = rows * columns
+        shares = {"weight": [60.0 / cells] * cells, "share": [30.0 / cells] * cells}
+        about = {"question_id": question, "image_id": question, "target": "question", "layer": 0}
+        return about | {"rows": rows, "columns": columns} | shares
+
+    summary = place("attention-map", ATTENTION_MAP.frame([row("a", 2, 3), row("b", 3, 2), row("c", 4, 4)]))
+    assert len(summary) == 2 * 2 * 2
+    assert set(summary["questions"]) == {3}
+    for quantity, total in (("weight", 60), ("share", 30)):
+        cells = summary.filter(pl.col("quantity") == quantity)
+        np.testing.assert_allclose(cells["mean"], total / 4)
+
+
+def test_the_lens_tells_what_the_instruction_changes():
+    def row(question, instruction, said):
+        about = {"question_id": question, "image_id": question, "instruction": instruction, "place": "before"}
+        numbers = {"elsewhere": 1.0, "shuffled": None, "entropy": 2.0, "words": 50.0, "agreement": 90.0}
+        return about | {"layer": 3, "object": said, "decoded": None} | numbers
+
+    rows = [row("a", "right", 40.0), row("a", "none", 30.0), row("b", "right", 10.0), row("b", "none", 25.0)]
+    summary = place("visual-lens", VISUAL_LENS.frame(rows))
+    found = {(r["quantity"], r["instruction"]): r["mean"] for r in summary.to_dicts()}
+    assert found["difference", "none"] == pytest.approx(2.5)  # (30 − 40 + 25 − 10) / 2: how many more than with it
+    assert ("difference", "right") not in found
+    assert ("shuffled", "right") not in found
+    assert found["object", "right"] == 25
+
+
+def test_where_no_object_has_patches_the_lens_says_why():
+    rows = VISUAL_LENS.frame(
+        [
+            {"question_id": "a", "image_id": "a", "instruction": "right", "place": "after", "layer": 0}
+            | {"object": None, "elsewhere": None, "shuffled": None, "decoded": None}
+            | {"entropy": 2.0, "words": 50.0, "agreement": 100.0}
+        ]
+    )
+    why = {"question_id": "a", "task": "T", "model": "m", "stage": "p", "reason": "names of objects: no patches at all"}
+    summary = place("visual-lens", rows, SKIPPED.frame([why]))
+    noted = summary.filter(pl.col("note").is_not_null())
+    assert noted.select("quantity", "note", "questions").rows() == [("object", "no patches at all", 0)]
+
+
+def test_a_probe_that_measured_nothing_says_why():
+    reasons = ["the picture cannot be read", "patches do not apply", "patches do not apply"]
+    account = SKIPPED.frame(
+        [
+            {"question_id": str(n), "task": "T", "model": "m", "stage": "p", "reason": reason}
+            for n, reason in enumerate(reasons)
+        ]
+    )
+    for kind in ("places", "attention-map", "budget", "norms", "attention"):
+        summary = place(kind, PROBE_TABLES[kind][0].frame([]), account)
+        assert summary["note"].to_list() == ["patches do not apply"]
+        assert summary["mean"].null_count() == 1

@@ -33,14 +33,16 @@ def phase_words(phases: pl.DataFrame) -> str:
     ):
         number, agreement = group["of"][0], group["agreement"][0]
         begins = [
-            f"{row['first']} [{row['low']:.0f}, {row['high']:.0f}]" + (f" ({row['name']})" if row["name"] else "")
+            f"{row['first']}{_ends(row)}" + (f" ({row['name']})" if row["name"] else "")
             for row in group.to_dicts()
             if row["phase"] > 1
         ]
         counted = f"{number} phase{'s' if number > 1 else ''}, not four"
-        named = "four phases, as [phase] has it" if number == len(PHASE_NAMES) else counted
+        if number == len(PHASE_NAMES):
+            counted = "four phases, " + ("as [phase] has it" if group["name"][0] else "which are not those of [phase]")
         starts = f"; after the first, they begin after layer {', '.join(begins)}" if begins else ""
-        parts.append(f"{task}, {prompt}: {named} (in {agreement:.0f} % of the resamples){starts}")
+        often = "" if agreement is None else f" (in {agreement:.0f} % of the resamples)"
+        parts.append(f"{task}, {prompt}: {counted}{often}{starts}")
     return f"The curves support, by task and prompt: {'. '.join(parts)}." if parts else ""
 
 
@@ -108,7 +110,8 @@ def visual_lens_words(figure: VisualLensChart, rows: pl.DataFrame) -> str:
         ]
         return (
             f"an object's name or attribute is among the words of at most {_interval(peak, 1)} % of its patches "
-            f"({peak['task']}, after layer {peak['layer']}), against {' and '.join(controls)} there."
+            f"({peak['task']}, after layer {peak['layer']})"
+            + (f", against {' and '.join(controls)} there." if controls else ".")
         )
     if figure.quantity == "difference":
         parts = []
@@ -146,11 +149,9 @@ def budget_words(rows: pl.DataFrame, knees: pl.DataFrame | None) -> str:
         fall = f"loss {row['without']:.2f} without the picture, {row['whole']:.2f} with it"
         bend = "no knee"
         if row["knee"] is not None:
-            bend = f"knee at {row['knee']:.0f} [{row['low']:.0f}, {row['high']:.0f}] tokens ({row['at_knee']:.2f})"
-        parts.append(
-            f"{about}: {fall}, {bend}, 95 % of the fall with {row['enough']:.0f} [{row['enough_low']:.0f}, "
-            f"{row['enough_high']:.0f}]"
-        )
+            bend = f"knee at {row['knee']:.0f}{_ends(row)} tokens ({row['at_knee']:.2f})"
+        most = f"{row['enough']:.0f}{_ends(row, 'enough_low', 'enough_high')}"
+        parts.append(f"{about}: {fall}, {bend}, 95 % of the fall with {most}")
     return " ".join(f"{part}." for part in (f"of {best['kept']:.0f} tokens", *parts))
 
 
@@ -169,3 +170,8 @@ def _cell(row: dict[str, Any]) -> str:
 
 def _lens_place(row: dict[str, Any]) -> str:
     return f"{row['task']}, {name_of(row['instruction'])} {row['place']} the picture, after layer {row['layer']}"
+
+
+def _ends(row: dict[str, Any], low: str = "low", high: str = "high") -> str:
+    """The interval in brackets, with a space before it; nothing where there is none."""
+    return "" if row[low] is None else f" [{row[low]:.0f}, {row[high]:.0f}]"

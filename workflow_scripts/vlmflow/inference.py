@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -78,8 +79,9 @@ def prober(
     asking = Asking(vlm, instruction, questions, room)
 
     def rows_of(row: Row) -> pl.DataFrame:
+        told = partial(leave_out, row["question_id"])
         if isinstance(probe, OWN_WORDS):
-            return measure_worded(asking, probe, row, lambda why: leave_out(row["question_id"], why))
+            return measure_worded(asking, probe, row, told)
         prompt = prompt_of(vlm, row, instruction)
         absent = {edge: why for edge in probe.edges_asked if (why := _why_absent(prompt, edge))}
         for edge, why in absent.items():
@@ -90,7 +92,7 @@ def prober(
             if not left and not getattr(probe, "modules", None):
                 raise QuestionError("no edge of the probe is left")
             fitting = probe.model_copy(update={"edges": left})
-        return measure(asking, prompt, fitting, row)
+        return measure(asking, prompt, fitting, row, told)
 
     def work(row: Row) -> pl.DataFrame:
         try:

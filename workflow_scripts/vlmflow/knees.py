@@ -1,35 +1,37 @@
 """From how many of the picture's tokens on more of them help little: the knee of the loss; [thesis]."""
 
-import warnings
-
 import numpy as np
 import polars as pl
-from kneed import KneeLocator
 
 from .statistics import ENDS, resampled
 from .tables import ALL_TOKENS
 
 RESAMPLES = 500
 LEAST_FALL = 0.5  # of what the picture does to the loss, that is behind a knee
+SLOWER = 0.25  # of the slope before a knee, that is left behind it, at most
 LEAST_FOUND = 50  # percent of the resamples that have a knee, if the curve is to be said to have one
-REST = 0.05  # of it, that may be missing where there are tokens enough
+REST = 0.05  # of the fall, that may be missing where there are tokens enough
 
 
 def knee(tokens: np.ndarray, loss: np.ndarray) -> float | None:
-    """The number of tokens at the knee of a falling curve (Satopää et al. 2011), or None where it has none.
+    """The number of tokens at the knee of a falling curve, or None where it has none.
 
-    The method takes every curve for a convex one.  What it finds is a knee if most of the fall lies behind it: a curve
-    that bends the other way, or that falls evenly but for noise, has none.
+    As the figure draws it, over doublings of 1 + tokens: of all lines with one bend at one of these numbers the one
+    that fits best.  Its bend is a knee if the loss falls before it, if it has then done most of its fall, and if it
+    falls no more than a quarter as steeply behind it; a curve that falls evenly with every doubling has none.
     """
-    fall = loss[0] - loss[-1]
-    if fall <= 0:
+    steps, fall = np.log2(1 + tokens), loss[0] - loss[-1]
+    if fall <= 0 or len(tokens) < 4:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where it finds nothing
-        found = KneeLocator(tokens, loss, curve="convex", direction="decreasing").knee
-    if found is None or loss[0] - np.interp(found, tokens, loss) < LEAST_FALL * fall:
-        return None
-    return float(found)
+    fits = []
+    for bend in steps[1:-1]:
+        basis = np.column_stack([np.ones_like(steps), steps, np.maximum(steps - bend, 0)])
+        found = np.linalg.lstsq(basis, loss, rcond=None)[0]
+        fits.append((float(((basis @ found - loss) ** 2).sum()), bend, found[1], found[1] + found[2]))
+    _, bend, before, after = min(fits)
+    place = float(2**bend - 1)
+    done = loss[0] - np.interp(place, tokens, loss)
+    return place if before < 0 and after >= SLOWER * before and done >= LEAST_FALL * fall else None
 
 
 def enough(tokens: np.ndarray, loss: np.ndarray) -> float:
@@ -65,8 +67,9 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
     point, knees = knee(tokens, mean), [place for curve in again if (place := knee(tokens, curve)) is not None]
     found = 100 * len(knees) / len(again)
     point = point if found >= LEAST_FOUND else None
-    low, high = np.quantile(knees, ENDS) if point is not None else (None, None)
-    enough_low, enough_high = np.quantile([enough(tokens, curve) for curve in again], ENDS)
+    low, high = np.quantile(knees, ENDS) if point is not None and len(counts) > 1 else (None, None)
+    several = len(counts) > 1
+    enough_low, enough_high = np.quantile([enough(tokens, curve) for curve in again], ENDS) if several else (None, None)
     return {
         "prompt": rows["prompt"][0],
         "keep": rows["keep"][0],

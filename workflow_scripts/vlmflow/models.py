@@ -18,6 +18,7 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
 )
+from transformers.utils import ModelOutput
 
 from . import recording, replay
 from .attention import can_share
@@ -134,6 +135,16 @@ class LanguageModel:
                 part.generation_config = setting
         return said.sequences[0, len(prompt) :].tolist(), said.logits[0][0]
 
+    def said(self, prompt: Prompt, token_ids: Sequence[int]) -> Prompt:
+        """The prompt after the model has said these tokens; masks and types of tokens grow as they do when the model
+        itself generates, since some models take what they say for another kind of token than what they are told."""
+        if not token_ids:
+            return prompt
+        others = {name: value for name, value in prompt.inputs.items() if name != "input_ids"}
+        for _ in token_ids:
+            others = self.model._update_model_kwargs_for_generation(ModelOutput(), others)
+        return prompt.said(token_ids, {name: others[name] for name in prompt.inputs if name != "input_ids"})
+
     @cached_property
     def ends(self) -> list[int]:
         """The tokens that end an answer: the model's own, and the one with which the conversation template ends a turn.
@@ -179,6 +190,11 @@ class LanguageModel:
         default of the last position alone."""
         share = can_share(self.model.get_decoder())
         return replay.replay(self.layers, recorded, interventions, positions=positions, share_prefix=share)
+
+    def replay_without(self, recorded: recording.Recording, dropped: Tensor, positions: Tensor) -> Tensor:
+        """(positions, width) states after the last layer of a forward without the positions `dropped`, not normed; see
+        `vlmflow.replay`."""
+        return replay.replay_without(self.layers, recorded, dropped, positions)
 
     def looks(self, prompt: Prompt, segments: Sequence[str]) -> dict[str, Looks]:
         """Segment → what it looks at in every layer, by attention weights and by norms; see `vlmflow.looks`."""

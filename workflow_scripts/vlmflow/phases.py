@@ -1,9 +1,9 @@
 """Phases of inference, found on the curves of contextualisation; [phase].
 
 A phase is a run of layers in which the three similarities (between image and text, within image, within text) change
-steadily: a straight line each.  For every number of phases the best cuts are found exactly (dynamic programming), and
-the number is the one that the data support: more phases fit better, and Bayes' information criterion says whether by
-more than their parameters buy.
+steadily: a straight line each.  For every number of phases the best cuts are found exactly (dynamic programming).  The
+data support as few as describe all of the curves' variance but a twentieth, and what sampling error explains: any bend
+could be cut into more and more lines, and a criterion of fit alone would have them all.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from .tables import PAIRS, PHASE_NAMES
 RESAMPLES = 500
 LEAST = 2  # states in a phase
 FLAT = 1e-9  # standard deviation of a curve that does not change
-SMALLEST = 1e-9  # mean squared distance to the lines, of curves whose variance is 1, below which all fits are the same
+LEFT = 0.05  # of the curves' variance, that lines need not describe
 
 
 class StraightLines(BaseCost):
@@ -64,17 +64,31 @@ def cuts(curves: np.ndarray, most: int) -> dict[int, list[int]]:
     return {1: [len(curves)]} | {number: search.predict(n_bkps=number - 1) for number in range(2, most + 1)}
 
 
-def supported(curves: np.ndarray, found: dict[int, list[int]]) -> int:
-    """The number of phases with the lowest information criterion."""
+def supported(curves: np.ndarray, found: dict[int, list[int]], error: float = 0.0) -> int:
+    """The smallest number of phases whose lines describe the curves, or the largest there is.
+
+    Args:
+        curves: (states, curves), each scaled to a variance of 1.
+        found: number of phases → where they end.
+        error: mean squared sampling error of the curves, in the same scale.
+    """
     cost = StraightLines().fit(curves)
-    values = curves.size
+    enough = [number for number in found if cost.sum_of_costs(found[number]) / curves.size <= LEFT + error]
+    return min(enough, default=max(found))
 
-    def criterion(number: int) -> float:
-        error = cost.sum_of_costs(found[number])
-        parameters = number * 2 * curves.shape[1] + number - 1
-        return values * np.log(max(error / values, SMALLEST)) + parameters * np.log(values)
 
-    return min(found, key=criterion)
+def names_of(slopes: np.ndarray) -> tuple[str, ...]:
+    """The names of the phases that change (phases, between and within image and within text) so much a layer: those of
+    [phase] where there are four that do what it says, else none.
+
+    Image and text come closer in the first, part again in the second while image or text grow more alike within, and
+    come closer in the third; of the last one, nothing is asked.
+    """
+    if len(slopes) == len(PHASE_NAMES):
+        between = slopes[:, 0]
+        if between[0] > 0 > between[1] and max(slopes[1, 1:]) > 0 and between[2] > 0:
+            return PHASE_NAMES
+    return ("",) * len(slopes)
 
 
 def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
@@ -93,23 +107,26 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     mean = (totals.sum(axis=0) / counts.sum()).reshape(len(layers), len(PAIRS))
     scale = np.where(mean.std(axis=0) > FLAT, mean.std(axis=0), 1.0)
     found = cuts(mean / scale, most_phases(*mean.shape))
-    number = supported(mean / scale, found)
     resampled = [
         (drawn @ totals / (drawn @ counts)).reshape(mean.shape) / scale for drawn in draws(len(counts), seed, RESAMPLES)
     ]
+    error = float(np.mean(np.var(resampled, axis=0)))
+    number = supported(mean / scale, found, error)
     again = [cuts(curves, max(found)) for curves in resampled]
-    same = [supported(curves, each) == number for curves, each in zip(resampled, again, strict=True)]
+    # A resample is off the truth by the sample's own error and by that of resampling.
+    same = [supported(curves, each, 2 * error) == number for curves, each in zip(resampled, again, strict=True)]
+    several = len(counts) > 1
     about = {
         "prompt": rows["prompt"][0],
         "supported": number,
-        "agreement": 100 * float(np.mean(same)),
+        "agreement": 100 * float(np.mean(same)) if several else None,
         "questions": int(counts.sum()),
         "pictures": len(counts),
     }
     return [
         about | row
         for of in sorted({number, len(PHASE_NAMES)} & set(found))
-        for row in _rows(mean, layers, found[of], [each[of] for each in again])
+        for row in _rows(mean, layers, found[of], [each[of] for each in again] if several else [])
     ]
 
 
@@ -125,21 +142,23 @@ def _by_picture(rows: pl.DataFrame, layers: list[int]) -> tuple[np.ndarray, np.n
 
 
 def _rows(mean: np.ndarray, layers: list[int], ends: list[int], again: list[list[int]]) -> Iterator[dict]:
-    """A row a phase."""
-    starts = [0, *ends[:-1]]
-    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
+    """A row a phase; without intervals where nothing was resampled."""
+    spans = list(zip([0, *ends[:-1]], ends, strict=True))
+    slopes = np.array([np.polyfit(np.arange(end - start), mean[start:end], 1)[0] for start, end in spans])
+    names = names_of(slopes)
+    for place, (start, end) in enumerate(spans):
         # The first phase begins where the model does.
-        low, high = np.quantile([layers[each[place - 1]] for each in again], ENDS) if place else (float(layers[0]),) * 2
-        slopes = np.polyfit(np.arange(end - start), mean[start:end], 1)[0]
+        begins = [layers[each[place - 1]] for each in again] if place else [layers[0]]
+        low, high = np.quantile(begins, ENDS).tolist() if begins else (None, None)
         yield {
             "of": len(ends),
             "phase": place + 1,
-            "name": PHASE_NAMES[place] if len(ends) == len(PHASE_NAMES) else "",
+            "name": names[place],
             "first": layers[start],
             "last": layers[end - 1],
-            "between": float(slopes[0]),
-            "within_image": float(slopes[1]),
-            "within_text": float(slopes[2]),
-            "low": float(low),
-            "high": float(high),
+            "between": float(slopes[place, 0]),
+            "within_image": float(slopes[place, 1]),
+            "within_text": float(slopes[place, 2]),
+            "low": low,
+            "high": high,
         }

@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 
 from .probes.norms import sinks, threshold_of
-from .study import KnockoutProbe, Probe, PruningProbe, Sinks, VisualLensProbe
+from .study import KnockoutProbe, Probe, PruningProbe, SimilarityProbe, Sinks, VisualLensProbe
 from .tables import ANSWERS, NORMS, PATCHES, SELECTED, TASK
-from .tasks import draw
+from .tasks import draw, place_in_draw
 
 
 def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
@@ -35,6 +35,9 @@ def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
     if isinstance(probe, PruningProbe):
         timed = draw(rows["question_id"], probe.timed, seed)
         rows = rows.with_columns(timed=pl.col("question_id").is_in(timed.implode()))
+    if isinstance(probe, SimilarityProbe | VisualLensProbe):
+        # A question is compared with those that follow it; in a file, neighbours may have to do with each other.
+        rows = rows.sort(pl.col("question_id").map_elements(place_in_draw, return_dtype=pl.Binary))
     if isinstance(probe, VisualLensProbe):
         examples = draw(rows["question_id"], probe.examples, seed)
         rows = rows.with_columns(example=pl.col("question_id").is_in(examples.implode()))

@@ -64,25 +64,23 @@ class Prompt:
             raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
         return self.segments[segment]
 
-    def said(self, token_ids: Sequence[int]) -> "Prompt":
+    def said(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
         """The same prompt after the model has said these tokens: `last` is the one of them that was said last, and all
-        between the question and it is `template`."""
-        if not token_ids:
-            return self
+        between the question and it is `template`.
+
+        Args:
+            token_ids: at least one.
+            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.said`.
+        """
         tokens = self.inputs["input_ids"]
         length, more = tokens.shape[1], len(token_ids)
-        inputs = dict(self.inputs)
-        for name, value in inputs.items():
-            # Masks and types of tokens run over positions as the tokens do; what is said is text like the last token.
-            # A query transformer reads the question by itself, and does not hear what is said.
-            if value.ndim == 2 and value.shape == tokens.shape and not name.startswith("qformer"):
-                inputs[name] = torch.cat([value, value[:, -1:].expand(-1, more)], dim=1)
-        inputs["input_ids"] = torch.cat([tokens, torch.tensor([token_ids], device=tokens.device)], dim=1)
+        longer = torch.cat([tokens, torch.tensor([token_ids], device=tokens.device)], dim=1)
         segments = self.segments | {
             "template": torch.arange(int(self.segments["question"][-1]) + 1, length + more - 1),
             "last": torch.tensor([length + more - 1]),
         }
-        return Prompt(inputs, self.text, segments, {k: v for k, v in self.missing.items() if k != "template"})
+        missing = {name: why for name, why in self.missing.items() if name != "template"}
+        return Prompt({**inputs, "input_ids": longer}, self.text, segments, missing)
 
     def __len__(self) -> int:
         return self.inputs["input_ids"].shape[1]

@@ -17,14 +17,15 @@ from .replay import pick_positions
 def pruned(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
     """In the `last` layers, the decoder goes on without the positions `dropped` of the prompt, when it reads the prompt
     and when it decodes after it; the other positions keep their places.  Keys and values have to be kept in a plain
-    cache: one with sliding windows throws others away than the tokens that are dropped.  In all of the layers tokens
-    are dropped for reading only: models count by the cache of their first layer how far they have read.
+    cache: one with sliding windows throws others away than the tokens that are dropped.
 
     Raises:
-        ValueError: there are not so many layers; or it decodes without the positions in all of them.
+        ValueError: there are not so many layers, or all of them are asked for; then leave the tokens out of the prompt.
     """
-    if not 0 <= last <= len(layers):
-        raise ValueError(f"last {last}: tokens can be dropped in the last 0 to {len(layers)} of {len(layers)} layers")
+    if not 0 <= last < len(layers):
+        raise ValueError(
+            f"last {last}: tokens can be dropped in the last 0 to {len(layers) - 1} of {len(layers)} layers"
+        )
     first = len(layers) - last
     length = 0
 
@@ -41,8 +42,6 @@ def pruned(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
             kwargs["attention_mask"] = (
                 None if mask is None else _columns(mask, kept).index_select(2, kept.to(mask.device))
             )
-        elif first == 0:
-            raise ValueError("decoding without positions in all layers: leave them out of the prompt instead")
         elif (mask := kwargs.get("attention_mask")) is not None:
             kwargs = kwargs | {"attention_mask": _columns(mask, _kept(mask.shape[3], dropped))}
         return (hidden, *rest), kwargs

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .interventions import Knockout, removed_after
+from .interventions import Knockout
 from .prompts import Prompt
-from .pruning import pruned
-from .recording import last_logits, states_of
+from .recording import Recording
+from .replay import onlookers
 
 if TYPE_CHECKING:
     from .models import LanguageModel
@@ -53,7 +53,7 @@ def reference(vlm: "LanguageModel", prompt: Prompt, text: str, said: Sequence[in
     else:
         written = text[:1].upper() + text[1:] if own[:1].isupper() else text
         tokens = list(vlm.processor.tokenizer(written, add_special_tokens=False).input_ids)
-    return Reference(prompt.said(tokens[:-1]), tokens)
+    return Reference(vlm.said(prompt, tokens[:-1]), tokens)
 
 
 def loss(vlm: "LanguageModel", asked: Reference, states: Tensor) -> float:
@@ -62,32 +62,29 @@ def loss(vlm: "LanguageModel", asked: Reference, states: Tensor) -> float:
     return -log[torch.arange(len(log)), torch.tensor(asked.token_ids)].double().mean().item()
 
 
-@torch.inference_mode()
-def loss_without(vlm: "LanguageModel", asked: Reference, dropped: Tensor) -> float:
-    """The loss when the model never sees the positions `dropped`; the others keep their places.  The forward is as much
-    shorter."""
-    last: list[Tensor] = []
+def loss_without(vlm: "LanguageModel", asked: Reference, recording: Recording, dropped: Tensor) -> float:
+    """The loss when the model never sees the positions `dropped`; the others keep their places, and the forward is as
+    much shorter.
 
-    def keep(_layer: Any, _arguments: tuple, output: Tensor | tuple) -> None:
-        last.append(states_of(output)[0, -len(asked.token_ids) :])
-
-    # Outer hooks see what inner ones have left of the positions: the answer's are always the last.
-    with pruned(vlm.layers, dropped, len(vlm.layers)), removed_after([vlm.layers[-1].register_forward_hook(keep)]):
-        vlm.model(**asked.prompt.inputs, use_cache=False, **last_logits(vlm.model))
-    return loss(vlm, asked, last[0])
+    Args:
+        vlm: the model.
+        asked: its prompt and answer.
+        recording: of that prompt.
+        dropped: positions.
+    """
+    return loss(vlm, asked, vlm.replay_without(recording, dropped, asked.positions))
 
 
-def losses_without(vlm: "LanguageModel", asked: Reference, blocked: Sequence[Tensor]) -> tuple[float, list[float]]:
-    """(the intact model's loss, the loss for each set of positions when no later position may attend to them), by
-    replaying one recording; the same as `loss_without`, and cheaper where the sets stand late or are many."""
-    recording = vlm.record(asked.prompt)
-    everything = torch.arange(len(asked.prompt))
-    knockouts = []
-    for positions in blocked:
-        later = everything[int(positions.min()) + 1 :]
-        knockouts.append(Knockout(positions, later[~torch.isin(later, positions)], 0, len(vlm.layers)))
-    read = asked.positions
-    intact = loss(vlm, asked, recording.output[0, read.to(recording.output.device)])
-    if not knockouts:
-        return intact, []
-    return intact, [loss(vlm, asked, states) for states in vlm.replay(recording, knockouts, read)]
+def losses_without(
+    vlm: "LanguageModel", asked: Reference, recording: Recording, hidden: Sequence[Tensor]
+) -> list[float]:
+    """The loss for each set of positions when no other position may attend to them; the same as `loss_without`, and
+    cheaper where the sets stand late or are many."""
+    knockouts = [Knockout(positions, onlookers(recording, positions), 0, len(vlm.layers)) for positions in hidden]
+    return [loss(vlm, asked, states) for states in vlm.replay(recording, knockouts, asked.positions)]
+
+
+def intact_loss(vlm: "LanguageModel", asked: Reference, recording: Recording) -> float:
+    """The loss of the model as it is."""
+    read = asked.positions.to(recording.output.device)
+    return loss(vlm, asked, recording.output[0, read])

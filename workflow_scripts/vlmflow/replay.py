@@ -121,7 +121,55 @@ def _replay_batch(
     return hidden.to(device)
 
 
+@torch.inference_mode()
+def replay_without(layers: Layers, recording: Recording, dropped: Tensor, positions: Tensor) -> Tensor:
+    """(positions, width) states after the last layer, not normed, of a forward that never sees the positions `dropped`;
+    the others keep their places.  It begins at the first layer, and is as much shorter.
+
+    Args:
+        layers: the decoder's.
+        recording: of the intact forward.
+        dropped: in any order; may be empty.
+        positions: where states are read, counted as in the intact forward; none of those that are dropped.
+
+    Raises:
+        ReplayError: the model itself changes states between its layers, which would be missing.
+    """
+    if recording.changed.any():
+        raise ReplayError("the model changes states between its layers, so that no position can be left out of them")
+    kept = (~_flags(dropped, recording.length)).nonzero().flatten()
+    hidden = recording.calls[0].hidden.index_select(1, kept.to(recording.calls[0].hidden.device))
+    for layer, call in zip(layers, recording.calls, strict=True):
+        arguments = {name: value for name, value in call.arguments.items() if name != "attention_mask"}
+        arguments = pick_positions(arguments, recording.length, kept)
+        if call.mask is not None:
+            there = kept.to(call.mask.device)
+            arguments["attention_mask"] = call.mask.index_select(2, there).index_select(3, there)
+        arguments = {name: _OwnKeys(0) if isinstance(value, Cache) else value for name, value in arguments.items()}
+        hidden = states_of(layer(hidden.to(call.hidden.device), **arguments))
+    places = torch.searchsorted(kept, positions).to(hidden.device)
+    return hidden[0, places]
+
+
 # --- masks ---
+
+
+def onlookers(recording: Recording, sources: Tensor) -> Tensor:
+    """The positions outside of `sources` that attend to any of them in some layer: later ones, and in blocks of
+    positions that see each other earlier ones too.
+
+    Raises:
+        ReplayError: there are none.
+    """
+    masks = {id(call.mask): call.mask for call in recording.calls}
+    device = recording.output.device
+    looking = torch.zeros(recording.length, dtype=torch.bool)
+    for mask in masks.values():
+        looking |= allowed(mask, recording.length, device)[:, sources.to(device)].any(dim=1).cpu()
+    looking[sources] = False
+    if not looking.any():
+        raise ReplayError("no position attends to these, so that nothing can be hidden")
+    return looking.nonzero().flatten()
 
 
 def allowed(mask: Tensor | None, length: int, device: torch.device) -> Tensor:

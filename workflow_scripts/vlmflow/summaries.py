@@ -55,16 +55,39 @@ def apart(*quantities: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
 
 
 def apart_maps(rows: pl.DataFrame) -> pl.DataFrame:
-    """From ATTENTION_MAP to a row for each map, of weights and of norms."""
-    parts = [
-        rows.select("question_id", "image_id", "target", "layer", "columns", quantity=pl.lit(name), value=pl.col(name))
-        for name in ("weight", "share")
-    ]
+    """From ATTENTION_MAP to a row for each map, of weights and of norms.
+
+    Pictures that become grids of several sizes are brought to the smallest number of rows and of columns; what falls on
+    a cell is what falls on it of all cells that it overlaps.
+    """
+    smallest = (int(rows["rows"].min()), int(rows["columns"].min()))  # type: ignore[arg-type]
+    parts = []
+    for (height, width), group in rows.group_by("rows", "columns", maintain_order=True):
+        for name in ("weight", "share"):
+            kept = group.select("question_id", "image_id", "target", "layer", quantity=pl.lit(name))
+            maps = regridded(np.array(group[name].to_list(), dtype=float), (int(height), int(width)), smallest)
+            values = pl.Series(maps.tolist(), dtype=pl.List(pl.Float64))
+            parts.append(kept.with_columns(columns=pl.lit(smallest[1], dtype=pl.Int32), value=values))
     return pl.concat(parts)
 
 
+def regridded(maps: np.ndarray, size: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray:
+    """(maps, cells) with so many rows and columns → the same on another grid over the same picture; sums stay."""
+    if size == wanted:
+        return maps
+    down, across = (_overlaps(there, here) for there, here in zip(wanted, size, strict=True))
+    return np.einsum("rh,mhw,cw->mrc", down, maps.reshape(-1, *size), across).reshape(len(maps), -1)
+
+
+def _overlaps(wanted: int, given: int) -> np.ndarray:
+    """(wanted, given) which share of each of so many parts of a line lies in each of so many other parts."""
+    ends, others = np.arange(given + 1) / given, np.arange(wanted + 1) / wanted
+    shared = np.minimum(ends[None, 1:], others[1:, None]) - np.maximum(ends[None, :-1], others[:-1, None])
+    return np.maximum(shared, 0) * given
+
+
 def quantities_of_lens(rows: pl.DataFrame) -> pl.DataFrame:
-    """From VISUAL_LENS to a row for each quantity: as measured, and how many less patches say their object than with
+    """From VISUAL_LENS to a row for each quantity: as measured, and how many more patches say their object than with
     the right instruction, question by question."""
     keys = ["question_id", "place", "layer"]
     right = rows.filter(pl.col("instruction") == "right").select(*keys, right="object")

@@ -170,7 +170,7 @@ def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
             *place,
             pl.col("keep").alias("Kept"),
             _number("knee", 0).alias("Knee, tokens"),
-            pl.when(pl.col("knee").is_null())
+            pl.when(pl.col("low").is_null())
             .then(pl.lit("–"))
             .otherwise(pl.format("[{}, {}]", _number("low", 0), _number("high", 0)))
             .alias("95 % interval"),
@@ -182,15 +182,18 @@ def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
             _number("at_knee", 2).alias("Loss at the knee"),
             _number("whole", 2).alias("Loss with all of it"),
             pl.col("questions").alias("Questions"),
+            pl.col("pictures").alias("Pictures"),
         )
-    agreement = pl.format("{} (in {} % of the resamples)", "supported", _number("agreement", 0))
+    supported = pl.col("supported").cast(pl.String)
+    often = pl.format("{} (in {} % of the resamples)", supported, _number("agreement", 0))
+    agreement = pl.when(pl.col("agreement").is_null()).then(supported).otherwise(often)
     return found.select(
         *place,
         agreement.alias("Phases supported"),
         pl.format("{} of {}", "phase", "of").alias("Phase"),
         pl.col("name").alias("Name"),
         pl.format("{} to {}", "first", "last").alias("After layers"),
-        pl.when(pl.col("phase") > 1)
+        pl.when((pl.col("phase") > 1) & pl.col("low").is_not_null())
         .then(pl.format("[{}, {}]", _number("low", 0), _number("high", 0)))
         .otherwise(pl.lit("–"))
         .alias("Begins, 95 % interval"),
@@ -198,6 +201,7 @@ def landmark_rows(kind: str, found: pl.DataFrame) -> pl.DataFrame:
         _number("within_image", 3).alias("Within image"),
         _number("within_text", 3).alias("Within text"),
         pl.col("questions").alias("Questions"),
+        pl.col("pictures").alias("Pictures"),
     )
 
 

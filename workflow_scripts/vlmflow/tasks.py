@@ -49,8 +49,13 @@ def draw(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Seri
     """
     if count is None:
         return question_ids
-    order = sorted(question_ids.to_list(), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    order = sorted(question_ids.to_list(), key=lambda name: place_in_draw(name, seed))
     return question_ids.filter(question_ids.is_in(order[:count]))
+
+
+def place_in_draw(question_id: str, seed: int | str = 0) -> bytes:
+    """By what questions are ordered at random: the same place for the same id and seed, whatever else there is."""
+    return hashlib.sha256(f"{seed}:{question_id}".encode()).digest()
 
 
 def draw_apart(questions: pl.DataFrame, drawn: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -12,6 +12,7 @@ from .words import plural
 
 # How tokenizers mark the beginning of a word.
 MARKS = ("▁", "Ġ")
+NAME_NOTHING = set("an and are at by for from in is it not of off on or out that the this to up with".split())
 LEAST = 3  # letters of a first sub-word that is taken for its word
 
 
@@ -39,12 +40,13 @@ class Vocabulary:
         ] + [False] * (size - known))  # fmt: skip
         self._ids: defaultdict[str, list[int]] = defaultdict(list)
         for token, text in enumerate(self.texts):
-            if text and raw[min(token, known - 1)] not in special:
+            begins = token < known and (not marked or raw[token].startswith(MARKS))
+            if text and begins and raw[token] not in special:
                 self._ids[text.lower()].append(token)
 
     def saying(self, names: Iterable[str]) -> Tensor:
         """(vocabulary) True for tokens that say one of the names: one of its words, its plural, or its first sub-word
-        of at least three letters; in any case."""
+        of at least three letters; in any case.  Pieces from within words say nothing."""
         says = torch.zeros(len(self.texts), dtype=torch.bool)
         for word in words_of(names):
             for form in (word, plural(word), self._begins(word)):
@@ -58,5 +60,6 @@ class Vocabulary:
 
 
 def words_of(names: Iterable[str]) -> set[str]:
-    """The words of names and attributes, lowercase: `traffic light` is said by either of its two."""
-    return {word for name in names for word in re.findall(r"[^\W\d_]{2,}", name.lower())}
+    """The words of names and attributes, lowercase, without those that name nothing: `traffic light` is said by either
+    of its two, `glass of wine` not by `of`."""
+    return {word for name in names for word in re.findall(r"[^\W\d_]{2,}", name.lower())} - NAME_NOTHING

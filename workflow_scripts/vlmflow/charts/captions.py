@@ -50,9 +50,9 @@ CAPTIONS = {
         f"words), and within each of the two. {{}} {MEANS}"
     ),
     "attention": (
-        "What the positions of the target look at, in percent of all positions before them: attention weights (mean "
-        "over heads), and norms of what the attention takes from there, weighted and projected (Kobayashi et al. "
-        f"2020). {MEANS}"
+        "What the positions of the target look at, in percent of all positions that they can see: attention weights "
+        "(mean over heads), and norms of what the attention takes from there, weighted and projected (Kobayashi et "
+        f"al. 2020). {MEANS}"
     ),
     "map": (
         "What the instruction looks at in the picture: for each patch the share of the attention weights, or of the "
@@ -60,7 +60,7 @@ CAPTIONS = {
         "questions. One colour scale for all layers; intervals in the interactive figure."
     ),
     "places": (
-        "How much the loss of the reference answer grows when nothing after it may look at the tokens of one cell of a "
+        "How much the loss of the reference answer grows when no other token may look at those of one cell of a "
         "{} grid over the picture, in any layer: mean over questions; intervals in the interactive figure."
     ),
     "budget": (
@@ -89,7 +89,10 @@ LENS = {
         "patches, on patches of none of the objects, and, on its own patches, another question's object."
     ),
     "entropy": "Entropy of the words that the picture's tokens decode to.",
-    "words": "Percentage of the picture's tokens whose most probable word is a word, and no piece or sign.",
+    "words": (
+        "Percentage of the picture's tokens that decode to a word, or to the beginning of one: at least two letters "
+        "and nothing else, and no piece from within a word."
+    ),
     "agreement": (
         "Percentage of the picture's tokens whose most probable word is the same as with the right instruction: with "
         "another picture's question, and with none."
@@ -185,7 +188,8 @@ def _of_similarity(figure: SimilarityChart) -> str:
         return text
     return (
         f"{text} Grey and white bands: phases in which all three change steadily, as many as the curves support; "
-        "darker: the 95 % interval of where one begins."
+        "darker: the 95 % interval of where one begins. As few phases are "
+        "drawn as describe all of the curves' variance but a twentieth, and what sampling error explains."
     )
 
 

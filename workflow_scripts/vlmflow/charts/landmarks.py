@@ -7,6 +7,7 @@ import polars as pl
 from .lines import Lines
 from .panels import Axes
 
+# Whoever has more phases gets digits.
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
@@ -22,11 +23,15 @@ def bands_of(shown: Lines, phases: pl.DataFrame, axes: Axes) -> Lines:
         middle=(pl.col("first") + pl.col("last")) / 2,
         low=pl.col("low") - 0.5,
         high=pl.col("high") - 0.5,
-        label=pl.col("phase").map_elements(lambda phase: NUMERALS[phase - 1], return_dtype=pl.String),
+        label=pl.col("phase").map_elements(_numeral, return_dtype=pl.String),
         shaded=pl.col("phase") % 2 == 0,
         begins=pl.col("phase") > 1,
     )
     return replace(shown, bands=bands)
+
+
+def _numeral(phase: int) -> str:
+    return NUMERALS[phase - 1] if phase <= len(NUMERALS) else str(phase)
 
 
 def marks_of(shown: Lines, knees: pl.DataFrame, axes: Axes) -> Lines:

@@ -38,10 +38,13 @@ __all__ = ["OWN_WORDS", "measure", "measure_worded"]
 OWN_WORDS = (SimilarityProbe, VisualLensProbe, BudgetProbe)
 
 
-def measure(asking: Asking, prompt: Prompt, probe: Probe, question: Row) -> pl.DataFrame:
+def measure(
+    asking: Asking, prompt: Prompt, probe: Probe, question: Row, leave_out: Callable[[str], None]
+) -> pl.DataFrame:
     """The probe's rows for one question, without the columns that name the question.
 
-    `question` is its row of the table `task`, with `token_ids` of what the model answered and, for `pruning`, `timed`.
+    `question` is its row of the table `task`, with `token_ids` of what the model answered and, for `pruning`, `timed`;
+    `leave_out` is told of what does not apply to it.
     """
     vlm = asking.vlm
     match probe:
@@ -70,7 +73,7 @@ def measure(asking: Asking, prompt: Prompt, probe: Probe, question: Row) -> pl.D
         case AttentionProbe():
             return attention(vlm, prompt, probe.edges)
         case AttentionMapProbe():
-            return attention_map(vlm, prompt, question["image"], probe.targets)
+            return attention_map(vlm, prompt, question["image"], probe.targets, leave_out)
         case PlacesProbe():
             return places(asking, question, prompt, probe.grid)
     raise TypeError(f"{type(probe).__name__} words its prompts itself; see measure_worded")

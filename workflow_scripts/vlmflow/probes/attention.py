@@ -1,6 +1,6 @@
 """What looks at what: attention weights and norms between segments, and as maps over the picture; [thesis]."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -41,7 +41,9 @@ def attention(vlm: "LanguageModel", prompt: Prompt, edges: Sequence[str]) -> pl.
     return pl.concat(parts)
 
 
-def attention_map(vlm: "LanguageModel", prompt: Prompt, picture: str, targets: Sequence[str]) -> pl.DataFrame:
+def attention_map(
+    vlm: "LanguageModel", prompt: Prompt, picture: str, targets: Sequence[str], leave_out: Callable[[str], None]
+) -> pl.DataFrame:
     """Which patches of the whole picture each target looks at, in every layer.
 
     Of a picture that is shown several times, as tiles, the first view is meant, which shows all of it.
@@ -49,7 +51,8 @@ def attention_map(vlm: "LanguageModel", prompt: Prompt, picture: str, targets: S
     Args:
         vlm, prompt: the model and a prompt of it.
         picture: path of the prompt's picture.
-        targets: segments; those that the prompt does not have are left out.
+        targets: segments.
+        leave_out: told of those that the prompt does not have, and why.
 
     Returns:
         columns target, layer, rows, columns, weight, share (lists, row by row: percent of the target's attention, and
@@ -60,6 +63,11 @@ def attention_map(vlm: "LanguageModel", prompt: Prompt, picture: str, targets: S
         PromptError: the prompt has none of the targets.
     """
     there = [target for target in targets if target in prompt.segments]
+    for target in targets:
+        if target not in there:
+            leave_out(
+                f"{target}: this prompt has no such segment: {prompt.missing.get(target, 'it holds no such text')}"
+            )
     if not there:
         raise PromptError(f"this prompt has none of the segments {', '.join(targets)}")
     cells = patch_map(vlm.processor, open_picture(picture).size).views[0].tokens

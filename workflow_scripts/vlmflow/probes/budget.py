@@ -1,6 +1,6 @@
 """How many of the picture's tokens a model needs, and where they lie; [thesis]."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from vlmflow.interventions import ReplayError
 from vlmflow.jobs import QuestionError
 from vlmflow.pictures import open_picture
 from vlmflow.prompts import Prompt, PromptError
-from vlmflow.reference import loss_without, losses_without, reference
+from vlmflow.reference import Reference, intact_loss, loss_without, losses_without, reference
 from vlmflow.tables import ALL_TOKENS
 
 
@@ -43,32 +43,35 @@ def budget(
     Raises:
         QuestionError: no prompt is left.
     """
-    rows = []
+    rows: list[dict] = []
     for name, text in prompts.items():
         try:
             asked = reference(asking.vlm, asking.worded(row, text), row["answer"], row["token_ids"])
-            image = asked.prompt.positions("image")
-            ends = {0: loss_without(asking.vlm, asked, image), ALL_TOKENS: losses_without(asking.vlm, asked, [])[0]}
+            found = list(_losses(asking, asked, keep, draws, str(row["question_id"])))
         except (PromptError, ReplayError) as error:
             leave_out(f"prompt {name}: {error}")
             continue
-        for way in keep:
-            found = {0: ends[0]}
-            for number in numbers(len(image)):
-                kept = chosen(way, number, len(image), draws, str(row["question_id"]))
-                found[number] = float(
-                    np.mean([loss_without(asking.vlm, asked, _without(image, some)) for some in kept])
-                )
-            rows += [
-                {"prompt": name, "keep": way, "number": number, "kept": number, "loss": value}
-                for number, value in found.items()
-            ]
-            rows.append(
-                {"prompt": name, "keep": way, "number": ALL_TOKENS, "kept": len(image), "loss": ends[ALL_TOKENS]}
-            )
+        rows += [{"prompt": name} | each for each in found]
     if not rows:
         raise QuestionError("no prompt of the probe is left")
     return pl.DataFrame(rows, schema_overrides={"number": pl.Int32, "kept": pl.Int32}, infer_schema_length=None)
+
+
+def _losses(asking: Asking, asked: Reference, keep: Sequence[str], draws: int, seed: str) -> Iterator[dict]:
+    """Of one prompt: a row a way and number."""
+    recording = asking.vlm.record(asked.prompt)
+    image = asked.prompt.positions("image")
+    whole = intact_loss(asking.vlm, asked, recording)
+    none = loss_without(asking.vlm, asked, recording, image)
+    for way in keep:
+        yield {"keep": way, "number": 0, "kept": 0, "loss": none}
+        for number in numbers(len(image)):
+            losses = [
+                loss_without(asking.vlm, asked, recording, _without(image, some))
+                for some in chosen(way, number, len(image), draws, seed)
+            ]
+            yield {"keep": way, "number": number, "kept": number, "loss": float(np.mean(losses))}
+        yield {"keep": way, "number": ALL_TOKENS, "kept": len(image), "loss": whole}
 
 
 def numbers(tokens: int) -> list[int]:
@@ -112,7 +115,9 @@ def places(asking: Asking, row: Row, prompt: Prompt, grid: int) -> pl.DataFrame:
     cells = cells_of(asking, row, grid)
     asked = reference(asking.vlm, prompt, row["answer"], row["token_ids"])
     image = asked.prompt.positions("image")
-    intact, without = losses_without(asking.vlm, asked, [image[cell] for cell in cells])
+    recording = asking.vlm.record(asked.prompt)
+    intact = intact_loss(asking.vlm, asked, recording)
+    without = losses_without(asking.vlm, asked, recording, [image[cell] for cell in cells])
     return pl.DataFrame(
         {"grid": [grid], "loss": [intact], "growth": [[each - intact for each in without]]},
         schema_overrides={"grid": pl.Int32},

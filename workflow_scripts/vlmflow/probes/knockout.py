@@ -35,7 +35,7 @@ def knockout(
         PromptError: the prompt does not have a segment of an edge.
     """
     if answer is not None:
-        prompt = prompt.said(answer[:-1])
+        prompt = vlm.said(prompt, answer[:-1])
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
     token = int(probabilities.argmax()) if answer is None else answer[-1]

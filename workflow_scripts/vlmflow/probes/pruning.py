@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from vlmflow.interventions import Knockout
 from vlmflow.prompts import Prompt
 from vlmflow.pruning import pruned, timed, work_share
+from vlmflow.replay import onlookers
 from vlmflow.tasks import is_right
 
 if TYPE_CHECKING:
@@ -73,13 +74,13 @@ def answers_without_picture(
     while proposals:
         further: dict[int, tuple[int, ...]] = {}
         for said in dict.fromkeys(proposals.values()):
-            longer = prompt.said(said)
+            longer = vlm.said(prompt, said)
             recording = vlm.record(longer)
             read = torch.arange(len(prompt) - 1, len(longer))
-            later = torch.arange(int(image[0]) + 1, len(longer))
-            later = later[~torch.isin(later, image)]
             asked = [number for number in last if proposals.get(number) == said]
-            knockouts = [Knockout(image, later, layers - number, layers) for number in asked if number]
+            knockouts = [
+                Knockout(image, onlookers(recording, image), layers - number, layers) for number in asked if number
+            ]
             as_recorded = recording.output[:, read.to(recording.output.device)]
             after = iter(vlm.replay(recording, knockouts, read))
             for number in asked:

@@ -54,23 +54,27 @@ class Directions:
             sums.append(seen.sum(dim=0).cpu())
             words.append(read.cpu())
         found = cls(torch.stack(sums), len(image), torch.stack(words), prompt.inputs["input_ids"][0, text].cpu())
+        if len(set(found.text_ids.tolist())) < 2:
+            raise ReplayError("the text is one word, which has no similarity to others")
         if not (found.image.isfinite().all() and found.text.isfinite().all()):
             raise ReplayError("states are not finite numbers; another dtype may help")
         return found
 
     def within(self) -> Tensor:
-        """(3, layers + 1) mean cosine of all pairs of different positions of this prompt, in the order of `PAIRS`."""
-        words, text = self.text.sum(dim=1), self.text.shape[1]
+        """(3, layers + 1) mean cosine of all pairs of different positions of this prompt, in the order of `PAIRS`; of
+        text, of different words, as in `across`.  It is null (NaN) where there are none."""
+        words, text = self.text.sum(dim=1), len(self.text_ids)
+        same, number = self._same_words(self)  # each position with itself among them
         return torch.stack([
             _dot(self.image, words) / (self.image_tokens * text),
             _of_different(self.image, self.image_tokens),
-            _of_different(words, text),
+            (_dot(words, words) - same) / (text * text - number),
         ])  # fmt: skip
 
     def across(self, other: "Directions") -> Tensor:
         """(3, layers + 1) mean cosine of tokens of this prompt to tokens of another one.
 
-        Of text, only pairs of different words count: where two prompts have words in common, a word and itself are as
+        Of text, only pairs of different words count: where prompts have words in common, a word and itself are as
         similar as can be, which is no sign of a common direction.  It is null (NaN) where there are no different words.
         """
         here, there = self.text.sum(dim=1), other.text.sum(dim=1)
@@ -126,16 +130,17 @@ def similarity(
         unrelated questions), corrected (raw − unrelated).
 
     Raises:
-        QuestionError: no prompt is left, or there is no unrelated question.
+        QuestionError: no prompt is left.
     """
     parts = []
     for name, text in prompts.items():
         try:
             mine = directions_of(asking, row, text)
-        except (PromptError, ReplayError) as error:
+            others = _unrelated(asking, row, text, partners, mine)
+        except (PromptError, ReplayError, QuestionError) as error:
             leave_out(f"prompt {name}: {error}")
             continue
-        raw, others = mine.within(), _unrelated(asking, row, text, partners, mine)
+        raw = mine.within()
         parts += [
             pl.DataFrame({"layer": range(-1, raw.shape[1] - 1), "raw": raw[place], "unrelated": others[place]})
             .with_columns(prompt=pl.lit(name), pair=pl.lit(pair), corrected=pl.col("raw") - pl.col("unrelated"))

@@ -77,10 +77,12 @@ def visual_lens(
     targets, others = _targets(asking, row, leave_out)
     grid = _grid(asking, row) if keep_words else None
     parts, known = [], _Known(asking, top)
+    # The right one first, with which the others are compared.
+    order = sorted(instructions, key="right wrong none".split().index)
+    texts = list(_texts(asking, row, order, leave_out))
     for place in places:
         right: Decoded | None = None
-        # The right one first, with which the others are compared.
-        for instruction, text in _texts(asking, row, sorted(instructions, key="right wrong none".split().index)):
+        for instruction, text in texts:
             try:
                 prompt = asking.vlm.picture_prompt(
                     open_picture(row["image"]), text, before=place == "before" and bool(text)
@@ -105,13 +107,17 @@ def visual_lens(
     return pl.concat(parts)
 
 
-def _texts(asking: Asking, row: Row, instructions: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _texts(
+    asking: Asking, row: Row, instructions: Sequence[str], leave_out: Callable[[str], None]
+) -> Iterator[tuple[str, str]]:
     """(instruction, its words)."""
     for instruction in instructions:
         if instruction == "wrong":
             texts = (other["question"] for other in asking.unrelated(row) if other["question"] != row["question"])
             text = next(texts, None)
-            if text is not None:
+            if text is None:
+                leave_out("wrong instruction: there is no other question on another picture")
+            else:
                 yield instruction, text
         else:
             yield instruction, row["question"] if instruction == "right" else ""
@@ -173,6 +179,8 @@ def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tupl
         leave_out(f"{NAMES_OF_OBJECTS}{error}")
         return [], None
     vocabulary, wrong = asking.vlm.vocabulary, _other_names(asking, row)
+    if not wrong:
+        leave_out("shuffled names: no question on another picture has an object of another name")
     targets = [
         Target(
             torch.tensor(tokens),
@@ -189,14 +197,14 @@ def _names(item: dict) -> list[str]:
     return [item["name"], *(item["attributes"] or [])]
 
 
-def _other_names(asking: Asking, row: Row) -> list[str]:
-    """Names and attributes of an object of the next unrelated question that has no word in common with this one's."""
+def _other_names(asking: Asking, row: Row) -> set[str]:
+    """The words of an object of the next unrelated question, without those that this question's objects have too."""
     mine = words_of(name for item in row["objects"] for name in _names(item))
     for other in asking.unrelated(row):
         for item in other["objects"]:
-            if item["x"] is not None and not mine & words_of(_names(item)):
-                return _names(item)
-    return []
+            if item["x"] is not None and (words := words_of(_names(item)) - mine):
+                return words
+    return set()
 
 
 def _grid(asking: Asking, row: Row) -> Tensor | None:

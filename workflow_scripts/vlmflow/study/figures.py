@@ -119,7 +119,7 @@ class VisualLensChart(Chart):
     quantity: Literal["names", "entropy", "words", "agreement", "difference"] = Field(
         "names",
         description="Patches that say their object, bits, tokens that are words, tokens with the same word as with the "
-        "right instruction, or how many less say their object than with it.",
+        "right instruction, or how many more say their object than with it.",
     )
 
 

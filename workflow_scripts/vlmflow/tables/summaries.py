@@ -102,10 +102,10 @@ PHASES = Table(
     | PROMPT
     | {
         "supported": Column(pl.Int32, "how many phases the curves support"),
-        "agreement": Column(pl.Float64, "percent of the resamples that support as many"),
+        "agreement": Column(pl.Float64, "percent of the resamples that support as many", nullable=True),
         "of": Column(pl.Int32, "into how many phases the layers are cut here"),
         "phase": Column(pl.Int32, "which of them, from 1"),
-        "name": Column(pl.String, "of the phase, where there are four"),
+        "name": Column(pl.String, "of the phase, where four do what [phase] says of them"),
         "first": Column(pl.Int32, "layer of its first state; −1 is the embedding"),
         "last": Column(pl.Int32, "layer of its last state"),
         "between": Column(pl.Float64, "change a layer of the similarity between image and text"),
@@ -123,8 +123,8 @@ KNEES = Table(
         "knee": Column(pl.Float64, "of the picture's tokens, from which on more of them help little", nullable=True),
         "found": Column(pl.Float64, "percent of the resamples that have a knee"),
         "enough": Column(pl.Float64, "tokens from which on the loss stays near its end, within 5 % of its fall"),
-        "enough_low": Column(pl.Float64, "lower end of its 95 % bootstrap interval"),
-        "enough_high": Column(pl.Float64, "upper end of its 95 % bootstrap interval"),
+        "enough_low": Column(pl.Float64, "lower end of its 95 % bootstrap interval", nullable=True),
+        "enough_high": Column(pl.Float64, "upper end of its 95 % bootstrap interval", nullable=True),
         "without": Column(pl.Float64, "loss without any of the picture's tokens, nats a token"),
         "at_knee": Column(pl.Float64, "loss at the knee, nats a token", nullable=True),
         "whole": Column(pl.Float64, "loss with all of them, nats a token"),
