@@ -979,14 +979,14 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         (
             lens_figure("words"),
             LENS_PROBE.model_copy(update={"instructions": ["right"]}),
-            ["is a word, and no piece or sign"],
+            ["no piece from within a word"],
             ["In a causal decoder"],
         ),
         (lens_figure("difference"), LENS_PROBE, ["How many more patches of an object", "In a causal decoder"], []),
         (BY_KEEP, BUDGET_PROBE, ["Rings: the knee of the curve", "the mean over 5 draws"], []),
         (BY_KEEP, BUDGET_PROBE.model_copy(update={"keep": ["first"]}), ["Rings: the knee"], ["draws"]),
         (MAP, LOOKS_PROBE, ["What the instruction looks at", "One colour scale for all layers"], []),
-        (MAP, PLACES_PROBE, ["the tokens of one cell of a 2 × 2 grid over the picture"], ["{}"]),
+        (MAP, PLACES_PROBE, ["those of one cell of a 2 × 2 grid over the picture"], ["{}"]),
         (EXAMPLES, LOOKS_PROBE, ["veiled where the target looks less"], ["loss"]),
         (EXAMPLES, PLACES_PROBE, ["veiled where the loss of the reference answer grows less"], ["target"]),
         (EXAMPLES, LENS_PROBE, ["the most probable word of each patch's state"], ["veiled"]),
@@ -1028,6 +1028,7 @@ def test_phases_as_a_table(phases):
         "Within image": "0.002",
         "Within text": "0.000",
         "Questions": 7,
+        "Pictures": 5,
     }
     assert rows["Begins, 95 % interval"][1] == "[1, 3]"
     assert rows["Phase"].to_list()[-6:] == ["1 of 2", "2 of 2", "1 of 4", "2 of 4", "3 of 4", "4 of 4"]
@@ -1050,6 +1051,7 @@ def test_knees_as_a_table(knees):
         "Loss at the knee": "2.80",
         "Loss with all of it": "1.90",
         "Questions": 7,
+        "Pictures": 5,
     }
     dashes = {"Knee, tokens": "–", "95 % interval": "–", "Loss at the knee": "–", "Resamples with a knee, %": "12"}
     assert absent == there | dashes | {"Kept": "spread"}
