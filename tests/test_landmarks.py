@@ -101,6 +101,19 @@ def test_a_bend_is_not_cut_into_as_many_phases_as_there_is_room_for(name, noise)
     assert supported(curves, cuts(curves, most_phases(41, 3)), noise**2) in (2, 3)
 
 
+def test_a_curve_that_is_noise_does_not_hide_the_phases_of_the_others():
+    flat = CURVES | {"within image": [0.3] * 5}
+    rows = planted(KNOTS, flat, noise=0.03)
+    assert set(find_phases(rows)["supported"]) == {4}
+
+
+def test_that_questions_lie_higher_or_lower_makes_no_error():
+    """As pictures differ in how alike their tokens are, at all layers by as much."""
+    rows = planted(KNOTS, CURVES, questions=30, noise=0.01)
+    off = pl.col("question_id").cast(pl.Float64) / 10
+    assert find_phases(rows.with_columns(pl.col("corrected") + off))["supported"][0] == 4
+
+
 def test_noise_alone_is_no_phase():
     rows = planted(KNOTS, {pair: [0.3] * 5 for pair in PAIRS}, noise=0.1)
     assert set(find_phases(rows)["supported"]) == {1}

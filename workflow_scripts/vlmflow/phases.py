@@ -6,7 +6,9 @@ data support as few as describe all of the curves' variance but a twentieth, and
 could be cut into more and more lines, and a criterion of fit alone would have them all.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -18,8 +20,10 @@ from .tables import PAIRS, PHASE_NAMES
 
 RESAMPLES = 500
 LEAST = 2  # states in a phase
+LEAST_WEIGHT = 1e-3  # of a curve
 FLAT = 1e-9  # standard deviation of a curve that does not change
-LEFT = 0.05  # of the curves' variance, that lines need not describe
+LEFT = 0.05  # of a curve's variance, that lines need not describe
+CHANCE = 2.0  # times the sampling error, which lines need not describe either: by chance it is more than expected
 
 
 class StraightLines(BaseCost):
@@ -43,12 +47,16 @@ class StraightLines(BaseCost):
         xx = running(steps**2) - x**2 / count
         xy = running(steps[:, None] * self.signal) - x[..., None] * y / count[..., None]
         yy = running(self.signal**2) - y**2 / count[..., None]
-        self.errors = np.maximum(yy - xy**2 / np.maximum(xx, 1e-12)[..., None], 0).sum(axis=-1)
+        self.errors = np.maximum(yy - xy**2 / np.maximum(xx, 1e-12)[..., None], 0)  # [start, end, curve]
         return self
 
     def error(self, start: int, end: int) -> float:
         """Of the states `start` … `end` − 1."""
-        return float(self.errors[start, end])
+        return float(self.errors[start, end].sum())
+
+    def of_each(self, ends: Sequence[int]) -> np.ndarray:
+        """(curves) mean squared distance of each curve to the lines of phases that end there."""
+        return sum(self.errors[start, end] for start, end in pairwise([0, *ends])) / len(self.signal)
 
 
 def most_phases(states: int, curves: int) -> int:
@@ -64,17 +72,23 @@ def cuts(curves: np.ndarray, most: int) -> dict[int, list[int]]:
     return {1: [len(curves)]} | {number: search.predict(n_bkps=number - 1) for number in range(2, most + 1)}
 
 
-def supported(curves: np.ndarray, found: dict[int, list[int]], error: float = 0.0) -> int:
-    """The smallest number of phases whose lines describe the curves, or the largest there is.
+def supported(curves: np.ndarray, found: dict[int, list[int]], error: np.ndarray | float = 0.0) -> int:
+    """The smallest number of phases whose lines describe every curve, or the largest there is.
 
     Args:
         curves: (states, curves), each scaled to a variance of 1.
         found: number of phases → where they end.
-        error: mean squared sampling error of the curves, in the same scale.
+        error: (curves) mean squared sampling error of each, in the same scale.
     """
     cost = StraightLines().fit(curves)
-    enough = [number for number in found if cost.sum_of_costs(found[number]) / curves.size <= LEFT + error]
+    enough = [number for number in found if (cost.of_each(found[number]) <= LEFT + CHANCE * error).all()]
     return min(enough, default=max(found))
+
+
+def sampling_error(mean: np.ndarray, resampled: Sequence[np.ndarray]) -> np.ndarray:
+    """(curves) how far resampled curves are from their mean, squared, but for what one straight line would take: that a
+    whole curve lies higher or lower makes no phases."""
+    return np.mean([StraightLines().fit(curves - mean).of_each([len(mean)]) for curves in resampled], axis=0)
 
 
 def names_of(slopes: np.ndarray) -> tuple[str, ...]:
@@ -94,8 +108,9 @@ def names_of(slopes: np.ndarray) -> tuple[str, ...]:
 def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `similarity` of one model and task to the table `phases`, without model and task.
 
-    The three corrected curves are scaled to the same variance.  Pictures are resampled; in each resample, phases are
-    found anew: for the interval of each cut, and for how often the same number of phases is supported.
+    The three corrected curves are scaled to the same variance, less of it where it is sampling error.  Pictures are
+    resampled, and in each resample phases are found anew: for the interval of each cut, and for their number, which is
+    the one that most resamples support.
     """
     parts = [pl.DataFrame(_of_prompt(group, seed)) for group in rows.partition_by("prompt", maintain_order=True)]
     return pl.concat(parts) if parts else pl.DataFrame()
@@ -106,20 +121,22 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     totals, counts = _by_picture(rows, layers)
     mean = (totals.sum(axis=0) / counts.sum()).reshape(len(layers), len(PAIRS))
     scale = np.where(mean.std(axis=0) > FLAT, mean.std(axis=0), 1.0)
-    found = cuts(mean / scale, most_phases(*mean.shape))
     resampled = [
         (drawn @ totals / (drawn @ counts)).reshape(mean.shape) / scale for drawn in draws(len(counts), seed, RESAMPLES)
     ]
-    error = float(np.mean(np.var(resampled, axis=0)))
-    number = supported(mean / scale, found, error)
-    again = [cuts(curves, max(found)) for curves in resampled]
+    error = sampling_error(mean / scale, resampled)
+    # A curve that is mostly error has little to say about where to cut.
+    weight = np.sqrt(np.clip(1 - error, LEAST_WEIGHT, 1))
+    found = cuts(mean / scale * weight, most_phases(*mean.shape))
+    again = [cuts(curves * weight, max(found)) for curves in resampled]
     # A resample is off the truth by the sample's own error and by that of resampling.
-    same = [supported(curves, each, 2 * error) == number for curves, each in zip(resampled, again, strict=True)]
+    votes = Counter(supported(curves, each, 2 * error) for curves, each in zip(resampled, again, strict=True))
+    number = min(votes, key=lambda each: (-votes[each], each))
     several = len(counts) > 1
     about = {
         "prompt": rows["prompt"][0],
         "supported": number,
-        "agreement": 100 * float(np.mean(same)) if several else None,
+        "agreement": 100 * votes[number] / len(resampled) if several else None,
         "questions": int(counts.sum()),
         "pictures": len(counts),
     }
