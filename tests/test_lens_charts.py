@@ -21,9 +21,7 @@ from picture_frames import (
 
 from vlmflow import charts
 from vlmflow.findings import findings, sentence
-from vlmflow.study import (
-    BudgetChart,
-)
+from vlmflow.study import BudgetChart
 
 LENS_UNITS = {
     "names": "Patches that say it, %",

@@ -25,14 +25,9 @@ from picture_frames import (
 
 from vlmflow import charts
 from vlmflow.findings import findings, sentence
-from vlmflow.study import (
-    SimilarityChart,
-)
+from vlmflow.study import SimilarityChart
 from vlmflow.tables import PAIRS
-from vlmflow.tables.summaries import (
-    ATTENTION_SUMMARY,
-    SIMILARITY_SUMMARY,
-)
+from vlmflow.tables.summaries import ATTENTION_SUMMARY, SIMILARITY_SUMMARY
 
 
 def test_similarity_has_a_panel_a_task_and_prompt(similarity):

@@ -31,10 +31,7 @@ from PIL import Image
 from vlmflow import charts
 from vlmflow.charts.style import strokes_of
 from vlmflow.findings import findings, sentence
-from vlmflow.study import (
-    ExamplesChart,
-    SimilarityChart,
-)
+from vlmflow.study import ExamplesChart, SimilarityChart
 from vlmflow.tables import ATTENTION_MAP, VIEWS, VISUAL_LENS
 from vlmflow.tabulate import landmark_rows, landmarks_page
 

@@ -27,15 +27,9 @@ from PIL import Image
 
 from vlmflow import charts
 from vlmflow.findings import findings, sentence
-from vlmflow.study import (
-    AttentionMapProbe,
-    ExamplesChart,
-    MapChart,
-)
+from vlmflow.study import AttentionMapProbe, ExamplesChart, MapChart
 from vlmflow.tables import ATTENTION_MAP, PLACES, VIEWS, VISUAL_LENS
-from vlmflow.tables.summaries import (
-    VISUAL_LENS_SUMMARY,
-)
+from vlmflow.tables.summaries import VISUAL_LENS_SUMMARY
 
 
 def scale_of(chart):
