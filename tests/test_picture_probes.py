@@ -1,6 +1,7 @@
 """Probes of how picture and words meet, each against a direct, slow way to the same numbers."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from asked_rows import hidden, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from looking_ahead import looking_ahead, pali_gemma
 from PIL import Image
 from test_replay import DECODERS, random_decoder
 from tiny_models import build_processor
@@ -21,7 +23,7 @@ from vlmflow.looks import looks
 from vlmflow.parts import DoesNotApplyError, find_layers
 from vlmflow.probes.attention import attention, attention_map
 from vlmflow.probes.similarity import Directions, similarity
-from vlmflow.probes.visual_lens import visual_lens
+from vlmflow.probes.visual_lens import Known, visual_lens
 from vlmflow.prompts import PromptError
 from vlmflow.tables import PAIRS
 from vlmflow.vocabulary import Vocabulary, words_of
@@ -335,6 +337,18 @@ def test_the_same_states_are_read_once(vlm, asking, rows, monkeypatch):
     assert len(read) == 4  # layers and embedding
     visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
     assert len(read) == 4 + 3 * 4
+
+
+def test_a_picture_that_sees_what_stands_after_it_is_read_again():
+    """In PaliGemma the whole prompt sees itself, so that another question makes other states of the same picture."""
+    vlm, prompt = looking_ahead(pali_gemma)
+    other = replace(prompt, inputs=prompt.inputs | {"input_ids": prompt.inputs["input_ids"].clone()})
+    other.inputs["input_ids"][0, 11] = 20
+    known = Known(Asking(vlm, "", []), 2)
+    first, second = known.decode(prompt), known.decode(other)
+    assert torch.equal(vlm.record(prompt).calls[0].hidden[:, :10], vlm.record(other).calls[0].hidden[:, :10])
+    assert not torch.equal(first.entropy[1:], second.entropy[1:])
+    assert known.decode(other).entropy.equal(second.entropy)
 
 
 def test_objects_that_have_no_place(asking, rows):

@@ -76,7 +76,7 @@ def visual_lens(
     vocabulary = asking.vlm.vocabulary
     targets, others = _targets(asking, row, leave_out)
     grid = _grid(asking, row) if keep_words else None
-    parts, known = [], _Known(asking, top)
+    parts, known = [], Known(asking, top)
     # The right one first, with which the others are compared.
     order = sorted(instructions, key="right wrong none".split().index)
     texts = list(_texts(asking, row, order, leave_out))
@@ -123,7 +123,7 @@ def _texts(
             yield instruction, row["question"] if instruction == "right" else ""
 
 
-class _Known:
+class Known:
     """Decodes prompts; a picture that begins a prompt as it began the last one, and cannot look at what stands after
     it, is not read again."""
 
@@ -133,6 +133,7 @@ class _Known:
         self.decoded: Decoded | None = None
 
     def decode(self, prompt: Prompt) -> Decoded:
+        """What the picture's tokens of a prompt decode to."""
         recording = self.asking.vlm.record(prompt)
         end = int(prompt.positions("image")[-1]) + 1
         begin = recording.calls[0].hidden[:, :end]
