@@ -106,6 +106,21 @@ def build_processor(kind, template, texts, side=SIDE):
     )
 
 
+def decoder_config(tokenizer, layers):
+    """Of a small Llama that speaks with the tokenizer."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
 def build_model(kind, processor, answer, seed=0, layers=3):
     """A random model of the kind that says `answer`."""
     tokenizer = processor.tokenizer
@@ -117,17 +132,7 @@ def build_model(kind, processor, answer, seed=0, layers=3):
         image_size=SIDE,
         patch_size=PATCH,
     )
-    text = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text = decoder_config(tokenizer, layers)
     settings = {"vision_config": vision, "text_config": text, "image_token_id": processor.image_token_id}
     torch.manual_seed(seed)
     if kind == "llava":
@@ -194,17 +199,7 @@ def build_instructblip(texts, answer, seed=0, layers=3, tokens=4):
     config = InstructBlipConfig(
         vision_config=InstructBlipVisionConfig(**small, image_size=SIDE, patch_size=PATCH).to_dict(),
         qformer_config=InstructBlipQFormerConfig(**small, vocab_size=5, encoder_hidden_size=16).to_dict(),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=64,
-            num_hidden_layers=layers,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        ).to_dict(),
+        text_config=decoder_config(tokenizer, layers).to_dict(),
         num_query_tokens=tokens,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
