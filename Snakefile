@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+from vlmflow.runs import begin_run
 from vlmflow.study import StudyError, read_study
 
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
@@ -15,6 +16,9 @@ try:
     study = read_study(config, source=", ".join(map(str, workflow.overwrite_configfiles)) or "config.yaml")
 except StudyError as error:
     raise WorkflowError(str(error))
+
+if workflow.is_main_process and begin_run(Path(".snakemake")):
+    logger.warning("An earlier run was killed; its locks are taken away, and its unfinished jobs are run again.")
 
 RESULTS = f"results/{study.study}"
 

@@ -20,18 +20,16 @@ HOLD = (
 
 
 @pytest.fixture
-def two_gpus(monkeypatch, tmp_path):
+def two_gpus(monkeypatch):
     """A machine with two cards, by names that no other test uses."""
     names = [f"GPU-test-{os.getpid()}-{number}" for number in range(2)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
     return names
 
 
-def holder(count=1):
+def holder(count=1, code=HOLD, **options):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", HOLD, str(count)], **pipes)
+    return subprocess.Popen([sys.executable, "-c", code, str(count)], **pipes, **options)
 
 
 def line(process):
@@ -82,6 +80,42 @@ def test_a_model_that_needs_two_cards_takes_both_at_once(two_gpus, monkeypatch):
     end(one)
     assert line(both) == f"auto {','.join(two_gpus)}"
     end(both)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_users_job_is_seen(two_gpus, tmp_path):
+    """Nor does it matter where each of them keeps temporary files."""
+    becomes_nobody = HOLD.replace("with ", "os.setgid(65534); os.setuid(65534)\nwith ")
+    mine, theirs = holder(), holder(code=becomes_nobody, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert {line(mine), line(theirs)} == {f"None {name}" for name in two_gpus}
+    third = holder()
+    time.sleep(0.5)
+    assert third.poll() is None
+    end(theirs)
+    assert line(third).startswith("None ")
+    end(mine, third)
+
+
+def test_cards_that_only_have_numbers_are_those_of_the_clusters_job(monkeypatch):
+    """Every job of a scheduler's may call its own card 0."""
+    number = str(10_000_000 + os.getpid())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", number)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with leased(1):
+        same, other = holder(), holder(env=os.environ | {"SLURM_JOB_ID": "8", "CUDA_VISIBLE_DEVICES": number})
+        assert line(other) == f"None {number}"
+        time.sleep(0.3)
+        assert same.poll() is None
+    assert line(same) == f"None {number}"
+    end(same, other)
+
+
+def test_a_lease_that_cannot_be_had_at_all_is_an_error(monkeypatch):
+    """Not a card that is busy for ever."""
+    monkeypatch.setattr(devices, "_address", lambda name: "/no/such/folder/lease")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
+    with pytest.raises(FileNotFoundError), leased(1):
+        pass
 
 
 def test_more_cards_than_there_are(two_gpus):

@@ -1,21 +1,23 @@
 """Lease GPUs among the jobs of one machine: Snakemake counts them, but does not say which one a job is to take.
 
-A lease is a lock on a file, which the kernel frees when the process ends, however it ends.
+A lease is a name that only one process of the machine can have at a time, whoever's it is: the address of a Unix socket
+in Linux's abstract namespace.  The kernel frees it when the process ends, however it ends; no file is left behind, none
+can be deleted by somebody who tidies up, and none belongs to another user.
 """
 
 import contextlib
+import errno
 import os
+import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 POLL = 1.0  # seconds between two looks for a free GPU
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+LONGEST = 107  # bytes of a socket's address
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
 
 
@@ -50,7 +52,6 @@ def leased(count: int) -> Iterator[str | None]:
         taken = _take(names, count, stack)
         os.environ[VISIBLE] = ",".join(taken)
         stack.callback(_restore, before)
-        print(f"GPU {', '.join(taken)}")
         yield "auto" if count > 1 else None
 
 
@@ -92,25 +93,47 @@ def _counted() -> list[str]:
 
 def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str]:
     """All at once or none: a job that held one GPU while it waits for a second could wait for ever."""
+    since = time.monotonic()
     said = False
     while True:
         with contextlib.ExitStack() as attempt:
             taken = []
             for name in names:
-                with contextlib.suppress(Timeout):
-                    attempt.enter_context(FileLock(_lock(name), timeout=0, mode=0o666))
+                if (lease := _lease(name)) is not None:
+                    attempt.enter_context(lease)
                     taken.append(name)
                 if len(taken) == count:
                     stack.push(attempt.pop_all())
+                    waited = f", after waiting {time.monotonic() - since:.0f} s" if said else ""
+                    print(f"GPU {', '.join(taken)}{waited}")
                     return taken
         if not said:
-            print(f"waiting for {count} of the GPUs {', '.join(names)}")
+            print(f"waiting for {count} of the GPUs {', '.join(names)}: other jobs have them")
             said = True
         time.sleep(POLL)
 
 
-def _lock(name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"vlmflow-gpu-{name.replace('/', '-')}.lock"
+def _lease(name: str) -> socket.socket | None:
+    """What holds a GPU until it is closed; None while another process holds it."""
+    lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        lease.bind(_address(name))
+    except OSError as error:
+        lease.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return lease
+
+
+def _address(name: str) -> str:
+    """Where a GPU's lease is found.
+
+    Within a cluster's job a number may be all that a card is known by, and every job counts from 0: there it is shared
+    only among the processes of that job, to which the scheduler has given its cards.
+    """
+    own = os.environ.get("SLURM_JOB_ID", "") if name.isdigit() else ""
+    return f"\0vlmflow/gpu/{own}/{name}"[:LONGEST]
 
 
 def _restore(before: str | None) -> None:

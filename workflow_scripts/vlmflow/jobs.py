@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
+from .runs import end_with_run
 from .tasks import skipped
 
 
@@ -19,7 +20,9 @@ class QuestionError(ValueError):
 
 @contextlib.contextmanager
 def logged(path: str) -> Iterator[None]:
-    """Send everything that is printed, progress bars and the final error included, to the job's log."""
+    """Send everything that is printed, progress bars and the final error included, to the job's log; and end when the
+    workflow's run ends."""
+    end_with_run()
     with (
         Path(path).open("w", buffering=1, encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
