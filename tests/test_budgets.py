@@ -16,7 +16,8 @@ from vlmflow.asking import Asking
 from vlmflow.geometry import GeometryError, patch_map
 from vlmflow.interventions import Knockout, ReplayError
 from vlmflow.jobs import QuestionError
-from vlmflow.models import VisionLanguageModel, load_model
+from vlmflow.loading import load_model
+from vlmflow.models import VisionLanguageModel
 from vlmflow.plain import plain
 from vlmflow.probes.budget import budget, cells_of, chosen, numbers, places
 from vlmflow.probes.similarity import similarity

@@ -1,5 +1,6 @@
 """Four cards and more jobs than cards, under Snakemake itself: one job a card, whoever is killed."""
 
+import itertools
 import json
 import os
 import signal
@@ -102,7 +103,7 @@ class Machine:
         assert set(by_card) <= set(self.cards)
         for spans in by_card.values():
             spans.sort()
-            for (_, before), (after, _) in zip(spans, spans[1:], strict=False):
+            for (_, before), (after, _) in itertools.pairwise(spans):
                 assert before <= after, by_card
         return by_card
 

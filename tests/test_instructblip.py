@@ -11,7 +11,8 @@ from vlmflow.asking import prompt_of
 from vlmflow.inference import answer_question, prober
 from vlmflow.interventions import Knockout
 from vlmflow.jobs import QuestionError
-from vlmflow.models import VisionLanguageModel, load_model
+from vlmflow.loading import load_model
+from vlmflow.models import VisionLanguageModel
 from vlmflow.plain import plain
 from vlmflow.processors import ProcessorError, load_processor
 from vlmflow.prompts import PromptError

@@ -25,6 +25,7 @@ from vlmflow import replay
 from vlmflow.attention import can_share
 from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.interventions import Knockout, ReplayError
+from vlmflow.memory import Room
 from vlmflow.parts import find_layers, find_norm
 from vlmflow.plain import plain
 from vlmflow.probes.knockout import edge_knockouts, knockout
@@ -103,7 +104,7 @@ def test_the_batch_size_does_not_matter():
     whole = replay.replay(vlm.layers, recording, knockouts)
     for share in (False, True):
         for tokens in (1, 40, 100):
-            parts = replay.replay(vlm.layers, recording, knockouts, tokens_per_batch=tokens, share_prefix=share)
+            parts = replay.replay(vlm.layers, recording, knockouts, room=Room(tokens), share_prefix=share)
             torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-14)
 
 

@@ -17,7 +17,10 @@ if len(sys.argv) > 2:
     subprocess.run([sys.executable, "-c", sys.argv[2]])
 sys.stdin.read()
 """
-JOB = "import os, time; from vlmflow.runs import end_with_run; end_with_run(); print(os.getpid(), flush=True); time.sleep(60)"
+JOB = (
+    "import os, time; from vlmflow.runs import end_with_run; end_with_run()\n"
+    "print(os.getpid(), flush=True); time.sleep(60)"
+)
 
 
 def run(folder, *job, **environment):

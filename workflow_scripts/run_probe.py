@@ -31,5 +31,5 @@ with logged(snakemake.log[0]):
             notes=left_out,
         )
     table, _ = PROBE_TABLES[probe.kind]
-    table.write(pl.concat([table.frame([]), *(table.frame(frame) for frame in frames)]), snakemake.output.rows)
+    table.write(pl.concat([table.frame([]), *frames]), snakemake.output.rows)
     SKIPPED.write(skipped, snakemake.output.skipped)

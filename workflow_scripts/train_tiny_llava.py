@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from vlmflow.jobs import logged
-from vlmflow.models import load_model
+from vlmflow.loading import load_model
 from vlmflow.tables import whole
 from vlmflow.tiny_llava.architecture import build_model, build_processor
 from vlmflow.tiny_llava.examination import HELD_OUT, examine

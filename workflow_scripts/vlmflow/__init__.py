@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .models import Answer, LanguageModel, VisionLanguageModel, load_language_model, load_model
+    from .loading import load_language_model, load_model
+    from .models import Answer, LanguageModel, VisionLanguageModel
     from .prompts import Prompt
 
 __all__ = ["Answer", "LanguageModel", "Prompt", "VisionLanguageModel", "load_language_model", "load_model"]
@@ -12,7 +13,7 @@ __all__ = ["Answer", "LanguageModel", "Prompt", "VisionLanguageModel", "load_lan
 def __getattr__(name: str) -> Any:
     # Loaded when first asked for: most rules need a table or the study file, and not seconds of importing torch.
     if name in __all__:
-        from . import models
+        from . import loading, models
 
-        return getattr(models, name)
+        return getattr(loading if name.startswith("load_") else models, name)
     raise AttributeError(f"module 'vlmflow' has no attribute {name!r}")

@@ -15,13 +15,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .jobs import JobError
+
 POLL = 1.0  # seconds between two looks for a free GPU
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LONGEST = 107  # bytes of a socket's address
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
 
 
-class DeviceError(ValueError):
+class DeviceError(JobError):
     """More GPUs are asked for than this machine has; the message says how many."""
 
 

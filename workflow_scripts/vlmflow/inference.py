@@ -14,12 +14,15 @@ from .edges import Edge
 from .geometry import GeometryError
 from .hub import location
 from .interventions import ReplayError, find_module
-from .jobs import QuestionError
-from .models import LanguageModel, load_language_model, load_model
+from .jobs import JobError, QuestionError, UnluckyError
+from .loading import load_language_model, load_model
+from .memory import ran_out
+from .models import LanguageModel
 from .parts import DoesNotApplyError, ModelError
 from .probes import OWN_WORDS, measure, measure_worded
 from .prompts import Prompt, PromptError
 from .study import Probe
+from .tables import PROBE_TABLES, TableError
 from .tasks import is_right, right_answer
 
 
@@ -36,9 +39,42 @@ def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[La
             yield load_model(path, **shared, fit=settings["fit"])
 
 
+@contextmanager
+def of_one_question() -> Iterator[None]:
+    """Tell what goes wrong with one question from what goes wrong with the machine.
+
+    Raises:
+        QuestionError: this question cannot be measured.
+        UnluckyError: it does not fit into this machine's memory.
+        JobError: the device has failed, and would fail all others.
+    """
+    try:
+        yield
+    except (PromptError, ReplayError, GeometryError, DoesNotApplyError, TableError) as error:
+        raise QuestionError(str(error)) from error
+    except RuntimeError as error:
+        if ran_out(error):
+            raise UnluckyError(
+                f"memory ran out, even for the smallest batch ({str(error).splitlines()[0]}); a device with more "
+                "memory, a smaller dtype, or `gpus: 2` may help"
+            ) from error
+        if isinstance(error, torch.AcceleratorError) or any(name in str(error) for name in BROKEN_DEVICE):
+            raise JobError(f"the device has failed: {error}") from error
+        raise
+
+
+# How libraries below PyTorch report a device that can no longer be used.
+BROKEN_DEVICE = ("CUDA error", "HIP error", "CUBLAS_STATUS", "CUDNN_STATUS")
+
+
 def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
-    """A row of the table `answers`."""
-    answer = vlm.answer(prompt_of(vlm, row, instruction))
+    """A row of the table `answers`.
+
+    Raises:
+        QuestionError: the question cannot be asked, or the model's answer is no number.
+    """
+    with of_one_question():
+        answer = vlm.answer(prompt_of(vlm, row, instruction))
     return {
         "question_id": row["question_id"],
         "image_id": row["image_id"],
@@ -94,12 +130,13 @@ def prober(
             fitting = probe.model_copy(update={"edges": left})
         return measure(asking, prompt, fitting, row, told)
 
+    table, _ = PROBE_TABLES[probe.kind]
+
     def work(row: Row) -> pl.DataFrame:
-        try:
-            rows = rows_of(row)
-        except (PromptError, ReplayError, GeometryError, DoesNotApplyError) as error:
-            raise QuestionError(str(error)) from error
-        return rows.with_columns(question_id=pl.lit(row["question_id"]), image_id=pl.lit(row["image_id"]))
+        with of_one_question():
+            return table.frame(
+                rows_of(row).with_columns(question_id=pl.lit(row["question_id"]), image_id=pl.lit(row["image_id"]))
+            )
 
     return work
 

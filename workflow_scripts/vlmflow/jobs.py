@@ -18,6 +18,14 @@ class QuestionError(ValueError):
     """A question that cannot go further; the message is the reason that its row in `skipped` gives."""
 
 
+class UnluckyError(QuestionError):
+    """A question that cannot go further here, though another machine might have managed it."""
+
+
+class JobError(ValueError):
+    """What no other question of the job would be spared; the message says what would help."""
+
+
 @contextlib.contextmanager
 def logged(path: str) -> Iterator[None]:
     """Send everything that is printed, progress bars and the final error included, to the job's log; and end when the
@@ -46,27 +54,36 @@ def for_each_question(
     model: str,
     notes: Iterable[tuple[str, str]] = (),
 ) -> tuple[list[Any], pl.DataFrame]:
-    """(what `work` gave for each question, rows of `skipped` for those at which it raised a QuestionError).
+    """(what `work` gave for each question, rows of `skipped` for those at which it raised an error).
 
     `notes` are further (question id, reason) of what `work` left out without giving the question up.
 
-    One broken question never stops the others; an error that is no question's fault (no memory, no disk, a bug)
-    stops the job.
+    One broken question never stops the others, whatever it breaks; an error of which the next question would die too (a
+    JobError, no memory, no disk) stops the job.  So does one of which all questions died without being to blame.
     """
     results: list[Any] = []
-    ids: list[str] = []
-    reasons: list[str] = []
+    reasons: list[tuple[str, str]] = []
+    blameless: Exception | None = None
     rows = questions.iter_rows(named=True)
     for row in tqdm(rows, total=len(questions), desc=f"{stage} {model} {task}", unit="question", mininterval=2):
         try:
             results.append(work(row))
         except QuestionError as error:
-            ids.append(row["question_id"])
-            reasons.append(str(error))
-    for question_id, reason in notes:
-        ids.append(question_id)
-        reasons.append(reason)
-    account = skipped(
-        pl.Series(ids, dtype=pl.String), pl.Series(reasons, dtype=pl.String), stage=stage, task=task, model=model
-    )
+            reasons.append((row["question_id"], str(error)))
+            if isinstance(error, UnluckyError):
+                blameless = blameless or error
+        except (JobError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            print(f"question {row['question_id']}:")
+            traceback.print_exc()
+            reasons.append((row["question_id"], f"unexpected {type(error).__name__}: {error}"))
+            blameless = blameless or error
+    if blameless is not None and not results:
+        raise JobError(
+            f"none of the {len(questions)} questions got through; the first reason: {blameless}"
+        ) from blameless
+    reasons += notes
+    ids = pl.Series([name for name, _ in reasons], dtype=pl.String)
+    account = skipped(ids, pl.Series([why for _, why in reasons], dtype=pl.String), stage=stage, task=task, model=model)
     return results, account

@@ -1,19 +1,15 @@
-"""Load a vision-language model, or a language model alone, and ask it."""
+"""A vision-language model, or a language model alone, that can be asked."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import (
-    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
     Cache,
     GenerationConfig,
     PreTrainedModel,
@@ -25,9 +21,9 @@ from .attention import can_share
 from .geometry import Box
 from .interventions import Intervention, Module, ReplayError
 from .looks import Looks, looks
+from .memory import Room
 from .norms import feature_norms
 from .parts import ModelError, find_layers, find_norm
-from .processors import ProcessorError, load_processor, load_text_processor
 from .prompts import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
 from .vocabulary import Vocabulary
 
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 # Tokens after which an answer is taken as it is, and states that are read through the unembedding at a time.
 MAX_NEW_TOKENS = 16
 STATES_AT_ONCE = 512
-DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class LanguageModel:
         self.layers = find_layers(model)
         self.norm = find_norm(model)
         self.unembedding = model.get_output_embeddings()
+        self.replay_room, self.read_room = Room(replay.TOKENS_PER_BATCH), Room(STATES_AT_ONCE)
         if self.unembedding is None:
             raise ModelError(
                 f"{type(model).__name__} has no output embeddings, so no answer can be read from its states"
@@ -98,9 +94,15 @@ class LanguageModel:
         return prompt
 
     def answer(self, prompt: Prompt, max_new_tokens: int = MAX_NEW_TOKENS) -> Answer:
-        """The model's greedy answer, whatever sampling its own generation settings ask for."""
+        """The model's greedy answer, whatever sampling its own generation settings ask for.
+
+        Raises:
+            ReplayError: its logits are not finite numbers.
+        """
         tokens, logits = self.generate(prompt, max_new_tokens, self.ends)
         probability = logits.float().softmax(0)[tokens[0]].item()
+        if not math.isfinite(probability):
+            raise ReplayError("the model's logits are not finite numbers; another dtype may help")
         kept = [token for token in tokens if token not in self.ends]
         return Answer(self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip(), kept, probability)
 
@@ -189,7 +191,9 @@ class LanguageModel:
         """States after the last layer under each intervention, (interventions, positions, width), not normed; by
         default of the last position alone."""
         share = can_share(self.model.get_decoder())
-        return replay.replay(self.layers, recorded, interventions, positions=positions, share_prefix=share)
+        return replay.replay(
+            self.layers, recorded, interventions, positions=positions, room=self.replay_room, share_prefix=share
+        )
 
     def replay_without(self, recorded: recording.Recording, dropped: Tensor, positions: Tensor) -> Tensor:
         """(positions, width) states after the last layer of a forward without the positions `dropped`, not normed; see
@@ -218,12 +222,17 @@ class LanguageModel:
         Raises:
             ReplayError: a logit is not a finite number.
         """
-        parts = []
-        for part in states.split(STATES_AT_ONCE):
-            logits = self.logits(part)
+
+        def some(number: int, waiting: Tensor) -> Tensor:
+            logits = self.logits(waiting[:number])
             if not logits.isfinite().all():
                 raise ReplayError("logits are not finite numbers; another dtype may help")
-            parts.append(reader(logits).cpu())
+            return reader(logits).cpu()
+
+        parts: list[Tensor] = []
+        while len(states):
+            parts.append(self.read_room.run(partial(some, waiting=states), most=len(states)))
+            states = states[len(parts[-1]) :]
         return torch.cat(parts)
 
     def knockout(self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int]) -> "pl.DataFrame":
@@ -319,79 +328,3 @@ class VisionLanguageModel(LanguageModel):
     def feature_norms(self, prompt: Prompt) -> list[float | None]:
         """Norm of the image encoder's feature behind each of the picture's tokens; see `norms.feature_norms`."""
         return feature_norms(self.model, prompt.inputs, prompt.positions("image"))
-
-
-def load_model(
-    path: str | Path,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    revision: str | None = None,
-    template: str = "own",
-    fit: str = "own",
-) -> VisionLanguageModel:
-    """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
-
-    Args:
-        path: a folder as `save_pretrained` writes it, or a hub id.
-        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
-            that this process sees.
-        dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
-        revision: branch, tag or commit of a hub id.
-        template, fit: see `load_processor`.
-
-    Raises:
-        ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
-    """
-    dtype, placement = _placement(path, device, dtype)
-    try:
-        processor = load_processor(path, revision=revision, template=template, fit=fit)
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision, **placement)
-    except ProcessorError as error:
-        raise ModelError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{path}: no vision-language model with safetensors weights could be loaded: {error}"
-        ) from error
-    return VisionLanguageModel(model, processor)
-
-
-def load_language_model(
-    path: str | Path,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    revision: str | None = None,
-    template: str = "own",
-) -> LanguageModel:
-    """Load a language model that reads captions in place of a picture: a model of its own, or the language model
-    inside of a vision-language model, which is that model without a picture.
-
-    Arguments and errors are those of `load_model`.
-    """
-    dtype, placement = _placement(path, device, dtype)
-    try:
-        kind = type(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
-        sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-        load = load_processor if sees else load_text_processor
-        loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
-        processor = load(path, revision=revision, template=template)
-        model = loader.from_pretrained(path, dtype=dtype, revision=revision, **placement)
-    except ProcessorError as error:
-        raise ModelError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: no language model with safetensors weights could be loaded: {error}") from error
-    return LanguageModel(model, processor)
-
-
-def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:
-    """(type of the weights, how to load a model: where to, and with which safeguards)."""
-    if dtype is not None and dtype not in DTYPES:
-        raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return dtype or ("float32" if device.startswith("cpu") else "auto"), {
-        "use_safetensors": True,
-        "trust_remote_code": False,
-        "attn_implementation": "sdpa",
-        "device_map": "auto" if device == "auto" else {"": device},
-    }

@@ -3,8 +3,10 @@
 from torch import nn
 from transformers import PreTrainedModel
 
+from .jobs import JobError
 
-class ModelError(ValueError):
+
+class ModelError(JobError):
     """A model that cannot be loaded, or that is not built as the engine needs; the message says what is missing."""
 
 

@@ -18,6 +18,7 @@ from transformers import Cache, DynamicCache
 
 from .attention import SHARED_PREFIX, Prefix, calling, set_prefix
 from .interventions import Intervention, Knockout, Module, ModuleKnockout, ReplayError, check_layers, muting
+from .memory import Room
 from .recording import Layers, Recording, states_of
 
 # Rows × suffix tokens of one batch, and rows × all tokens over this: bounds the memory of states, masks and keys.
@@ -32,7 +33,7 @@ def replay(
     interventions: Sequence[Intervention],
     *,
     positions: Tensor | None = None,
-    tokens_per_batch: int = TOKENS_PER_BATCH,
+    room: Room | None = None,
     share_prefix: bool = False,
 ) -> Tensor:
     """States after the last layer under each intervention, (interventions, positions, width), not normed.
@@ -44,12 +45,13 @@ def replay(
         recording: of the intact forward.
         interventions: in any order.
         positions: where states are read, counted from 0; the last position alone by default.
-        tokens_per_batch: rows × suffix tokens that run together; bounds the memory, not the result.
+        room: rows × suffix tokens that run together; bounds the memory, not the result.
         share_prefix: attend to the prefix once for all rows instead of copying it for each; see `can_share`.
 
     Raises:
         ReplayError: an intervention that names no positions, no layers, or leaves a position nothing to attend to.
     """
+    room = room or Room(TOKENS_PER_BATCH)
     length = recording.length
     read = torch.tensor([length - 1]) if positions is None else positions
     masks = {
@@ -72,15 +74,21 @@ def replay(
             raise ReplayError("the model changes states between its layers at positions that this intervention reaches")
         # Rows in the order in which they join, so that at each layer the running ones are the first of them.
         order = sorted((i for i, s in enumerate(starts) if s == start), key=lambda i: interventions[i].start)
-        size = max(1, tokens_per_batch // max(end - start, end // PREFIX_TOKENS_PER_TOKEN))
+        row = max(end - start, end // PREFIX_TOKENS_PER_TOKEN)
         changeable = read >= start
-        for begin in range(0, len(order), size):
-            rows = order[begin : begin + size]
+
+        def some(tokens: int, waiting: list[int], start: int = start, row: int = row) -> tuple[list[int], Tensor]:
+            rows = waiting[: max(1, tokens // row)]
             chosen = [interventions[i] for i in rows]
             with calling(layers, SHARED_PREFIX) if share_prefix else nullcontext():
-                states = _replay_batch(layers, recording, chosen, start, end, masks, share_prefix)
+                return rows, _replay_batch(layers, recording, chosen, start, end, masks, share_prefix)
+
+        while order:
+            work = functools.partial(some, waiting=order)
+            rows, states = room.run(work, most=len(order) * row, smallest=row)
             where = torch.tensor(rows)[:, None], changeable.nonzero().flatten()
             output[where] = states[:, read[changeable] - start]
+            order = order[len(rows) :]
     return output
 
 

@@ -1,0 +1,94 @@
+"""Load a vision-language model, or a language model alone, from a folder or from the hub."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+)
+
+from .models import LanguageModel, VisionLanguageModel
+from .parts import ModelError
+from .processors import ProcessorError, load_processor, load_text_processor
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def load_model(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    template: str = "own",
+    fit: str = "own",
+) -> VisionLanguageModel:
+    """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
+
+    Args:
+        path: a folder as `save_pretrained` writes it, or a hub id.
+        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
+            that this process sees.
+        dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
+        revision: branch, tag or commit of a hub id.
+        template, fit: see `load_processor`.
+
+    Raises:
+        ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
+    """
+    dtype, placement = _placement(path, device, dtype)
+    try:
+        processor = load_processor(path, revision=revision, template=template, fit=fit)
+        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision, **placement)
+    except ProcessorError as error:
+        raise ModelError(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path}: no vision-language model with safetensors weights could be loaded: {error}"
+        ) from error
+    return VisionLanguageModel(model, processor)
+
+
+def load_language_model(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    template: str = "own",
+) -> LanguageModel:
+    """Load a language model that reads captions in place of a picture: a model of its own, or the language model
+    inside of a vision-language model, which is that model without a picture.
+
+    Arguments and errors are those of `load_model`.
+    """
+    dtype, placement = _placement(path, device, dtype)
+    try:
+        kind = type(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
+        sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        load = load_processor if sees else load_text_processor
+        loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        processor = load(path, revision=revision, template=template)
+        model = loader.from_pretrained(path, dtype=dtype, revision=revision, **placement)
+    except ProcessorError as error:
+        raise ModelError(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: no language model with safetensors weights could be loaded: {error}") from error
+    return LanguageModel(model, processor)
+
+
+def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:
+    """(type of the weights, how to load a model: where to, and with which safeguards)."""
+    if dtype is not None and dtype not in DTYPES:
+        raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return dtype or ("float32" if device.startswith("cpu") else "auto"), {
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "attn_implementation": "sdpa",
+        "device_map": "auto" if device == "auto" else {"": device},
+    }
