@@ -84,21 +84,8 @@ def gpus(wildcards):
     return model_of(wildcards).gpus
 
 
-def model_memory(wildcards, attempt):
-    """Megabytes: twice the weights, which may be widened to float32, and what runs them; more after a failure.
-
-    What a hub id weighs is known once it is fetched; before, 7 billion parameters in half precision are assumed.
-    """
-    files = [Path(file) for file in model_files(wildcards)]
-    if model_of(wildcards).folder is None:
-        weight = json.loads(files[0].read_text())["bytes"] if files[0].is_file() else 14_000_000_000
-    else:
-        weight = sum(file.stat().st_size for file in files if file.suffix == ".safetensors")
-    return (3000 + 2 * (weight // 1_000_000)) * attempt
-
-
 def known_layers(model):
-    """How many layers a model has, by its configuration; None for a hub id that has not been fetched yet."""
+    """How many layers a model has, by its configuration; None where that does not say, as before a hub id is fetched."""
     if model.folder is None:
         return json.loads(Path(model.fetched).read_text()).get("layers") if Path(model.fetched).is_file() else None
     config = json.loads((model.folder / "config.json").read_text())

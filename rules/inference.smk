@@ -18,7 +18,7 @@ rule answer_questions:
     threads: 1
     resources:
         mem_mb=model_memory,
-        runtime=120,
+        runtime=answering_time,
         gpu=gpus,
     params:
         model=model_settings,
@@ -69,7 +69,7 @@ rule run_probe:
     threads: 1
     resources:
         mem_mb=model_memory,
-        runtime=240,
+        runtime=probing_time,
         gpu=gpus,
     params:
         model=model_settings,

@@ -104,7 +104,7 @@ rule answer_shard:
     threads: 1
     resources:
         mem_mb=model_memory,
-        runtime=240,
+        runtime=answering_time,
         gpu=gpus,
     params:
         model=model_settings,

@@ -10,6 +10,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
+from .costs import Size
+
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 INDEX = "model.safetensors.index.json"
@@ -27,7 +29,8 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     """Fetch what is missing of a model; a download that broke off is taken up again.
 
     Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights, layers.
+        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights, layers,
+        and size as `vlmflow.costs` takes it.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.
@@ -41,8 +44,8 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
         "repository": repository,
         "revision": revision,
         "folder": str(folder),
-        "bytes": sum(file.stat().st_size for file in weights),
-        "layers": _layers(folder),
+        "bytes": (size := sum(file.stat().st_size for file in weights)),
+        **_sizes(folder, size),
     }
 
 
@@ -78,15 +81,16 @@ def _refusal(error: BaseException) -> int | None:
     return None
 
 
-def _layers(folder: Path) -> int | None:
-    """How many layers the decoder has: some configurations name only what differs from their kind's own."""
+def _sizes(folder: Path, weights: int) -> dict[str, Any]:
+    """By the whole configuration: some files name only what differs from their kind's own."""
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError):
-        return None
-    return getattr(config.get_text_config(), "num_hidden_layers", None)
+        return {"layers": None}
+    size = Size.of(config.to_dict(), weights)
+    return {"layers": getattr(config.get_text_config(), "num_hidden_layers", None), "size": size.saved()}
 
 
 def _weights(folder: Path, repository: str) -> list[Path]:

@@ -1,0 +1,63 @@
+"""What jobs with a model were expected to cost, and what they did: on the benchmark files that a run left.
+
+    snakemake --configfile studies/demo-appendix.yaml --cores all
+    python benchmarks/costs.py studies/demo-appendix.yaml
+
+`expected` is the cost model's own estimate, `asked` what a cluster is asked for at the first attempt.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from vlmflow import costs
+from vlmflow.study import Study, read_study
+
+
+def jobs(study: Study, results: Path) -> Iterator[dict]:
+    """A row for each job that asked a model, or ran a probe on it."""
+    for name, model in study.models.items():
+        if model.folder is None:
+            continue
+        size = costs.folder_size(model.folder)
+        for kind, folder in (("answers", "answer_questions"), *((probe, "run_probe") for probe in study.probes)):
+            below = results / "benchmarks" / folder / name / ("" if kind == "answers" else kind)
+            for file in sorted(below.glob("*.tsv")):
+                answered = pl.scan_parquet(results / name / "answers" / file.with_suffix(".parquet").name)
+                rows = pl.scan_parquet(results / name / kind / file.with_suffix(".parquet").name)
+                measured = rows.select(pl.col("question_id").n_unique()).collect().item()
+                asked = answered.select(pl.len()).collect().item() if kind == "answers" else measured
+                work = costs.answering() if kind == "answers" else costs.work_of(study.probes[kind], size, asked)
+                took = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
+                expected = costs.seconds(work, size, asked, gpu=model.gpus > 0)
+                yield {
+                    "model": name,
+                    "work": kind,
+                    "task": file.stem,
+                    "questions": asked,
+                    "seconds": took["s"][0],
+                    "expected": round(expected, 1),
+                    "asked, s": 60 * costs.minutes(expected),
+                    "MB": took["max_rss"][0],
+                    "asked, MB": costs.megabytes(size, model.dtype, gpu=model.gpus > 0),
+                }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study")
+    args = parser.parse_args()
+    study = read_study(yaml.safe_load(Path(args.study).read_text()), args.study)
+    table = pl.DataFrame(list(jobs(study, Path("results") / study.study)), infer_schema_length=None)
+    ratio = pl.col("expected") / pl.col("seconds")
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=1):
+        print(table.with_columns(ratio.alias("expected / seconds")))
+        summary = {"lowest": ratio.min(), "median": ratio.median(), "highest": ratio.max()}
+        print(table.select(**summary, over_memory=(pl.col("MB") > pl.col("asked, MB")).sum(), jobs=pl.len()))
+
+
+if __name__ == "__main__":
+    main()

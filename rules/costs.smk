@@ -1,0 +1,50 @@
+# Functions: what jobs ask a cluster for, more with every attempt. Local runs do not look at it.
+import polars as pl
+
+from vlmflow import costs
+
+
+def growing(amount):
+    """An amount of a resource that grows with every attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def model_size(model):
+    """Of a hub id known once it is fetched; before, a large model is assumed."""
+    if model.folder is not None:
+        return costs.folder_size(model.folder)
+    note = json.loads(Path(model.fetched).read_text()) if Path(model.fetched).is_file() else {}
+    return costs.Size(**note["size"]) if "size" in note else costs.LARGE
+
+
+def model_memory(wildcards, attempt):
+    model = model_of(wildcards)
+    return costs.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+
+
+def number_of_rows(file):
+    os.stat(file)  # in a dry run the file may not be there yet: Snakemake knows this error, but not polars' own
+    return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+
+
+def time_of(wildcards, work, questions, attempt):
+    model = model_of(wildcards)
+    size = model_size(model)
+    return costs.minutes(costs.seconds(work, size, questions, gpu=model.gpus > 0), attempt)
+
+
+def answering_time(wildcards, input, attempt):
+    """Minutes of asking all questions, or this shard's."""
+    shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
+    return time_of(wildcards, costs.answering(), number_of_rows(input.questions) // shards + 1, attempt)
+
+
+def probing_time(wildcards, input, attempt):
+    """Minutes of a probe: on the sample of its task, or on all questions that were asked."""
+    probe = study.probes[wildcards.probe]
+    sampled = probe.kind != "pruning" and getattr(probe, "answers", "right") == "right"
+    questions = number_of_rows(input.selected if sampled else input.answers)
+    if probe.questions is not None:
+        questions = min(questions, probe.questions)
+    work = costs.work_of(probe, model_size(model_of(wildcards)), questions)
+    return time_of(wildcards, work, questions, attempt)
