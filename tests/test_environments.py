@@ -8,7 +8,13 @@ from importlib.metadata import packages_distributions
 from itertools import chain
 
 import pytest
+import yaml
 from common import ROOT
+from packaging import version
+from packaging.specifiers import SpecifierSet
+
+sys.path.insert(0, str(ROOT / "envs"))
+import pin
 
 SCRIPTS = ROOT / "workflow_scripts"
 RULE = re.compile(r'conda:\s+"\.\./envs/(\w+\.yaml)".*?script:\s+"\.\./workflow_scripts/(\w+\.py)"', re.DOTALL)
@@ -92,6 +98,41 @@ def test_environments_pin_what_the_lock_file_pins(path):
     wanted = pins(path.read_text())
     assert wanted
     assert {name: locked[name] for name in wanted} == wanted
+
+
+def environments():
+    return sorted((ROOT / "envs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", environments(), ids=lambda path: path.name)
+def test_environments_pin_what_their_packages_bring_along(path):
+    """As `python envs/pin.py` writes it."""
+    text = path.read_text()
+    assert pin.pinned(text, pin.pins((ROOT / "constraints.txt").read_text())) == text
+
+
+def test_pins_are_brought_up_to_date():
+    """The check has teeth: what is missing is added, another version is replaced."""
+    locked = pin.pins((ROOT / "constraints.txt").read_text())
+    text = (ROOT / "envs" / "data.yaml").read_text()
+    broken = (
+        text.replace("idna==", "idna==0").replace(f"      - {locked['certifi']}\n", "").replace("tqdm==", "tqdm==0")
+    )
+    assert broken.count("\n") == text.count("\n") - 1
+    assert pin.pinned(broken, locked) == text
+
+
+@pytest.mark.parametrize("path", environments(), ids=lambda path: path.name)
+def test_python_is_conda_forges_and_the_rest_is_pips(path):
+    """Snakemake hands Python's own packages to pip: the same files as in an installation without conda."""
+    environment = yaml.safe_load(path.read_text())
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    python, own, rest = environment["dependencies"]
+    assert (python, own) == (f"python={pin.PYTHON['python_full_version']}", "pip=25.3")
+    assert set(rest) == {"pip"}
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in rest["pip"])
+    lowest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert version.Version(pin.PYTHON["python_full_version"]) in SpecifierSet(lowest)
 
 
 def test_every_dependency_is_locked():

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import psutil
 import yaml
 from common import ROOT
 
@@ -35,6 +36,12 @@ class Workspace:
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
+
+    def start(self, *arguments, study="study.yaml"):
+        """The same in the background; what it says is added to the file `output`."""
+        command = [*SNAKEMAKE, "--configfile", study, "--cores", "2", *arguments]
+        with (self.folder / "output").open("a") as output:
+            return psutil.Popen(command, cwd=self.folder, env=self.environment, stdout=output, stderr=output)
 
     def plan(self, study):
         """Snakemake's own plan for a study: rule → number of jobs."""
