@@ -123,8 +123,9 @@ class PatchMap:
 
 
 def clipped(box: Box, size: tuple[int, int]) -> Box:
-    """The part of a box that lies inside of a picture of `size` (width, height): processors pad pictures, and a box must
-    not become patches of the padding.
+    """The part of a box that lies inside of a picture of `size` (width, height).
+
+    Processors pad pictures, and a box beside the picture must not become patches of the padding.
 
     Raises:
         GeometryError: it is not four finite numbers, has no area, or none of it lies inside.

@@ -9,9 +9,9 @@ from .jobs import QuestionError
 
 # What pictures are stored in.  Other formats that PIL knows run programs from elsewhere (EPS), or are no photographs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-# Pixels of the longer side, and how often the shorter one may go into it.  Processors pad a picture to a square of its
-# longer side, or enlarge it until its shorter one fits: within these limits that is some 200 MB, beyond them a few bytes
-# on the disk can become all of the memory.
+# Pixels of the longer side, and how often the shorter one may go into it. Processors pad a picture to a square of its
+# longer side, or enlarge it until its shorter one fits: within these limits that is some 200 MB; beyond them, a few
+# bytes on the disk can become all of the memory.
 LONGEST = 8192
 LONGEST_TO_SHORTEST = 100
 SMALLER = (
@@ -21,8 +21,9 @@ SMALLER = (
 
 
 def open_picture(path: str) -> Image.Image:
-    """The whole picture in RGB, as its pixels are stored: an orientation that its EXIF data ask for is not applied, since
-    boxes are given in stored pixels (as of GQA and COCO).
+    """The whole picture in RGB, as its pixels are stored.
+
+    An orientation that its EXIF data ask for is not applied: boxes are given in stored pixels, as those of GQA are.
 
     Raises:
         QuestionError: the file is missing, cut off, no picture, several ones, or absurdly large.
