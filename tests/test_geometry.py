@@ -184,10 +184,36 @@ def test_a_model_that_keeps_the_class_token():
     assert found.related([(0, 0, 8, 8)]) == [1]
 
 
-@pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5, -1), (float("nan"), 0, 5, 5)])
+@pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5, -1)])
 def test_boxes_without_area(box):
     with pytest.raises(GeometryError, match="has no area"):
         patch_map(nearest(), (SIDE, SIDE)).related([box])
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1.7e308])
+def test_boxes_that_are_no_numbers(number, place):
+    box = [1e308 if number == 1.7e308 else 1.0] * 4
+    box[place] = number
+    with pytest.raises(GeometryError, match="is not four finite numbers"):
+        patch_map(nearest(), (SIDE, SIDE)).related([tuple(box)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=150)
+@given(case=sizes_and_boxes(), moved=st.tuples(*[st.sampled_from([-1e308, -300, -20, 0, 20, 300, 1e308])] * 2))
+def test_of_a_box_over_the_border_the_inside_counts(kind, case, moved):
+    """Nothing of it becomes a patch of what a processor pads pictures with."""
+    size, (x, y, w, h) = case
+    x, y = x + moved[0], y + moved[1]
+    left, top, right, bottom = max(0, x), max(0, y), min(size[0], x + w), min(size[1], y + h)
+    found = patch_map(KINDS[kind], size)
+    inside = related(found, (left, top, right - left, bottom - top)) if left < right and top < bottom else set()
+    assert related(found, (x, y, w, h)) == inside
+    wide = related(found, (-1e300, -1e300, 2e300, 2e300))
+    assert wide == related(found, (0, 0, *size))
+    if size[0] > 2 * size[1] and kind == "pad":
+        assert 0 not in wide, "the corner shows padding"
 
 
 def test_no_box():
@@ -232,7 +258,7 @@ def test_a_processor_that_counts_other_tokens_is_refused():
 def test_views_say_where_a_box_lies():
     view = View(2, 2, 10, 0.5, 0.25, 1.0, 2.0)
     assert view.project((4, 8, 20, 40)) == (3.0, 4.0, 13.0, 14.0)
-    assert PatchMap((view,), 4).related([(4, 8, 20, 40)]) == [0, 1, 2, 3]
+    assert PatchMap((view,), 4, (100, 100)).related([(4, 8, 20, 40)]) == [0, 1, 2, 3]
     assert np.array_equal(view.tokens, [[0, 1], [2, 3]])
 
 

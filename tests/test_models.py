@@ -189,7 +189,7 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
     outside = {"name": "circle", "id": "1", "x": 90.0, "y": 0.0, "w": 4.0, "h": 4.0, "attributes": []}
     for changes, message in (
         ({"objects": [absent]}, "no box"),
-        ({"objects": [outside]}, "outside of what the model sees"),
+        ({"objects": [outside]}, "outside of the picture, which has 8 × 8 pixels"),
         ({"width": 9}, "made for 9 × 8 pixels, the picture has 8 × 8"),
     ):
         with pytest.raises(QuestionError, match=message):

@@ -12,7 +12,7 @@ from servers import serving
 from test_gqa import JSON
 from test_scripts import run
 
-from vlmflow.datasets.entries import DatasetError
+from vlmflow.datasets.entries import SAME_ID, DatasetError
 from vlmflow.datasets.pairs import read_coco_captions, read_winoground
 from vlmflow.datasets.reading import read_dataset
 from vlmflow.sources import COCO_CAPTIONS_MEMBER
@@ -85,10 +85,10 @@ def test_malformed_captions_cost_themselves_only(tmp_path):
     rows, skipped = read_coco_captions(coco(tmp_path / "c.json", annotations), PROMPT)
     assert [(row["question_id"], row["image_id"]) for row in rows] == [("5", "42"), ("6", "43")]
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
-    assert reasons.keys() == {"1", "2", "None", "four", "6"}
+    assert reasons.keys() == {"1", "2", "entry 3", "four", "6"}
     assert reasons["1"] == "malformed entry: caption: String should have at least 1 character"
     assert reasons["2"] == "malformed entry: image_id: Field required"
-    assert reasons["6"] == "another question has this id"
+    assert reasons["6"] == SAME_ID
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_malformed_and_repeated_examples(tmp_path):
     assert reasons == [
         ("1", "malformed entry: caption_1: String should have at least 1 character"),
         ("3", "malformed entry: image_0: Field required"),
-        ("None", "malformed entry: id: Field required"),
-        ("2-0", "another question has this id"),
-        ("2-1", "another question has this id"),
+        ("line 5", "malformed entry: id: Field required"),
+        ("2-0", SAME_ID),
+        ("2-1", SAME_ID),
     ]
 
 
@@ -183,8 +183,12 @@ def test_without_access_there_is_no_question_but_a_reason(tmp_path):
         (None, "{}", r"access\.json: this does not say whether Winoground could be fetched; delete it"),
         (None, "[1]", r"access\.json: this does not say whether"),
         (None, "{", r"access\.json: this is no JSON"),
-        ('{"id": 1}\n[2]', None, r"examples\.jsonl, line 2: this is not examples of Winoground, a JSON object a line"),
-        ('\n{"id": 1', None, r"examples\.jsonl, line 2: this is no JSON"),
+        (
+            "[1]\n[2]",
+            None,
+            r"examples\.jsonl: no line of this is JSON as expected: examples of Winoground, a JSON object",
+        ),
+        ('\n{"id": 1', None, r"examples\.jsonl: no line of this is JSON"),
         (b"\xff\xfe", None, r"examples\.jsonl: this is no text in UTF-8"),
     ],
 )
@@ -197,6 +201,15 @@ def test_files_that_are_not_winogrounds(tmp_path, examples, access, message):
         read_winoground(*files, PROMPT)
 
 
+def test_a_broken_line_costs_itself_only(tmp_path):
+    files = winoground(tmp_path, [example(1), example(2)])
+    files[0].write_text(files[0].read_text() + '{"id": 3,\n[4]\n')
+    rows, skipped = read_winoground(*files, PROMPT)
+    assert [row["question_id"] for row in rows] == ["1-0", "1-1", "2-0", "2-1"]
+    assert [entry["question_id"] for entry in skipped] == ["line 3", "line 4"]
+    assert skipped[0]["reason"].startswith("this is no JSON (")
+
+
 FIELDS = ["id", "image_0", "image_1", "caption_0", "caption_1", "tag"]
 
 
@@ -206,7 +219,7 @@ def test_any_example_is_accounted_for(tmp_path_factory, examples):
     rows, skipped = read_winoground(*winoground(tmp_path_factory.mktemp("fuzz"), examples), PROMPT)
     SKIPPED.frame(skipped)
     assert QUESTIONS.frame(rows)["question_id"].is_unique().all()
-    lost = [entry for entry in skipped if entry["reason"] == "another question has this id"]
+    lost = [entry for entry in skipped if entry["reason"] == SAME_ID]
     assert (len(rows) + len(lost)) / 2 + len(skipped) - len(lost) == len(examples)
 
 

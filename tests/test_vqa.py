@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlmflow.datasets import synthetic
 from vlmflow.datasets.captions import read_captions
-from vlmflow.datasets.entries import DatasetError
+from vlmflow.datasets.entries import SAME_ID, DatasetError
 from vlmflow.datasets.gqa import read_questions
 from vlmflow.datasets.reading import read_dataset
 from vlmflow.datasets.vqa import majority, read_a_okvqa, read_ok_vqa
@@ -114,7 +114,7 @@ def test_a_okvqa(tmp_path):
     assert frame["answer"].to_list() == ["cab", "cab"]
     assert frame["problem"].to_list() == [None, "its authors mark it as too open for a direct answer"]
     account = {row["question_id"]: row["reason"] for row in SKIPPED.frame(skipped).to_dicts()}
-    assert account[entry["question_id"]] == "another question has this id"
+    assert account[entry["question_id"]] == SAME_ID
     assert "image_id: Field required" in account["x"]
     assert "direct_answers" in account["z"]
     assert read_dataset("a-okvqa", {"questions": str(tmp_path / "a.json")}) == (rows, skipped)
@@ -126,7 +126,8 @@ def test_a_okvqa(tmp_path):
         (None, "there is no such file; expected a list of objects under 'questions'"),
         ("{", "this is no JSON"),
         ("[]", "this is not a list of objects under 'annotations'"),
-        ('{"annotations": [1]}', "this is not a list"),
+        ('{"annotations": {}}', "this is not a list"),
+        ('{"annotations": [], "annotations": []}', "the key 'annotations' stands there twice"),
     ],
 )
 def test_files_that_are_no_such_thing(tmp_path, content, message):
@@ -152,12 +153,16 @@ def test_a_malformed_annotation_costs_its_question_only(tmp_path, annotation):
     assert "malformed entry: answers" in skipped[0]["reason"]
 
 
-def test_two_annotations_of_one_question_are_told(tmp_path):
-    questions, annotations = ok_vqa(tmp_path, [1], {1: ["x"]})
+def test_several_annotations_of_one_question_cost_that_question(tmp_path):
+    questions, annotations = ok_vqa(tmp_path, [1, 2], {1: ["x"], 2: ["y"]})
     content = json.loads(annotations.read_text())["annotations"]
-    write(annotations, {"annotations": [*content, *content]})
-    with pytest.raises(DatasetError, match=r"a\.json: there are two annotations of the question 1"):
-        read_ok_vqa(questions, annotations)
+    write(annotations, {"annotations": [*content, content[0], 3]})
+    rows, skipped = read_ok_vqa(questions, annotations)
+    assert {row["question_id"]: row["problem"] for row in rows} == {
+        "1": "a.json has several annotations of it; keep the right one",
+        "2": None,
+    }
+    assert skipped == []
 
 
 REGIONS = [
@@ -169,10 +174,18 @@ REGIONS = [
 
 def test_captions_are_region_descriptions(tmp_path):
     path = write(tmp_path / "regions.json", REGIONS)
-    assert read_captions(path, {"1", "2", "9"}) == {"1": "a cup. a table."}
+    assert read_captions(path, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
     # Of two entries for a picture none is lost; what nobody asks for may be malformed.
     again = [*REGIONS, {"id": 1, "regions": [{"phrase": "a dog"}, {"phrase": "a cup"}]}, {"id": 5, "regions": 3}]
-    assert read_captions(write(path, again), {"1"}) == {"1": "a cup. a table. a dog."}
+    assert read_captions(write(path, again), {"1"}) == ({"1": "a cup. a table. a dog."}, {})
+
+
+def test_one_malformed_description_costs_its_picture_only(tmp_path, capsys):
+    path = write(tmp_path / "regions.json", [*REGIONS, {"id": 4, "regions": [{}]}, 7])
+    texts, broken = read_captions(path, {"1", "4"})
+    assert texts == {"1": "a cup. a table."}
+    assert broken == {"4": "regions.json: entry 4 is no picture with regions: regions.0.phrase: Field required"}
+    assert "entry 5 is no picture with regions" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -180,8 +193,8 @@ def test_captions_are_region_descriptions(tmp_path):
     [
         (None, "there is no such file; expected region descriptions"),
         ("[{", "this is no JSON"),
-        ('[{"id": 1}]', "entry 0 is no picture with regions: regions"),
-        ("[3]", "entry 0 is no picture with regions"),
+        ('[{"id": 1}]', "entry 1 is no picture with regions: regions"),
+        ("[3]", "entry 1 is no picture with regions"),
     ],
 )
 def test_captions_that_cannot_be_read(tmp_path, text, message):

@@ -4,10 +4,11 @@ import polars as pl
 
 from vlmflow.inference import answer_question, open_model
 from vlmflow.jobs import for_each_question, logged
-from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK
+from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
 from vlmflow.tasks import skipped
 
 with logged(snakemake.log[0]):
+    check_room(snakemake.output)
     settings, source = snakemake.params.model, snakemake.input
     where = {"stage": "answers", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
     questions = TASK.read(source.questions)

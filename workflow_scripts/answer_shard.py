@@ -2,9 +2,10 @@
 
 from vlmflow.inference import answer_question, open_model
 from vlmflow.jobs import for_each_question, logged
-from vlmflow.tables import ANSWERS, SKIPPED, TASK
+from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_room
 
 with logged(snakemake.log[0]):
+    check_room(snakemake.output)
     settings = snakemake.params.model
     number, shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
     questions = TASK.read(snakemake.input.questions).gather_every(shards, offset=number - 1)

@@ -5,9 +5,10 @@ from vlmflow.jobs import for_each_question, logged
 from vlmflow.patches import map_patches
 from vlmflow.processors import load_processor
 from vlmflow.sheets import contact_sheet
-from vlmflow.tables import PATCHES, SKIPPED, TASK, whole
+from vlmflow.tables import PATCHES, SKIPPED, TASK, check_room, whole
 
 with logged(snakemake.log[0]):
+    check_room(snakemake.output)
     settings, wildcards = snakemake.params.model, snakemake.wildcards
     processor = load_processor(
         location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]

@@ -7,9 +7,10 @@ from vlmflow.inference import open_model, prober
 from vlmflow.jobs import for_each_question, logged
 from vlmflow.probing import rows_to_probe
 from vlmflow.study import Probe
-from vlmflow.tables import PROBE_TABLES, SKIPPED
+from vlmflow.tables import PROBE_TABLES, SKIPPED, check_room
 
 with logged(snakemake.log[0]):
+    check_room(snakemake.output)
     params, wildcards = snakemake.params, snakemake.wildcards
     probe = TypeAdapter(Probe).validate_python(params.probe)
     questions = rows_to_probe(probe, snakemake.input, params.seed)

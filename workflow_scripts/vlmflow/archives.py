@@ -32,7 +32,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponen
 
 from . import network
 from .network import CONNECTIONS, TIMEOUT, DownloadError
-from .tables import whole
+from .tables import WriteError, whole
 
 BROKEN_CONNECTION = (OSError, EOFError, RemoteZipError, urllib3.exceptions.HTTPError)
 DAMAGED = (zipfile.BadZipFile, zlib.error)
@@ -200,6 +200,7 @@ def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Pat
 
     Raises:
         DownloadError: the connection broke at every try.
+        WriteError: the disk is full, or the folder is not to be written into.
     """
     for last, pause in network.tries():
         try:
@@ -212,6 +213,8 @@ def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Pat
             with file.open(info) as source, whole(path) as temporary, temporary.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             return None
+        except WriteError:
+            raise
         except UNREADABLE as error:
             archive.reopen()
             if last:

@@ -70,6 +70,8 @@ class View:
     def _span(self, start: float, stop: float, count: int) -> range:
         # A touch is no overlap: rounding must not add a patch that shares only its border with the box.
         slack = 1e-6
+        # What lies further out than a patch is not counted: far enough out, numbers become infinite.
+        start, stop = (min(max(end, -self.patch), (count + 1) * self.patch) for end in (start, stop))
         first, last = math.floor(start / self.patch + slack), math.ceil(stop / self.patch - slack) - 1
         first, stopped = max(0, first), min(count - 1, last) + 1
         return range(first, max(first, stopped))
@@ -82,11 +84,13 @@ class PatchMap:
     Attributes:
         views: of the picture; together their patches are all patches.
         tokens: how many tokens the picture becomes.
+        size: width and height of the picture in pixels.
         grid: rows and columns of the tiles of an any-resolution picture.
     """
 
     views: tuple[View, ...]
     tokens: int
+    size: tuple[int, int]
     grid: tuple[int, int] = (1, 1)
 
     @property
@@ -98,14 +102,16 @@ class PatchMap:
     def related(self, boxes: Iterable[Box]) -> list[int]:
         """The sorted numbers, among the picture's tokens, of the patches that overlap at least one of the boxes.
 
+        Of a box that reaches over the picture's border, what lies inside of the picture counts.
+
         Raises:
-            GeometryError: no box, a box without area, or one that lies wholly outside of what the model sees.
+            GeometryError: no box, a box that is not four finite numbers or has no area, or one that lies wholly outside
+                of the picture or of what the model sees of it.
         """
         found: set[int] = set()
         for box in boxes:
-            if not (box[2] > 0 and box[3] > 0 and math.isfinite(sum(box))):
-                raise GeometryError(f"box {box} (x, y, width, height) has no area")
-            tokens = {token for view in self.views for token in view.covered(box)}
+            inside = clipped(box, self.size)
+            tokens = {token for view in self.views for token in view.covered(inside)}
             if not tokens:
                 raise GeometryError(
                     f"box {box} (x, y, width, height) lies outside of what the model sees of the picture"
@@ -114,6 +120,28 @@ class PatchMap:
         if not found:
             raise GeometryError("there is no box")
         return sorted(found)
+
+
+def clipped(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box that lies inside of a picture of `size` (width, height).
+
+    Processors pad pictures, and a box beside the picture must not become patches of the padding.
+
+    Raises:
+        GeometryError: it is not four finite numbers, has no area, or none of it lies inside.
+    """
+    x, y, width, height = box
+    if not all(map(math.isfinite, (x, y, x + width, y + height))):
+        raise GeometryError(f"box {box} (x, y, width, height) is not four finite numbers")
+    if width <= 0 or height <= 0:
+        raise GeometryError(f"box {box} (x, y, width, height) has no area")
+    left, top = max(0.0, x), max(0.0, y)
+    right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
+    if left >= right or top >= bottom:
+        raise GeometryError(
+            f"box {box} (x, y, width, height) lies outside of the picture, which has {size[0]} × {size[1]} pixels"
+        )
+    return left, top, right - left, bottom - top
 
 
 def patch_map(processor: Any, size: tuple[int, int]) -> PatchMap:
@@ -170,7 +198,7 @@ def _one_view(pictures: Any, patch: int, size: tuple[int, int]) -> PatchMap:
         shift_x=scale_x * pad_x - left,
         shift_y=scale_y * pad_y - top,
     )
-    return PatchMap((view,), view.rows * view.columns)
+    return PatchMap((view,), view.rows * view.columns, size)
 
 
 def _resized(pictures: Any, width: int, height: int) -> tuple[int, int]:
@@ -218,7 +246,7 @@ def _any_resolution(pictures: Any, patch: int, size: tuple[int, int]) -> PatchMa
         row_ends=1,
     )
     tokens = side * side + tiles.rows * (tiles.columns + 1)
-    return PatchMap((base, tiles), tokens, grid=(best[0] // tile, best[1] // tile))
+    return PatchMap((base, tiles), tokens, size, grid=(best[0] // tile, best[1] // tile))
 
 
 def _tile(pictures: Any) -> int:
@@ -249,7 +277,7 @@ def _with_class_tokens(found: PatchMap, extra: int) -> PatchMap:
     """The map of a model that keeps the vision tower's tokens for the whole picture, before the patches."""
     if len(found.views) > 1:
         raise GeometryError("tiles that keep the vision tower's class token have no patch map yet")
-    return PatchMap((replace(found.views[0], first=extra),), found.tokens + extra)
+    return PatchMap((replace(found.views[0], first=extra),), found.tokens + extra, found.size)
 
 
 def _check_tokens(processor: Any, size: tuple[int, int], found: PatchMap) -> None:
@@ -283,7 +311,8 @@ def painted_patches(processor: Any, size: tuple[int, int], boxes: Sequence[Box])
     found.related(boxes)  # boxes that lie outside are refused by either rule
     canvas = Image.new("RGB", size, GREEN)
     brush = ImageDraw.Draw(canvas)
-    for x, y, width, height in boxes:
+    for box in boxes:
+        x, y, width, height = clipped(box, size)
         brush.rectangle((x, y, x + width, y + height), fill=RED)
     cut = processor.image_processor([canvas], return_tensors="np", do_normalize=False, do_rescale=False)
     pixels = np.asarray(cut["pixel_values"][0])

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
-from .geometry import Box, View
+from .geometry import Box, View, clipped
 from .jobs import QuestionError
 from .pictures import open_picture
 from .tasks import draw, draw_apart
@@ -69,7 +69,12 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
     except QuestionError:
         return None
     found, shown = views_of(processor, picture)
-    boxes = [(item["name"], (item["x"], item["y"], item["w"], item["h"])) for item in row["objects"] if item["id"]]
+    # As far as they lie inside of the picture: that is what counts, and what can be drawn.
+    boxes = [
+        (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), picture.size))
+        for item in row["objects"]
+        if item["x"] is not None
+    ]
     views = [_view(view, pixels, boxes, set(row["related"])) for view, pixels in zip(found.views, shown, strict=True)]
     width = sum(view.width + GAP for view in views) - GAP
     names = ", ".join(item["name"] + ("" if item["id"] else " (absent)") for item in row["objects"])

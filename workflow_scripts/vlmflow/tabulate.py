@@ -2,14 +2,14 @@
 
 import base64
 import io
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-from PIL import Image
 from scipy.stats import binomtest
 
+from .jobs import QuestionError
 from .pages import ENVIRONMENT, unsigned
+from .pictures import open_picture
 from .statistics import CONFIDENCE, summarise
 from .study import AccuracyTable, LandmarksTable, StudyTable
 from .tasks import draw
@@ -58,11 +58,10 @@ def _thumbnail(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        with Image.open(Path(path)) as picture:
-            small = picture.convert("RGB")
-            small.thumbnail(THUMBNAIL)
-    except (OSError, Image.DecompressionBombError):
+        small = open_picture(path)
+    except QuestionError:
         return None
+    small.thumbnail(THUMBNAIL)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -5,26 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import ijson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from .entries import DatasetError
-
-
-class _Loose(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+from .entries import DatasetError, Loose, first_mistake
 
 
-class Region(_Loose):
+class Region(Loose):
     phrase: str
 
 
-class Picture(_Loose):
-    id: int | str
+class Picture(Loose):
+    id: str
     regions: list[Region]
 
 
-def read_captions(path: Path, wanted: set[str]) -> dict[str, str]:
-    """Picture id → its region descriptions in the order of the file, each once, as sentences one after the other.
+def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """(picture id → its region descriptions in the order of the file, each once, as sentences one after the other;
+    picture id → why its descriptions cannot be read).
 
     The file, which can be large, is read as a stream.
 
@@ -36,20 +33,27 @@ def read_captions(path: Path, wanted: set[str]) -> dict[str, str]:
         DatasetError: there is no such file, or it is no such list.
     """
     phrases: dict[str, dict[str, None]] = {}
-    for number, entry in enumerate(_entries(path)):
-        if isinstance(entry, dict) and str(entry.get("id", "")) not in {"", *wanted}:
+    broken: dict[str, str] = {}
+    others = 0
+    for number, entry in enumerate(_entries(path), 1):
+        name = str(entry.get("id", "")) if isinstance(entry, dict) else ""
+        if name and name not in wanted:
+            others += 1
             continue
         try:
             picture = Picture.model_validate(entry)
         except ValidationError as error:
-            place = error.errors()[0]
-            raise DatasetError(
-                f"{path}: entry {number} is no picture with regions: {'.'.join(map(str, place['loc']))}: {place['msg']}"
-            ) from error
+            broken[name] = f"{path.name}: entry {number} is no picture with regions: {first_mistake(error)}"
+            continue
         # A picture that has two entries is described by both.
-        of_picture = phrases.setdefault(str(picture.id), {})
+        of_picture = phrases.setdefault(picture.id, {})
         of_picture |= dict.fromkeys(region.phrase.strip().rstrip(".").strip() for region in picture.regions)
-    return {name: ". ".join(found) + "." for name, texts in phrases.items() if (found := [t for t in texts if t])}
+    if broken and not phrases and not others:
+        raise DatasetError(f"{path.parent}/{next(iter(broken.values()))}")
+    for reason in broken.values():
+        print(reason)
+    texts = {name: ". ".join(found) + "." for name, texts in phrases.items() if (found := [t for t in texts if t])}
+    return texts, {name: reason for name, reason in broken.items() if name in wanted}
 
 
 def _entries(path: Path) -> Iterator[Any]:
@@ -58,5 +62,5 @@ def _entries(path: Path) -> Iterator[Any]:
             yield from ijson.items(file, "item")
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; expected region descriptions") from None
-    except ijson.JSONError as error:
+    except (ijson.JSONError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: this is no JSON ({error}); expected region descriptions") from error

@@ -1,23 +1,91 @@
 """What readers of datasets share: files, their entries, and what is said of those that are not what they should be."""
 
 import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 # Rows of the tables `questions` and `skipped`.
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+# Of an entry whose id an earlier one has.
+SAME_ID = "another question has this id; only the first one is asked"
+
+
+# No entry of any dataset is as deep; and what has to be looked at to see how deep a text of JSON is.
+DEEPEST = 100
+BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"')
 
 
 class DatasetError(ValueError):
     """A file that is not the dataset's; the message names the file and what was expected."""
 
 
+class Repeated(dict):
+    """A JSON object some of whose keys stand there twice: each with its first value, and in `later` what came after.
+
+    Python's reader would keep the last one and say nothing.
+    """
+
+    later: list[tuple[str, Any]]
+
+    @cached_property
+    def again(self) -> set[str]:
+        """The keys that stand there more than once."""
+        return {key for key, _ in self.later}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    repeated, later = Repeated(), []
+    for key, value in pairs:
+        if key in repeated:
+            later.append((key, value))
+        else:
+            repeated[key] = value
+    repeated.later = later
+    return repeated
+
+
+def _integer(text: str) -> int | float:
+    """Python refuses integers of thousands of digits; they are as good as infinite."""
+    return int(text) if len(text) < 300 else float(text)
+
+
+def check_keys(found: Any) -> Any:
+    """What was found, unless it is an object with a key that stands there twice: which value is right is not known."""
+    if isinstance(found, Repeated):
+        raise ValueError(f"the key {found.later[0][0]!r} stands there twice; keep the right one")
+    return found
+
+
 class Loose(BaseModel):
     """An entry of which only some fields are read; ids may be numbers."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_once(cls, found: Any) -> Any:
+        return check_keys(found)
+
+
+def _no_boolean(found: Any) -> Any:
+    if isinstance(found, bool):
+        raise ValueError("Input should be a number, not true or false")
+    return found
+
+
+KeysOnce = BeforeValidator(check_keys)
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Pixels = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_no_boolean)]
 
 
 def read_text(path: Path, expected: str) -> str:
@@ -27,11 +95,40 @@ def read_text(path: Path, expected: str) -> str:
         DatasetError: there is no such file, or it is no text.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        return path.read_text(encoding="utf-8-sig")  # some programs begin a file with a mark of its encoding
+    except (FileNotFoundError, IsADirectoryError):
         raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: this is no text in UTF-8 ({error}); expected {expected}") from error
+
+
+def parse_json(text: str) -> Any:
+    """What is written in JSON; objects in which a key stands twice are `Repeated`, and null stands for what lies deeper
+    than `DEEPEST`, where that is too deep to be read.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+    except RecursionError:
+        return json.loads(_cut(text), object_pairs_hook=_object, parse_int=_integer)
+
+
+def _cut(text: str) -> str:
+    """The text with null in place of lists and objects that lie too deep in each other."""
+    kept, depth, done = [], 0, 0
+    for found in BRACKETS.finditer(text):
+        if found[0] in "[{":
+            depth += 1
+            if depth == DEEPEST + 1:
+                kept.append(text[done : found.start()] + "null")
+                done = len(text)
+        elif found[0] in "]}":
+            depth -= 1
+            if depth == DEEPEST:
+                done = found.end()
+    return "".join([*kept, text[done:]])
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -41,13 +138,15 @@ def read_json(path: Path, expected: str) -> Any:
         DatasetError: there is no such file, or it is no JSON.
     """
     try:
-        return json.loads(read_text(path, expected))
-    except json.JSONDecodeError as error:
+        return parse_json(read_text(path, expected))
+    except DatasetError:
+        raise
+    except ValueError as error:
         raise DatasetError(f"{path}: this is no JSON ({error}); expected {expected}") from error
 
 
-def read_entries(path: Path, key: str | None, absent: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-    """The list of objects in a JSON file, or under a key of it, or `absent` where an object has no such key.
+def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -> list[Any]:
+    """The list in a JSON file, or under a key of it, or `absent` where an object has no such key.
 
     Raises:
         DatasetError: there is no such file, or it holds no such list.
@@ -57,9 +156,23 @@ def read_entries(path: Path, key: str | None, absent: list[dict[str, Any]] | Non
     found = content
     if key is not None:
         found = content.get(key, absent) if isinstance(content, dict) else None
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    if not isinstance(found, list):
         raise DatasetError(f"{path}: this is not {expected}")
+    if isinstance(content, Repeated) and key in content.again:
+        raise DatasetError(f"{path}: the key {key!r} stands there twice; keep the right one")
     return found
+
+
+def named(entries: Iterable[Any], key: str) -> Iterator[tuple[str, Any]]:
+    """Each entry with its id, by which it is accounted for; of one that has none, its place, counted from 1."""
+    for number, entry in enumerate(entries, 1):
+        own = entry.get(key) if isinstance(entry, dict) else None
+        yield (f"entry {number}" if own in (None, "") or isinstance(own, dict | list) else str(own)), entry
+
+
+def clean(text: str) -> str:
+    """The text as it can be written: half of a surrogate pair, which JSON can hold, is no character."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def each_once(rows: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> Rows:
@@ -68,19 +181,31 @@ def each_once(rows: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> Rows
     for row in rows:
         name = row["question_id"]
         if kept.setdefault(name, row) is not row:
-            skipped.append(skipped_entry(name, "another question has this id"))
+            skipped.append(skipped_entry(name, SAME_ID))
     return list(kept.values()), skipped
 
 
 def malformed(question_id: str, error: ValidationError) -> dict[str, Any]:
     """A row of the table `skipped` for an entry that is not what it should be."""
-    place = error.errors()[0]
-    return skipped_entry(question_id, f"malformed entry: {'.'.join(map(str, place['loc']))}: {place['msg']}")
+    return skipped_entry(question_id, f"malformed entry: {first_mistake(error)}")
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Where in an entry the first of its mistakes is, and what it is."""
+    place = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    message = place["msg"].removeprefix("Value error, ")
+    return ": ".join([".".join(map(str, place["loc"])), message] if place["loc"] else [message])
 
 
 def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
     """A row of the table `skipped` for an entry that becomes no question."""
-    return {"question_id": question_id, "task": None, "model": None, "stage": "questions", "reason": reason}
+    return {
+        "question_id": clean(question_id),
+        "task": None,
+        "model": None,
+        "stage": "questions",
+        "reason": clean(reason),
+    }
 
 
 def absent_object(name: str) -> dict[str, Any]:

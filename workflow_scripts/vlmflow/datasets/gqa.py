@@ -5,56 +5,65 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from .captions import read_captions
-from .entries import DatasetError, absent_object, malformed, read_json
+from .entries import (
+    SAME_ID,
+    DatasetError,
+    KeysOnce,
+    Loose,
+    Number,
+    Pixels,
+    Repeated,
+    absent_object,
+    clean,
+    first_mistake,
+    malformed,
+    read_json,
+    skipped_entry,
+)
 
-# "jar (496168)", "mud (-)", "surfer,to the right of|to the left of,s (429128)", "chairs (12,13)"
-OBJECT_ARGUMENT = re.compile(r"^(?P<name>[^,(]+?)\s*(?:,.*)?\s*\((?P<ids>[\d,\s]+|-)\)\s*$")
+IDS = re.compile(r"[\d,\s]+|-")
 
 
-class _Loose(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class Step(_Loose):
+class Step(Loose):
     operation: str
     argument: str = ""
     dependencies: list[int] = Field(default_factory=list)
 
 
-class Types(_Loose):
+class Types(Loose):
     structural: str
     semantic: str
     detailed: str
 
 
-class Question(_Loose):
+class Question(Loose):
     imageId: str  # noqa: N815 (GQA's own spelling)
     question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
     fullAnswer: str | None = None  # noqa: N815
     types: Types
     semantic: list[Step]
-    annotations: dict[str, Any] = Field(default_factory=dict)
+    annotations: Annotated[dict[str, Annotated[Any, KeysOnce]], KeysOnce] = Field(default_factory=dict)
 
 
-class SceneObject(_Loose):
+class SceneObject(Loose):
     name: str
-    x: float
-    y: float
-    w: float
-    h: float
+    x: Number
+    y: Number
+    w: Number
+    h: Number
     attributes: list[str] = Field(default_factory=list)
 
 
-class SceneGraph(_Loose):
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
-    objects: dict[str, SceneObject] = Field(default_factory=dict)
+class SceneGraph(Loose):
+    width: Pixels
+    height: Pixels
+    objects: Annotated[dict[str, SceneObject], KeysOnce] = Field(default_factory=dict)
 
 
 @dataclass
@@ -68,7 +77,8 @@ class Mention:
 def read_questions(
     questions: Path, scene_graphs: Path, regions: Path | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `questions` and `skipped`: every entry of the file is in one of the two.
+    """Rows of the tables `questions` and `skipped`: every entry of the file is in one of the two, and a question
+    whose captions cannot be read is in both.
 
     Args:
         questions, scene_graphs: GQA's files, or in their layout.
@@ -79,15 +89,26 @@ def read_questions(
     """
     graphs = _by_id(scene_graphs, "scene graphs by picture id")
     known = functools.cache(lambda image_id: _graph(image_id, graphs))
+    entries = _by_id(questions, "questions by id")
     rows, skipped = [], []
-    for question_id, raw in _by_id(questions, "questions by id").items():
+    for question_id, raw in entries.items():
+        if not question_id.strip() or clean(question_id) != question_id:
+            skipped.append(skipped_entry(question_id, "its id is empty, or no text; give it another one"))
+            continue
         try:
             rows.append(_row(question_id, Question.model_validate(raw), known))
         except ValidationError as error:
             skipped.append(malformed(question_id, error))
+    if isinstance(entries, Repeated):
+        skipped += [skipped_entry(question_id, SAME_ID) for question_id, _ in entries.later]
     if regions is not None:
-        captions = read_captions(regions, {row["image_id"] for row in rows})
+        captions, broken = read_captions(regions, {row["image_id"] for row in rows})
         rows = [row | {"captions": captions.get(row["image_id"])} for row in rows]
+        skipped += [
+            skipped_entry(row["question_id"], f"without captions, since {broken[row['image_id']]}")
+            for row in rows
+            if row["image_id"] in broken
+        ]
     return rows, skipped
 
 
@@ -130,11 +151,12 @@ def _graph(image_id: str, graphs: dict[str, Any]) -> SceneGraph | str:
     """A picture's scene graph, or what is wrong with it."""
     if image_id not in graphs:
         return f"there is no scene graph for the picture {image_id}"
+    if isinstance(graphs, Repeated) and image_id in graphs.again:
+        return f"there are several scene graphs for the picture {image_id}; keep the right one"
     try:
         return SceneGraph.model_validate(graphs[image_id])
     except ValidationError as error:
-        place = error.errors()[0]
-        return f"malformed scene graph of {image_id}: {'.'.join(map(str, place['loc']))}: {place['msg']}"
+        return clean(f"malformed scene graph of {image_id}: {first_mistake(error)}")
 
 
 def _objects(entry: Question, graph: SceneGraph | None, problems: list[str]) -> Iterator[dict[str, Any]]:
@@ -152,19 +174,22 @@ def _objects(entry: Question, graph: SceneGraph | None, problems: list[str]) -> 
 
 
 def derive_mentions(entry: Question) -> list[Mention]:
-    """The objects that the program selects or relates, in its order."""
+    """The objects that the program selects or relates, in its order: `jar (496168)`, `mud (-)`, `chairs (12,13)`,
+    `surfer,to the right of|to the left of,s (429128)`."""
     mentions = []
     for step in entry.semantic:
-        if match := OBJECT_ARGUMENT.match(step.argument):
-            ids = [part.strip() for part in match["ids"].split(",") if part.strip() not in ("", "-")]
-            mentions.append(Mention(match["name"], ids))
+        before, _, inside = step.argument.rstrip().removesuffix(")").rpartition("(")
+        name = before.split(",")[0].strip()
+        if step.argument.rstrip().endswith(")") and name and "(" not in name and IDS.fullmatch(inside):
+            ids = [part.strip() for part in inside.split(",") if part.strip() not in ("", "-")]
+            mentions.append(Mention(name, ids))
     return mentions
 
 
 def _annotated(entry: Question, graph: SceneGraph | None) -> Iterator[Mention]:
     """The objects that GQA's annotations of the question's words point to, for a program that points to none."""
     words = entry.annotations.get("question")
-    ids = [str(value) for value in words.values()] if isinstance(words, dict) else []
+    ids = [clean(str(value)) for value in words.values()] if isinstance(words, dict) else []
     for object_id in dict.fromkeys(part.strip() for value in ids for part in value.split(",")):
         thing = graph.objects.get(object_id) if graph else None
         yield Mention(thing.name if thing else object_id, [object_id])

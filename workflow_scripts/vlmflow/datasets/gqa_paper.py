@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .entries import DatasetError, absent_object, malformed, skipped_entry
+from .entries import SAME_ID, DatasetError, Pixels, absent_object, malformed, skipped_entry
 
 ABSENT = "-"  # as the files say that the picture does not show an object
 PREFIXES = ("central object", "object1", "object2")
@@ -25,8 +25,8 @@ class PaperQuestion(BaseModel):
     type_structural: str
     type_semantic: str
     type_detailed: str
-    image_w: int = Field(ge=1)
-    image_h: int = Field(ge=1)
+    image_w: Pixels
+    image_h: Pixels
 
 
 def read_paper_questions(files: list[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -38,15 +38,20 @@ def read_paper_questions(files: list[Path]) -> tuple[list[dict[str, Any]], list[
     rows: dict[str, dict[str, Any]] = {}
     skipped = []
     for file in files:
-        for raw in _records(Path(file)):
-            name = str(raw.get("question_id"))
+        for number, raw in enumerate(_records(Path(file)), 1):
+            name = raw["question_id"] or f"{Path(file).name}, row {number}"
+            if None in raw:
+                skipped.append(
+                    skipped_entry(name, "its row has more cells than there are columns; is a quote missing?")
+                )
+                continue
             try:
                 row = _row(PaperQuestion.model_validate(raw), raw)
             except ValidationError as error:
                 skipped.append(malformed(name, error))
                 continue
             if name in rows:
-                skipped.append(skipped_entry(name, "another question has this id"))
+                skipped.append(skipped_entry(name, SAME_ID))
             else:
                 rows[name] = row
     return list(rows.values()), skipped
@@ -56,15 +61,19 @@ def _records(file: Path) -> Iterator[dict[str, str]]:
     # Some pictures have very long lists of captions.
     csv.field_size_limit(10**8)
     try:
-        with file.open(newline="", encoding="utf-8") as text:
-            reader = csv.DictReader(text)
-            if missing := set(PaperQuestion.model_fields) - set(reader.fieldnames or []):
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            # Not strict, it would take a file whose quote is never closed to its end for one cell.
+            reader = csv.DictReader(text, strict=True)
+            names = list(reader.fieldnames or [])
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise DatasetError(f"{file}: the column(s) {', '.join(twice)} stand there twice; keep the right one")
+            if missing := set(PaperQuestion.model_fields) - set(names):
                 raise DatasetError(f"{file}: without the column(s) {', '.join(sorted(missing))}")
             yield from reader
     except FileNotFoundError:
         raise DatasetError(f"{file}: there is no such file; expected questions as CSV") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{file}: this is no CSV file in UTF-8 ({error})") from error
+        raise DatasetError(f"{file}: this is no CSV file in UTF-8 ({error}); expected questions as CSV") from error
 
 
 def _row(entry: PaperQuestion, raw: dict[str, str]) -> dict[str, Any]:

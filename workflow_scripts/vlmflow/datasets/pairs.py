@@ -1,6 +1,6 @@
 """Read pairs of picture and caption, COCO's and Winoground's: questions that ask for a description of the picture."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +11,13 @@ from vlmflow.tasks import DESCRIBE
 from .entries import (
     DatasetError,
     Loose,
+    Pixels,
     Rows,
     bare_question,
     each_once,
     malformed,
+    named,
+    parse_json,
     read_entries,
     read_json,
     read_text,
@@ -22,7 +25,6 @@ from .entries import (
 )
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Pixels = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class CocoCaption(Loose):
@@ -62,11 +64,11 @@ def read_coco_captions(captions: Path, prompt: str) -> Rows:
     """
     chosen: dict[str, CocoCaption] = {}
     skipped = []
-    for raw in read_entries(captions, "annotations"):
+    for name, raw in named(read_entries(captions, "annotations"), "id"):
         try:
             entry = CocoCaption.model_validate(raw)
         except ValidationError as error:
-            skipped.append(malformed(str(raw.get("id")), error))
+            skipped.append(malformed(name, error))
             continue
         if entry.id < chosen.setdefault(entry.image_id, entry).id:
             chosen[entry.image_id] = entry
@@ -105,11 +107,14 @@ def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
     if not known.granted:
         return [], [skipped_entry("winoground", known.reason or "there is no access to Winoground")]
     rows, skipped = [], []
-    for raw in _lines(examples):
+    for name, raw in _lines(examples):
+        if isinstance(raw, ValueError):
+            skipped.append(skipped_entry(name, f"this is no JSON ({raw})"))
+            continue
         try:
             entry = WinogroundExample.model_validate(raw)
         except ValidationError as error:
-            skipped.append(malformed(str(raw.get("id")), error))
+            skipped.append(malformed(name, error))
             continue
         rows += [
             _row(f"{entry.id}-0", entry.image_0, prompt, entry.caption_0),
@@ -126,22 +131,23 @@ def _access(path: Path) -> Access:
         raise DatasetError(f"{path}: this does not say {expected}; delete it and run the same command again") from error
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file that has one a line."""
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line of a file with its example's id, or else its number; what it holds, or why that is no JSON."""
     expected = "examples of Winoground, a JSON object a line"
-    entries = []
+    found: list[tuple[int, Any]] = []
     # Not by `splitlines`: some of what it takes for the end of a line may stand in a JSON string.
     for number, line in enumerate(read_text(path, expected).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DatasetError(f"{path}, line {number}: this is no JSON ({error}); expected {expected}") from error
-        if not isinstance(entry, dict):
-            raise DatasetError(f"{path}, line {number}: this is not {expected}")
-        entries.append(entry)
-    return entries
+            found.append((number, parse_json(line)))
+        except ValueError as error:
+            found.append((number, error))
+    if found and not any(isinstance(entry, dict) for _, entry in found):
+        raise DatasetError(f"{path}: no line of this is JSON as expected: {expected}")
+    for number, entry in found:
+        ((name, _),) = named([entry], "id")
+        yield (f"line {number}" if name == "entry 1" else name), entry
 
 
 def _row(question_id: str, image_id: str, prompt: str, caption: str) -> dict[str, Any]:

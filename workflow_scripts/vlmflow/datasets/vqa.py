@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from .entries import DatasetError, Loose, Rows, bare_question, each_once, malformed, read_entries
+from .entries import Loose, Rows, bare_question, each_once, malformed, named, read_entries
 
 
 class OkVqaQuestion(Loose):
@@ -45,20 +45,19 @@ def read_ok_vqa(questions: Path, annotations: Path) -> Rows:
     """Rows of the tables `questions` and `skipped`: every entry of the file of questions is in one of the two.
 
     Raises:
-        DatasetError: a file is missing, is not laid out as OK-VQA's, or has two annotations of a question.
+        DatasetError: a file is missing, or is not laid out as OK-VQA's.
     """
     answers: dict[str, OkVqaAnnotation | ValidationError] = {}
-    for raw in read_entries(annotations, "annotations"):
-        name = str(raw.get("question_id"))
+    several = set()
+    for name, raw in named(read_entries(annotations, "annotations"), "question_id"):
         if name in answers:
-            raise DatasetError(f"{annotations}: there are two annotations of the question {name}")
+            several.add(name)
         try:
             answers[name] = OkVqaAnnotation.model_validate(raw)
         except ValidationError as error:
             answers[name] = error
     rows, skipped = [], []
-    for raw in read_entries(questions, "questions"):
-        name = str(raw.get("question_id"))
+    for name, raw in named(read_entries(questions, "questions"), "question_id"):
         try:
             entry, given = OkVqaQuestion.model_validate(raw), answers.get(name)
             if isinstance(given, ValidationError):
@@ -68,6 +67,8 @@ def read_ok_vqa(questions: Path, annotations: Path) -> Rows:
             continue
         answer = majority(each.answer for each in given.answers) if given else None
         problem = None if answer else f"{annotations.name} has no answer to it"
+        if name in several:
+            problem = f"{annotations.name} has several annotations of it; keep the right one"
         rows.append(_row(entry, answer, given.question_type if given else "", problem))
     return each_once(rows, skipped)
 
@@ -79,11 +80,11 @@ def read_a_okvqa(questions: Path) -> Rows:
         DatasetError: the file is missing or is not laid out as A-OKVQA's.
     """
     rows, skipped = [], []
-    for raw in read_entries(questions, None):
+    for name, raw in named(read_entries(questions, None), "question_id"):
         try:
             entry = AOkVqaQuestion.model_validate(raw)
         except ValidationError as error:
-            skipped.append(malformed(str(raw.get("question_id")), error))
+            skipped.append(malformed(name, error))
             continue
         answer = majority(entry.direct_answers)
         problem = None if answer else "nobody's answer to it is given"

@@ -1,6 +1,6 @@
 """Every table of the workflow: its columns, their types and units, declared once and checked when written."""
 
-from .base import Column, Table, TableError, whole
+from .base import Column, Table, TableError, WriteError, check_room, whole
 from .probes import (
     ALL_TOKENS,
     ATTENTION_MAP,
@@ -78,5 +78,7 @@ __all__ = [
     "Column",
     "Table",
     "TableError",
+    "WriteError",
+    "check_room",
     "whole",
 ]

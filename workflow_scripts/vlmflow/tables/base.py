@@ -1,9 +1,11 @@
 """What a table is: columns with types and units, checked when it is written, and written whole or not at all."""
 
+import errno
 import os
+import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,10 @@ import polars as pl
 
 class TableError(ValueError):
     """A table that is not what its schema says; the message names table and column."""
+
+
+class WriteError(OSError):
+    """A file that cannot be written; the message names it, says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,86 @@ class Table:
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place once the block has ended well: `with whole(path) as name`."""
+    """A temporary name beside `path` that takes its place once the block has ended well: `with whole(path) as name`.
+
+    Raises:
+        WriteError: the disk is full, the folder is read-only or not the user's, or something else is in its place.
+    """
     path = Path(path)
+    with _told(path):
+        temporary = _beside(path)
+    try:
+        # What else goes wrong inside of the block is not about this file.
+        with _told(path, FULL | READ_ONLY):
+            yield temporary
+        with _told(path):
+            temporary.chmod(0o644)
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_room(paths: Iterable[str | Path]) -> None:
+    """Find out before a long job whether its files can be written: `whole` finds out after it.
+
+    Raises:
+        WriteError: as `whole`; or a folder has not even room for a megabyte.
+    """
+    for path in {Path(path).parent: Path(path) for path in paths}.values():
+        with _told(path):
+            temporary = _beside(path)
+            try:
+                temporary.write_bytes(os.urandom(ROOM))
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
+
+
+ROOM = 1_000_000  # bytes
+FULL = {errno.ENOSPC, errno.EDQUOT}
+READ_ONLY = {errno.EROFS}
+
+
+def _beside(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
-    temporary = Path(name)
+    return Path(name)
+
+
+@contextmanager
+def _told(path: Path, numbers: set[int] | None = None) -> Iterator[None]:
+    """Say of errors with these numbers, or of any that the disk gives, which file is not written and what to do."""
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except WriteError:
+        raise
+    except (OSError, pl.exceptions.PolarsError) as error:
+        number = _number(error)
+        if number is None or (numbers is not None and number not in numbers):
+            raise
+        raise WriteError(f"{path} cannot be written: {_remedy(path, number)}") from error
+
+
+def _number(error: Exception) -> int | None:
+    """The system's number of an error; polars gives it within a text."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+def _remedy(path: Path, number: int) -> str:
+    again = "and run the same command again, which goes on from what is finished"
+    why = os.strerror(number)
+    if number in FULL:
+        return f"the disk is full ({why}); make room on the disk of {path.parent}, {again}"
+    if number in READ_ONLY or number in (errno.EACCES, errno.EPERM):
+        return (
+            f"{path.parent} is read-only, or not yours to write into ({why}); make it writable, or run in a folder of "
+            f"your own, {again}"
+        )
+    if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return f"something else lies in its place, or in that of its folder ({why}); move it away, {again}"
+    return f"{why}; see to it, {again}"
