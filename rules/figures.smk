@@ -40,6 +40,7 @@ rule write_report:
         questions=f"{RESULTS}/questions.parquet",
         answers=f"{RESULTS}/summary/answers.parquet",
         skipped=f"{RESULTS}/summary/skipped.parquet",
+        cost=f"{RESULTS}/summary/cost.parquet",
         summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in study.probes],
         landmarks=expand(f"{RESULTS}/summary/{{probe}}.landmarks.parquet", probe=LANDMARK_PROBES),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),

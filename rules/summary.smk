@@ -1,4 +1,24 @@
-# From a row a question to means with intervals, and the account of what was left out.
+# From a row a question to means with intervals, and the accounts of what was left out and of what it took.
+
+# (model, step, name of its files under the results, of their benchmark and log) of every job that asks a model.
+ASKING_JOBS = [
+    *((model, "answers", f"{model}/answers/{task}", f"answer_questions/{model}/{task}") for model, task in PLACES),
+    *(
+        (model, probe, f"{model}/{probe}/{task}", f"run_probe/{model}/{probe}/{task}")
+        for probe in study.probes
+        for model, task in places_of(probe)
+    ),
+    *(
+        (
+            table.model,
+            f"table {name}",
+            f"tables/{name}/answers/{shard}-of-{table.shards}",
+            f"answer_shard/{name}/{shard}-of-{table.shards}",
+        )
+        for name, table in study.accuracy_tables.items()
+        for shard in range(1, table.shards + 1)
+    ),
+]
 
 
 rule summarise_probe:
@@ -82,3 +102,28 @@ rule collect_skipped:
         runtime=10,
     script:
         "../workflow_scripts/collect_skipped.py"
+
+
+rule summarise_cost:
+    input:
+        [f"{RESULTS}/{table}.parquet" for _, _, table, _ in ASKING_JOBS],
+    output:
+        summary=f"{RESULTS}/summary/cost.parquet",
+    log:
+        f"{RESULTS}/logs/summarise_cost.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summarise_cost.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        # Not an input: for a benchmark file that is missing nothing is to be computed again.
+        jobs=[
+            (model, step, f"{RESULTS}/benchmarks/{files}.tsv", f"{RESULTS}/logs/{files}.log")
+            for model, step, _, files in ASKING_JOBS
+        ],
+    script:
+        "../workflow_scripts/summarise_cost.py"

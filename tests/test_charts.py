@@ -11,7 +11,7 @@ from vlmflow.charts.style import strokes_of
 from vlmflow.pages import signed
 from vlmflow.report import _drawn, render
 from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
-from vlmflow.tables import ACCURACY, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
 from vlmflow.tabulate import task_row, without_pictures
 
 EDGES = ["question -> last", "image -> last"]
@@ -114,6 +114,10 @@ def test_numbers_have_a_true_minus_and_no_signed_zero():
     assert [signed(x) for x in (-3.21, 3.21, -0.04, 0.0)] == ["−3.2", "+3.2", "0.0", "0.0"]
 
 
+COST_ROW = {"jobs": 2, "unmeasured": 0, "questions": 10, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
+COST_ROW |= {"cpu_hours": 1.0, "memory": 900.0}
+
+
 @pytest.mark.parametrize("asked", [0, 5])
 def test_the_report(flow, lens, tmp_path, asked):
     evil = "<script>alert(1)</script>"
@@ -160,6 +164,7 @@ def test_the_report(flow, lens, tmp_path, asked):
             ]
         ),
         skipped=SKIPPED.frame(skipped),
+        cost=COST.frame([COST_ROW | {"model": "m", "step": evil}, COST_ROW | {"model": "m", "step": "flow"}]),
         summaries={"flow": flow, "tracking": lens},
         landmarks={},
         tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
@@ -168,6 +173,7 @@ def test_the_report(flow, lens, tmp_path, asked):
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page
+    assert '<th>All</th><td class="n">4</td><td class="n">20</td><td class="n">6.00</td>' in page
     assert "62.50 %" in page
     assert f'<td>Second</td><td class="n">{asked}</td><td class="n">–</td><td class="n">–</td>' in page
     assert ("there is nothing to be right" in page) == (asked > 0)

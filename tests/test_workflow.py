@@ -11,7 +11,7 @@ from common import ROOT
 from workspace import Workspace
 
 from vlmflow.datasets import synthetic
-from vlmflow.tables import ACCURACY, ANSWERS, KNOCKOUT, LENS, PATCHES, PROBE_TABLES, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT, LENS, PATCHES, PROBE_TABLES, QUESTIONS, SKIPPED, TASK
 
 TASKS = ["ChooseAttr", "QueryAttr"]
 
@@ -90,6 +90,30 @@ def test_every_question_is_accounted_for(workspace):
         assert row["asked"] - row["right"] == count
 
 
+def test_what_it_took_is_in_the_report(workspace):
+    """The demo's model runs on the processor: hours of jobs, none of a GPU."""
+    results = workspace.folder / "results" / "small"
+    cost = COST.read(results / "summary" / "cost.parquet")
+    assert cost.select("model", "step", "jobs", "unmeasured", "questions", "gpu_hours").rows() == [
+        ("tiny-llava", "answers", 2, 0, 50, 0),
+        ("tiny-llava", "flow", 2, 0, 12, 0),
+        ("tiny-llava", "tracking", 2, 0, 12, 0),
+    ]
+    assert (cost["hours"] > 0).all()
+    assert (cost["memory"] > 100).all()
+    assert '<h2 id="cost">' in (results / "index.html").read_text()
+
+
+def test_a_benchmark_file_that_is_gone_costs_no_job(workspace):
+    path = workspace.folder / "results/small/benchmarks/run_probe/tiny-llava/flow/QueryAttr.tsv"
+    kept = path.read_bytes()
+    path.unlink()
+    try:
+        assert workspace.plan(small_study()) == {}
+    finally:
+        path.write_bytes(kept)
+
+
 def test_a_second_run_does_nothing(workspace):
     assert workspace.plan(small_study()) == {}
 
@@ -108,9 +132,10 @@ def test_an_added_probe_computes_that_probe(workspace):
         "run_probe": len(TASKS),
         "summarise_probe": 1,
         "collect_skipped": 1,
+        "summarise_cost": 1,
         "write_report": 1,
         "all": 1,
-        "total": len(TASKS) + 4,
+        "total": len(TASKS) + 5,
     }
 
 
@@ -280,6 +305,7 @@ def test_mistakes_are_told_before_any_job(workspace):
 def test_the_same_bytes_after_a_run_from_scratch(workspace):
     def tables(folder):
         paths = sorted(folder.rglob("*.parquet")) + sorted(folder.rglob("*.svg"))
+        paths.remove(folder / "summary" / "cost.parquet")  # what a run took differs from run to run
         return {path.relative_to(folder): path.read_bytes() for path in paths}
 
     results = workspace.folder / "results" / "small"

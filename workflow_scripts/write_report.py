@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.jobs import logged
 from vlmflow.report import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
@@ -24,6 +24,7 @@ with logged(snakemake.log[0]):
         },
         accuracy=ACCURACY.read(snakemake.input.answers),
         skipped=SKIPPED.read(snakemake.input.skipped),
+        cost=COST.read(snakemake.input.cost),
         summaries=summaries,
         landmarks={
             name: LANDMARK_TABLES[study.probes[name].kind].read(path)

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from .charts import caption
+from .cost import in_report as cost_in_report
 from .findings import findings, sentence
 from .pages import ENVIRONMENT
 from .study import Study
@@ -24,6 +25,7 @@ def render(
     task_questions: dict[str, pl.DataFrame],
     accuracy: pl.DataFrame,
     skipped: pl.DataFrame,
+    cost: pl.DataFrame,
     summaries: dict[str, pl.DataFrame],
     landmarks: dict[str, pl.DataFrame],
     tables: dict[str, pl.DataFrame],
@@ -35,7 +37,7 @@ def render(
         study: as the study file has it.
         questions: the study's dataset.
         task_questions: those of tasks with a dataset of their own.
-        accuracy, skipped, summaries, landmarks, tables: the tables of results, by the names in the study file.
+        accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
         figures: the folder of all figures.
     """
     everything = pl.concat([questions, *task_questions.values()])
@@ -72,6 +74,7 @@ def render(
         ],
         skipped=_reasons(skipped),
         total_skipped=len(skipped),
+        cost=cost_in_report(cost),
     )
 
 

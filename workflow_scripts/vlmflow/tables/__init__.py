@@ -30,6 +30,7 @@ from .questions import (
     VIEWS,
 )
 from .summaries import (
+    COST,
     KNEES,
     KNOCKOUT_SUMMARY,
     LANDMARK_TABLES,
@@ -48,6 +49,7 @@ __all__ = [
     "ATTENTION_MAP",
     "BUDGET",
     "CANDIDATES",
+    "COST",
     "KNEES",
     "KNOCKOUT",
     "KNOCKOUT_SUMMARY",

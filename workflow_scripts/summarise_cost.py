@@ -1,0 +1,14 @@
+"""What each model's answers, probes and tables cost in time, by their benchmark files."""
+
+from pathlib import Path
+
+from vlmflow.cost import Job, cost_rows
+from vlmflow.jobs import logged
+from vlmflow.tables import COST
+
+with logged(snakemake.log[0]):
+    jobs = [
+        Job(model, step, Path(table), Path(benchmark), Path(log))
+        for table, (model, step, benchmark, log) in zip(snakemake.input, snakemake.params.jobs, strict=True)
+    ]
+    COST.write(cost_rows(jobs), snakemake.output.summary)
