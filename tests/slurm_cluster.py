@@ -1,0 +1,225 @@
+"""A real SLURM on this machine: two nodes of two GPUs, with all that it writes in one temporary folder.
+
+GPUs are character devices without hardware behind them: the scheduler counts them, hands them out and sets
+CUDA_VISIBLE_DEVICES.  Memory is enforced: a job that takes more than it asked for is killed.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "sinfo", "scancel"]
+NODES = ["node1", "node2"]
+GPUS = 2  # of each node
+
+# The scheduler looks often and gives up on a silent node soon; nodes may be declared larger than the machine is.
+CONFIGURATION = """\
+ClusterName=vlmflow
+SlurmctldHost={host}
+SlurmctldPort={port}
+SlurmUser=root
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill,UsePss
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,bf_interval=1
+GresTypes=gpu
+ReturnToService=2
+SlurmdTimeout=6
+KillWait=3
+JobRequeue=0
+MinJobAge=3600
+{nodes}
+PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
+"""
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=16000 Gres=gpu:{gpus}"
+
+# Jobs drop SLURM_CONF before they call srun, which would then look for /etc/slurm.
+SRUN = """\
+#!/bin/sh
+SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
+"""
+
+
+class Cluster:
+    """Two nodes, a scheduler, and the tool that signs their messages; in `environment` SLURM's commands find them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = os.environ | {
+            "SLURM_CONF": f"{folder}/slurm.conf",
+            "PATH": f"{folder}/bin:{os.environ['PATH']}",
+        }
+        self.daemons = {}
+
+    def run(self, *command):
+        """What one of SLURM's commands prints."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
+
+    def write(self):
+        host, (port, *ports) = socket.gethostname().split(".")[0], free_ports(1 + len(NODES))
+        nodes = "\n".join(
+            NODE.format(name=name, host=host, port=each, gpus=GPUS) for name, each in zip(NODES, ports, strict=True)
+        )
+        text = CONFIGURATION.format(host=host, port=port, folder=self.folder, nodes=nodes)
+        (self.folder / "slurm.conf").write_text(text)
+        for index in range(GPUS):  # character devices, since for plain files SLURM sets no CUDA_VISIBLE_DEVICES
+            os.mknod(self.folder / f"gpu{index}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        gpus = f"NodeName={','.join(NODES)} Name=gpu File={self.folder}/gpu[0-{GPUS - 1}]\n"
+        (self.folder / "gres.conf").write_text(gpus)
+        srun = self.folder / "bin" / "srun"
+        srun.parent.mkdir()
+        srun.write_text(SRUN.format(folder=self.folder, srun=shutil.which("srun")))
+        srun.chmod(0o755)
+        (self.folder / "munge.key").write_bytes(os.urandom(1024))
+        (self.folder / "munge.key").chmod(0o600)
+
+    def start(self):
+        self.write()
+        names = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid", "log-file": "munged.log"}
+        files = [f"--{name}={self.folder / file}" for name, file in names.items()]
+        self._start("munged", "--foreground", "--force", *files, f"--seed-file={self.folder / 'munge.seed'}")
+        until(lambda: (self.folder / "munge.socket").exists(), "munged", 20)
+        self._start("slurmctld", "-D")
+        for name in NODES:
+            self.start_node(name)
+
+    def _start(self, program, *arguments, name=None):
+        name = name or program
+        output = (self.folder / f"{name}.output").open("w")
+        self.daemons[name] = subprocess.Popen(
+            [program, *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def start_node(self, name):
+        self._start("slurmd", "-D", "-N", name, name=name)
+        until(lambda: self.state(name) in ("idle", "mixed", "allocated"), f"{name}, which is {self.state(name)},", 60)
+
+    def state(self, node):
+        return self.run("sinfo", "-h", "-n", node, "-o", "%T").split("\n")[0]
+
+    def kill_node(self, name):
+        """As when the power goes: its daemon and all processes of its jobs at once, without a word to anybody."""
+        jobs = self.run("squeue", "-h", "-w", name, "-o", "%i").split()
+        self.daemons.pop(name).kill()
+        for process in psutil.process_iter():
+            if belongs(process, name, jobs):
+                process.kill()
+
+    def jobs(self, *, name=None):
+        """What the scheduler knows of each job, finished ones included: field → text."""
+        jobs = [dict(field.partition("=")[::2] for field in line.split(" ")) for line in self._records()]
+        return [job for job in jobs if name is None or job["JobName"] == name]
+
+    def _records(self):
+        lines = self.run("scontrol", "--oneliner", "--details", "show", "jobs").splitlines()
+        return [line for line in lines if line.startswith("JobId=")]
+
+    def queue(self):
+        """Numbers of the jobs that run or wait."""
+        return self.run("squeue", "-h", "-o", "%i").split()
+
+    def stop(self):
+        if "slurmctld" in self.daemons:
+            subprocess.run(["scancel", "--state=RUNNING"], env=self.environment, check=False, timeout=60)
+            subprocess.run(["scancel", "--state=PENDING"], env=self.environment, check=False, timeout=60)
+            until(lambda: not self.queue(), "an empty queue", 60)
+        for daemon in reversed(self.daemons.values()):
+            stop(daemon)
+
+
+def belongs(process, node, jobs):
+    """Whether a process is one of a node's: of its jobs, or a step daemon, which wears the job's number as its name."""
+    try:
+        title = " ".join(process.cmdline())
+        return process.environ().get("SLURMD_NODENAME") == node or any(
+            title.startswith(f"slurmstepd: [{job}.") for job in jobs
+        )
+    except psutil.Error:
+        return False
+
+
+def stop(daemon):
+    daemon.send_signal(signal.SIGTERM)
+    try:
+        daemon.wait(20)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
+        daemon.wait()
+
+
+def free_ports(count):
+    """Ports that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def until(holds, what, seconds):
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: it did not in time.
+    """
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {seconds} s for {what}")
+        time.sleep(0.2)
+
+
+def missing():
+    """Why there can be no cluster on this machine; empty if there can."""
+    if os.geteuid() != 0:
+        return "a SLURM of its own needs root"
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"not installed: {', '.join(absent)} (munge, slurmctld, slurmd, slurm-client)" if absent else ""
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The cluster, for as long as the tests run."""
+    if missing():
+        pytest.skip(missing())
+    # Not a folder of pytest's: sockets have short paths, and munge wants folders that all may enter.
+    with tempfile.TemporaryDirectory(prefix="vlmflow-slurm-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
