@@ -26,6 +26,7 @@ RESULTS = f"results/{study.study}"
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/shown.smk"
+include: "rules/cluster.smk"
 
 
 wildcard_constraints:

@@ -20,6 +20,7 @@ import pytest
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "sinfo", "scancel"]
 NODES = ["node1", "node2"]
 GPUS = 2  # of each node
+GPU_TYPE = "a100"
 
 # The scheduler looks often and gives up on a silent node soon; nodes may be declared larger than the machine is.
 CONFIGURATION = """\
@@ -36,6 +37,7 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+TaskProlog={folder}/bin/prolog
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill,UsePss
@@ -54,12 +56,18 @@ MinJobAge=3600
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 """
-NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=16000 Gres=gpu:{gpus}"
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=16000 Gres=gpu:{kind}:{gpus}"
 
 # Jobs drop SLURM_CONF before they call srun, which would then look for /etc/slurm.
 SRUN = """\
 #!/bin/sh
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
+"""
+
+# Each node has its own folder for temporary files, as if it were a machine of its own.
+PROLOG = """\
+#!/bin/sh
+echo "export TMPDIR={folder}/tmp-$SLURMD_NODENAME"
 """
 
 
@@ -83,20 +91,26 @@ class Cluster:
     def write(self):
         host, (port, *ports) = socket.gethostname().split(".")[0], free_ports(1 + len(NODES))
         nodes = "\n".join(
-            NODE.format(name=name, host=host, port=each, gpus=GPUS) for name, each in zip(NODES, ports, strict=True)
+            NODE.format(name=name, host=host, port=each, kind=GPU_TYPE, gpus=GPUS) for name, each in zip(NODES, ports, strict=True)
         )
         text = CONFIGURATION.format(host=host, port=port, folder=self.folder, nodes=nodes)
         (self.folder / "slurm.conf").write_text(text)
         for index in range(GPUS):  # character devices, since for plain files SLURM sets no CUDA_VISIBLE_DEVICES
             os.mknod(self.folder / f"gpu{index}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        gpus = f"NodeName={','.join(NODES)} Name=gpu File={self.folder}/gpu[0-{GPUS - 1}]\n"
+        gpus = f"NodeName={','.join(NODES)} Name=gpu Type={GPU_TYPE} File={self.folder}/gpu[0-{GPUS - 1}]\n"
         (self.folder / "gres.conf").write_text(gpus)
-        srun = self.folder / "bin" / "srun"
-        srun.parent.mkdir()
-        srun.write_text(SRUN.format(folder=self.folder, srun=shutil.which("srun")))
-        srun.chmod(0o755)
+        for name in NODES:
+            (self.folder / f"tmp-{name}").mkdir()
+        self._program("srun", SRUN.format(folder=self.folder, srun=shutil.which("srun")))
+        self._program("prolog", PROLOG.format(folder=self.folder))
         (self.folder / "munge.key").write_bytes(os.urandom(1024))
         (self.folder / "munge.key").chmod(0o600)
+
+    def _program(self, name, text):
+        program = self.folder / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
 
     def start(self):
         self.write()
