@@ -12,6 +12,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -56,7 +57,9 @@ MinJobAge=3600
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 """
-NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=16000 Gres=gpu:{kind}:{gpus}"
+NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=16000 Gres=gpu:{kind}:{gpus}"
+)
 
 # Jobs drop SLURM_CONF before they call srun, which would then look for /etc/slurm.
 SRUN = """\
@@ -64,10 +67,13 @@ SRUN = """\
 SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
 """
 
-# Each node has its own folder for temporary files, as if it were a machine of its own.
+# Before each of a job's programs: its environment is noted, a node's temporary files are its own, and there is no
+# network behind it.
 PROLOG = """\
 #!/bin/sh
+env -0 > {folder}/environments/$SLURM_JOB_ID
 echo "export TMPDIR={folder}/tmp-$SLURMD_NODENAME"
+echo "export http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9"
 """
 
 
@@ -91,7 +97,8 @@ class Cluster:
     def write(self):
         host, (port, *ports) = socket.gethostname().split(".")[0], free_ports(1 + len(NODES))
         nodes = "\n".join(
-            NODE.format(name=name, host=host, port=each, kind=GPU_TYPE, gpus=GPUS) for name, each in zip(NODES, ports, strict=True)
+            NODE.format(name=name, host=host, port=each, kind=GPU_TYPE, gpus=GPUS)
+            for name, each in zip(NODES, ports, strict=True)
         )
         text = CONFIGURATION.format(host=host, port=port, folder=self.folder, nodes=nodes)
         (self.folder / "slurm.conf").write_text(text)
@@ -99,8 +106,8 @@ class Cluster:
             os.mknod(self.folder / f"gpu{index}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
         gpus = f"NodeName={','.join(NODES)} Name=gpu Type={GPU_TYPE} File={self.folder}/gpu[0-{GPUS - 1}]\n"
         (self.folder / "gres.conf").write_text(gpus)
-        for name in NODES:
-            (self.folder / f"tmp-{name}").mkdir()
+        for name in ("environments", *(f"tmp-{node}" for node in NODES)):
+            (self.folder / name).mkdir()
         self._program("srun", SRUN.format(folder=self.folder, srun=shutil.which("srun")))
         self._program("prolog", PROLOG.format(folder=self.folder))
         (self.folder / "munge.key").write_bytes(os.urandom(1024))
@@ -138,6 +145,13 @@ class Cluster:
         self._start("slurmd", "-D", "-N", name, name=name)
         until(lambda: self.state(name) in ("idle", "mixed", "allocated"), f"{name}, which is {self.state(name)},", 60)
 
+    def bring_back(self, name):
+        """A node that was killed or drained."""
+        if name not in self.daemons:
+            self.start_node(name)
+        if self.state(name).startswith("drain"):
+            self.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
+
     def state(self, node):
         return self.run("sinfo", "-h", "-n", node, "-o", "%T").split("\n")[0]
 
@@ -149,7 +163,7 @@ class Cluster:
             if belongs(process, name, jobs):
                 process.kill()
 
-    def jobs(self, *, name=None):
+    def jobs(self, name=None):
         """What the scheduler knows of each job, finished ones included: field → text."""
         jobs = [dict(field.partition("=")[::2] for field in line.split(" ")) for line in self._records()]
         return [job for job in jobs if name is None or job["JobName"] == name]
@@ -158,15 +172,23 @@ class Cluster:
         lines = self.run("scontrol", "--oneliner", "--details", "show", "jobs").splitlines()
         return [line for line in lines if line.startswith("JobId=")]
 
+    def environment_of(self, job):
+        """The environment in which a job's programs were started."""
+        lines = (self.folder / "environments" / job["JobId"]).read_text().split("\0")
+        return dict(line.partition("=")[::2] for line in lines if line)
+
     def queue(self):
         """Numbers of the jobs that run or wait."""
         return self.run("squeue", "-h", "-o", "%i").split()
 
-    def stop(self):
-        if "slurmctld" in self.daemons:
-            subprocess.run(["scancel", "--state=RUNNING"], env=self.environment, check=False, timeout=60)
-            subprocess.run(["scancel", "--state=PENDING"], env=self.environment, check=False, timeout=60)
+    def cancel_all(self):
+        if jobs := self.queue():
+            self.run("scancel", *jobs)
             until(lambda: not self.queue(), "an empty queue", 60)
+
+    def stop(self):
+        if all(node in self.daemons for node in NODES):
+            self.cancel_all()
         for daemon in reversed(self.daemons.values()):
             stop(daemon)
 
@@ -219,6 +241,8 @@ def missing():
     """Why there can be no cluster on this machine; empty if there can."""
     if os.geteuid() != 0:
         return "a SLURM of its own needs root"
+    if find_spec("snakemake_executor_plugin_slurm") is None:
+        return "not installed: snakemake-executor-plugin-slurm (pip install -e '.[slurm]')"
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     return f"not installed: {', '.join(absent)} (munge, slurmctld, slurmd, slurm-client)" if absent else ""
 
