@@ -20,7 +20,8 @@ ON_CLUSTER += ["--slurm-init-seconds-before-status-checks", "2"]
 FILLED_IN = {"slurm_account": "some_account", "slurm_partition": "cpu", "gpu_partition": "gpu", "gpu_type": GPU_TYPE}
 HUB_ID = "somebody/tiny-llava"
 MODEL_RULES = {"answer_questions", "run_probe"}
-PROBE_TABLES = "results/small/tiny-llava/flow"
+PROBE, LOGS = "results/small/tiny-llava/flow", "results/small/logs/run_probe"
+SUMMARY = "results/small/summary/flow.parquet"
 LOCAL_RULES = {"fetch_model", "fetch_pictures", "draw_sample", "summarise_answers", "collect_skipped"}
 
 
@@ -122,7 +123,7 @@ def test_jobs_on_the_nodes_ask_nobody_for_the_model(finished, cluster, hub):
         assert cluster.environment_of(job)["HF_HUB_OFFLINE"] == "1"
 
 
-# From here on, runs that are disturbed: each computes the probe's tables again and what is drawn from them.
+# From here on, runs that are disturbed: each computes the probe's tables again, and their summary.
 # Jobs of two CPUs: one fills a node.
 WIDE = ["--set-threads", "run_probe=2"]
 
@@ -133,11 +134,12 @@ class Disturbed:
     def __init__(self, finished, cluster, output):
         self.workspace, self.tables = finished.workspace, finished.tables
         self.cluster, self.output = cluster, output
-        shutil.rmtree(self.workspace.folder / PROBE_TABLES)
-        shutil.rmtree(self.workspace.folder / "results/small/logs/run_probe")
+        shutil.rmtree(self.workspace.folder / PROBE)
+        shutil.rmtree(self.workspace.folder / LOGS)
+        (self.workspace.folder / SUMMARY).unlink()
 
     def start(self, *arguments):
-        self.arguments = [*ON_CLUSTER, *arguments]
+        self.arguments = [*ON_CLUSTER, SUMMARY, *arguments]
         self.process = self.workspace.start(*self.arguments, output=self.output)
 
     def jobs(self, *states):
@@ -148,7 +150,7 @@ class Disturbed:
 
     def computing(self):
         """Jobs of the probe that have begun with their work, and not only with starting."""
-        logs = list((self.workspace.folder / "results/small/logs/run_probe").rglob("*.log"))
+        logs = list((self.workspace.folder / LOGS).rglob("*.log"))
         return self.jobs("RUNNING") if logs else []
 
     def end(self, seconds):
