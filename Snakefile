@@ -28,6 +28,7 @@ include: "rules/costs.smk"
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/shown.smk"
+include: "rules/cluster.smk"
 
 
 wildcard_constraints:

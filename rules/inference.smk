@@ -20,6 +20,8 @@ rule answer_questions:
         mem_mb=model_memory,
         runtime=answering_time,
         gpu=gpus,
+        gpu_model=gpu_type,
+        slurm_partition=partition,
     params:
         model=model_settings,
     script:
@@ -71,6 +73,8 @@ rule run_probe:
         mem_mb=model_memory,
         runtime=probing_time,
         gpu=gpus,
+        gpu_model=gpu_type,
+        slurm_partition=partition,
     params:
         model=model_settings,
         probe=probe_settings,

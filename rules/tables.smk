@@ -106,6 +106,8 @@ rule answer_shard:
         mem_mb=model_memory,
         runtime=answering_time,
         gpu=gpus,
+        gpu_model=gpu_type,
+        slurm_partition=partition,
     params:
         model=model_settings,
         name=lambda wildcards: study.tables[wildcards.table].model,

@@ -34,7 +34,7 @@ def holder(count=1, code=HOLD, **options):
 
 def line(process):
     """What the process says, without its remarks on waiting."""
-    while (text := process.stdout.readline().strip()).startswith(("GPU ", "waiting")):
+    while (text := process.stdout.readline().strip()).startswith(("GPU ", "wait")):
         pass
     return text
 

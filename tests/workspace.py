@@ -31,17 +31,27 @@ class Workspace:
         (self.folder / name).write_text(yaml.safe_dump(study, sort_keys=False))
 
     def snakemake(self, *arguments, study="study.yaml"):
-        chosen = ["--configfile", study] if study else []
-        command = [*SNAKEMAKE, *chosen, "--cores", "2", *arguments]
+        command = self._command(arguments, study)
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
 
-    def start(self, *arguments, study="study.yaml"):
-        """The same in the background; what it says is added to the file `output`."""
-        command = [*SNAKEMAKE, "--configfile", study, "--cores", "2", *arguments]
-        with (self.folder / "output").open("a") as output:
-            return psutil.Popen(command, cwd=self.folder, env=self.environment, stdout=output, stderr=output)
+    def start(self, *arguments, output=None, study="study.yaml"):
+        """A run that goes on meanwhile, for tests that disturb it; what it says is added to a file."""
+        with (output or self.folder / "output").open("a") as file:
+            return psutil.Popen(
+                self._command(arguments, study),
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    @staticmethod
+    def _command(arguments, study):
+        chosen = ["--configfile", study] if study else []
+        return [*SNAKEMAKE, *chosen, "--cores", "2", *arguments]
 
     def plan(self, study):
         """Snakemake's own plan for a study: rule → number of jobs."""

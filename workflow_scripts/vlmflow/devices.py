@@ -106,8 +106,9 @@ def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str
                     taken.append(name)
                 if len(taken) == count:
                     stack.push(attempt.pop_all())
-                    waited = f", after waiting {time.monotonic() - since:.0f} s" if said else ""
-                    print(f"GPU {', '.join(taken)}{waited}")
+                    if said:
+                        print(f"waited {time.monotonic() - since:.0f} s")
+                    print(f"GPU {', '.join(taken)}")
                     return taken
         if not said:
             print(f"waiting for {count} of the GPUs {', '.join(names)}: other jobs have them")
