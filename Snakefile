@@ -24,7 +24,7 @@ if workflow.is_main_process and begin_run(Path(".snakemake")):
 RESULTS = f"results/{study.study}"
 
 
-include: "rules/costs.smk"
+include: "rules/estimates.smk"
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/shown.smk"

@@ -30,8 +30,8 @@ rule fetch_winoground:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         repository=study.winoground,
     script:

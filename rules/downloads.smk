@@ -26,8 +26,8 @@ rule fetch_gqa:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=120,
+        mem_mb=growing(1000),
+        runtime=growing(120),
     params:
         members=[(f"{study.gqa_url}/{archive}", member) for archive, member in sources.GQA_MEMBERS.values()],
     script:
@@ -81,8 +81,8 @@ rule fetch_paper_questions:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=30,
+        mem_mb=growing(500),
+        runtime=growing(30),
     params:
         file=lambda wildcards: study.paper_files[f"{wildcards.file}.csv"],
     script:
@@ -104,8 +104,8 @@ rule fetch_pictures:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
     params:
         source=lambda wildcards: picture_source(task_dataset(wildcards.task)),
     script:
@@ -126,7 +126,7 @@ rule fetch_model:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=600,
+        mem_mb=growing(2000),
+        runtime=growing(600),
     script:
         "../workflow_scripts/fetch_model.py"

@@ -25,8 +25,8 @@ rule draw_figure:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
         probe=lambda wildcards: study.probes[probe_of(wildcards)].model_dump(mode="json"),
@@ -63,8 +63,8 @@ rule write_report:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,

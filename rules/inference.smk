@@ -42,8 +42,8 @@ rule draw_sample:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     params:
         per_task=study.sample.per_task,
         seed=study.sample.seed,

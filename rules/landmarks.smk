@@ -14,8 +14,8 @@ rule find_landmarks:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
         places=lambda wildcards: places_of(wildcards.probe),
@@ -39,8 +39,8 @@ rule tabulate_landmarks:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         kind=lambda wildcards: study.probes[study.tables[wildcards.table].probe].kind,
         title=lambda wildcards: study.tables[wildcards.table].title,
@@ -63,8 +63,8 @@ rule show_examples:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         model=processor_settings,
         kind=lambda wildcards: study.probes[probe_of(wildcards)].kind,

@@ -17,8 +17,8 @@ rule map_patches:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         model=processor_settings,
         rule=lambda wildcards: study.models[wildcards.model].patch_rule,

@@ -37,8 +37,8 @@ rule summarise_probe:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
         places=lambda wildcards: places_of(wildcards.probe),
@@ -60,8 +60,8 @@ rule summarise_answers:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         places=PLACES,
     script:
@@ -98,8 +98,8 @@ rule collect_skipped:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     script:
         "../workflow_scripts/collect_skipped.py"
 
@@ -117,8 +117,8 @@ rule summarise_cost:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         # Not an input: for a benchmark file that is missing nothing is to be computed again.
         jobs=[

@@ -27,8 +27,8 @@ rule tabulate_tasks:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         tasks=list(study.tasks),
         title=lambda wildcards: study.tables[wildcards.table].title,
@@ -64,8 +64,8 @@ rule draw_groups:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         per_group=lambda wildcards: study.tables[wildcards.table].per_group,
         seed=lambda wildcards: study.tables[wildcards.table].seed if study.tables[wildcards.table].per_group else None,
@@ -142,8 +142,8 @@ rule tabulate_accuracy:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         title=lambda wildcards: study.tables[wildcards.table].title,
         model=lambda wildcards: study.tables[wildcards.table].model,

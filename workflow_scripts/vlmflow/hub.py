@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
-from .costs import Size
+from .estimates import Size
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -30,7 +30,7 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
 
     Returns:
         what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights, layers,
-        and size as `vlmflow.costs` takes it.
+        and size as `vlmflow.estimates` takes it.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.

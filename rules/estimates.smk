@@ -1,7 +1,7 @@
 # Functions: what jobs ask a cluster for, more with every attempt. Local runs do not look at it.
 import polars as pl
 
-from vlmflow import costs
+from vlmflow import estimates
 
 
 def growing(amount):
@@ -12,14 +12,14 @@ def growing(amount):
 def model_size(model):
     """Of a hub id known once it is fetched; before, a large model is assumed."""
     if model.folder is not None:
-        return costs.folder_size(model.folder)
+        return estimates.folder_size(model.folder)
     note = json.loads(Path(model.fetched).read_text()) if Path(model.fetched).is_file() else {}
-    return costs.Size(**note["size"]) if "size" in note else costs.LARGE
+    return estimates.Size(**note["size"]) if "size" in note else estimates.LARGE
 
 
 def model_memory(wildcards, attempt):
     model = model_of(wildcards)
-    return costs.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    return estimates.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
 
 
 def number_of_rows(file):
@@ -30,13 +30,13 @@ def number_of_rows(file):
 def time_of(wildcards, work, questions, attempt):
     model = model_of(wildcards)
     size = model_size(model)
-    return costs.minutes(costs.seconds(work, size, questions, gpu=model.gpus > 0), attempt)
+    return estimates.minutes(estimates.seconds(work, size, questions, gpu=model.gpus > 0), attempt)
 
 
 def answering_time(wildcards, input, attempt):
     """Minutes of asking all questions, or this shard's."""
     shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
-    return time_of(wildcards, costs.answering(), number_of_rows(input.questions) // shards + 1, attempt)
+    return time_of(wildcards, estimates.answering(), number_of_rows(input.questions) // shards + 1, attempt)
 
 
 def probing_time(wildcards, input, attempt):
@@ -46,5 +46,5 @@ def probing_time(wildcards, input, attempt):
     questions = number_of_rows(input.selected if sampled else input.answers)
     if probe.questions is not None:
         questions = min(questions, probe.questions)
-    work = costs.work_of(probe, model_size(model_of(wildcards)), questions)
+    work = estimates.work_of(probe, model_size(model_of(wildcards)), questions)
     return time_of(wildcards, work, questions, attempt)

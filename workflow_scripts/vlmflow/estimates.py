@@ -2,7 +2,7 @@
 
 Work is counted in forwards of the prompt, by the engine's own arithmetic (docs/performance.md has the counts), and in
 passes through the layers, each of which costs time to start whatever there is to compute.  Estimates are meant to be
-generous by a small factor and right in proportion; `python benchmarks/costs.py` holds them to what jobs took.
+generous by a small factor and right in proportion; `python benchmarks/estimates.py` holds them to what jobs took.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What jobs with a model were expected to cost, and what they did: on the benchmark files that a run left.
 
     snakemake --configfile studies/demo-appendix.yaml --cores all
-    python benchmarks/costs.py studies/demo-appendix.yaml
+    python benchmarks/estimates.py studies/demo-appendix.yaml
 
 `expected` is the cost model's own estimate, `asked` what a cluster is asked for at the first attempt.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from vlmflow import costs
+from vlmflow import estimates
 from vlmflow.study import Study, read_study
 
 
@@ -22,7 +22,7 @@ def jobs(study: Study, results: Path) -> Iterator[dict]:
     for name, model in study.models.items():
         if model.folder is None:
             continue
-        size = costs.folder_size(model.folder)
+        size = estimates.folder_size(model.folder)
         for kind, folder in (("answers", "answer_questions"), *((probe, "run_probe") for probe in study.probes)):
             below = results / "benchmarks" / folder / name / ("" if kind == "answers" else kind)
             for file in sorted(below.glob("*.tsv")):
@@ -30,9 +30,11 @@ def jobs(study: Study, results: Path) -> Iterator[dict]:
                 rows = pl.scan_parquet(results / name / kind / file.with_suffix(".parquet").name)
                 measured = rows.select(pl.col("question_id").n_unique()).collect().item()
                 asked = answered.select(pl.len()).collect().item() if kind == "answers" else measured
-                work = costs.answering() if kind == "answers" else costs.work_of(study.probes[kind], size, asked)
+                work = (
+                    estimates.answering() if kind == "answers" else estimates.work_of(study.probes[kind], size, asked)
+                )
                 took = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
-                expected = costs.seconds(work, size, asked, gpu=model.gpus > 0)
+                expected = estimates.seconds(work, size, asked, gpu=model.gpus > 0)
                 yield {
                     "model": name,
                     "work": kind,
@@ -40,9 +42,9 @@ def jobs(study: Study, results: Path) -> Iterator[dict]:
                     "questions": asked,
                     "seconds": took["s"][0],
                     "expected": round(expected, 1),
-                    "asked, s": 60 * costs.minutes(expected),
+                    "asked, s": 60 * estimates.minutes(expected),
                     "MB": took["max_rss"][0],
-                    "asked, MB": costs.megabytes(size, model.dtype, gpu=model.gpus > 0),
+                    "asked, MB": estimates.megabytes(size, model.dtype, gpu=model.gpus > 0),
                 }
 
 

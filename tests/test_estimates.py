@@ -8,9 +8,9 @@ import yaml
 from asked_rows import shown
 from common import ROOT, TINY_LLAVA
 
-from vlmflow import costs
+from vlmflow import estimates
 from vlmflow.asking import Asking
-from vlmflow.costs import LARGE, Size
+from vlmflow.estimates import LARGE, Size
 from vlmflow.probes import OWN_WORDS, measure, measure_worded
 from vlmflow.study import Study, read_study
 
@@ -50,9 +50,9 @@ def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings
     prompt = shown(vlm, rows[0])
     # The prompt's own lengths, in place of a usual one's.
     image, question = len(prompt.positions("image")), len(prompt.positions("question"))
-    monkeypatch.setattr(costs, "QUESTION", question)
-    monkeypatch.setattr(costs, "TEMPLATE", len(prompt) - image - question)
-    monkeypatch.setattr(costs, "ENCODER", 0)
+    monkeypatch.setattr(estimates, "QUESTION", question)
+    monkeypatch.setattr(estimates, "TEMPLATE", len(prompt) - image - question)
+    monkeypatch.setattr(estimates, "ENCODER", 0)
     size = Size(10**6, len(vlm.layers), 16, vlm.unembedding.out_features, image)
     counted = []
     hooks = [
@@ -68,7 +68,7 @@ def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings
     for hook in hooks:
         hook.remove()
     forwards = sum(counted) / len(vlm.layers) / len(prompt) / len(rows)
-    expected = costs.work_of(probe, size, questions=len(rows))
+    expected = estimates.work_of(probe, size, questions=len(rows))
     assert forwards / 3 <= expected.forwards <= 4 * forwards
     assert len(counted) / len(vlm.layers) / len(rows) / 3 <= expected.passes
 
@@ -76,34 +76,36 @@ def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_probe_of_every_study_has_a_cost(name):
     for probe in study(name).probes.values():
-        for size in (costs.folder_size(ROOT / TINY_LLAVA), B7, LARGE):
-            work = costs.work_of(probe, size, 1000)
+        for size in (estimates.folder_size(ROOT / TINY_LLAVA), B7, LARGE):
+            work = estimates.work_of(probe, size, 1000)
             assert work.forwards > 0
             assert work.passes > 0
-            expected = costs.seconds(work, size, 1000, gpu=size is not B7)
-            assert costs.minutes(expected) >= 10
+            expected = estimates.seconds(work, size, 1000, gpu=size is not B7)
+            assert estimates.minutes(expected) >= 10
 
 
 def test_costs_grow_with_what_there_is_to_do():
     flow = study("flow").probes["flow"]
     wider = flow.model_copy(update={"window": [*flow.window, *flow.window]})
     half = flow.model_copy(update={"edges": flow.edges[:3]})
-    work = costs.work_of(flow, B7, 1000)
-    assert costs.work_of(wider, B7, 1000).forwards > work.forwards > costs.work_of(half, B7, 1000).forwards
-    base = costs.seconds(work, B7, 1000, gpu=True)
-    assert costs.seconds(work, B7, 2000, gpu=True) == pytest.approx(2 * base, rel=0.15)  # but for the start
-    assert costs.seconds(work, B7, 1000, gpu=False) > 50 * base
+    work = estimates.work_of(flow, B7, 1000)
+    assert estimates.work_of(wider, B7, 1000).forwards > work.forwards > estimates.work_of(half, B7, 1000).forwards
+    base = estimates.seconds(work, B7, 1000, gpu=True)
+    assert estimates.seconds(work, B7, 2000, gpu=True) == pytest.approx(2 * base, rel=0.15)  # but for the start
+    assert estimates.seconds(work, B7, 1000, gpu=False) > 50 * base
     larger = Size(13_000_000_000, 40, 5120, 32_064, 2880)
-    assert costs.seconds(costs.work_of(flow, larger, 1000), larger, 1000, gpu=True) > 3 * base
+    assert estimates.seconds(estimates.work_of(flow, larger, 1000), larger, 1000, gpu=True) > 3 * base
 
 
 def test_more_is_asked_for_with_every_attempt():
-    assert [costs.minutes(3600, attempt) for attempt in (1, 2, 3)] == [180, 360, 540]
-    assert costs.minutes(1) == costs.LEAST_MINUTES
-    first, second = (costs.megabytes(B7, "float16", gpu=True, attempt=attempt) for attempt in (1, 2))
+    assert [estimates.minutes(3600, attempt) for attempt in (1, 2, 3)] == [180, 360, 540]
+    assert estimates.minutes(1) == estimates.LEAST_MINUTES
+    first, second = (estimates.megabytes(B7, "float16", gpu=True, attempt=attempt) for attempt in (1, 2))
     assert second == 2 * first
     # The weights pass through; on the CPU there is the rest as well, and wider where it is wider.
-    assert 14_000 < first < costs.megabytes(B7, "float16", gpu=False) < costs.megabytes(B7, "float32", gpu=False)
+    assert (
+        14_000 < first < estimates.megabytes(B7, "float16", gpu=False) < estimates.megabytes(B7, "float32", gpu=False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_tokens_of_a_picture_by_the_configuration(config, tokens):
 
 
 def test_size_of_a_model_in_a_folder():
-    size = costs.folder_size(ROOT / TINY_LLAVA)
+    size = estimates.folder_size(ROOT / TINY_LLAVA)
     config = json.loads((ROOT / TINY_LLAVA / "config.json").read_text())["text_config"]
     assert (size.layers, size.width, size.vocabulary) == (
         config["num_hidden_layers"],
@@ -139,6 +141,6 @@ def test_size_of_a_model_in_a_folder():
 def test_memory_holds_what_a_model_on_the_cpu_needs(tiny_llava):
     """Weights as they are, in bytes."""
     weights = sum(parameter.nbytes for parameter in tiny_llava.model.parameters())
-    size = costs.folder_size(ROOT / TINY_LLAVA)
+    size = estimates.folder_size(ROOT / TINY_LLAVA)
     assert size.parameters * torch.float32.itemsize == pytest.approx(weights, rel=0.02)
-    assert costs.megabytes(size, "float32", gpu=False) > costs.LIBRARIES + weights / 1e6
+    assert estimates.megabytes(size, "float32", gpu=False) > estimates.LIBRARIES + weights / 1e6
