@@ -8,6 +8,7 @@ import os
 import random
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -38,9 +39,10 @@ def cards():
 def undisturbed(tmp_path_factory, cards):
     workspace = Workspace(tmp_path_factory.mktemp("undisturbed"), **cards)
     workspace.write(study())
+    begin = time.monotonic()
     done = workspace.snakemake("--resources", "gpu=2")
     assert done.returncode == 0, done.stdout + done.stderr
-    return results(workspace)
+    return SimpleNamespace(seconds=time.monotonic() - begin, results=results(workspace))
 
 
 def results(workspace):
@@ -61,13 +63,14 @@ def kill(process):
 
 def test_kills_at_random_moments(tmp_path, undisturbed, cards):
     rng = random.Random(0)
+    longest = undisturbed.seconds / 5  # between two kills, each of which also costs a start
     workspace = Workspace(tmp_path, **cards)
     workspace.write(study())
     moments, run = [], None
     while len(moments) < MOMENTS:
         if run is None or run.poll() is not None:
             run = workspace.start("--resources", "gpu=2")
-        until = time.monotonic() + rng.uniform(0.5, 8)
+        until = time.monotonic() + rng.uniform(0.5, longest)
         while run.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         if run.poll() is not None:
@@ -84,9 +87,10 @@ def test_kills_at_random_moments(tmp_path, undisturbed, cards):
     print(moments)
     done = workspace.snakemake("--resources", "gpu=2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert results(workspace) == undisturbed
+    assert results(workspace) == undisturbed.results
+    assert not list((tmp_path / "results").rglob(".*-*")), "what was half written is gone"
     # The moments were spread over the run, and all kinds of processes were among the victims.
-    assert moments[0][0] < moments[MOMENTS // 2][0] < len(undisturbed)
+    assert moments[0][0] < moments[MOMENTS // 2][0] < moments[-1][0]
     assert {whole for *_, whole in moments} == {True, False}
     assert "Nothing to be done" in workspace.snakemake("--resources", "gpu=2").stderr
     time.sleep(2)

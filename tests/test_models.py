@@ -215,6 +215,17 @@ def test_an_empty_answer_is_a_wrong_one(vlm, path):
     ANSWERS.frame([answer])
     assert (answer["predicted"], answer["token_ids"], answer["correct"]) == ("", [], False)
     assert answer["probability"] > 0.9
+    row = question_row(path) | {"token_ids": answer["token_ids"]}
+    last = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"], token="last")
+    with pytest.raises(QuestionError, match="said nothing, so that there is no last sub-word"):
+        prober(vlm, last, "last", "", print)(row)
+
+
+def test_logits_that_are_no_numbers_give_no_answer(vlm, path):
+    with torch.no_grad():
+        vlm.unembedding.weight[0, 0] = float("nan")
+    with pytest.raises(QuestionError, match="logits are not finite numbers; another dtype may help"):
+        answer_question(vlm, question_row(path), instruction="")
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")

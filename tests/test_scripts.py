@@ -3,6 +3,7 @@
 import runpy
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 from common import ROOT
 
@@ -46,6 +47,21 @@ def test_what_cannot_be_right_is_drawn_too(tmp_path, per_task):
     assert dict(account.select("question_id", "reason").rows()) == {
         name: reason for name, reason in reasons.items() if name not in drawn
     }
+
+
+def test_an_answer_of_no_tokens_is_told_from_other_wrong_ones(tmp_path):
+    said = answers(False, False).with_columns(token_ids=pl.Series([[], [1]], dtype=pl.List(pl.Int32)))
+    ANSWERS.write(said, tmp_path / "answers")
+    run(
+        "draw_sample.py",
+        tmp_path,
+        input=SimpleNamespace(answers=tmp_path / "answers"),
+        output=SimpleNamespace(selected=tmp_path / "selected", skipped=tmp_path / "skipped"),
+        params=SimpleNamespace(per_task=5, seed=0),
+        wildcards=SimpleNamespace(task="T", model="m"),
+    )
+    reasons = SKIPPED.read(tmp_path / "skipped")["reason"].to_list()
+    assert reasons == ["answered wrongly: the model said nothing", "answered wrongly"]
 
 
 def test_accuracy_is_of_what_can_be_right(tmp_path):

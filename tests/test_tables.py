@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import polars as pl
 import pytest
 
@@ -90,3 +93,24 @@ def test_a_larger_draw_holds_the_smaller_one():
     assert set(few) - set(without) == {few[0]}
     assert len(draw(ids, 1000, seed=0)) == len(draw(ids, None, seed=0)) == 100
     SELECTED.frame(few.to_frame("question_id"))
+
+
+def test_what_a_killed_process_left_is_taken_away(tmp_path):
+    """And nothing that another process is still writing, or that only looks alike."""
+    code = (
+        "import sys, os; from vlmflow.tables import whole\n"
+        "with whole(sys.argv[1]) as name: name.write_text('half'); print(flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.parquet")], **pipes) for _ in range(2)]
+    for writer in writers:
+        writer.stdout.readline()
+    (tmp_path / ".a-note.parquet").touch()
+    writers[0].kill()
+    writers[0].wait()
+    assert len(list(tmp_path.iterdir())) == 3
+    with whole(tmp_path / "a.parquet") as temporary:
+        temporary.write_text("whole")
+    assert len(list(tmp_path.iterdir())) == 3  # the note, the file, and what is being written
+    writers[1].communicate("", timeout=30)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a-note.parquet", "a.parquet"]

@@ -10,7 +10,11 @@ from vlmflow.tasks import draw, skipped
 with logged(snakemake.log[0]):
     answers = ANSWERS.read(snakemake.input.answers)
     # Where there is nothing to be right, nothing is wrong either.
-    wrong = answers.filter(~pl.col("correct"))
+    wrong = answers.filter(~pl.col("correct")).with_columns(
+        reason=pl.when(pl.col("token_ids").list.len() == 0)
+        .then(pl.lit("answered wrongly: the model said nothing"))
+        .otherwise(pl.lit("answered wrongly"))
+    )
     usable = answers.filter(pl.col("correct").fill_null(True))
     drawn = draw(usable["question_id"], snakemake.params.per_task, snakemake.params.seed)
     where = {"stage": "selected", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
@@ -22,7 +26,7 @@ with logged(snakemake.log[0]):
     SKIPPED.write(
         pl.concat(
             [
-                skipped(wrong["question_id"], "answered wrongly", **where),
+                skipped(wrong["question_id"], wrong["reason"], **where),
                 skipped(rest["question_id"], rest["reason"], **where),
             ]
         ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from vlmflow.edges import Edge, window_layers
-from vlmflow.interventions import Knockout
+from vlmflow.interventions import Knockout, ReplayError
 from vlmflow.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def knockout(
     Raises:
         ValueError: an edge or a window is no such thing.
         PromptError: the prompt does not have a segment of an edge.
+        ReplayError: the answer has no tokens.
     """
+    if answer is not None and not answer:
+        raise ReplayError("the model said nothing, so that there is no last sub-word to follow")
     if answer is not None:
         prompt = vlm.said(prompt, answer[:-1])
     recording = vlm.record(prompt)

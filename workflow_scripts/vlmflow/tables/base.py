@@ -1,6 +1,8 @@
 """What a table is: columns with types and units, checked when it is written, and written whole or not at all."""
 
 import errno
+import fcntl
+import glob
 import os
 import re
 import tempfile
@@ -88,7 +90,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with _told(path):
-        temporary = _beside(path)
+        handle, temporary = _beside(path)
     try:
         # What else goes wrong inside of the block is not about this file.
         with _told(path, FULL | READ_ONLY):
@@ -99,6 +101,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def check_room(paths: Iterable[str | Path]) -> None:
@@ -109,12 +112,13 @@ def check_room(paths: Iterable[str | Path]) -> None:
     """
     for path in {Path(path).parent: Path(path) for path in paths}.values():
         with _told(path):
-            temporary = _beside(path)
+            handle, temporary = _beside(path)
             try:
                 temporary.write_bytes(os.urandom(ROOM))
             finally:
                 with suppress(OSError):
                     temporary.unlink()
+                os.close(handle)
 
 
 ROOM = 1_000_000  # bytes
@@ -122,11 +126,22 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS}
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path) -> tuple[int, Path]:
+    """An empty file of another name, and the handle by whose lock others see that it is being written."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{path.suffix}"):
+        _remove(left)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    return Path(name)
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle, Path(name)
+
+
+def _remove(left: Path) -> None:
+    """Take away what a process that was killed has left behind; nothing that is still being written."""
+    with suppress(OSError), left.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left.unlink()
 
 
 @contextmanager
