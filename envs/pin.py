@@ -7,7 +7,7 @@ It reads what packages require from those that are installed, so it is run where
 """
 
 import re
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -35,12 +35,20 @@ def closure(names: set[str]) -> set[str]:
     while pending:
         name, extra = pending.pop()
         found.add((name, extra))
-        for line in requires(name) or []:
+        for line in required(name):
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({**PYTHON, "extra": extra}):
                 wanted = {(canonicalize_name(requirement.name), extra) for extra in ("", *requirement.extras)}
                 pending |= wanted - found
     return {name for name, _ in found}
+
+
+def required(name: str) -> list[str]:
+    """What a package requires; nothing is known of those that only the GPU's build of torch needs."""
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:
+        return []
 
 
 def pinned(text: str, locked: dict[str, str]) -> str:
