@@ -5,6 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from vlmflow.runs import begin_run
 from vlmflow.study import StudyError, read_study
+from vlmflow.study.written import check_text
 from vlmflow.tables import WriteError, check_room
 
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
@@ -14,6 +15,8 @@ if not workflow.overwrite_configfiles:
 
 
 try:
+    for file in workflow.overwrite_configfiles or ["config.yaml"]:
+        check_text(file)
     study = read_study(config, source=", ".join(map(str, workflow.overwrite_configfiles)) or "config.yaml")
 except StudyError as error:
     raise WorkflowError(str(error))

@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForImageTextToText,
 )
 
+from .folders import ANEW, what_is_wrong
 from .models import LanguageModel, VisionLanguageModel
 from .parts import ModelError
 from .processors import ProcessorError, load_processor, load_text_processor
@@ -43,12 +44,14 @@ def load_model(
     dtype, placement = _placement(path, device, dtype)
     try:
         processor = load_processor(path, revision=revision, template=template, fit=fit)
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype, revision=revision, **placement)
+        model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
+        raise
     except ProcessorError as error:
         raise ModelError(str(error)) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
         raise ModelError(
-            f"{path}: no vision-language model with safetensors weights could be loaded: {error}"
+            f"{path}: no vision-language model with safetensors weights could be loaded: {what_is_wrong(path, error)}"
         ) from error
     return VisionLanguageModel(model, processor)
 
@@ -73,12 +76,24 @@ def load_language_model(
         load = load_processor if sees else load_text_processor
         loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
-        model = loader.from_pretrained(path, dtype=dtype, revision=revision, **placement)
+        model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
+        raise
     except ProcessorError as error:
         raise ModelError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: no language model with safetensors weights could be loaded: {error}") from error
+    except Exception as error:
+        raise ModelError(
+            f"{path}: no language model with safetensors weights could be loaded: {what_is_wrong(path, error)}"
+        ) from error
     return LanguageModel(model, processor)
+
+
+def _loaded(loader: Any, path: str | Path, **settings: Any) -> Any:
+    """The model, if all of its weights are there: the library only warns, and takes random numbers for the others."""
+    model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
+    if missing := sorted(account["missing_keys"]):
+        raise ModelError(f"{path}: the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {ANEW}")
+    return model
 
 
 def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import AutoProcessor, AutoTokenizer, LlavaImageProcessorPil
 
+from .folders import what_is_wrong
 from .study import TEMPLATES
 
 CHAT_FOLDER = Path(__file__).parent / "templates" / "chat"
@@ -30,8 +31,8 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
     """
     try:
         processor = AutoProcessor.from_pretrained(path, revision=revision, backend="pil", trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ProcessorError(f"{path}: no processor could be loaded: {error}") from error
+    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
+        raise ProcessorError(f"{path}: no processor could be loaded: {what_is_wrong(path, error)}") from error
     if template != "own":
         processor.chat_template = _template(template)
     elif processor.chat_template is None:
@@ -69,8 +70,8 @@ def load_text_processor(path: str | Path, *, revision: str | None = None, templa
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ProcessorError(f"{path}: no tokenizer could be loaded: {error}") from error
+    except Exception as error:
+        raise ProcessorError(f"{path}: no tokenizer could be loaded: {what_is_wrong(path, error)}") from error
     if template == "own" and tokenizer.chat_template is None:
         raise _without_template(path)
     return TextProcessor(tokenizer, None if template == "own" else _template(template))

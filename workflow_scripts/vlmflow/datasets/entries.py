@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 # Rows of the tables `questions` and `skipped`.
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
@@ -75,6 +75,14 @@ class Loose(BaseModel):
     @classmethod
     def _keys_once(cls, found: Any) -> Any:
         return check_keys(found)
+
+    @field_validator("*")
+    @classmethod
+    def _text_is_text(cls, found: Any) -> Any:
+        for text in [found] if isinstance(found, str) else found if isinstance(found, list | dict) else ():
+            if isinstance(text, str) and clean(text) != text:
+                raise ValueError(f"{clean(text)!r} holds half of a surrogate pair, which is no character")
+        return found
 
 
 def _no_boolean(found: Any) -> Any:

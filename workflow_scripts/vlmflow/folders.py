@@ -1,0 +1,65 @@
+"""What is wrong with a model's folder, once it could not be loaded: the libraries that load it seldom name the file."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+INDEX = "model.safetensors.index.json"
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+ANEW = "copy or fetch the model anew"
+
+
+def what_is_wrong(path: str | Path, error: BaseException) -> str:
+    """Why the model in a folder cannot be loaded, and what to do; what the library says where nothing is found.
+
+    Args:
+        path: a folder or a hub id.
+        error: as the library raised it.
+    """
+    folder = Path(path)
+    found = _in_files(folder) if folder.is_dir() else None
+    if found is None and "trust_remote_code" in str(error):
+        found = "it needs code of its own, and no code from outside is run; take a model that transformers itself knows"
+    if found is None and "ignore_mismatched_sizes" in str(error):
+        found = f"its weights have other shapes than config.json says (the log lists them); {ANEW}"
+    return found or str(error).strip() or type(error).__name__
+
+
+def _in_files(folder: Path) -> str | None:
+    if not (folder / "config.json").is_file():
+        return f"there is no model: config.json is missing; give a folder as `save_pretrained` writes it, or {ANEW}"
+    for file in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            return f"{file.name} is no JSON ({error}); {ANEW}"
+        if not isinstance(content, dict) and file.name in ("config.json", INDEX):
+            return f"{file.name} holds no JSON object; {ANEW}"
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        return f"there is no tokenizer ({', '.join(TOKENIZERS[:2])}); {ANEW}"
+    return _in_weights(folder)
+
+
+def _in_weights(folder: Path) -> str | None:
+    weights = sorted(file.name for file in folder.glob("*.safetensors"))
+    pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
+    if not weights and pickled:
+        return (
+            f"its weights are no safetensors but pickled ({pickled[0]}), which can run code and are not loaded; save "
+            "them as safetensors (`save_pretrained` does), or take a revision that has them"
+        )
+    if not weights:
+        return f"there are no weights: model.safetensors is missing; {ANEW}"
+    if (folder / INDEX).is_file():
+        listed = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {})
+        if absent := sorted({str(name) for name in listed.values()} - set(weights)):
+            return f"{absent[0]} is missing, which {INDEX} names; {ANEW}"
+    for name in weights:
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            return f"{name} is cut off, or no safetensors file ({error}); {ANEW}"
+    return None
