@@ -78,3 +78,30 @@ def test_models_that_cannot_be_had(hub, tmp_path):
     done = fetch(hub, tmp_path, repository="owner/none")
     assert done.returncode == 3
     assert "owner/none at" in done.stdout
+
+
+LOCATE = (
+    "import sys; from vlmflow.hub import HubError, location\n"
+    "try: print(location('owner/model', sys.argv[1]))\n"
+    "except HubError as error: print(error); sys.exit(3)"
+)
+
+
+def locate(note, home):
+    environment = os.environ | {"HF_HOME": str(home)}
+    command = [sys.executable, "-c", LOCATE, str(note)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
+    note = tmp_path / "note.json"
+    note.write_text(fetch(hub, tmp_path).stdout)
+    there = json.loads(note.read_text())["folder"]
+    assert locate(note, tmp_path / "other").stdout.strip() == there
+    (tmp_path / "cache").rename(tmp_path / "moved")
+    here = Path(locate(note, tmp_path / "moved").stdout.strip())
+    assert here == tmp_path / "moved" / Path(there).relative_to(tmp_path / "cache")
+    assert (here / "model.safetensors").stat().st_size == 50_000
+    done = locate(note, tmp_path / "cache")
+    assert done.returncode == 3
+    assert f"was fetched to {there}, where it no longer is; say with HF_HOME" in done.stdout

@@ -1,5 +1,6 @@
 """The rules as Snakemake sees them, without running any: lint, graphs, plans."""
 
+import json
 import re
 import subprocess
 from itertools import pairwise
@@ -71,3 +72,13 @@ def test_every_study_can_be_planned_without_a_network(study, tmp_path):
     read = read_study(chosen, study.name)
     assert int(plan["run_probe"]) == sum(len(read.models_of(p)) * len(read.tasks_of(p)) for p in read.probes)
     assert int(plan.get("fetch_model", 0)) == sum(model.folder is None for model in read.models.values())
+
+
+def test_every_line_of_the_clusters_profile_is_explained():
+    text, page = (ROOT / "profiles/slurm/config.yaml").read_text(), (ROOT / "docs/cluster.md").read_text()
+    profile = yaml.safe_load(text.replace("  # ", "  "))
+    places = profile.pop("default-resources")
+    assert list(places) == re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    del profile["executor"]
+    for key, value in profile.items():
+        assert f"| `{key}: {json.dumps(value).strip(chr(34))}` |" in page, key

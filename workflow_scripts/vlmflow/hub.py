@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
 from .estimates import Size
@@ -121,9 +122,11 @@ def location(path: str, fetched: str | None) -> str:
     if fetched is None:
         return str(Path(path).expanduser())
     folder = Path(json.loads(Path(fetched).read_text(encoding="utf-8"))["folder"])
-    if not (folder / "config.json").is_file():
-        raise HubError(
-            f"{path} was fetched to {folder}, where it no longer is; delete {fetched} and run the same command again "
-            "to fetch it anew"
-        )
-    return str(folder)
+    # The cache may have been brought here from a machine with a network: model, "snapshots" and commit name the same.
+    for place in (folder, Path(HF_HUB_CACHE, *folder.parts[-3:])):
+        if (place / "config.json").is_file():
+            return str(place)
+    raise HubError(
+        f"{path} was fetched to {folder}, where it no longer is; say with HF_HOME where the hub's cache is now, or "
+        f"delete {fetched} and run the same command again to fetch it anew"
+    )
