@@ -4,8 +4,8 @@ import contextlib
 import io
 
 import pytest
-from snakemake_logger_plugin_vlmflow.logs import last_line
 
+from snakemake_logger_plugin_vlmflow.logs import last_line
 from vlmflow import progress
 from vlmflow.jobs import logged
 from vlmflow.progress import Progress, shown

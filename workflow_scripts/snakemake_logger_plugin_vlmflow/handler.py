@@ -6,12 +6,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from .state import Run
+
+if TYPE_CHECKING:
+    from .screen import Screen
 
 TICK = 1.0  # seconds between two looks
 OFTEN = 30.0  # seconds between two lines of plain text, at least
@@ -55,7 +58,7 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Take in one message; never raises."""
         event = getattr(record, "event", None)
-        followed = not self.common_settings.dryrun and self._guard(self._follow, event, record)
+        followed = not self._silent and self._guard(self._follow, event, record)
         if not (followed and record.levelno < logging.WARNING and self._told(event, record)):
             self._write(record, event)
 
@@ -64,6 +67,11 @@ class LogHandler(LogHandlerBase):
         with self.lock or threading.Lock():
             self._guard(self._end)
         super().close()
+
+    @property
+    def _silent(self) -> bool:
+        """Nothing runs, or everything that Snakemake says is wanted."""
+        return self.common_settings.dryrun or self.common_settings.verbose
 
     # --- following ---
 
