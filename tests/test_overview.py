@@ -183,7 +183,7 @@ def test_the_last_line_of_a_log(tmp_path):
     log.write_text(
         "x" * 9000 + "\nflow m T:  38 % |███     | 412 of 1000 questions, 3.21 questions/s, 02:08 gone, ? left\n"
     )
-    assert last_line(str(log)).text == "412 of 1000 questions, 3.21 questions/s"
+    assert last_line(str(log)).text == "412 of 1000, 3.21 questions/s"
     assert last_line(str(log)).share == 0.38
     log.write_bytes(b"\xff\xfe\rWeights:  1%\rWeights: 100%\x1b[A\n\n")
     assert last_line(str(log)).text == "Weights: 100%[A"

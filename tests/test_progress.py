@@ -99,5 +99,5 @@ def test_a_job_writes_its_bar_into_its_log_and_the_overview_reads_it(tmp_path):
         assert list(shown("abc", "flow m T", total=3, unit="questions")) == ["a", "b", "c"]
     last = last_line(str(log))
     assert last.share == 1
-    assert last.text.startswith("3 of 3 questions, ")
+    assert last.text.startswith("3 of 3, ")
     assert last.text.endswith("/s")

@@ -8,9 +8,7 @@ from pathlib import Path
 TAIL = 4096  # bytes
 
 # As vlmflow.progress writes it.
-PROGRESS = re.compile(
-    r"(?P<percent>\d+) % \|[^|]*\| (?P<done>[\d,]+) of (?P<total>[\d,]+) (?P<unit>\w+), +(?P<rate>[^,]+/s)"
-)
+PROGRESS = re.compile(r"(?P<percent>\d+) % \|[^|]*\| (?P<done>[\d,]+) of (?P<total>[\d,]+) \w+, +(?P<rate>[^,]+/s)")
 
 
 @dataclass(frozen=True)
@@ -37,5 +35,5 @@ def last_line(path: str | None) -> Last:
     found = PROGRESS.search(lines[-1])
     if found is None:
         return Last("".join(each for each in lines[-1].strip() if each.isprintable()))
-    text = f"{found['done']} of {found['total']} {found['unit']}, {found['rate'].strip()}"
+    text = f"{found['done']} of {found['total']}, {found['rate'].strip()}"
     return Last(text, int(found["percent"]) / 100)

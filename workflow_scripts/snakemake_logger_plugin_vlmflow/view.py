@@ -14,7 +14,8 @@ from .state import Job, Run, stamp
 
 MOST_MODELS = 8  # lines
 MOST_FAILED = 5
-OTHERS = 8  # lines that are no running job, at most, besides models and failed ones
+OTHERS = 10  # lines at most that are neither a running job, nor a model, nor a failed one
+ROOMY = 24  # lines of a terminal from which on some stay empty
 
 
 def duration(seconds: float) -> str:
@@ -79,17 +80,22 @@ def ended(run: Run, now: float) -> str:
 
 def overview(run: Run, now: float, clock: float, height: int) -> RenderableType:
     """The whole, then models where there are several, then what runs, then what failed."""
-    parts = [_whole(run), _states(run, now), Text(time_left(run, now, clock) or " ", style="dim")]
+    parts: list[RenderableType] = [_whole(run), _states(run, now), Text(time_left(run, now, clock) or " ", style="dim")]
+    gap: list[RenderableType] = [Text()] if height >= ROOMY else []
     failed = list(run.failed)
     models = _models(run)
     room = height - OTHERS - min(len(models), MOST_MODELS) - min(len(failed), MOST_FAILED)
     if len(models) > 1:
-        parts.append(_of_models(run, models))
+        parts += [*gap, _of_models(run, models)]
     if run.running:
-        parts.append(_of_jobs(run, now, max(1, room)))
+        parts += [*gap, _of_jobs(run, now, max(1, room))]
     if failed:
-        parts.append(_of_failed(run, failed))
+        parts += [*gap, _of_failed(run, failed)]
     return Group(*parts)
+
+
+def _bar(done: float, total: float, style: str, width: int | None = None) -> ProgressBar:
+    return ProgressBar(total=max(1, total), completed=done, width=width, complete_style=style, finished_style=style)
 
 
 def _whole(run: Run) -> RenderableType:
@@ -98,7 +104,7 @@ def _whole(run: Run) -> RenderableType:
     line.add_column(justify="right", no_wrap=True)
     done = len(run.done)
     number = f"{done} of {run.total} jobs, {100 * done // max(1, run.total)} %"
-    line.add_row(ProgressBar(total=max(1, run.total), completed=done), Text(number, style="bold"))
+    line.add_row(_bar(done, run.total, "green"), Text(number, style="bold"))
     return line
 
 
@@ -122,7 +128,7 @@ def _of_models(run: Run, models: list[str]) -> Table:
     for model in models[:MOST_MODELS]:
         total = sum(job.model == model for job in run.jobs.values())
         done, failed = (sum(run.jobs[each].model == model for each in state) for state in (run.done, run.failed))
-        bar = ProgressBar(total=total, completed=done, width=20)
+        bar = _bar(done, total, "green", width=20)
         grid.add_row(model, bar, f"{done} of {total}", f"{failed} failed" if failed else "")
     if len(models) > MOST_MODELS:
         grid.add_row(f"and {len(models) - MOST_MODELS} more models")
@@ -137,14 +143,14 @@ def _of_jobs(run: Run, now: float, room: int) -> Table:
     """The jobs that run, the oldest first; those in a queue are only counted."""
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, style="cyan")
-    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    grid.add_column(no_wrap=True, overflow="ellipsis")
     grid.add_column(no_wrap=True, justify="right", style="dim")
     grid.add_column(width=10)
-    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1, min_width=20)
     shown = [run.jobs[jobid] for jobid in run.running if run.jobs[jobid].begun is not None]
     for job in shown[:room]:
         last = last_line(job.log) if _stamped(job) else last_line(None)
-        bar = ProgressBar(total=1, completed=last.share, width=10) if last.share is not None else ""
+        bar = "" if last.share is None else _bar(last.share, 1, "cyan", width=10)
         since = duration(now - (job.begun or now))
         grid.add_row(job.rule, _names(job), since, bar, Text(last.text, style="" if bar else "dim"))
     if len(shown) > room:
@@ -162,7 +168,7 @@ def _of_failed(run: Run, failed: Iterable[int]) -> Text:
     listed = list(failed)
     for jobid in listed[-MOST_FAILED:]:
         job = run.jobs[jobid]
-        text.append(f"failed: {job.rule} {_names(job)}", style="red").append(f"  {job.log or ''}\n")
+        text.append("failed: ", style="red").append(f"{job.log or f'{job.rule} {_names(job)}'}\n")
     if len(listed) > MOST_FAILED:
         text.append(f"and {len(listed) - MOST_FAILED} more failed\n", style="red")
     text.right_crop(1)
