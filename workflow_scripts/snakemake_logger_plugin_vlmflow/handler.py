@@ -30,7 +30,7 @@ TOLD = {
     LogEvent.PROGRESS,
     LogEvent.RULEGRAPH,
 }
-TOLD_TEXTS = ("Select jobs to execute", "Finished jobid", "has been submitted with SLURM jobid")
+TOLD_TEXTS = ("Select jobs to execute", "submitted with SLURM jobid", "with external jobid")
 
 
 class LogHandler(LogHandlerBase):
