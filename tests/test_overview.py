@@ -233,8 +233,8 @@ def test_errors_and_warnings_are_passed_on_and_jobs_are_not(told):
     assert said[4].startswith("2 jobs: 1 waiting, 1 failed; ")
 
 
-@pytest.mark.parametrize("setting", ["dryrun", "verbose"])
-def test_a_dry_run_and_one_with_verbose_are_told_by_snakemake_alone(told, setting):
+@pytest.mark.parametrize("setting", ["dryrun", "verbose", "quiet"])
+def test_dry_runs_and_those_with_verbose_or_quiet_are_told_by_snakemake_alone(told, setting):
     setattr(told.common_settings, setting, True)
     told.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 1, "total": 1}))
     told.emit(info(1))

@@ -70,8 +70,9 @@ class LogHandler(LogHandlerBase):
 
     @property
     def _silent(self) -> bool:
-        """Nothing runs, or everything that Snakemake says is wanted."""
-        return self.common_settings.dryrun or self.common_settings.verbose
+        """Nothing runs; or all that Snakemake says is wanted, or less, and then it does not tell of jobs either."""
+        settings = self.common_settings
+        return bool(settings.dryrun or settings.verbose or settings.quiet)
 
     # --- following ---
 
