@@ -52,6 +52,7 @@ include: "rules/landmarks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"
+include: "rules/handlers.smk"
 
 
 rule all:

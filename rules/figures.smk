@@ -1,6 +1,10 @@
 # From summaries to pictures, and from pictures to the page that one reads.
 
 
+# What `snakemake --report report.html` begins with.
+report: "../workflow_scripts/captions/workflow.rst"
+
+
 rule draw_figure:
     input:
         summary=lambda wildcards: f"{RESULTS}/summary/{probe_of(wildcards)}.parquet",
@@ -11,7 +15,8 @@ rule draw_figure:
         html=report(
             f"{RESULTS}/figures/{{figure}}/{{model}}.html",
             caption="../workflow_scripts/captions/figure.rst",
-            category="{figure}",
+            category="Figures",
+            subcategory="{figure}",
             labels={"model": "{model}"},
         ),
         svg=f"{RESULTS}/figures/{{figure}}/{{model}}.svg",
@@ -54,7 +59,12 @@ rule write_report:
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=study.tables),
         table_pages=expand(f"{RESULTS}/tables/{{table}}.html", table=study.tables),
     output:
-        report=f"{RESULTS}/index.html",
+        report=report(
+            f"{RESULTS}/index.html",
+            caption="../workflow_scripts/captions/page.rst",
+            category="Report",
+            labels={"study": study.study},
+        ),
     log:
         f"{RESULTS}/logs/write_report.log",
     benchmark:

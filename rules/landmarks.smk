@@ -28,7 +28,7 @@ rule tabulate_landmarks:
         landmarks=lambda wildcards: f"{RESULTS}/summary/{study.tables[wildcards.table].probe}.landmarks.parquet",
     output:
         csv=f"{RESULTS}/tables/{{table}}.csv",
-        html=f"{RESULTS}/tables/{{table}}.html",
+        html=TABLE_PAGE,
     log:
         f"{RESULTS}/logs/tabulate_landmarks/{{table}}.log",
     benchmark:

@@ -8,7 +8,13 @@ rule map_patches:
     output:
         patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
         skipped=f"{RESULTS}/{{model}}/patches/{{task}}.skipped.parquet",
-        sheet=f"{RESULTS}/{{model}}/sheets/{{task}}.png",
+        sheet=report(
+            f"{RESULTS}/{{model}}/sheets/{{task}}.png",
+            caption="../workflow_scripts/captions/sheet.rst",
+            category="Contact sheets",
+            subcategory="{model}",
+            labels={"task": "{task}"},
+        ),
     log:
         f"{RESULTS}/logs/map_patches/{{model}}/{{task}}.log",
     benchmark:

@@ -1,9 +1,17 @@
-# Functions: what figures are drawn from besides the summary of their probe.
+# What figures are drawn from besides the summary of their probe, and how tables are shown.
 from vlmflow.study import ExamplesChart, LandmarksTable
 from vlmflow.tables import LANDMARK_TABLES as KINDS_WITH_LANDMARKS
 
 LANDMARK_TABLES = [name for name, table in study.tables.items() if isinstance(table, LandmarksTable)]
 
+
+# How every table is shown by `snakemake --report report.html`.
+TABLE_PAGE = report(
+    f"{RESULTS}/tables/{{table}}.html",
+    caption="../workflow_scripts/captions/table.rst",
+    category="Tables",
+    labels={"table": "{table}"},
+)
 
 # Probes on whose curves something is to be found.
 LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in KINDS_WITH_LANDMARKS]

@@ -16,7 +16,7 @@ rule tabulate_tasks:
         ],
     output:
         csv=f"{RESULTS}/tables/{{table}}.csv",
-        html=f"{RESULTS}/tables/{{table}}.html",
+        html=TABLE_PAGE,
     log:
         f"{RESULTS}/logs/tabulate_tasks/{{table}}.log",
     benchmark:
@@ -130,7 +130,7 @@ rule tabulate_accuracy:
         ),
     output:
         csv=f"{RESULTS}/tables/{{table}}.csv",
-        html=f"{RESULTS}/tables/{{table}}.html",
+        html=TABLE_PAGE,
         skipped=f"{RESULTS}/tables/{{table}}.skipped.parquet",
     log:
         f"{RESULTS}/logs/tabulate_accuracy/{{table}}.log",

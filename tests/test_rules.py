@@ -18,6 +18,39 @@ def test_snakemakes_own_lint_has_nothing_to_say():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+RULE = re.compile(
+    r"^(?:rule|use rule \w+ as) (?P<name>\w+)(?P<with> with)?:$(?P<body>(?:\n(?:    .*)?)+)", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "inherits", "body"),
+    [
+        pytest.param(found["name"], bool(found["with"]), found["body"], id=found["name"])
+        for path in sorted((ROOT / "rules").glob("*.smk"))
+        for found in RULE.finditer(path.read_text())
+    ],
+)
+def test_every_rule_says_where_it_logs_and_what_it_takes(name, inherits, body):
+    """A rule made of another one has its own log and benchmark file, and the rest from there."""
+    directives = set(re.findall(r"^    (\w+):", body, re.MULTILINE))
+    assert directives >= {"output", "log", "benchmark"}
+    if not inherits:
+        assert directives >= {"conda", "threads", "resources", "script"}
+        assert {"mem_mb", "runtime"} <= set(re.findall(r"^        (\w+)=", body, re.MULTILINE))
+    wildcards = [
+        set(re.findall(r"\{(?:\{)?(\w+)\}", re.search(rf"^    {each}:\n(.+)$", body, re.MULTILINE)[1])) - {"RESULTS"}
+        for each in ("log", "benchmark")
+    ]
+    assert wildcards[0] == wildcards[1]
+
+
+def test_no_rule_is_overlooked():
+    found = sum(len(RULE.findall(path.read_text())) for path in (ROOT / "rules").glob("*.smk"))
+    lines = [line for path in (ROOT / "rules").glob("*.smk") for line in path.read_text().splitlines()]
+    assert found == sum(line.startswith(("rule ", "use rule ")) for line in lines) > 25
+
+
 def rule_graph(*arguments):
     """Snakemake's own graph of the rules, as pairs of names."""
     command = [*SNAKEMAKE, *arguments, "--rulegraph", "mermaid-js", "--forceall"]

@@ -1,5 +1,6 @@
 """The workflow itself, run by Snakemake in a copy of the repository on a small study."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -102,6 +103,18 @@ def test_what_it_took_is_in_the_report(workspace):
     assert (cost["hours"] > 0).all()
     assert (cost["memory"] > 100).all()
     assert '<h2 id="cost">' in (results / "index.html").read_text()
+
+
+def test_snakemakes_report_holds_page_figures_and_sheets_with_captions(workspace):
+    done = workspace.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (workspace.folder / "report.html").read_text()
+    assert "layer by layer" in page
+    shown = json.JSONDecoder().raw_decode(page, page.index('var results = {"') + len("var results = "))[0]
+    figures = [f"results/small/figures/{figure}/tiny-llava.html" for figure in small_study()["figures"]]
+    sheets = [f"results/small/tiny-llava/sheets/{task}.png" for task in TASKS]
+    assert set(shown) == {"results/small/index.html", *figures, *sheets}
+    assert all(len(entry["caption"]) > 100 and entry["labels"] for entry in shown.values())
 
 
 def test_a_benchmark_file_that_is_gone_costs_no_job(workspace):

@@ -4,6 +4,7 @@ import polars as pl
 
 from vlmflow.jobs import logged
 from vlmflow.landmarks import find_landmarks
+from vlmflow.progress import shown
 from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES
 
 with logged(snakemake.log[0]):
@@ -11,6 +12,8 @@ with logged(snakemake.log[0]):
     table = LANDMARK_TABLES[kind]
     parts = [
         find_landmarks(kind, PROBE_TABLES[kind][0].read(path), model, task)
-        for path, (model, task) in zip(snakemake.input.rows, places, strict=True)
+        for path, (model, task) in shown(
+            zip(snakemake.input.rows, places, strict=True), snakemake.wildcards.probe, len(places), "curves"
+        )
     ]
     table.write(pl.concat([table.frame([]), *parts]), snakemake.output.landmarks)

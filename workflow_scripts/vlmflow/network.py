@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 import urllib3
-from tqdm import tqdm
+
+from .progress import Progress
 
 CONNECTIONS = 8  # at once, to one server
 TRIES = 4
@@ -47,7 +48,7 @@ def fetch_each(
         bar.update()
 
     with (
-        tqdm(total=len(wanted), desc=name, unit="file", mininterval=2) as bar,
+        Progress(name, len(wanted), "files") as bar,
         ThreadPoolExecutor(connections) as pool,
     ):
         jobs = [pool.submit(one, key, path) for key, path in wanted.items()]

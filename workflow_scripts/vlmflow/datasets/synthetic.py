@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..progress import shown
+
 SIDE = 96  # pixels; six patches of sixteen pixels a side
 CELL = 16
 SHAPES = ("circle", "square", "triangle", "cross", "diamond")
@@ -374,7 +376,7 @@ def write_scenes(folder: Path, images: int, seed: int) -> None:
     graphs: dict[str, Entry] = {}
     questions: dict[str, Entry] = {}
     regions = []
-    for index in range(images):
+    for index in shown(range(images), "drawing", images, "scenes"):
         scene = draw_scene(index, seed)
         render(scene).save(folder / "images" / f"{scene.id}.png")
         graphs[scene.id] = scene_graph(scene)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from vlmflow.datasets.synthetic import Scene, draw_scene
+from vlmflow.progress import Progress
 
 from . import packing
 from .architecture import EMBEDDING_SCALE, GRID, WIDTH
@@ -98,8 +98,8 @@ def align_patches(
     learned = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=recipe.align_steps, pct_start=0.1)
-    progress = tqdm(range(recipe.align_steps), desc="patches", mininterval=5)
-    for _ in progress:
+    progress = Progress("patches", recipe.align_steps, "steps")
+    for _ in range(recipe.align_steps):
         shown = scenes.take(recipe.align_pictures)
         with _autocast():
             features = torch.stack(model.model.get_image_features(pixels(processor, shown)).pooler_output)
@@ -108,7 +108,9 @@ def align_patches(
         loss.backward()
         optimizer.step()
         schedule.step()
-        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        progress.note(loss=f"{loss.item():.3f}")
+        progress.update()
+    progress.close()
     _rescale_projector(model, features)
     model.model.vision_tower.requires_grad_(False)
 
@@ -146,7 +148,7 @@ def learn_answers(
     decoder = model.model.language_model
     optimizers = _optimizers(model, decoder.layers, recipe.muon_rate, recipe.adam_rate)
     decay_from = recipe.answer_steps
-    progress = tqdm(total=recipe.answer_steps, desc="answers", mininterval=5)
+    progress = Progress("answers", round(recipe.answer_steps * (1 + recipe.decay_share)), "steps")
     step = 0
     while step < decay_from * (1 + recipe.decay_share):
         if step < decay_from and teacher.accuracy.min() > recipe.good_enough:
@@ -161,7 +163,7 @@ def learn_answers(
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers, through_question=hide)
         history.add("answers", step, loss, teacher.accuracy)
         if step % 10 == 0:
-            progress.set_postfix(loss=f"{loss:.3f}", accuracy=[f"{a:.2f}" for a in teacher.accuracy], refresh=False)
+            progress.note(loss=f"{loss:.3f}", accuracy=[f"{a:.2f}" for a in teacher.accuracy])
         progress.update()
         step += 1
     progress.close()
@@ -183,15 +185,17 @@ def learn_capitals(
     model.lm_head.requires_grad_(True)
     optimizers = _optimizers(model, top, recipe.capital_rate, recipe.capital_rate)
     teacher.accuracy[:] = 0
-    progress = tqdm(range(recipe.capital_steps), desc="capitals", mininterval=5)
-    for step in progress:
+    progress = Progress("capitals", recipe.capital_steps, "steps")
+    for step in range(recipe.capital_steps):
         _set_rate(optimizers, min(1, (step + 1) / 40) * min(1, 2 * (1 - step / recipe.capital_steps)))
         lesson_scenes = scenes.take(recipe.pictures)
         lesson = teacher.lesson(lesson_scenes, 0, recipe.segments, capital=True)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
         history.add("capitals", step, loss, teacher.accuracy)
         if step % 10 == 0:
-            progress.set_postfix(loss=f"{loss:.3f}", worst=f"{teacher.accuracy.min():.2f}", refresh=False)
+            progress.note(loss=f"{loss:.3f}", worst=f"{teacher.accuracy.min():.2f}")
+        progress.update()
+    progress.close()
     model.requires_grad_(True)
 
 

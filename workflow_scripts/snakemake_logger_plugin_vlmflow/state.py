@@ -1,0 +1,163 @@
+"""What is known of a run of Snakemake at a moment: which jobs are done, run, wait, failed, and since when."""
+
+import contextlib
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# What tells jobs of a rule apart that take differently long; the tasks of one model and probe take about as long.
+KEYS = ("model", "probe", "table", "figure")
+
+
+Key = tuple[bool | str, ...]
+
+
+@dataclass
+class Job:
+    """A job of the plan; times in seconds of any clock that only goes forward."""
+
+    rule: str
+    wildcards: Mapping[str, str] = field(default_factory=dict)
+    benchmark: str | None = None
+    needs: frozenset[int] = frozenset()  # ids of the jobs of this run that it waits for
+    asks: bool = False  # a model, which takes much longer than all else
+    log: str | None = None
+    submitted: float | None = None
+    begun: float | None = None
+    stamp: float | None = None  # of the log when the job was submitted
+
+    @property
+    def key(self) -> Key:
+        """What decides how long it takes, the broadest first: whether it asks a model, its rule, its wildcards."""
+        return (self.asks, self.rule, *(self.wildcards[name] for name in KEYS if name in self.wildcards))
+
+    @property
+    def model(self) -> str | None:
+        """Whom it asks, if anybody."""
+        return self.wildcards.get("model")
+
+
+class Run:
+    """The jobs of a run by their state, fed with what Snakemake tells."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.remote = False
+        self.jobs: dict[int, Job] = {}
+        self.total = 0
+        self.waiting: dict[int, None] = {}
+        self.running: dict[int, None] = {}  # handed to where they run, in that order
+        self.done: dict[int, None] = {}
+        self.failed: dict[int, None] = {}
+        self.samples: list[tuple[Key, float]] = []  # of this run: key, seconds
+        self.history: list[tuple[Key, float]] = []  # of earlier runs
+        self.changes: list[tuple[float, int]] = []  # when, and how many ran from then on
+
+    def expect(self, stats: Mapping[str, int]) -> None:
+        """Only the number of jobs of each rule is known: jobs without wildcards stand for them."""
+        counts = {rule: count for rule, count in stats.items() if rule != "total"}
+        names = [rule for rule, count in counts.items() for _ in range(count)]
+        self.jobs = {-number: Job(rule) for number, rule in enumerate(names, 1)}
+        self.waiting = dict.fromkeys(self.jobs)
+        self.total = len(names)
+
+    def plan(self, planned: Iterable[Mapping[str, Any]]) -> None:
+        """Every job is known: as `planned_jobs` in rules/handlers.smk tells of them."""
+        known = {entry["jobid"]: (entry["runs"], _planned(entry)) for entry in planned}
+        self.jobs = {jobid: job for jobid, (runs, job) in known.items() if runs}
+        self.waiting = dict.fromkeys(self.jobs)
+        self.total = len(self.jobs)
+        found = [(job.key, _measured(job.benchmark)) for _, job in known.values()]
+        self.history = [(key, seconds) for key, seconds in found if seconds is not None]
+
+    def submit(self, jobid: int, rule: str, wildcards: Mapping[str, str], log: str | None, now: float) -> None:
+        """A job is handed to where it runs; for the first time, or once more after it failed."""
+        if jobid not in self.jobs:
+            self._take_the_place(jobid, rule, wildcards)
+        job = self.jobs[jobid]
+        job.log, job.submitted, job.begun, job.stamp = log, now, None if self.remote else now, stamp(log)
+        for state in (self.waiting, self.failed, self.done):
+            state.pop(jobid, None)
+        self.running[jobid] = None
+        self._note(now)
+
+    def _take_the_place(self, jobid: int, rule: str, wildcards: Mapping[str, str]) -> None:
+        """Of a job that was known by its rule only; or a further one."""
+        stand_in = next((each for each in self.waiting if each < 0 and self.jobs[each].rule == rule), None)
+        if stand_in is None:
+            self.total += 1
+        else:
+            del self.jobs[stand_in], self.waiting[stand_in]
+        self.jobs[jobid] = Job(rule, dict(wildcards))
+
+    def finish(self, jobid: int, now: float) -> None:
+        """A job ended well."""
+        if jobid not in self.running:
+            return
+        del self.running[jobid]
+        job = self.jobs[jobid]
+        began = job.begun if job.begun is not None else job.submitted
+        if began is not None:
+            self.samples.append((job.key, now - began))
+        self.done[jobid] = None
+        self._note(now)
+
+    def fail(self, jobid: int, now: float) -> None:
+        """A job ended badly; it may be tried again."""
+        self.running.pop(jobid, None)
+        if jobid in self.jobs:
+            self.failed[jobid] = None
+        self._note(now)
+
+    def look(self, now: float) -> None:
+        """See which jobs of a cluster have left its queue: those whose log has been opened."""
+        for jobid in self.running:
+            job = self.jobs[jobid]
+            if job.begun is None and stamp(job.log) != job.stamp:
+                job.begun = now
+                self._note(now)
+
+    @property
+    def queued(self) -> list[int]:
+        """Jobs that a cluster has been given and has not begun."""
+        return [jobid for jobid in self.running if self.jobs[jobid].begun is None]
+
+    @property
+    def held_up(self) -> set[int]:
+        """Jobs that cannot run, because one that they need has failed."""
+        lost = set(self.failed)
+        waiting = set(self.waiting)
+        while more := {jobid for jobid in waiting - lost if self.jobs[jobid].needs & lost}:
+            lost |= more
+        return lost - set(self.failed)
+
+    def _note(self, now: float) -> None:
+        self.changes.append((now, len(self.running) - len(self.queued)))
+
+
+def _planned(entry: Mapping[str, Any]) -> Job:
+    needs = frozenset(entry["needs"])
+    return Job(entry["rule"], dict(entry["wildcards"]), entry["benchmark"], needs, asks=entry["asks"])
+
+
+def _measured(benchmark: str | None) -> float | None:
+    """Seconds that the job took the last time."""
+    if benchmark is None:
+        return None
+    with (
+        contextlib.suppress(OSError, KeyError, ValueError, StopIteration),
+        Path(benchmark).open(newline="", encoding="utf-8") as file,
+    ):
+        return float(next(csv.DictReader(file, delimiter="\t"))["s"])
+    return None
+
+
+def stamp(log: str | None) -> float | None:
+    """When the file was last written; None where there is none."""
+    if log is None:
+        return None
+    with contextlib.suppress(OSError):
+        return Path(log).stat().st_mtime
+    return None
