@@ -46,6 +46,7 @@ def render(
         total=len(everything),
         pictures=everything["image_id"].n_unique(),
         examples=_examples(study, questions, task_questions),
+        types=_types(everything),
         accuracy=accuracy.to_dicts(),
         tabulated=[in_report(name, study.tables[name], written) for name, written in tables.items()],
         figures=[
@@ -86,6 +87,14 @@ def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame
         example = found.row(0, named=True) if len(found) else {"question": "–", "answer": "–"}
         rows.append({"task": name, "count": len(found), "question": example["question"], "answer": example["answer"]})
     return rows
+
+
+def _types(questions: pl.DataFrame) -> str:
+    """The structural and semantic types that there are."""
+    found = questions.select("structural", "semantic").unique().sort("structural", "semantic")
+    return (
+        ", ".join(f"{structural} {semantic}" for structural, semantic in found.rows()) or "none, as it has no question"
+    )
 
 
 def _drawn(folder: Path, figure: str, model: str) -> dict[str, str]:
