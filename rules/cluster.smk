@@ -6,6 +6,7 @@ localrules:
     draw_sample,
     summarise_answers,
     collect_skipped,
+    summarise_cost,
     tabulate_tasks,
     tabulate_landmarks,
 

@@ -23,7 +23,7 @@ HUB_ID = "somebody/tiny-llava"
 MODEL_RULES = {"answer_questions", "run_probe"}
 PROBE, LOGS = "results/small/tiny-llava/flow", "results/small/logs/run_probe"
 SUMMARY = "results/small/summary/flow.parquet"
-LOCAL_RULES = {"fetch_model", "fetch_pictures", "draw_sample", "summarise_answers", "collect_skipped"}
+LOCAL_RULES = {"fetch_model", "fetch_pictures", "draw_sample", "summarise_answers", "collect_skipped", "summarise_cost"}
 
 
 def one_figure():
@@ -45,9 +45,10 @@ def fill_in(profile):
 
 
 def tables(workspace):
-    """Name → content of every table of a study."""
+    """Name → content of every table of a study, but for the one that holds measured times."""
     results = workspace.folder / "results" / "small"
-    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(results.rglob("*.parquet"))}
+    paths = [path for path in sorted(results.rglob("*.parquet")) if path.name != "cost.parquet"]
+    return {str(path.relative_to(results)): path.read_bytes() for path in paths}
 
 
 def rule_of(job):
