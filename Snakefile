@@ -6,7 +6,6 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from vlmflow.runs import begin_run
 from vlmflow.study import StudyError, read_study
 from vlmflow.study.written import check_text
-from vlmflow.tables import WriteError, check_room
 
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
 if not workflow.overwrite_configfiles:
@@ -60,11 +59,3 @@ rule all:
     input:
         report=f"{RESULTS}/index.html",
         access=ACCESS_FILES,
-
-
-onstart:
-    # A disk that is full or read-only is told now, not after hours.
-    try:
-        check_room([f"{RESULTS}/index.html"])
-    except WriteError as error:
-        raise WorkflowError(str(error))

@@ -1,6 +1,7 @@
 # What is said when a run begins and when it ends.
 from snakemake.logging import logger
 from vlmflow import running
+from vlmflow.tables import WriteError, check_room
 
 
 def say(text, **told):
@@ -15,6 +16,11 @@ def say(text, **told):
 
 
 onstart:
+    # A disk that is full or read-only is told now, not after hours.
+    try:
+        check_room([f"{RESULTS}/index.html"])
+    except WriteError as error:
+        raise WorkflowError(str(error))
     say(str, planned_jobs=lambda: running.planned_jobs(workflow.dag))
 
 
