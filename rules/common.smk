@@ -3,6 +3,8 @@ import json
 import os
 import re
 
+from vlmflow.folders import read_config
+
 # Jobs read models from the disk; only `fetch_model` speaks with the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
 
@@ -28,6 +30,11 @@ for name, model in study.models.items():
             f"models.{name}.path: there is no model in {model.path} ({model.path}/config.json is missing); give a "
             "folder as `save_pretrained` writes it, or a hub id"
         )
+    if model.folder is not None:
+        try:
+            read_config(model.folder)
+        except ValueError as error:
+            raise WorkflowError(f"models.{name}.path: {error}")
     if model.template.endswith(".jinja") and not Path(model.template).is_file():
         raise WorkflowError(f"models.{name}.template: there is no file {model.template}")
     if workflow.is_main_process and GPU_LIMIT is not None and model.gpus > GPU_LIMIT:
@@ -88,8 +95,8 @@ def known_layers(model):
     """How many layers a model has, by its configuration; None where that does not say, as before a hub id is fetched."""
     if model.folder is None:
         return json.loads(Path(model.fetched).read_text()).get("layers") if Path(model.fetched).is_file() else None
-    config = json.loads((model.folder / "config.json").read_text())
-    return config.get("text_config", config).get("num_hidden_layers")
+    config = read_config(model.folder)
+    return (config.get("text_config") or config).get("num_hidden_layers")
 
 
 def chosen_questions(wildcards):

@@ -5,8 +5,9 @@ import re
 
 from common import ROOT
 
-# Snakemake's, which test_what_can_go_wrong.py sees it say.
+# Snakemake's own.
 OTHERS = {
+    "Directory cannot be locked",
     "Config file is not valid JSON or YAML",
     "Config file must be given as JSON or YAML with keys at top level",
 }

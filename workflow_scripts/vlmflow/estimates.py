@@ -5,7 +5,6 @@ passes through the layers, each of which costs time to start whatever there is t
 generous by a small factor and right in proportion; `python benchmarks/estimates.py` holds them to what jobs took.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .edges import Edge
+from .folders import read_config
 from .study import (
     AttentionMapProbe,
     AttentionProbe,
@@ -111,7 +111,7 @@ def _image_tokens(config: Mapping[str, Any]) -> int:
 def folder_size(folder: Path) -> Size:
     """Of a model in a folder as `save_pretrained` writes it."""
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return Size.of(json.loads((folder / "config.json").read_text(encoding="utf-8")), weights)
+    return Size.of(read_config(folder), weights)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -9,6 +10,21 @@ INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 ANEW = "copy or fetch the model anew"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model's configuration as it stands in its folder.
+
+    Raises:
+        ValueError: the file is missing, or holds no JSON object; the message names it and says what to do.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{folder}: {what_is_wrong(folder, error)}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{folder}: config.json holds no JSON object; {ANEW}")
+    return config
 
 
 def what_is_wrong(path: str | Path, error: BaseException) -> str:

@@ -101,6 +101,11 @@ def _weights(folder: Path, repository: str) -> list[Path]:
         names = sorted(set(index["weight_map"].values()))
     except FileNotFoundError:
         names = ["model.safetensors"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HubError(
+            f"{repository}: {INDEX} in {folder} is no index of weights ({error}); delete that file and run "
+            "the same command again to fetch it anew"
+        ) from error
     if absent := [name for name in names if not (folder / name).is_file()]:
         raise HubError(
             f"{repository}: {', '.join(absent)} is missing in {folder}; only models with safetensors weights are "

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import torch
+import transformers
 
 from .asking import Asking, Row, prompt_of
 from .devices import leased
@@ -30,6 +31,7 @@ from .tasks import is_right, right_answer
 def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[LanguageModel]:
     """The model of a job, with the settings that the rules pass on: on the GPUs that it leases, or on the CPU."""
     torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()  # of loading weights, which a log shows as one long line
     path = location(settings["path"], settings["fetched"])
     with leased(gpus) as device:
         shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}

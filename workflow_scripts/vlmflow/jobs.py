@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
+from .progress import shown
 from .runs import end_with_run
 from .tasks import skipped
 
@@ -39,9 +39,10 @@ def logged(path: str) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            traceback.print_exc()
-            # The last word goes to where the person looks; the whole story is in the log.
+            # The last word goes to where the person looks; the whole story is in the log, if that has room for it.
             print(f"{type(error).__name__}: {error}", file=sys.__stderr__)
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
             raise
 
 
@@ -65,7 +66,7 @@ def for_each_question(
     reasons: list[tuple[str, str]] = []
     blameless: Exception | None = None
     rows = questions.iter_rows(named=True)
-    for row in tqdm(rows, total=len(questions), desc=f"{stage} {model} {task}", unit="question", mininterval=2):
+    for row in shown(rows, f"{stage} {model} {task}", len(questions), "questions"):
         try:
             results.append(work(row))
         except QuestionError as error:

@@ -7,6 +7,22 @@ from .jobs import QuestionError
 from .pictures import open_picture
 
 
+def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
+    """(width, height) in pixels of a question's picture, for which its boxes were drawn.
+
+    Raises:
+        QuestionError: the picture cannot be opened.
+        GeometryError: the boxes were drawn for a picture of another size.
+    """
+    picture = open_picture(row["image"])
+    if (row["width"], row["height"]) != picture.size:
+        raise GeometryError(
+            f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
+            f"{picture.width} × {picture.height}"
+        )
+    return picture.size
+
+
 def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
     """A row of the table `patches`; `rule` is overlap or painted, see `geometry`."""
     boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
@@ -15,14 +31,9 @@ def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any
             raise GeometryError("the question comes without objects and boxes")
         if not boxes:
             raise GeometryError("the question has no box: none of its objects is in the scene graph")
-        picture = open_picture(row["image"])
-        if (row["width"], row["height"]) != picture.size:
-            raise GeometryError(
-                f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
-                f"{picture.width} × {picture.height}"
-            )
-        found = patch_map(processor, picture.size)
-        related = found.related(boxes) if rule == "overlap" else painted_patches(processor, picture.size, boxes)
+        size = size_for_boxes(row)
+        found = patch_map(processor, size)
+        related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
     except GeometryError as error:
         raise QuestionError(str(error)) from error
     return {

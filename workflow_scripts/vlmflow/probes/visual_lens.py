@@ -11,6 +11,7 @@ from torch import Tensor
 from vlmflow.asking import Asking, Row
 from vlmflow.geometry import GeometryError, patch_map
 from vlmflow.jobs import QuestionError
+from vlmflow.patches import size_for_boxes
 from vlmflow.pictures import open_picture
 from vlmflow.prompts import Prompt, PromptError
 from vlmflow.recording import Recording
@@ -173,7 +174,7 @@ def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tupl
     try:
         if not placed:
             raise GeometryError("none of the question's objects has a box")
-        found = patch_map(asking.vlm.processor, open_picture(row["image"]).size)
+        found = patch_map(asking.vlm.processor, size_for_boxes(row))
         boxes = [(item["x"], item["y"], item["w"], item["h"]) for item in placed]
         places = [found.related([box]) for box in boxes]
     except GeometryError as error:
