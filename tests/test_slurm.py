@@ -79,7 +79,11 @@ def finished(cluster, hub, tmp_path_factory):
     done = workspace.snakemake(*ON_CLUSTER)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
-    return SimpleNamespace(workspace=workspace, text=text, tables=tables(workspace), jobs=cluster.jobs(run_id(text)))
+    # What is shown is an overview; Snakemake's own log has everything.
+    (log,) = (workspace.folder / ".snakemake" / "log").glob("*.log")
+    return SimpleNamespace(
+        workspace=workspace, log=log.read_text(), tables=tables(workspace), jobs=cluster.jobs(run_id(text))
+    )
 
 
 def test_the_tables_are_those_of_a_run_on_one_machine(finished, hub, tmp_path):
@@ -114,7 +118,7 @@ def test_a_job_takes_the_gpu_that_it_was_given(finished, cluster):
 
 
 def test_downloads_and_steps_of_seconds_stay_where_snakemake_runs(finished):
-    ran = set(re.findall(r"^localrule (\w+):", finished.text, re.MULTILINE))
+    ran = set(re.findall(r"^localrule (\w+):", finished.log, re.MULTILINE))
     assert ran == LOCAL_RULES | {"all"}
     assert not ran & {rule_of(job) for job in finished.jobs}
 
