@@ -38,6 +38,8 @@ def rows(tmp_path_factory):
                 "question": question,
                 "answer": "red",
                 "image": str(path),
+                "width": 12,
+                "height": 12,
                 "structural": "choose",
                 "objects": [thing],
                 "token_ids": [6],

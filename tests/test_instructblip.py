@@ -53,6 +53,8 @@ def rows(tmp_path):
                 "question": question,
                 "answer": "red",
                 "image": str(path),
+                "width": 40,
+                "height": 30,
                 "structural": "choose",
                 "objects": [thing],
                 "true_option": None,

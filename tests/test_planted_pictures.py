@@ -27,7 +27,8 @@ def row_of(shown, folder, answer, **more):
     shown.picture.save(path)
     thing = {"name": "picture", "id": "1", "attributes": [], **dict(zip("xywh", shown.related, strict=True))}
     row = {"question_id": "1", "image_id": "1", "question": QUESTION, "answer": answer, "image": str(path)}
-    return row | {"structural": "choose", "objects": [thing], **more}
+    width, height = shown.picture.size
+    return row | {"width": width, "height": height, "structural": "choose", "objects": [thing], **more}
 
 
 @settings(max_examples=15)

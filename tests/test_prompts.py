@@ -52,7 +52,7 @@ def test_an_instruction_belongs_to_the_template(vlm):
     [
         ("related patches", {}, "without boxes"),
         ("other patches", {"objects": {"circle": []}}, "without boxes"),
-        ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of what the model sees"),
+        ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of the picture, which has 8 × 8"),
         ("objects", {}, "without objects"),
         ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' does not stand in the question"),
         ("options", {}, "without options"),
