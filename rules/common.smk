@@ -87,10 +87,6 @@ def model_settings(wildcards):
     return processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
 
 
-def gpus(wildcards):
-    return model_of(wildcards).gpus
-
-
 def known_layers(model):
     """How many layers a model has, by its configuration; None where that does not say, as before a hub id is fetched."""
     if model.folder is None:

@@ -1,7 +1,10 @@
 # Functions: what jobs ask a cluster for, more with every attempt. Local runs do not look at it.
+import functools
+
 import polars as pl
 
 from vlmflow import estimates
+from vlmflow.devices import DeviceError, visible_gpus
 
 
 def growing(amount):
@@ -19,7 +22,14 @@ def model_size(model):
 
 def model_memory(wildcards, attempt):
     model = model_of(wildcards)
-    return estimates.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    asked = estimates.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    return at_most("most_mem_mb", asked)
+
+
+def at_most(name, amount):
+    """What is asked for, or what the cluster gives at most, as the profile says: more would wait for ever."""
+    limit = cluster_says(name)
+    return amount if limit is None else min(amount, int(limit))
 
 
 def number_of_rows(file):
@@ -30,7 +40,8 @@ def number_of_rows(file):
 def time_of(wildcards, work, questions, attempt):
     model = model_of(wildcards)
     size = model_size(model)
-    return estimates.minutes(estimates.seconds(work, size, questions, gpu=model.gpus > 0), attempt)
+    expected = estimates.seconds(work, size, questions, gpu=model.gpus > 0)
+    return at_most("most_runtime", estimates.minutes(expected, attempt))
 
 
 def answering_time(wildcards, input, attempt):
@@ -48,3 +59,17 @@ def probing_time(wildcards, input, attempt):
         questions = min(questions, probe.questions)
     work = estimates.work_of(probe, model_size(model_of(wildcards)), questions)
     return time_of(wildcards, work, questions, attempt)
+
+
+def gpus(wildcards):
+    """GPUs of a model's jobs. A machine that has none asks for none, so that jobs run beside each other there."""
+    wanted = model_of(wildcards).gpus
+    return 0 if wanted == 1 and workflow.local_exec and not cards_here() else wanted
+
+
+@functools.cache
+def cards_here():
+    try:
+        return visible_gpus()
+    except DeviceError:
+        return ["one that does not answer"]  # of which the job will say what is wrong

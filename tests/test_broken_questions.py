@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import struct
 import zlib
 
@@ -324,3 +325,25 @@ def test_colours_and_orientation(tmp_path):
     assert seen["deep.png"].getpixel((0, 0)) == (156, 156, 156)
     for name in ("inks.jpg", "turned.jpg", "clear.png"):
         assert seen[name].getpixel((3, 3)) == pytest.approx((255, 0, 0), abs=2)
+
+
+def test_a_disk_that_is_away_for_a_while_costs_no_question(tmp_path):
+    """Of a picture that is gone with its whole folder, or that cannot be opened for want of file handles, nothing is
+    said but that the machine is to blame: the job fails, and is done again."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    with pytest.raises(QuestionError, match="cannot be read"):
+        open_picture(str(folder / "2.png"))
+    folder.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError):
+        open_picture(str(folder / "1.png"))
+    (tmp_path / "away").rename(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            open_picture(str(folder / "1.png"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert open_picture(str(folder / "1.png")).size == (8, 8)

@@ -59,7 +59,7 @@ def test_the_cards_that_a_job_held_are_those_it_leased(tmp_path, monkeypatch, co
         print("before")
         with leased(count):
             print("after")
-    assert gpus_held(tmp_path / "log") == count
+    assert gpus_held(tmp_path / "log") == (count, 0)
 
 
 def test_hours_of_each_model_and_step(job):
@@ -84,6 +84,13 @@ def test_hours_of_each_model_and_step(job):
     assert rows["gpu_hours"].to_list() == pytest.approx([2 * hour, 2 * hour, 0])
     assert rows["cpu_hours"].to_list() == pytest.approx([10000 / 3600, 5000 / 3600, None])
     assert rows["memory"].to_list() == [492.3, 9000.0, None]
+
+
+def test_waiting_for_a_card_is_not_holding_it(job):
+    made = job("m", "flow", 2, HEADER + ONE.replace("3600.5", "7200"), gpus=2)
+    made.log.write_text("waiting for 2 of the GPUs …\nwaited 3600 s\nGPU GPU-0, GPU-1\n")
+    (row,) = cost_rows([made]).to_dicts()
+    assert (row["hours"], row["gpus"], row["gpu_hours"]) == (2, 2, 2)
 
 
 def test_on_the_page(job):

@@ -1,12 +1,14 @@
 """Leases of GPUs, by processes that end well and by some that do not; the GPUs themselves are only named here."""
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from common import ROOT, TINY_LLAVA
 
 from vlmflow import devices
 from vlmflow.devices import DeviceError, leased, visible_gpus
@@ -32,11 +34,27 @@ def holder(count=1, code=HOLD, **options):
     return subprocess.Popen([sys.executable, "-c", code, str(count)], **pipes, **options)
 
 
+def waits(process, seconds=0.3):
+    """Whether it says that it waits, and nothing after that for a while."""
+    while not (text := process.stdout.readline()).startswith("waiting"):
+        assert text.startswith("GPU "), text
+    return not select.select([process.stdout], [], [], seconds)[0]
+
+
 def line(process):
     """What the process says, without its remarks on waiting."""
     while (text := process.stdout.readline().strip()).startswith(("GPU ", "wait")):
         pass
     return text
+
+
+@contextlib.contextmanager
+def leased_by_nobody_else(names):
+    """Those of the cards that could be had now."""
+    leases = {name: devices._lease(name) for name in names}
+    yield [name for name, lease in leases.items() if lease is not None]
+    for lease in filter(None, leases.values()):
+        lease.close()
 
 
 def end(*processes):
@@ -49,10 +67,12 @@ def test_two_jobs_get_two_cards_and_a_third_waits(two_gpus):
     taken = {line(first), line(second)}
     assert taken == {f"None {name}" for name in two_gpus}
     third = holder()
-    time.sleep(1)
-    assert third.poll() is None
+    assert waits(third)
+    mine = {text.split()[-1] for text in taken}
     end(first)
-    assert line(third) in taken
+    assert line(third).split()[-1] in mine
+    with leased_by_nobody_else(two_gpus) as free:
+        assert free == []
     end(second, third)
 
 
@@ -73,7 +93,7 @@ def test_a_model_that_needs_two_cards_takes_both_at_once(two_gpus, monkeypatch):
     one = holder()
     line(one)
     both = holder(2)
-    time.sleep(0.5)
+    assert waits(both)
     # While it waits for the second card it holds none: the free one can still be taken.
     with leased(1):
         assert both.poll() is None
@@ -89,8 +109,7 @@ def test_another_users_job_is_seen(two_gpus, tmp_path):
     mine, theirs = holder(), holder(code=becomes_nobody, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert {line(mine), line(theirs)} == {f"None {name}" for name in two_gpus}
     third = holder()
-    time.sleep(0.5)
-    assert third.poll() is None
+    assert waits(third)
     end(theirs)
     assert line(third).startswith("None ")
     end(mine, third)
@@ -104,8 +123,7 @@ def test_cards_that_only_have_numbers_are_those_of_the_clusters_job(monkeypatch)
     with leased(1):
         same, other = holder(), holder(env=os.environ | {"SLURM_JOB_ID": "8", "CUDA_VISIBLE_DEVICES": number})
         assert line(other) == f"None {number}"
-        time.sleep(0.3)
-        assert same.poll() is None
+        assert waits(same)
     assert line(same) == f"None {number}"
     end(same, other)
 
@@ -132,29 +150,121 @@ def test_without_cards(monkeypatch):
         assert device == "cpu"
 
 
-def test_a_machine_whose_cards_no_tool_lists(monkeypatch, tmp_path):
-    """A driver without nvidia-smi: the cards are counted by PyTorch, here none."""
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with a driver, and whatever nvidia-smi and Python are said to print there."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     monkeypatch.setattr(devices, "DRIVERS", ("/dev/null",))
-    monkeypatch.setattr(devices.sys, "executable", "/bin/echo")
-    with pytest.raises(ValueError, match="invalid literal"):  # it is asked: echo repeats the question
+
+    def says(text, status=0, counted=None):
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\nprintf '{text}'\nexit {status}\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        if counted is not None:
+            tool.unlink()
+            python = tmp_path / "python"
+            python.write_text(f"#!/bin/sh\nprintf 'a remark\\n{counted}\\n'\n")
+            python.chmod(0o755)
+            monkeypatch.setattr(devices.sys, "executable", str(python))
+
+    return says
+
+
+ALIKE = "0, GPU-aaaa, A100\\n1, GPU-bbbb, A100\\n2, GPU-bbcc, A100\\n"
+MIXED = "0, GPU-aaaa, T400\\n1, GPU-bbbb, A100\\n"
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [
+        (None, ["GPU-aaaa", "GPU-bbbb", "GPU-bbcc"]),
+        ("1", ["GPU-bbbb"]),
+        ("GPU-bbb", ["GPU-bbbb"]),  # CUDA takes the beginning of a name for the whole
+        ("2,0", ["GPU-bbcc", "GPU-aaaa"]),
+        ("0,0", ["GPU-aaaa"]),
+        ("1,-1,0", ["GPU-bbbb"]),  # CUDA reads up to the first that is none
+        ("MIG-7", ["MIG-7"]),
+        ("", []),
+        ("-1", []),
+    ],
+)
+def test_cards_have_one_name_in_every_process(machine, monkeypatch, visible, seen):
+    """Jobs of a cluster may each call their own card 0."""
+    machine(ALIKE)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert visible_gpus() == seen
+
+
+def test_numbers_of_cards_of_several_kinds_are_ambiguous(machine, monkeypatch):
+    machine(MIXED)
+    assert visible_gpus() == ["GPU-aaaa", "GPU-bbbb"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(DeviceError, match=r"CUDA_VISIBLE_DEVICES=0: .* set CUDA_DEVICE_ORDER=PCI_BUS_ID"):
         visible_gpus()
-    monkeypatch.setattr(devices, "DRIVERS", (str(tmp_path / "none"),))
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    assert visible_gpus() == ["GPU-aaaa"]
+
+
+def test_a_driver_that_fails_is_told_instead_of_days_on_the_cpu(machine, monkeypatch):
+    machine("Driver/library version mismatch", status=18)
+    with (
+        pytest.raises(DeviceError, match=r"nvidia-smi fails \(Driver/library version mismatch\); .*`gpus: 0`"),
+        leased(1),
+    ):
+        pass
+    with leased(0) as device:
+        assert device == "cpu"
+    monkeypatch.setattr(devices, "DRIVERS", ())
+    assert visible_gpus() == []
+
+
+def test_a_machine_whose_cards_no_tool_lists(machine, monkeypatch, tmp_path):
+    machine("", counted=2)
+    assert visible_gpus() == ["0", "1"]
+    machine("", counted=0)
+    with pytest.raises(DeviceError, match=r"there is a GPU's driver \(/dev/null\), but PyTorch sees no card"):
+        visible_gpus()
+    monkeypatch.setattr(devices, "DRIVERS", ())
     assert visible_gpus() == []
     with pytest.raises(DeviceError, match="2 GPUs are asked for, but this process sees none"), leased(2):
         pass
 
 
-def test_numbers_become_the_cards_own_names(monkeypatch, tmp_path):
-    """Jobs of a cluster may each call their own card 0."""
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho '0, GPU-aaa'\necho '1, GPU-bbb'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert visible_gpus() == ["GPU-aaa", "GPU-bbb"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert visible_gpus() == ["GPU-bbb"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-7")
-    assert visible_gpus() == ["MIG-7"]
+def test_a_process_keeps_its_cards_until_it_ends(two_gpus):
+    """What it has put on them stays as long, whatever it does with the model."""
+    code = (
+        "import sys; from vlmflow import devices\n"
+        "print(devices.lease_for_good(1), devices.lease_for_good(1), flush=True)\n"
+        "sys.stdin.read()\n"
+        "try: devices.lease_for_good(2)\n"
+        "except devices.DeviceError as error: print(error)"
+    )
+    keeper = holder(code=code)
+    assert line(keeper) == "None None"
+    other = holder()
+    assert line(other).startswith("None ")
+    with leased_by_nobody_else(two_gpus) as free:
+        assert free == []
+    told, _ = keeper.communicate("", timeout=30)
+    assert "2 GPUs are asked for, but this process already works on 1" in told
+    end(other)
+    with leased_by_nobody_else(two_gpus) as free:
+        assert free == two_gpus
+
+
+def test_a_model_is_opened_on_a_card_that_stays_leased(two_gpus):
+    code = (
+        "import sys; from vlmflow.inference import open_model\n"
+        f"settings = dict(path={str(ROOT / TINY_LLAVA)!r}, fetched=None, dtype='float32', template='own', "
+        "reads='picture', fit='own')\n"
+        "with open_model(settings, 1, 1): pass\n"
+        "print('closed', flush=True); sys.stdin.read()"
+    )
+    opener = holder(code=code)
+    assert line(opener) == "closed"
+    with leased_by_nobody_else(two_gpus) as free:
+        assert len(free) == 1
+    end(opener)

@@ -117,8 +117,13 @@ def test_more_is_asked_for_with_every_attempt():
             2880,
         ),
         ({"vision_config": {"image_size": 224, "patch_size": 14}, "num_query_tokens": 32}, 32),
+        ({"vision_config": {"image_size": 896, "patch_size": 14}, "mm_tokens_per_image": 256}, 256),
+        ({"vision_config": {"image_size": 512, "patch_size": 16}, "scale_factor": 4}, 64),
+        ({"vision_config": {"image_size": [448, 448], "patch_size": [14, 14]}}, 1024),
+        ({"vision_config": {"patch_size": 14}, "image_seq_length": 256}, 256),
+        ({"vision_config": {"image_size": 8, "patch_size": 0}}, LARGE.image_tokens),
         ({"vision_config": {"patch_size": 14}}, LARGE.image_tokens),
-        ({}, LARGE.image_tokens),
+        ({}, 0),
     ],
 )
 def test_tokens_of_a_picture_by_the_configuration(config, tokens):

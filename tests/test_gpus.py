@@ -47,7 +47,8 @@ sys.path.insert(0, {str(ROOT / "workflow_scripts")!r})
 from vlmflow import devices
 from vlmflow.jobs import logged
 devices.POLL = 0.05
-with logged(snakemake.log[0]), devices.leased(snakemake.resources.gpu):
+with logged(snakemake.log[0]):
+    devices.lease_for_good(snakemake.resources.gpu)
     cards = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     mine = f"spans/{{snakemake.wildcards.number}}-{{os.getpid()}}.json"
     begin = time.monotonic()
@@ -152,7 +153,7 @@ def test_a_job_whose_shell_is_killed_frees_its_card(tmp_path):
         "import os, sys, time; from vlmflow import devices, runs; runs.end_with_run()\n"
         "with devices.leased(1): print(os.getpid(), flush=True); time.sleep(60)"
     )
-    here = machine.environment | {"CUDA_VISIBLE_DEVICES": card, "VLMFLOW_RUN": f"elsewhere - {os.getpid()}"}
+    here = machine.environment | {"CUDA_VISIBLE_DEVICES": card, "VLMFLOW_RUN": f"elsewhere - {os.getpid()} 0"}
     command = ["bash", "-c", '"$0" -c "$1"; true', sys.executable, code]
     shell = subprocess.Popen(command, env=here, stdout=subprocess.PIPE, text=True)
     lines = iter(shell.stdout.readline, "")

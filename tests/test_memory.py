@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 
 import polars as pl
 import pytest
@@ -9,9 +10,9 @@ import torch
 from common import random_llava
 from test_replay import EDGES, prompt_of
 
-from vlmflow import replay
+from vlmflow import memory, replay
 from vlmflow.inference import of_one_question
-from vlmflow.jobs import JobError, QuestionError, for_each_question
+from vlmflow.jobs import JobError, QuestionError, UnluckyError, for_each_question
 from vlmflow.memory import NoRoomError, Room, ran_out
 from vlmflow.probes.knockout import knockout
 
@@ -74,6 +75,41 @@ def test_no_attempt_is_made_that_would_be_the_same():
     with pytest.raises(NoRoomError, match="size 60"):
         room.run(work, most=480, smallest=60)
     assert tried == [4096, 240, 120, 60]
+
+
+def test_a_larger_batch_is_tried_again_after_a_while(monkeypatch):
+    """What was too large may have been the question."""
+    monkeypatch.setattr(memory, "PATIENCE", 3)
+    room, limit, sizes = Room(64), 16, []
+
+    def work(size):
+        if size > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        sizes.append(size)
+
+    for _ in range(3):
+        room.run(work, most=64)
+    limit = 64
+    for _ in range(9):
+        room.run(work, most=64)
+    assert sizes[:3] == [16] * 3
+    assert sizes[-1] == room.size == 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
+    ],
+)
+def test_how_libraries_say_that_memory_ran_out(text):
+    assert ran_out(RuntimeError(text))
+    with pytest.raises(UnluckyError), of_one_question():
+        raise RuntimeError(text)
 
 
 def test_other_errors_pass():
@@ -146,6 +182,44 @@ def test_one_question_that_does_not_fit_is_left_out():
     assert "gpus: 2" in reason
 
 
+def test_who_was_unlucky_is_asked_once_more():
+    """Another program may have had the memory for a while; the order stays."""
+    asked = []
+
+    def work(row):
+        asked.append(row["question_id"])
+        with of_one_question():
+            if row["question_id"] == "a" and asked.count("a") == 1:
+                raise OUT
+        return row["question_id"]
+
+    done, account = for_each_question(QUESTIONS, work, **WHERE)
+    assert asked == ["a", "b", "c", "a"]
+    assert done == ["a", "b", "c"]
+    assert len(account) == 0
+
+
+class Large:
+    """Stands for what was computed before memory ran out."""
+
+
+def test_nothing_of_a_question_that_did_not_fit_is_kept():
+    kept = []
+
+    def work(row):
+        assert not any(reference() for reference in kept), "the one before is still there"
+        with of_one_question():
+            large = Large()
+            kept.append(weakref.ref(large))
+            if row["question_id"] == "c":
+                raise IndexError(str(large))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    with pytest.raises(JobError):
+        for_each_question(QUESTIONS, work, **WHERE)
+    assert len(kept) == 5
+
+
 def test_where_no_question_fits_the_job_says_so():
     with pytest.raises(JobError, match=r"none of the 3 questions got through; the first reason: memory ran out"):
         for_each_question(QUESTIONS, fails(a=OUT, b=OUT, c=QuestionError("no picture")), **WHERE)
@@ -164,7 +238,7 @@ def test_what_nobody_thought_of_costs_one_question(capsys):
     told = capsys.readouterr()
     assert "question b:" in told.out
     assert "Traceback" in told.err
-    with pytest.raises(JobError, match="none of the 3 questions got through; the first reason: 'x'"):
+    with pytest.raises(JobError, match="got through; the first reason: unexpected KeyError: 'x'"):
         for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", KeyError("x"))), **WHERE)
 
 

@@ -365,7 +365,10 @@ def test_what_a_run_says_in_the_end(tmp_path):
     assert done.returncode == 1
     assert "Failed, each with its log:\n  answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
     assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, put right what these logs say", done.stderr)
-    assert "jobs: " in done.stderr  # by the overview, which the profile switches on
+    # By the overview, which the profile switches on, and which was told what is planned.
+    (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]
+    assert "1 failed" in said, said
+    assert "held up by them" in said, said
     target = "results/small/tasks/QueryAttr.parquet"
     assert "The report is" not in workspace.snakemake("--forcerun", "select_task", "--", target).stderr
 

@@ -1,6 +1,7 @@
 """Runs of the workflow that end badly: nothing of theirs goes on, and nothing that they leave stops the next one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_locks_of_a_killed_run_are_taken_away(folder):
     assert answer(following) == "True"
     assert not (folder / "locks").exists()
     end(following)
-    assert list(folder.iterdir()) == []
+    assert (folder / "run").read_text() == ""
 
 
 def test_locks_of_a_living_run_stay(folder):
@@ -78,12 +79,46 @@ def test_locks_of_a_living_run_stay(folder):
         end(each)
 
 
-def test_locks_of_another_machines_run_stay(folder):
-    (folder / "run-on-elsewhere").touch()
+def test_locks_of_another_machines_run_stay_until_they_are_taken_away_by_hand(folder):
+    """Whether it still runs cannot be known here."""
+    (folder / "run").write_text("elsewhere")
     here = run(folder)
     assert answer(here) == "False"
-    assert (folder / "locks" / "0.output.lock").exists()
     end(here)
+    assert (folder / "locks" / "0.output.lock").exists()
+    (folder / "run").write_text("elsewhere")
+    shutil.rmtree(folder / "locks")  # as `snakemake --unlock` does
+    killed = run(folder)
+    assert answer(killed) == "False"
+    (folder / "locks").mkdir()
+    (folder / "locks" / "0.output.lock").touch()
+    kill(killed)
+    following = run(folder)
+    assert answer(following) == "True"
+    end(following)
+
+
+def test_runs_that_begin_and_end_at_once_see_each_other(tmp_path):
+    """Nobody holds a lock on a file that others no longer find."""
+    command = [sys.executable, "-c", RUN.replace("sys.stdin.read()", ""), str(tmp_path)]
+    for _ in range(5):
+        living = run(tmp_path)
+        answer(living)
+        passing = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(4)]
+        for each in passing:
+            each.communicate(timeout=30)
+        (tmp_path / "locks").mkdir(exist_ok=True)
+        (tmp_path / "locks" / "0.output.lock").touch()
+        assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"False\n"
+        (tmp_path / "locks" / "0.output.lock").unlink()
+        end(living)
+
+
+def test_a_folder_that_cannot_be_made_is_snakemakes_to_tell(tmp_path):
+    (tmp_path / "file").touch()
+    first = run(tmp_path / "file" / ".snakemake")
+    assert answer(first) == "False"
+    end(first)
 
 
 def test_without_locks_there_is_nothing_to_say(tmp_path):
@@ -118,7 +153,7 @@ def test_a_job_ends_with_its_run(tmp_path):
 
 def test_a_job_ends_with_the_shell_that_started_it(tmp_path, monkeypatch):
     """As where an environment is activated before each job."""
-    monkeypatch.setenv("VLMFLOW_RUN", f"elsewhere - {os.getpid()}")
+    monkeypatch.setenv("VLMFLOW_RUN", f"elsewhere - {os.getpid()} 0")
     shell = subprocess.Popen(
         ["bash", "-c", '"$0" -c "$1"; exit 0', sys.executable, JOB], stdout=subprocess.PIPE, text=True
     )
@@ -144,7 +179,8 @@ def test_a_job_on_a_cluster_goes_on(tmp_path):
 def test_a_job_whose_run_is_gone_does_not_begin(tmp_path):
     finished = subprocess.Popen([sys.executable, "-c", "pass"])
     finished.wait()
-    code = f"import os; from vlmflow import runs; os.environ[runs.RUN] = f'{{runs._place()}} {finished.pid}'; {JOB}"
+    told = f"os.environ[runs.RUN] = f'{{runs._place()}} {finished.pid} 1'"
+    code = f"import os; from vlmflow import runs; {told}; {JOB}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout == ""

@@ -59,13 +59,16 @@ def _number(row: dict[str, str], column: str) -> float | None:
         return None
 
 
-def gpus_held(log: Path) -> int:
-    """How many GPUs a job leased, as `devices.leased` says in its log; 0 where it says nothing."""
+def gpus_held(log: Path) -> tuple[int, float]:
+    """(GPUs that a job leased, seconds for which it waited for them), as `devices.leased` says in its log; (0, 0) where
+    it says nothing."""
     try:
-        found = re.search(r"^GPU (.+)$", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        text = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return 0
-    return len(found.group(1).split(",")) if found else 0
+        return 0, 0
+    leased = re.search(r"^GPU (.+)$", text, re.MULTILINE)
+    waited = re.search(r"^waited (\d+) s$", text, re.MULTILINE)
+    return len(leased[1].split(",")) if leased else 0, float(waited[1]) if waited else 0
 
 
 def cost_rows(jobs: Iterable[Job]) -> pl.DataFrame:
@@ -89,8 +92,8 @@ def _row(model: str, step: str, jobs: list[Job]) -> dict[str, Any]:
         "unmeasured": len(jobs) - len(measured),
         "questions": sum(_questions(job.table) for job, _ in measured),
         "hours": sum(spent.seconds for _, spent in measured) / HOUR,
-        "gpus": max(held.values(), default=0),
-        "gpu_hours": sum(held[job] * spent.seconds for job, spent in measured) / HOUR,
+        "gpus": max((count for count, _ in held.values()), default=0),
+        "gpu_hours": sum(held[job][0] * max(0.0, spent.seconds - held[job][1]) for job, spent in measured) / HOUR,
         "cpu_hours": _total([spent.cpu_seconds for _, spent in measured]),
         "memory": max((spent.memory for _, spent in measured if spent.memory is not None), default=None),
     }

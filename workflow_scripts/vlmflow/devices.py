@@ -18,6 +18,8 @@ from pathlib import Path
 from .jobs import JobError
 
 POLL = 1.0  # seconds between two looks for a free GPU
+PATIENCE = 60  # seconds for the driver to answer
+NO_CARD = "see to the driver, or say `gpus: 0` (or CUDA_VISIBLE_DEVICES=) to run on the CPU"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LONGEST = 107  # bytes of a socket's address
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
@@ -57,40 +59,109 @@ def leased(count: int) -> Iterator[str | None]:
         yield "auto" if count > 1 else None
 
 
+def lease_for_good(count: int) -> str | None:
+    """The same for as long as this process lives, since what it has put on a card stays there until it ends.
+
+    A process that has leased cards has no others: asked again for as many or fewer, it has these.
+
+    Raises:
+        DeviceError: as `leased`; or this process holds fewer already.
+    """
+    if count and _HELD and count > max(_HELD):
+        raise DeviceError(f"{count} GPUs are asked for, but this process already works on {max(_HELD)}")
+    if count not in _HELD:
+        stack = contextlib.ExitStack()
+        _HELD[count] = (stack, stack.enter_context(leased(count)))
+    return _HELD[count][1]
+
+
+# Number of GPUs → what holds them, and their device.
+_HELD: dict[int, tuple[contextlib.ExitStack, str | None]] = {}
+
+
 def visible_gpus() -> list[str]:
     """Names of the GPUs that this process sees, without waking CUDA: the same name for the same card in every process.
 
     On a cluster each job may call its own card 0, so that numbers are turned into the cards' UUIDs where that can be.
+
+    Raises:
+        DeviceError: there is a GPU's driver, but no card that answers; or it is not clear which one is meant.
     """
-    uuids = _uuids()
     visible = os.environ.get(VISIBLE)
-    if visible is None:
-        return list(uuids.values()) or _counted()
+    asked = None if visible is None else _asked(visible)
+    if asked == []:
+        return []
+    cards = _cards()
+    if asked is None:
+        return [uuid for _, uuid, _ in cards] or _counted()
+    if any(name.isdigit() for name in asked) and len({kind for *_, kind in cards}) > 1 and not _by_slot():
+        raise DeviceError(
+            f"{VISIBLE}={visible}: the cards here are of several kinds, which CUDA numbers by speed and nvidia-smi by "
+            "slot; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or give UUIDs (nvidia-smi -L lists them)"
+        )
+    return list(dict.fromkeys(_uuid(name, cards) for name in asked))
+
+
+def _asked(visible: str) -> list[str]:
+    """The names in a list for CUDA, which reads it up to the first one that is none."""
     names = [name.strip() for name in visible.split(",")]
-    return [uuids.get(name, name) for name in names if name not in ("", "-1")]
+    end = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
+    return names[:end]
 
 
-def _uuids() -> dict[str, str]:
-    """Number → UUID of the machine's GPUs, or of those that a scheduler lets this process see."""
-    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+def _by_slot() -> bool:
+    return os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+
+
+def _uuid(name: str, cards: list[tuple[str, str, str]]) -> str:
+    """A card's whole UUID by its number or by how its UUID begins; the name itself where none fits."""
+    fitting = [uuid for number, uuid, _ in cards if name == number or (not name.isdigit() and uuid.startswith(name))]
+    return fitting[0] if len(fitting) == 1 else name
+
+
+def _cards() -> list[tuple[str, str, str]]:
+    """(number, UUID, kind) of the machine's GPUs, or of those that a scheduler lets this process see.
+
+    Raises:
+        DeviceError: the driver does not answer.
+    """
+    query = ["nvidia-smi", "--query-gpu=index,uuid,name", "--format=csv,noheader"]
     try:
-        listed = subprocess.run(query, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    rows = [line.split(",") for line in listed.stdout.splitlines() if "," in line]
-    return {index.strip(): uuid.strip() for index, uuid in rows}
+        listed = subprocess.run(query, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise DeviceError(f"nvidia-smi has not answered for {PATIENCE} s; {NO_CARD}") from None
+    except OSError:
+        return []
+    if listed.returncode:
+        if not _driver():
+            return []
+        said = (listed.stdout + listed.stderr).strip() or f"status {listed.returncode}"
+        raise DeviceError(f"nvidia-smi fails ({said}); {NO_CARD}")
+    rows = [line.split(",", 2) for line in listed.stdout.splitlines() if line.count(",") >= 2]
+    return [(index.strip(), uuid.strip(), kind.strip()) for index, uuid, kind in rows]
 
 
 def _counted() -> list[str]:
     """Numbers of the GPUs where no tool gives their UUIDs, as on AMD's or in slim containers.
 
     Counted by another process, since this one must choose its GPUs before it wakes them.
+
+    Raises:
+        DeviceError: there is a driver, but PyTorch sees no card.
     """
-    if not any(Path(driver).exists() for driver in DRIVERS):
+    if not (driver := _driver()):
         return []
     count = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    found = subprocess.run(count, capture_output=True, text=True, check=False).stdout.strip()
-    return [str(number) for number in range(int(found or 0))]
+    found = subprocess.run(count, capture_output=True, text=True, check=False)
+    lines = found.stdout.split()
+    number = int(lines[-1]) if lines and lines[-1].isdigit() else 0
+    if not number:
+        raise DeviceError(f"there is a GPU's driver ({driver}), but PyTorch sees no card; {NO_CARD}")
+    return [str(each) for each in range(number)]
+
+
+def _driver() -> str | None:
+    return next((driver for driver in DRIVERS if Path(driver).exists()), None)
 
 
 def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str]:

@@ -98,14 +98,25 @@ LARGE = Size(parameters=13_000_000_000, layers=40, width=5120, vocabulary=32_000
 
 
 def _image_tokens(config: Mapping[str, Any]) -> int:
-    vision = config.get("vision_config") or {}
-    size, patch = vision.get("image_size"), vision.get("patch_size")
-    if config.get("num_query_tokens"):
-        return int(config["num_query_tokens"])
-    if not (isinstance(size, int) and isinstance(patch, int)):
-        return LARGE.image_tokens
+    """Of the largest picture, by the names that the families of models have for it; none of a model without eyes."""
+    vision = config.get("vision_config")
+    if not vision:
+        return 0 if "vision_config" not in config else LARGE.image_tokens
+    for name in ("num_query_tokens", "mm_tokens_per_image"):
+        if isinstance(config.get(name), int):
+            return int(config[name])
+    size, patch = (_side(vision.get(name)) for name in ("image_size", "patch_size"))
+    if not (size and patch):
+        return int(config.get("image_seq_length") or LARGE.image_tokens)
     views = [1, *(1 + math.ceil(h * w / size**2) for h, w in config.get("image_grid_pinpoints") or [])]
-    return max(views) * (size // patch) ** 2
+    merged = config.get("scale_factor") or 1  # so many patches a side become one token
+    return max(views) * int(size / patch / merged) ** 2
+
+
+def _side(value: Any) -> float:
+    """A number, or the larger of two; 0 where there is none."""
+    sides = value if isinstance(value, list | tuple) else [value]
+    return float(max((side for side in sides if isinstance(side, int | float)), default=0))
 
 
 def folder_size(folder: Path) -> Size:

@@ -1,5 +1,6 @@
 """From a row of the tables to a prompt, an answer, a measurement."""
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -10,14 +11,14 @@ import torch
 import transformers
 
 from .asking import Asking, Row, prompt_of
-from .devices import leased
+from .devices import lease_for_good
 from .edges import Edge
 from .geometry import GeometryError
 from .hub import location
 from .interventions import ReplayError, find_module
 from .jobs import JobError, QuestionError, UnluckyError
 from .loading import load_language_model, load_model
-from .memory import ran_out
+from .memory import let_go, ran_out
 from .models import LanguageModel
 from .parts import DoesNotApplyError, ModelError
 from .probes import OWN_WORDS, measure, measure_worded
@@ -33,12 +34,13 @@ def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[La
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()  # of loading weights, which a log shows as one long line
     path = location(settings["path"], settings["fetched"])
-    with leased(gpus) as device:
-        shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}
-        if settings["reads"] == "captions":
-            yield load_language_model(path, **shared)
-        else:
-            yield load_model(path, **shared, fit=settings["fit"])
+    # What has been on a card stays there until the process ends, and so does the lease.
+    device = lease_for_good(gpus)
+    shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}
+    if settings["reads"] == "captions":
+        yield load_language_model(path, **shared)
+    else:
+        yield load_model(path, **shared, fit=settings["fit"])
 
 
 @contextmanager
@@ -56,10 +58,13 @@ def of_one_question() -> Iterator[None]:
         raise QuestionError(str(error)) from error
     except RuntimeError as error:
         if ran_out(error):
+            why = str(error).splitlines()[0]
+            traceback.clear_frames(error.__traceback__)
+            let_go()
             raise UnluckyError(
-                f"memory ran out, even for the smallest batch ({str(error).splitlines()[0]}); a device with more "
-                "memory, a smaller dtype, or `gpus: 2` may help"
-            ) from error
+                f"memory ran out, even for the smallest batch ({why}); a device with more memory, a smaller dtype, or "
+                "`gpus: 2` may help"
+            ) from None
         if isinstance(error, torch.AcceleratorError) or any(name in str(error) for name in BROKEN_DEVICE):
             raise JobError(f"the device has failed: {error}") from error
         raise

@@ -12,10 +12,12 @@ from transformers import (
 )
 
 from .folders import ANEW, what_is_wrong
+from .memory import ran_out
 from .models import LanguageModel, VisionLanguageModel
 from .parts import ModelError
 from .processors import ProcessorError, load_processor, load_text_processor
 
+NO_ROOM = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -45,11 +47,13 @@ def load_model(
     try:
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
-    except (ModelError, MemoryError, torch.OutOfMemoryError):
+    except (ModelError, MemoryError):
         raise
     except ProcessorError as error:
         raise ModelError(str(error)) from error
     except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
+        if ran_out(error):
+            raise ModelError(NO_ROOM.format(path=path, error=error)) from error
         raise ModelError(
             f"{path}: no vision-language model with safetensors weights could be loaded: {what_is_wrong(path, error)}"
         ) from error
@@ -77,11 +81,13 @@ def load_language_model(
         loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
         model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
-    except (ModelError, MemoryError, torch.OutOfMemoryError):
+    except (ModelError, MemoryError):
         raise
     except ProcessorError as error:
         raise ModelError(str(error)) from error
     except Exception as error:
+        if ran_out(error):
+            raise ModelError(NO_ROOM.format(path=path, error=error)) from error
         raise ModelError(
             f"{path}: no language model with safetensors weights could be loaded: {what_is_wrong(path, error)}"
         ) from error

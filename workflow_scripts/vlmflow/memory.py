@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from accelerate.utils.memory import find_executable_batch_size, should_reduce_batch_size
+import torch
+from accelerate.utils.memory import clear_device_cache, find_executable_batch_size, should_reduce_batch_size
 
 T = TypeVar("T")
 
@@ -15,11 +16,13 @@ class NoRoomError(RuntimeError):
 class Room:
     """The size of batches of one kind of work, in whatever unit is fit for it.
 
-    It is halved when memory runs out, and stays so for what follows: of a thousand questions, one finds out.
+    It is halved when memory runs out, and stays so for what follows, so that not every question has to find out; after
+    some batches that fitted it is doubled again, since what was large may have been the question.
     """
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size = self.largest = size
+        self.fitted = 0
 
     def run(self, work: Callable[[int], T], *, most: int, smallest: int = 1) -> T:
         """What `work` gives for the largest size for which there is memory.
@@ -32,6 +35,9 @@ class Room:
         Raises:
             NoRoomError: not even the smallest fits.
         """
+        self.fitted += 1
+        if self.fitted > PATIENCE and self.size < self.largest:
+            self.size, self.fitted = min(2 * self.size, self.largest), 0
         try:
             return work(self.size)
         except RuntimeError as error:
@@ -41,7 +47,7 @@ class Room:
         def halve() -> int:
             if self.size <= smallest:
                 raise NoRoomError(f"memory does not suffice for the smallest batch (size {smallest})")
-            self.size = max(min(self.size, most) // 2, smallest)
+            self.size, self.fitted = max(min(self.size, most) // 2, smallest), 0
             print(f"memory ran out: from here on batches have half the size, {self.size}")
             return self.size
 
@@ -51,4 +57,18 @@ class Room:
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that a device's memory, or the machine's, has run out."""
-    return isinstance(error, NoRoomError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
+    if isinstance(error, NoRoomError | torch.OutOfMemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    return should_reduce_batch_size(error) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def let_go() -> None:
+    """Give back what nobody uses any more, on the device as well."""
+    clear_device_cache(garbage_collection=True)
+
+
+# Batches that fit before a larger size is tried again; and what libraries below PyTorch say that have no room.
+PATIENCE = 100
+OUT_OF_MEMORY = ("error: out of memory", "STATUS_ALLOC_FAILED")

@@ -1,6 +1,8 @@
 """Open a picture: as its pixels are stored, in RGB, and only where that takes a sane amount of memory."""
 
+import errno
 import warnings
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -19,6 +21,17 @@ SMALLER = (
     "one; make it smaller, and its boxes with it"
 )
 
+# Errors of a disk or network that is away, or of a process that has too many files open.
+OF_THE_MACHINE = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EMFILE,
+    errno.ENFILE,
+}
+
 
 def open_picture(path: str) -> Image.Image:
     """The whole picture in RGB, as its pixels are stored.
@@ -27,6 +40,7 @@ def open_picture(path: str) -> Image.Image:
 
     Raises:
         QuestionError: the file is missing, cut off, no picture, several ones, or absurdly large.
+        OSError: the disk does not answer, or the whole folder is gone: no fault of this picture's.
     """
     try:
         with warnings.catch_warnings():
@@ -41,6 +55,10 @@ def open_picture(path: str) -> Image.Image:
         raise QuestionError(
             f"the picture {path} cannot be read: it is empty, or none of {', '.join(FORMATS)}"
         ) from error
+    except OSError as error:
+        if error.errno in OF_THE_MACHINE or not Path(path).parent.exists():
+            raise  # every other picture would be gone as well
+        raise QuestionError(f"the picture {path} cannot be read: {error}") from error
     except Image.DecompressionBombError as error:
         raise QuestionError(f"the picture {path} cannot be read: {error} {SMALLER}") from error
     except Exception as error:  # what PIL raises at bytes that are no picture has no kind in common

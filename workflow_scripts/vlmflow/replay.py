@@ -123,9 +123,11 @@ def _replay_batch(
             if isinstance(value, Cache):
                 arguments[name] = _OwnKeys(start) if share_prefix else _PrefixBefore(prefix)
         set_prefix(layers[number], prefix if share_prefix else None)
-        with muting(layers[number], {module: where[:rows] & active[:, None] for module, where in muted.items()}):
-            hidden = states_of(layers[number](hidden, **arguments))
-        set_prefix(layers[number], None)
+        try:
+            with muting(layers[number], {module: where[:rows] & active[:, None] for module, where in muted.items()}):
+                hidden = states_of(layers[number](hidden, **arguments))
+        finally:
+            set_prefix(layers[number], None)
     return hidden.to(device)
 
 
