@@ -242,6 +242,8 @@ def test_a_process_keeps_its_cards_until_it_ends(two_gpus):
         "try: devices.lease_for_good(2)\n"
         "except devices.DeviceError as error: print(error)"
     )
+    fewer = "from vlmflow import devices; print([devices.lease_for_good(count) for count in (2, 1, 0, 1)], flush=True)"
+    assert line(holder(code=fewer)) == "['auto', 'auto', 'cpu', 'auto']"
     keeper = holder(code=code)
     assert line(keeper) == "None None"
     other = holder()

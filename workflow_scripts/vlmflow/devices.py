@@ -67,12 +67,14 @@ def lease_for_good(count: int) -> str | None:
     Raises:
         DeviceError: as `leased`; or this process holds fewer already.
     """
-    if count and _HELD and count > max(_HELD):
-        raise DeviceError(f"{count} GPUs are asked for, but this process already works on {max(_HELD)}")
-    if count not in _HELD:
+    held = max(_HELD, default=0)
+    if count > held > 0:
+        raise DeviceError(f"{count} GPUs are asked for, but this process already works on {held}")
+    number = held if count and held else count
+    if number not in _HELD:
         stack = contextlib.ExitStack()
-        _HELD[count] = (stack, stack.enter_context(leased(count)))
-    return _HELD[count][1]
+        _HELD[number] = (stack, stack.enter_context(leased(number)))
+    return _HELD[number][1]
 
 
 # Number of GPUs → what holds them, and their device.
