@@ -14,7 +14,8 @@ localrules:
 def cluster_says(name):
     """A setting of the profile's `default-resources`; None where there is none."""
     setting = (workflow.resource_settings.default_resources or {}).get(name)
-    return None if setting is None else str(setting.raw).strip("'\"")
+    # Of a setting that is not there, Snakemake may give one without a value.
+    return None if setting is None or setting.raw is None else str(setting.raw).strip("'\"")
 
 
 def partition(wildcards):
