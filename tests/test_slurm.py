@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 ON_CLUSTER = ["--workflow-profile", "profiles/slurm", "--jobs", "4", "--latency-wait", "15"]
 ON_CLUSTER += ["--slurm-init-seconds-before-status-checks", "2"]
 FILLED_IN = {"slurm_account": "some_account", "slurm_partition": "cpu", "gpu_partition": "gpu", "gpu_type": GPU_TYPE}
+FILLED_IN |= {"most_runtime": 9, "most_mem_mb": 1200}
 HUB_ID = "somebody/tiny-llava"
 MODEL_RULES = {"answer_questions", "run_probe"}
 PROBE, LOGS = "results/small/tiny-llava/flow", "results/small/logs/run_probe"
@@ -105,6 +106,8 @@ def test_jobs_ask_for_what_the_profile_and_the_rules_say(finished):
         with_gpu = rule_of(job) in MODEL_RULES
         assert job["Partition"] == ("gpu" if with_gpu else "cpu")
         assert job.get("TresPerJob") == (f"gres:gpu:{GPU_TYPE}:1" if with_gpu else None)
+        if with_gpu:  # less than its rule would ask for
+            assert (job["TimeLimit"], job["MinMemoryNode"]) == ("00:09:00", "1200M")
 
 
 def test_a_job_takes_the_gpu_that_it_was_given(finished, cluster):
