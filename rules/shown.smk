@@ -3,6 +3,7 @@ from vlmflow.study import ExamplesChart, LandmarksTable
 from vlmflow.tables import LANDMARK_TABLES as KINDS_WITH_LANDMARKS
 
 LANDMARK_TABLES = [name for name, table in study.tables.items() if isinstance(table, LandmarksTable)]
+TASKS_TABLES = [name for name in study.tables if name not in {*study.accuracy_tables, *LANDMARK_TABLES}]
 
 
 # How every table is shown by `snakemake --report report.html`.

@@ -1,5 +1,4 @@
 # The tables of a study: which questions are asked, and a model's accuracy on a whole dataset, in shards.
-TASKS_TABLES = [name for name in study.tables if name not in {*study.accuracy_tables, *LANDMARK_TABLES}]
 
 
 scattergather:

@@ -1,5 +1,7 @@
 """Load a vision-language model, or a language model alone, from a folder or from the hub."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +46,9 @@ def load_model(
         ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
     """
     dtype, placement = _placement(path, device, dtype)
-    try:
+    with _told(path, "vision-language model"):
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
-    except (ModelError, MemoryError):
-        raise
-    except ProcessorError as error:
-        raise ModelError(str(error)) from error
-    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
-        if ran_out(error):
-            raise ModelError(NO_ROOM.format(path=path, error=error)) from error
-        raise ModelError(
-            f"{path}: no vision-language model with safetensors weights could be loaded: {what_is_wrong(path, error)}"
-        ) from error
     return VisionLanguageModel(model, processor)
 
 
@@ -74,24 +66,31 @@ def load_language_model(
     Arguments and errors are those of `load_model`.
     """
     dtype, placement = _placement(path, device, dtype)
-    try:
+    with _told(path, "language model"):
         kind = type(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         load = load_processor if sees else load_text_processor
         loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
         model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
+    return LanguageModel(model, processor)
+
+
+@contextmanager
+def _told(path: str | Path, what: str) -> Iterator[None]:
+    """Say of a model that cannot be loaded which file is to blame, or that there is no room for it."""
+    try:
+        yield
     except (ModelError, MemoryError):
         raise
     except ProcessorError as error:
         raise ModelError(str(error)) from error
-    except Exception as error:
+    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
         if ran_out(error):
             raise ModelError(NO_ROOM.format(path=path, error=error)) from error
         raise ModelError(
-            f"{path}: no language model with safetensors weights could be loaded: {what_is_wrong(path, error)}"
+            f"{path}: no {what} with safetensors weights could be loaded: {what_is_wrong(path, error)}"
         ) from error
-    return LanguageModel(model, processor)
 
 
 def _loaded(loader: Any, path: str | Path, **settings: Any) -> Any:
