@@ -20,7 +20,8 @@ from .jobs import JobError, QuestionError, UnluckyError
 from .loading import load_language_model, load_model
 from .memory import let_go, ran_out
 from .models import LanguageModel
-from .parts import DoesNotApplyError, ModelError
+from .kinds import ModelError
+from .parts import DoesNotApplyError
 from .probes import OWN_WORDS, measure, measure_worded
 from .prompts import Prompt, PromptError
 from .study import Probe
