@@ -40,16 +40,19 @@ def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revisio
     if wanted[PATCH] not in (None, processor.patch_size):
         raise _contradiction(PATCH, processor.patch_size, f"vision_config.{PATCH}", wanted[PATCH])
     if wanted[EXTRA] is not None and strategy is not None:
-        counted = _kept(getattr(processor, EXTRA), getattr(processor, STRATEGY))
-        made = _kept(wanted[EXTRA], strategy)
-        if counted != made:
-            raise DisagreementError(
-                f"processor_config.json ({EXTRA}: {getattr(processor, EXTRA)}, {STRATEGY}: "
-                f"{getattr(processor, STRATEGY)}) counts {counted:+d} tokens besides an image's patches, but config.json "
-                f"({STRATEGY}: {strategy}) and an image encoder with {wanted[EXTRA]} tokens of its own make {made:+d}; "
-                "correct the one that is wrong"
-            )
+        _check_count(processor, wanted[EXTRA], strategy)
     _check_size(processor, vision)
+
+
+def _check_count(processor: Any, extra: int, strategy: str) -> None:
+    given, given_strategy = getattr(processor, EXTRA), getattr(processor, STRATEGY)
+    counted, made = _kept(given, given_strategy), _kept(extra, strategy)
+    if counted != made:
+        raise DisagreementError(
+            f"processor_config.json ({EXTRA}: {given}, {STRATEGY}: {given_strategy}) counts {counted:+d} tokens "
+            f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} tokens of "
+            f"its own make {made:+d}; correct the one that is wrong"
+        )
 
 
 def _kept(extra: int, strategy: str) -> int:
@@ -75,7 +78,9 @@ def _check_size(processor: Any, vision: Any) -> None:
 
 
 def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
-    token = next((getattr(config, key) for key in ("image_token_id", "image_token_index") if hasattr(config, key)), None)
+    token = next(
+        (getattr(config, key) for key in ("image_token_id", "image_token_index") if hasattr(config, key)), None
+    )
     tokenizer = getattr(processor, "tokenizer", None)
     name = getattr(processor, "image_token", None)
     if token is None or tokenizer is None or not isinstance(name, str):

@@ -20,10 +20,10 @@ from . import recording, replay
 from .attention import can_share
 from .geometry import Box
 from .interventions import Intervention, Module, ReplayError
+from .kinds import ModelError, check_layers
 from .looks import Looks, looks
 from .memory import Room
 from .norms import feature_norms
-from .kinds import ModelError, check_layers
 from .parts import find_decoder, find_layers, find_norm
 from .prompts import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
 from .vocabulary import Vocabulary
