@@ -50,8 +50,8 @@ def _check_count(processor: Any, extra: int, strategy: str) -> None:
     if counted != made:
         raise DisagreementError(
             f"processor_config.json ({EXTRA}: {given}, {STRATEGY}: {given_strategy}) counts {counted:+d} tokens "
-            f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} tokens of "
-            f"its own make {made:+d}; correct the one that is wrong"
+            f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} "
+            f"tokens of its own make {made:+d}; correct the one that is wrong"
         )
 
 

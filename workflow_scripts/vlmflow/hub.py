@@ -12,13 +12,14 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
 from .estimates import Size
+from .jobs import JobError
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 INDEX = "model.safetensors.index.json"
 
 
-class HubError(ValueError):
+class HubError(JobError):
     """What cannot be fetched, or is not whole; the message names it and says why."""
 
 
