@@ -21,6 +21,7 @@ PLACES = [
 ]
 PICTURE_PLACES = [(model, task) for model, task in PLACES if model in PICTURE_MODELS]
 
+
 def one_of(names):
     """A wildcard's pattern."""
     return "|".join(map(re.escape, names)) or "none"

@@ -10,7 +10,7 @@ from common import ROOT
 from test_what_can_go_wrong import study
 from workspace import Workspace
 
-NAMES = ["my project", "it's", "my it's \"project\""]
+NAMES = ["my project", "it's", 'my it\'s "project"']
 RUN = """
 import sys
 sys.path.insert(0, {library!r})

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from .folders import ANEW, what_is_wrong
+from .hub import HubError, place_of
 from .memory import ran_out
 from .models import LanguageModel, VisionLanguageModel
 from .parts import ModelError
@@ -47,6 +48,7 @@ def load_model(
     """
     dtype, placement = _placement(path, device, dtype)
     with _told(path, "vision-language model"):
+        path = place_of(path, revision)
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
     return VisionLanguageModel(model, processor)
@@ -67,6 +69,7 @@ def load_language_model(
     """
     dtype, placement = _placement(path, device, dtype)
     with _told(path, "language model"):
+        path = place_of(path, revision)
         kind = type(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         load = load_processor if sees else load_text_processor
@@ -83,7 +86,7 @@ def _told(path: str | Path, what: str) -> Iterator[None]:
         yield
     except (ModelError, MemoryError):
         raise
-    except ProcessorError as error:
+    except (HubError, ProcessorError) as error:
         raise ModelError(str(error)) from error
     except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
         if ran_out(error):

@@ -5,9 +5,9 @@ mended is looked at first: of another Snakemake nothing is assumed.
 """
 
 import inspect
-import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import snakemake
@@ -89,7 +89,7 @@ def _of_argument(written: Any) -> Any:
 
 def _unknown() -> FolderError:
     return FolderError(
-        f"{os.path.dirname(sys.executable)}: Snakemake {snakemake.__version__} starts Python in a way that is not known "
-        "here, and a shell would take this folder's name apart; install the workflow in a folder whose path has no "
+        f"{Path(sys.executable).parent}: Snakemake {snakemake.__version__} starts Python in a way that is not known here, and "
+        "a shell would take this folder's name apart; install the workflow in a folder whose path has no "
         "spaces, quotes or other signs of the shell, or take the version of Snakemake in constraints.txt"
     )

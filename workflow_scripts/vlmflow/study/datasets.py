@@ -96,7 +96,9 @@ class OkVqaDataset(Strict):
     source: Literal["ok-vqa"]
     base_url: Url = Field(OKVQA_URL, description="Where the archives of questions and of annotations lie.")
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Place | None = Field(None, description="Folder of COCO's pictures by their number or own names, used in place.")
+    images_dir: Place | None = Field(
+        None, description="Folder of COCO's pictures, by number or own name, used in place."
+    )
 
 
 class AOkVqaDataset(Strict):
@@ -107,7 +109,9 @@ class AOkVqaDataset(Strict):
         AOKVQA_URL, description="The archive of questions and answers, a .tar.gz or .zip."
     )
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Place | None = Field(None, description="Folder of COCO's pictures by their number or own names, used in place.")
+    images_dir: Place | None = Field(
+        None, description="Folder of COCO's pictures, by number or own name, used in place."
+    )
 
 
 class CocoCaptionsDataset(Strict):
@@ -118,7 +122,9 @@ class CocoCaptionsDataset(Strict):
         COCO_CAPTIONS_URL, description="The archive of annotations, a .zip."
     )
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Place | None = Field(None, description="Folder of COCO's pictures by their number or own names, used in place.")
+    images_dir: Place | None = Field(
+        None, description="Folder of COCO's pictures, by number or own name, used in place."
+    )
     prompt: Prompt = DESCRIBE_PICTURE
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from vlmflow.datasets.files import problem_with
 from vlmflow.folders import read_config
 
 from .base import HUB_ID
@@ -84,3 +85,5 @@ def _missing(place: str, dataset: Dataset, made: Callable[[str], bool]) -> Itera
         kind = "folder" if key == "images_dir" else "file"
         if not path.exists() or (kind == "folder" and not path.is_dir()):
             yield f"  {place}.{key}: there is no {kind} {path.absolute()}; {RELATIVE}"
+        elif kind == "file" and (problem := problem_with(path, folders=key != "captions")):
+            yield f"  {place}.{key}: {path.absolute()}: {problem}"
