@@ -222,8 +222,8 @@ def test_questions_as_they_are_given_out(folder, form):
     graphs = folder / "sceneGraphs.json"
     place = write_as(folder, form, questions)
     assert isinstance(question_files(place), list) == place.is_dir()
-    for given in (place, str(place)) if place.is_file() else (place, question_files(place)):
-        files = {"questions": given, "scene_graphs": str(graphs)}
+    for way in (place, str(place)) if place.is_file() else (place, question_files(place)):
+        files = {"questions": way, "scene_graphs": str(graphs)}
         found, skipped = read_dataset("gqa", files)
         assert sorted(found, key=lambda row: row["question_id"]) == sorted(rows, key=lambda row: row["question_id"])
         assert skipped == []

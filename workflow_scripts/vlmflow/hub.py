@@ -1,14 +1,13 @@
 """Fetch from the Hugging Face hub into its cache: of a model safetensors and what they need, of a dataset single files;
 nothing else."""
 
-import contextlib
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_session, is_offline_mode, snapshot_download
+from huggingface_hub import get_session, is_offline_mode, snapshot_download, try_to_load_from_cache
 from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
@@ -50,10 +49,8 @@ def place_of(path: str | Path, revision: str | None = None) -> str | Path:
     try:
         get_session().head(ENDPOINT, timeout=PATIENCE)
     except HTTPError as error:
-        with contextlib.suppress(OSError, ValueError):
-            folder = Path(snapshot_download(path, revision=revision, local_files_only=True))
-            if (folder / "config.json").is_file():
-                return folder
+        if isinstance(cached := try_to_load_from_cache(path, "config.json", revision=revision), str):
+            return Path(cached).parent
         raise HubError(
             f"{path}: the hub at {ENDPOINT} cannot be reached ({error}), and its cache here, {HF_HUB_CACHE}, does not "
             f"have this model; {or_a_folder(path)}"

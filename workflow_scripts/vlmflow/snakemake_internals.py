@@ -89,7 +89,7 @@ def _of_argument(written: Any) -> Any:
 
 def _unknown() -> FolderError:
     return FolderError(
-        f"{Path(sys.executable).parent}: Snakemake {snakemake.__version__} starts Python in a way that is not known here, and "
-        "a shell would take this folder's name apart; install the workflow in a folder whose path has no "
-        "spaces, quotes or other signs of the shell, or take the version of Snakemake in constraints.txt"
+        f"{Path(sys.executable).parent}: Snakemake {snakemake.__version__} starts Python in a way that is not known "
+        "here, and a shell would take this folder's name apart; install the workflow in a folder whose path has no "
+        "spaces or quotes, or take the version of Snakemake in constraints.txt"
     )
