@@ -6,6 +6,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+import yaml
 from common import ROOT
 from test_what_can_go_wrong import study
 from workspace import Workspace
@@ -111,7 +112,9 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 def test_a_locale_that_is_not_utf_8(tmp_path):
     workspace = Workspace(tmp_path, **ASCII)
-    workspace.write(study())
+    written = study() | {"tasks": {"QueryAttr": {"structural": "query", "semantic": "attr"}}}
+    written["figures"]["f"]["title"] = "où → ü"
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")
     done = workspace.snakemake("--until", "select_task")
     assert done.returncode == 0, done.stdout + done.stderr
 
