@@ -1,5 +1,6 @@
 # Where questions, pictures and captions of each dataset lie, and where they come from.
 from vlmflow import sources
+from vlmflow.datasets.files import question_files
 from vlmflow.study import AOkVqaDataset, CocoCaptionsDataset, GqaDataset, OkVqaDataset
 
 GQA_FOLDER = "resources/gqa"
@@ -32,9 +33,14 @@ def raw_files(dataset):
             return {"questions": [f"resources/gqa-paper/{file}" for file in dataset.sha256]}
         case "gqa":
             captions = REGIONS_FILE if dataset.captions == "visual-genome" else dataset.captions
+            # Of a folder its files are the input: its own time says only when a file was last added or taken out.
             return {
-                "questions": str(dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"),
-                "scene_graphs": str(dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"),
+                "questions": question_files(
+                    dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"
+                ),
+                "scene_graphs": question_files(
+                    dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"
+                ),
             } | ({"regions": str(captions)} if captions else {})
         case "ok-vqa":
             return {kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()}
@@ -57,11 +63,12 @@ def picture_source(dataset):
         return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images"}
     if dataset.source == "winoground":
         return {"folder": f"{WINOGROUND_FOLDER}/images"}
+    names = {"names": sources.COCO_NAMES} if dataset.source in sources.COCO_PICTURES else {}
     if dataset.images_dir is not None:
-        return {"folder": str(dataset.images_dir)}
+        return {"folder": str(dataset.images_dir)} | names
     if dataset.source in sources.COCO_PICTURES:
         name = sources.COCO_PICTURES[dataset.source]
-        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name}
+        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name} | names
     archive, name = sources.GQA_PICTURES
     return {"folder": f"{GQA_FOLDER}/images", "url": study.gqa_url, "archive": archive, "name": name}
 

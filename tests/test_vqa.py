@@ -1,5 +1,6 @@
 """Questions without boxes: OK-VQA and A-OKVQA, in their layout and broken; and captions by Visual Genome's layout."""
 
+import gzip
 import json
 
 import polars as pl
@@ -178,6 +179,13 @@ def test_captions_are_region_descriptions(tmp_path):
     # Of two entries for a picture none is lost; what nobody asks for may be malformed.
     again = [*REGIONS, {"id": 1, "regions": [{"phrase": "a dog"}, {"phrase": "a cup"}]}, {"id": 5, "regions": 3}]
     assert read_captions(write(path, again), {"1"}) == ({"1": "a cup. a table. a dog."}, {})
+
+
+@pytest.mark.parametrize("name", ["r.json.gz", "r.jsonl", "r.jsonl.gz"])
+def test_captions_packed_or_by_lines(tmp_path, name):
+    text = "\n".join(map(json.dumps, REGIONS)) if "jsonl" in name else json.dumps(REGIONS)
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    assert read_captions(tmp_path / name, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
 
 
 def test_one_malformed_description_costs_its_picture_only(tmp_path, capsys):

@@ -7,15 +7,19 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import get_session, is_offline_mode, snapshot_download, try_to_load_from_cache
+from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
 from .estimates import Size
+from .folders import or_a_folder
 from .hub_cache import find_snapshot, missing_files
 from .jobs import JobError
+from .study import folder_meant, no_folder
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+PATIENCE = 8  # seconds in which the hub says something, if it can be reached
 INDEX = "model.safetensors.index.json"
 
 
@@ -25,6 +29,35 @@ class HubError(JobError):
 
 class NoAccessError(HubError):
     """What the hub does not give to whom is logged in on this machine, if anybody is."""
+
+
+def place_of(path: str | Path, revision: str | None = None) -> str | Path:
+    """Where a model is loaded from: its path, or, of a hub id where the hub cannot be reached, its folder in the cache.
+
+    Whoever asks for a model by a misspelt path, or without a network, is told at once: the libraries would ask for each
+    of its files, six times each, with pauses.
+
+    Raises:
+        HubError: there is no such folder, or the hub cannot be reached and the cache does not have the model.
+    """
+    if Path(path).is_dir():
+        return path
+    if (folder := Path(path).expanduser()).is_dir():
+        return folder
+    if isinstance(path, Path) or folder_meant(path) is not None:
+        raise HubError(no_folder(path))
+    if is_offline_mode():
+        return path
+    try:
+        get_session().head(ENDPOINT, timeout=PATIENCE)
+    except HTTPError as error:
+        if isinstance(cached := try_to_load_from_cache(path, "config.json", revision=revision), str):
+            return Path(cached).parent
+        raise HubError(
+            f"{path}: the hub at {ENDPOINT} cannot be reached ({error}), and its cache here, {HF_HUB_CACHE}, does not "
+            f"have this model; {or_a_folder(path)}"
+        ) from error
+    return path
 
 
 def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
@@ -40,7 +73,7 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     try:
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise HubError(f"{repository} at {revision or 'main'}: {error}") from error
+        raise HubError(f"{repository} at {revision or 'main'}: {error}; {or_a_folder(repository)}") from error
     weights = _weights(folder, repository)
     return {
         "repository": repository,

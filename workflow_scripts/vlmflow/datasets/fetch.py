@@ -13,7 +13,8 @@ from vlmflow.downloads import fetch_files
 from vlmflow.tables import TASK
 from vlmflow.tasks import skipped
 
-ENDINGS = (".jpg", ".jpeg", ".png")
+# In any case; of the formats that `vlmflow.pictures` opens.
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,18 @@ class Pictures:
     """Where a dataset's pictures lie, and from where missing ones are fetched.
 
     Attributes:
-        folder: they lie there as {image_id} with one of the endings.
+        folder: they lie there as {image_id} with one of the endings, or under one of the `names`.
         url: from where those that are missing are fetched into the folder; nowhere if None.
         archive: the zip archive under that address that holds them; None where each has an address of its own.
         name: what a picture is called there, by its image_id or, of a picture whose id is a number, that number.
+        names: of pictures whose id is a number, how else they may be called in the folder, without an ending.
     """
 
     folder: str
     url: str | None = None
     archive: str | None = None
     name: str = "{image_id}.jpg"
+    names: tuple[str, ...] = ()
 
 
 def with_pictures(candidates: pl.DataFrame, pictures: Pictures, *, task: str) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -48,15 +51,15 @@ def with_pictures(candidates: pl.DataFrame, pictures: Pictures, *, task: str) ->
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
     reasons = {image_id: f"{image_id!r} is no name of a picture" for image_id in ids if not _is_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
-    found = _on_disk(ids, folder)
+    found = _on_disk(ids, pictures)
     missing = [image_id for image_id in ids if image_id not in found]
     if missing and pictures.url is not None:
         folder.mkdir(parents=True, exist_ok=True)
         # One job at a time: the server is others' too, and what the job before has fetched need not be fetched again.
         with FileLock(folder.parent / ".fetching.lock"):
-            found |= _on_disk(missing, folder)
+            found |= _on_disk(missing, pictures)
             reasons |= _fetch([image_id for image_id in missing if image_id not in found], pictures)
-        found |= _on_disk(missing, folder)
+        found |= _on_disk(missing, pictures)
     looked = f"there is no picture {{}} ({', '.join(ENDINGS)}) in {folder}"
     reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
     print(f"{task}: {len(candidates)} questions on {len(ids)} pictures, {len(reasons)} of which are not to be had")
@@ -75,15 +78,20 @@ def _is_name(image_id: str) -> bool:
     return re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", image_id) is not None
 
 
-def _on_disk(ids: Iterable[str], folder: Path) -> dict[str, str]:
+def _on_disk(ids: Iterable[str], pictures: Pictures) -> dict[str, str]:
     """Picture id → path, of those that lie in the folder."""
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    folder = Path(pictures.folder)
+    there: dict[str, dict[str, str]] = {}
+    # Of names that differ in the ending's case only the lowercase one, which is sorted behind, is taken.
+    for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
+        stem, dot, ending = name.rpartition(".")
+        there.setdefault(stem, {})[dot + ending.lower()] = name
     paths = {}
     for image_id in ids:
-        for ending in ENDINGS:
-            if f"{image_id}{ending}" in there:
-                paths[image_id] = str(folder / f"{image_id}{ending}")
-                break
+        names = [name.format(number=int(image_id)) for name in pictures.names] if image_id.isdecimal() else []
+        found = [there.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
+        if any(found):
+            paths[image_id] = str(folder / next(filter(None, found)))
     return paths
 
 

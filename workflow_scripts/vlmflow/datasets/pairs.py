@@ -17,10 +17,9 @@ from .entries import (
     each_once,
     malformed,
     named,
-    parse_json,
     read_entries,
     read_json,
-    read_text,
+    read_lines,
     skipped_entry,
 )
 
@@ -134,18 +133,7 @@ def _access(path: Path) -> Access:
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Each line of a file with its example's id, or else its number; what it holds, or why that is no JSON."""
     expected = "examples of Winoground, a JSON object a line"
-    found: list[tuple[int, Any]] = []
-    # Not by `splitlines`: some of what it takes for the end of a line may stand in a JSON string.
-    for number, line in enumerate(read_text(path, expected).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, parse_json(line)))
-        except ValueError as error:
-            found.append((number, error))
-    if found and not any(isinstance(entry, dict) for _, entry in found):
-        raise DatasetError(f"{path}: no line of this is JSON as expected: {expected}")
-    for number, entry in found:
+    for number, entry in read_lines(path, expected):
         ((name, _),) = named([entry], "id")
         yield (f"line {number}" if name == "entry 1" else name), entry
 

@@ -30,7 +30,7 @@ from .figures import (
     WindowsChart,
     WordsChart,
 )
-from .models import TEMPLATES, Model
+from .models import TEMPLATES, Model, folder_meant
 from .pictured import (
     AskedProbe,
     AttentionMapProbe,
@@ -40,6 +40,7 @@ from .pictured import (
     SimilarityProbe,
     VisualLensProbe,
 )
+from .places import check_places, no_folder
 from .probes import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, Sinks, WordsProbe
 from .reading import StudyError, read_study, write_schema
 from .whole import Sample, Study, Task
@@ -91,6 +92,9 @@ __all__ = [
     "WinogroundDataset",
     "WordsChart",
     "WordsProbe",
+    "check_places",
+    "folder_meant",
+    "no_folder",
     "read_study",
     "write_schema",
 ]
