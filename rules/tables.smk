@@ -76,6 +76,7 @@ use rule fetch_pictures as fetch_table_pictures with:
     input:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
         folder=lambda wildcards: picture_folder(table_dataset(wildcards.table)),
+        came=came_later("tables/{table}/asked.parquet"),
     output:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",
