@@ -16,9 +16,10 @@ from servers import serving
 from vlmflow import network
 from vlmflow.archives import fetch_members
 from vlmflow.datasets import fetch
-from vlmflow.datasets.fetch import IMAGE, Pictures, ask_again, with_pictures
+from vlmflow.datasets.fetch import Pictures, ask_again, with_pictures
 from vlmflow.downloads import fetch_files
-from vlmflow.network import DownloadError, Expected, Refused
+from vlmflow.expected import IMAGE, Expected, Refused
+from vlmflow.network import DownloadError
 from vlmflow.tables import CANDIDATES, SKIPPED
 
 

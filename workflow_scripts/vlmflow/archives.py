@@ -31,7 +31,8 @@ from remotezip import (
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
 from . import network
-from .network import CONNECTIONS, TIMEOUT, DownloadError, Expected, Refused, RefusedError
+from .expected import Expected, Refused, RefusedError
+from .network import CONNECTIONS, TIMEOUT, DownloadError
 from .tables import WriteError, whole
 
 BROKEN_CONNECTION = (OSError, EOFError, RemoteZipError, urllib3.exceptions.HTTPError)

@@ -18,7 +18,8 @@ import requests
 
 from . import network
 from .archives import fetch_members, is_for, note_of
-from .network import CONNECTIONS, TIMEOUT, DownloadError, Expected, Refused, RefusedError
+from .expected import Expected, Refused, RefusedError
+from .network import CONNECTIONS, TIMEOUT, DownloadError
 from .tables import whole
 
 # What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,32 +21,6 @@ LONGEST_WAIT = 60  # seconds, however long a busy server asks to wait before the
 
 class DownloadError(ValueError):
     """Something that could not be fetched; the message names address and cause."""
-
-
-class Refused(str):
-    """A reason for which what a server sent was not kept: asked another time, it may send what was meant."""
-
-
-class RefusedError(ValueError):
-    """A file that is not what was asked for; the message says what it is."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a file has to be in order to be kept.
-
-    Attributes:
-        most: bytes, at most, as they are written to the disk.
-        check: raises a RefusedError at a file that is not what was asked for.
-    """
-
-    most: int
-    check: Callable[[Path], None]
-
-    def check_size(self, size: int) -> None:
-        """Raise a RefusedError at more bytes than are taken."""
-        if size > self.most:
-            raise RefusedError(f"it has more than {self.most:,} bytes, which are all that are taken of one file")
 
 
 def session(connections: int) -> requests.Session:

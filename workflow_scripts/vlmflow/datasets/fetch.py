@@ -12,23 +12,13 @@ from filelock import FileLock, Timeout
 
 from vlmflow.archives import fetch_members
 from vlmflow.downloads import fetch_files
-from vlmflow.jobs import QuestionError
-from vlmflow.network import DownloadError, Expected, Refused, RefusedError
-from vlmflow.pictures import open_picture
+from vlmflow.expected import IMAGE, Refused
+from vlmflow.network import DownloadError
 from vlmflow.tables import TASK, whole
 from vlmflow.tasks import skipped
 
 ENDINGS = (".jpg", ".jpeg", ".png")
-MOST_BYTES = 100_000_000  # of one image: some ten times as many as a large photograph has
 REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
-
-
-def check_image(path: Path) -> None:
-    """Raise a RefusedError if a file is no image that can be used."""
-    try:
-        open_picture(str(path), name="what was sent")
-    except QuestionError as error:
-        raise RefusedError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -179,6 +169,3 @@ def ask_again(note: Path, came: Path) -> str:
         _write_down([image_id for image_id in ids if image_id not in found], pictures, note)
     text = f"{folder}: of {len(ids)} images that were refused before, {len(found)} came now"
     return text + "".join(f"; {reason}" for reason in list(reasons.values())[:1])
-
-
-IMAGE = Expected(MOST_BYTES, check_image)
