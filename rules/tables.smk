@@ -110,6 +110,7 @@ rule answer_shard:
         slurm_partition=partition,
     params:
         model=model_settings,
+        answers_match=study.answers_match,
         name=lambda wildcards: study.tables[wildcards.table].model,
     script:
         "../workflow_scripts/answer_shard.py"
