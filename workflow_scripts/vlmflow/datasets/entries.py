@@ -99,7 +99,7 @@ def _plain(found: Any) -> Any:
 
 KeysOnce = BeforeValidator(check_keys)
 # What a model says is compared with it as it is: space or capitals of a file would make it wrong for ever.
-Answer = Annotated[str, BeforeValidator(_plain), Field(min_length=1)]
+Answer = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Pixels = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_no_boolean)]
 
