@@ -1,4 +1,7 @@
 # Where questions, pictures and captions of each dataset lie, and where they come from.
+import functools
+
+from snakemake.logging import logger
 from vlmflow import sources
 from vlmflow.datasets.files import question_files
 from vlmflow.study import AOkVqaDataset, CocoCaptionsDataset, GqaDataset, OkVqaDataset
@@ -77,6 +80,34 @@ def picture_folder(dataset):
     """A folder of pictures that has to be there before the job; none where the job fetches them."""
     source = picture_source(dataset)
     return [] if "url" in source else [source["folder"]]
+
+
+def came_later(pattern):
+    """A note of the images that were refused by the job that writes this table, and came since; none if none did.
+
+    A job succeeds although some of what its server sent is no image, so that by its files there is nothing to be done.
+    These images are asked for again here, when the next run is planned: the job, and all that follows from it, is to run
+    again if one of them comes, and only then. A param that differs after each refusal would measure everything anew in
+    every run for an image that its server never mends.
+    """
+
+    def note(wildcards):
+        table = Path(RESULTS, pattern.format(**wildcards))
+        came = table.with_suffix(".came.txt")
+        if workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch):
+            ask_again_once(table.with_suffix(".refused.json"), came)
+        return [str(came)] if came.is_file() else []
+
+    return note
+
+
+@functools.cache
+def ask_again_once(note, came):
+    """Snakemake may ask several times for the inputs of a job."""
+    if note.is_file():
+        from vlmflow.datasets.fetch import ask_again
+
+        logger.warning(ask_again(note, came))
 
 
 def task_dataset(task):

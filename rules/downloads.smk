@@ -94,6 +94,7 @@ rule fetch_pictures:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         folder=lambda wildcards: picture_folder(task_dataset(wildcards.task)),
+        came=came_later("tasks/{task}.parquet"),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",

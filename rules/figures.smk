@@ -43,7 +43,8 @@ rule draw_figure:
 rule write_report:
     input:
         questions=f"{RESULTS}/questions.parquet",
-        answers=f"{RESULTS}/summary/answers.parquet",
+        accuracy=f"{RESULTS}/summary/answers.parquet",
+        answers=at(PLACES, "{model}/answers/{task}.parquet"),
         skipped=f"{RESULTS}/summary/skipped.parquet",
         cost=f"{RESULTS}/summary/cost.parquet",
         summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in study.probes],
@@ -78,6 +79,7 @@ rule write_report:
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,
+        places=PLACES,
         landmarks=LANDMARK_PROBES,
         drawn={name: drawn_models(name) for name in study.figures},
         tables=SHOWN_TABLES,

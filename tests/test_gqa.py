@@ -15,7 +15,7 @@ from vlmflow.datasets.gqa import Question, derive_mentions, derive_options, read
 from vlmflow.datasets.reading import read_dataset
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
-from vlmflow.tasks import select_task
+from vlmflow.tasks import is_right, select_task
 
 
 def step(operation, argument):
@@ -69,6 +69,45 @@ def test_options_and_objects_from_programs(program, answer, options, mentions):
     question = Question.model_validate(entry(program, answer))
     assert derive_options(question) == options
     assert [(m.name, m.ids) for m in derive_mentions(question)] == mentions
+
+
+ODD_SPACE = ["black", "Black", "black ", " black", "black\n", "\tBLACK\u00a0"]
+
+
+@pytest.mark.parametrize("answer", ODD_SPACE)
+@pytest.mark.parametrize(
+    ("choice", "options"),
+    [
+        ("black|white", ("black", "white")),
+        ("White|Black ", ("Black", "White")),
+        (" light  grey| black", ("black", "light grey")),
+    ],
+)
+def test_space_and_capitals_around_an_answer(folder, answer, choice, options):
+    """What the model says is stripped and in lowercase; options keep their capitals, by which they are shown."""
+    questions = {"a": entry([step("choose color", choice)], answer), "b": entry([], answer, "query")}
+    (folder / "questions.json").write_text(json.dumps(questions))
+    rows, skipped = read(folder)
+    assert not skipped
+    assert [(row["answer"], row["problem"]) for row in rows] == [("black", None)] * 2
+    assert (rows[0]["true_option"], rows[0]["false_option"]) == options
+    assert is_right("Black", rows[1]["answer"])
+
+
+def test_answers_in_other_forms(folder):
+    accent, composed = "jalapen\u0303o", "jalape\u00f1o"
+    programs = {
+        "a": entry([step("choose name", f"{accent}|bean")], composed),
+        "b": entry([step("choose rel", "cup,To the left of|to the right of,s (8)")], "Left"),
+        "c": entry([], "traffic \n light", "query"),
+        "d": entry([], " \n", "query"),
+    }
+    (folder / "questions.json").write_text(json.dumps(programs))
+    rows, skipped = read(folder)
+    assert [row["answer"] for row in rows] == [composed, "left", "traffic light"]
+    assert (rows[0]["true_option"], rows[1]["true_option"]) == (accent, "left")
+    assert [row["question_id"] for row in skipped] == ["d"]
+    assert "answer: String should have at least 1 character" in skipped[0]["reason"]
 
 
 @pytest.fixture

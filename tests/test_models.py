@@ -153,6 +153,8 @@ def test_from_a_row_to_rows(vlm, path):
     answer = answer_question(vlm, row, instruction="")
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
+    spelled = row | {"answer": f"the {answer['predicted']}"}
+    assert [answer_question(vlm, spelled, "", match)["correct"] for match in ("strict", "relaxed")] == [False, True]
     described = answer_question(vlm, row | {"structural": "describe"}, instruction="")
     assert described == answer | {"correct": None}, "there is nothing to be right"
     ANSWERS.frame([described])

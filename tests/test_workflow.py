@@ -169,6 +169,14 @@ def test_another_sample_leaves_the_answers_alone(workspace):
     assert "answer_questions" not in plan
 
 
+def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(workspace):
+    study = small_study() | {"answers_match": "relaxed"}
+    plan = workspace.plan(study)
+    assert plan["answer_questions"] == len(TASKS)
+    assert not {"read_questions", "fetch_pictures", "map_patches"} & set(plan)
+    assert workspace.plan(small_study() | {"answers_match": "strict"}) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "again", "not_again"),
     [

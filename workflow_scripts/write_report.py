@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.jobs import logged
 from vlmflow.report import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, ANSWERS, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
@@ -22,7 +22,11 @@ with logged(snakemake.log[0]):
             task: QUESTIONS.read(path)
             for task, path in zip(snakemake.params.own_tasks, snakemake.input.task_questions, strict=True)
         },
-        accuracy=ACCURACY.read(snakemake.input.answers),
+        accuracy=ACCURACY.read(snakemake.input.accuracy),
+        answers={
+            (model, task): ANSWERS.read(path)
+            for (model, task), path in zip(snakemake.params.places, snakemake.input.answers, strict=True)
+        },
         skipped=SKIPPED.read(snakemake.input.skipped),
         cost=COST.read(snakemake.input.cost),
         summaries=summaries,

@@ -13,8 +13,9 @@ from .findings import findings, sentence
 from .pages import ENVIRONMENT
 from .study import Study
 from .tabulate import in_report
-from .tasks import in_task
+from .tasks import in_task, is_right, place_in_draw
 
+WRONG = 3  # so many wrong answers are shown of a model and task most of whose answers are wrong
 # Bytes of a drawing from which on the page holds its pixels instead: a heat map has a shape for every cell.
 LARGE = 1_500_000
 
@@ -25,6 +26,7 @@ def render(
     questions: pl.DataFrame,
     task_questions: dict[str, pl.DataFrame],
     accuracy: pl.DataFrame,
+    answers: dict[tuple[str, str], pl.DataFrame],
     skipped: pl.DataFrame,
     cost: pl.DataFrame,
     summaries: dict[str, pl.DataFrame],
@@ -40,6 +42,7 @@ def render(
         study: as the study file has it.
         questions: the study's dataset.
         task_questions: those of tasks with a dataset of their own.
+        answers: those of each model and task.
         accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
         figures: the folder of all figures.
         drawn: figure → the models of which it is drawn.
@@ -53,6 +56,7 @@ def render(
         examples=_examples(study, questions, task_questions),
         types=_types(everything),
         accuracy=accuracy.to_dicts(),
+        mostly_wrong=_mostly_wrong(answers, questions, task_questions),
         tabulated=[in_report(name, study.tables[name], written) for name, written in tables.items()],
         figures=[
             {
@@ -102,6 +106,31 @@ def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame
         example = found.row(0, named=True) if len(found) else {"question": "–", "answer": "–"}
         rows.append({"task": name, "count": len(found), "question": example["question"], "answer": example["answer"]})
     return rows
+
+
+def _mostly_wrong(
+    answers: dict[tuple[str, str], pl.DataFrame], questions: pl.DataFrame, own: dict[str, pl.DataFrame]
+) -> list[dict[str, Any]]:
+    """Each model and task more than half of whose answers are wrong, with some of these, the same ones every time."""
+    found = []
+    for (model, task), given in answers.items():
+        wrong = given.filter(~pl.col("correct"))
+        if 2 * len(wrong) <= len(given):
+            continue
+        texts = own.get(task, questions).select("question_id", "question")
+        wrong = wrong.join(texts, on="question_id", how="left")
+        rows = sorted(wrong.to_dicts(), key=lambda row: place_in_draw(row["question_id"]))
+        found.append(
+            {
+                "model": model,
+                "task": task,
+                "asked": len(given),
+                "wrong": len(wrong),
+                "relaxed": sum(bool(is_right(row["predicted"], row["answer"], "relaxed")) for row in rows),
+                "rows": rows[:WRONG],
+            }
+        )
+    return found
 
 
 def _types(questions: pl.DataFrame) -> str:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vlmflow.spelling import plain
+
 from .files import DatasetError as DatasetError
 from .files import reading
 
@@ -90,7 +92,13 @@ def _no_boolean(found: Any) -> Any:
     return found
 
 
+def _plain(found: Any) -> Any:
+    return plain(found) if isinstance(found, str) else found
+
+
 KeysOnce = BeforeValidator(check_keys)
+# What a model says is compared with it as it is: space or capitals of a file would make it wrong for ever.
+Answer = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Pixels = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_no_boolean)]
 

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from vlmflow.spelling import plain, squeezed
+
 from .captions import read_captions
 from .entries import (
     SAME_ID,
+    Answer,
     DatasetError,
     KeysOnce,
     Loose,
@@ -47,7 +50,7 @@ class Types(Loose):
 class Question(Loose):
     imageId: str  # noqa: N815 (GQA's own spelling)
     question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    answer: Answer
     fullAnswer: str | None = None  # noqa: N815
     types: Types
     semantic: list[Step]
@@ -182,7 +185,7 @@ def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph |
         "width": graph.width if graph else None,
         "height": graph.height if graph else None,
         "question": entry.question,
-        "answer": entry.answer.lower(),
+        "answer": entry.answer,
         "full_answer": entry.fullAnswer,
         "structural": entry.types.structural,
         "semantic": entry.types.semantic,
@@ -255,17 +258,18 @@ def derive_options(entry: Question) -> tuple[str, str] | None:
         if step.operation == "choose rel":
             parts = choice.split(",")
             choice = ",".join(parts[1:-1]) if len(parts) >= 3 else choice
-        options = [option.strip() for option in choice.split("|")]
+        options = [squeezed(option) for option in choice.split("|")]
         if len(options) != 2:
             continue
         if step.operation == "choose rel":
-            options = [option if option == entry.answer else _core(option) for option in options]
-        if entry.answer in options:
-            true = options.index(entry.answer)
+            options = [option if plain(option) == entry.answer else _core(option) for option in options]
+        # As they are written: these words are looked for in the question.
+        if entry.answer in (compared := [plain(option) for option in options]):
+            true = compared.index(entry.answer)
             return options[true], options[1 - true]
     return None
 
 
 def _core(relation: str) -> str:
     """`left` of `to the left of`, `front` of `in front of`: as answers name a relation."""
-    return re.sub(r"^(?:to the |in )?(.+?)(?: of)?$", r"\1", relation)
+    return re.sub(r"^(?:to the |in )?(.+?)(?: of)?$", r"\1", relation, flags=re.IGNORECASE)

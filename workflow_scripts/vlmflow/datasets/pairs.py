@@ -41,6 +41,7 @@ class CocoPicture(Loose):
 class Access(Loose):
     granted: bool
     reason: str | None = None
+    refused: dict[str, str] = Field(default_factory=dict)
 
 
 class WinogroundExample(Loose):
@@ -115,9 +116,10 @@ def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
         except ValidationError as error:
             skipped.append(malformed(name, error))
             continue
+        pairs = (entry.image_0, entry.caption_0), (entry.image_1, entry.caption_1)
         rows += [
-            _row(f"{entry.id}-0", entry.image_0, prompt, entry.caption_0),
-            _row(f"{entry.id}-1", entry.image_1, prompt, entry.caption_1),
+            _row(f"{entry.id}-{place}", image_id, prompt, caption) | {"problem": known.refused.get(image_id)}
+            for place, (image_id, caption) in enumerate(pairs)
         ]
     return each_once(rows, skipped)
 
