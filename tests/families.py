@@ -1,7 +1,7 @@
 """What the tiny random models of vision-language families share; see `test_families.py`.
 
-Each is written as hubs publish its family: configuration and safetensors, a tokenizer, a conversation template, and the
-settings of its processor as JSON.  Nothing here makes a video or sound processor, for which further packages are needed.
+Each is written as hubs publish its family: configuration and safetensors, tokenizer, conversation template, and the
+settings of its processor as JSON.  Nothing here makes a video or sound processor, for which other packages are needed.
 """
 
 import json
@@ -105,7 +105,7 @@ def save_parts(
     template: str | None,
     *,
     processor: dict[str, Any],
-    image: dict[str, Any],
+    image: dict[str, Any] | None = None,
     video: dict[str, Any] | None = None,
     sound: dict[str, Any] | None = None,
 ) -> None:
@@ -113,8 +113,8 @@ def save_parts(
 
     Args:
         template: the conversation as Jinja; None if the hub has none.
-        processor: processor_config.json, with its `processor_class`.
-        image, video: preprocessor_config.json and video_preprocessor_config.json.
+        processor: processor_config.json, with its `processor_class`; newer hubs have all other settings in it too.
+        image, video: preprocessor_config.json and video_preprocessor_config.json, where there are such files.
         sound: what preprocessor_config.json says of sound, beside what it says of images.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,8 @@ def save_parts(
     tokenizer.save_pretrained(folder)
     name = processor["processor_class"]
     write_json(folder / "processor_config.json", processor)
-    write_json(folder / "preprocessor_config.json", {"processor_class": name, **image, **(sound or {})})
+    if image is not None:
+        write_json(folder / "preprocessor_config.json", {"processor_class": name, **image, **(sound or {})})
     if video is not None:
         write_json(folder / "video_preprocessor_config.json", {"processor_class": name, **video})
     if template is not None:
@@ -132,3 +133,14 @@ def save_parts(
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file as hubs have them."""
     path.write_text(json.dumps(content, indent=2))
+
+
+def chat(*, turn: str, image: str, end: str, answer: str, begin: str = "") -> str:
+    """A conversation template: of each message what stands before it, its parts in their order, and what ends it."""
+    parts = (
+        "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
+        + image
+        + "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
+    )
+    asked = "{% if add_generation_prompt %}" + answer + "{% endif %}"
+    return begin + "{% for message in messages %}" + turn + parts + end + "{% endfor %}" + asked
