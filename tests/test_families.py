@@ -1,4 +1,4 @@
-"""Families of vision-language models: each is loaded as its hub has it, and the engine equals the plain method, or it is
+"""Families of vision-language models: each is loaded as its hub has it, and measured as by the plain method, or it is
 refused by name."""
 
 from importlib.util import find_spec
