@@ -20,6 +20,15 @@ FAMILIES = {**GRIDS, **OTHERS}
 EDGES = ("image -> question", "image -> last", "question -> last", "last -> last")
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Matrices so small are faster without others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def loaded(family, folder):
     """The model as written into the folder, computing in float64."""
     family.build(folder)
@@ -55,7 +64,6 @@ def test_a_family_is_measured(name, tmp_path):
     assert 0 < said.probability < 0.99
     assert_equal_to_plain(vlm, prompt, family.tolerance)
     own = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)
-    # The first token that the model says with the prompt's own end.
     read = vlm.lens(prompt, {"word": "red"})["probability"][-1]
     word = vlm.processor.tokenizer("red", add_special_tokens=False).input_ids[0]
     assert read == pytest.approx(own[word].item(), rel=1e-9)
@@ -92,7 +100,7 @@ def assert_equal_to_plain(vlm, prompt, tolerance):
     fast = vlm.replay(recording, knockouts)
     slow = plain(vlm.model, vlm.layers, prompt.inputs, knockouts)
     difference = ((fast - slow).abs().max() / slow.abs().max()).item()
-    print(f"{len(prompt.positions('image'))} image tokens, {difference:.1e}")
+    print(f"{len(prompt.positions('image'))} image tokens, {difference:.1e}")  # shown by pytest -rP
     assert difference <= tolerance
     # The check has teeth: knockouts change the state.
     changed = (slow[:, 0] - recording.output[0, -1]).abs().amax(dim=1) / slow.abs().max()
@@ -109,3 +117,10 @@ def test_a_family_is_refused_by_name(name, tmp_path):
 def test_what_a_family_needs_is_named(name, tmp_path):
     with pytest.raises(ModelError, match=FAMILIES[name].needs):
         loaded(FAMILIES[name], tmp_path)
+
+
+def test_older_hubs_have_no_file_for_the_video_part(tmp_path):
+    FAMILIES["Qwen2-VL"].build(tmp_path)
+    (tmp_path / "video_preprocessor_config.json").unlink()
+    (tmp_path / "processor_config.json").unlink()
+    assert len(prompt_of(load_model(tmp_path, device="cpu")).positions("image")) == 15

@@ -24,8 +24,13 @@ class UnusedPart(PushToHubMixin):
     def __init__(self, settings: dict[str, Any]) -> None:
         self.__dict__.update(settings)
 
+    def __getattr__(self, name: str) -> None:
+        """None: what its file leaves to defaults, which only the class that it stands for knows."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+
     def to_dict(self) -> dict[str, Any]:
-        """The settings: a processor that is loaded writes all of its parts as JSON, which it knows by their base class."""
+        """The settings: a processor writes its parts as JSON while it is loaded, if they are of this base class."""
         return dict(self.__dict__)
 
 
