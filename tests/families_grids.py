@@ -1,9 +1,11 @@
-"""Families whose image is one grid of tokens, however large: Qwen's, GLM's, and all that `families_tiles` has."""
+"""Families whose image is one grid of tokens, however large: Qwen's and GLM's; and the list of these and of those in
+`families_tiles` and `families_refused`."""
 
 from pathlib import Path
 from typing import Any
 
-from families import LAYERS, SMALL_TEXT, WIDTH, Family, byte_tokenizer, chat, ids, save_parts
+from families import SMALL_TEXT, WIDTH, Family, byte_tokenizer, chat, ids, save_parts
+from families_refused import REFUSED
 from families_tiles import TILES
 from transformers import (
     Glm4vConfig,
@@ -15,7 +17,6 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
-    Qwen3_5Config,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     Qwen3VLMoeConfig,
@@ -69,7 +70,7 @@ def qwen_2(folder: Path) -> None:
     tokenizer = qwen_tokenizer()
     vision = {"depth": 2, "embed_dim": 16, "hidden_size": WIDTH, "mlp_ratio": 2, "num_heads": 2}
     config = Qwen2VLConfig(text_config=qwen_text(tokenizer), vision_config=vision, **qwen_ids(tokenizer))
-    save_qwen(folder, Qwen2VLForConditionalGeneration(config), tokenizer, "Qwen2VLProcessor", patch=14)
+    save_qwen(folder, Qwen2VLForConditionalGeneration(config), tokenizer, "Qwen2VL", patch=14)
 
 
 def qwen_2_5(folder: Path) -> None:
@@ -78,7 +79,7 @@ def qwen_2_5(folder: Path) -> None:
     vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": WIDTH}
     vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
     config = Qwen2_5_VLConfig(text_config=qwen_text(tokenizer), vision_config=vision, **qwen_ids(tokenizer))
-    save_qwen(folder, Qwen2_5_VLForConditionalGeneration(config), tokenizer, "Qwen2_5_VLProcessor", patch=14)
+    save_qwen(folder, Qwen2_5_VLForConditionalGeneration(config), tokenizer, "Qwen2_5_VL", patch=14)
 
 
 # Its image encoder hands features of inner layers to the decoder's first layers.
@@ -98,7 +99,7 @@ def qwen_3(folder: Path) -> None:
     tokenizer = qwen_tokenizer()
     text = qwen_text(tokenizer, head_dim=8)
     config = Qwen3VLConfig(text_config=text, vision_config=QWEN_3_VISION, **qwen_ids(tokenizer))
-    save_qwen(folder, Qwen3VLForConditionalGeneration(config), tokenizer, "Qwen3VLProcessor", patch=16)
+    save_qwen(folder, Qwen3VLForConditionalGeneration(config), tokenizer, "Qwen3VL", patch=16)
 
 
 def qwen_3_moe(folder: Path) -> None:
@@ -107,15 +108,10 @@ def qwen_3_moe(folder: Path) -> None:
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
     text = qwen_text(tokenizer, head_dim=8, **experts)
     config = Qwen3VLMoeConfig(text_config=text, vision_config=QWEN_3_VISION, **qwen_ids(tokenizer))
-    save_qwen(folder, Qwen3VLMoeForConditionalGeneration(config), tokenizer, "Qwen3VLProcessor", patch=16)
+    save_qwen(folder, Qwen3VLMoeForConditionalGeneration(config), tokenizer, "Qwen3VL", patch=16)
 
 
-def qwen_3_5(folder: Path) -> None:
-    """Qwen3.5: three of four layers are no attention, but a recurrence; its configuration says so."""
-    Qwen3_5Config(text_config={**SMALL_TEXT, "num_hidden_layers": LAYERS}).save_pretrained(folder)
-
-
-def save_qwen(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast, processor: str, patch: int) -> None:
+def save_qwen(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast, name: str, patch: int) -> None:
     """Write the model, and its parts as all of Qwen's hubs have them."""
     pixels = {"patch_size": patch, "merge_size": 2, "temporal_patch_size": 2, **CLIP}
     size = {"shortest_edge": 56 * 56, "longest_edge": 280 * 280}
@@ -124,9 +120,9 @@ def save_qwen(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast, proc
         model,
         tokenizer,
         QWEN_CHAT,
-        processor={"processor_class": processor},
+        processor={"processor_class": f"{name}Processor"},
         image={"image_processor_type": "Qwen2VLImageProcessorFast", "size": size, **pixels},
-        video={"video_processor_type": f"{processor.replace('2_5_', '2')[:7]}VideoProcessor", "size": size, **pixels},
+        video={"video_processor_type": f"{name.replace('2_5_', '2')}VideoProcessor", "size": size, **pixels},
     )
 
 
@@ -196,8 +192,8 @@ FAMILIES: dict[str, Family] = {
     "Qwen2.5-VL": Family(qwen_2_5),
     "Qwen3-VL": Family(qwen_3),
     "Qwen3-VL-MoE": Family(qwen_3_moe),
-    "Qwen3.5": Family(qwen_3_5, refused="hybrid"),
     "GLM-4V": Family(glm_4),
     "GLM-4.6V": Family(glm_4_6),
     **TILES,
+    **REFUSED,
 }

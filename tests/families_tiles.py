@@ -1,5 +1,4 @@
-"""Families whose image is one or several squares: InternVL, LLaVA-OneVision, SmolVLM, Idefics3, Gemma, PaliGemma; and
-some that are refused by their configuration."""
+"""Families whose image is one or several squares: InternVL, LLaVA-OneVision, SmolVLM, Idefics3, Gemma, PaliGemma."""
 
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,14 @@ from families import LAYERS, SMALL_TEXT, SMALL_VISION, WIDTH, Family, byte_token
 from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
-    Gemma3nConfig,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     InternVLConfig,
     InternVLForConditionalGeneration,
-    Lfm2VlConfig,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
-    MllamaConfig,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     SmolVLMConfig,
@@ -271,31 +267,6 @@ def pali_gemma(folder: Path) -> None:
     (folder / "mine.jinja").write_text(chat(turn="", image="<image>", end="", answer=""))
 
 
-# What is refused by its configuration needs nothing else: nothing else is read.
-
-
-def gemma_4_sharing(folder: Path) -> None:
-    """Gemma 4 whose last layers attend with keys of earlier ones."""
-    Gemma4Config(text_config={**GEMMA_TEXT, "num_kv_shared_layers": 2}).save_pretrained(folder)
-
-
-def gemma_3n(folder: Path) -> None:
-    """Gemma 3n, as published in that."""
-    text = {**GEMMA_TEXT, "intermediate_size": 2 * WIDTH, "num_kv_shared_layers": 2}
-    Gemma3nConfig(text_config=text).save_pretrained(folder)
-
-
-def mllama(folder: Path) -> None:
-    """Llama 3.2 Vision: two of its layers attend to the image instead of the prompt."""
-    MllamaConfig(text_config={**SMALL_TEXT, "cross_attention_layers": [1, 3]}).save_pretrained(folder)
-
-
-def lfm_2(folder: Path) -> None:
-    """LFM2-VL: half of its layers are convolutions."""
-    text = {**SMALL_TEXT, "model_type": "lfm2", "layer_types": ["conv", "full_attention"] * (LAYERS // 2)}
-    Lfm2VlConfig(text_config=text).save_pretrained(folder)
-
-
 TILES: dict[str, Family] = {
     "InternVL": Family(intern_vl),
     "LLaVA-OneVision": Family(one_vision),
@@ -304,8 +275,4 @@ TILES: dict[str, Family] = {
     "Gemma 3": Family(gemma_3),
     "Gemma 4": Family(gemma_4),
     "PaliGemma": Family(pali_gemma, template="folder"),
-    "Gemma 4 with shared keys": Family(gemma_4_sharing, refused="share"),
-    "Gemma 3n": Family(gemma_3n, refused="share"),
-    "Mllama": Family(mllama, refused="cross-attention"),
-    "LFM2-VL": Family(lfm_2, refused="hybrid"),
 }
