@@ -120,9 +120,12 @@ def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple
     if dtype is not None and dtype not in DTYPES:
         raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Products of many experts' matrices at once, which the library takes where it can, do not know float64.
+    experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
     return dtype or ("float32" if device.startswith("cpu") else "auto"), {
         "use_safetensors": True,
         "trust_remote_code": False,
         "attn_implementation": "sdpa",
         "device_map": "auto" if device == "auto" else {"": device},
+        **experts,
     }
