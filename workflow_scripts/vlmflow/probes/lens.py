@@ -37,6 +37,8 @@ def first_token(vlm: "LanguageModel", word: str) -> int:
 
 
 def answer_words(answer: str, false_option: str | None) -> dict[str, str]:
-    """The words whose probability is followed, by name; [flow] section 7."""
+    """The words whose probability is followed, by name; [flow] section 7: each in both spellings."""
     words = {"capitalised answer": answer.capitalize(), "lowercase answer": answer.lower()}
-    return words | ({"false option": false_option} if false_option is not None else {})
+    if false_option is None:
+        return words
+    return words | {"capitalised false option": false_option.capitalize(), "false option": false_option.lower()}
