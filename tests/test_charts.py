@@ -9,6 +9,7 @@ import pytest
 from vlmflow import charts
 from vlmflow.charts.style import strokes_of
 from vlmflow.pages import signed
+from vlmflow.probes.lens import answer_words
 from vlmflow.report import _drawn, render
 from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
 from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
@@ -288,6 +289,32 @@ def test_an_edge_that_could_be_measured_on_no_question():
     assert "image ↛ last could be measured on no question." in words
     assert "question ↛ last costs most in First" in words
     charts.draw(rows, FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
+
+
+def test_both_spellings_of_the_false_option_are_lines_of_the_lens(tmp_path):
+    words = answer_words("light blue", "Dark red")
+    assert words == {
+        "capitalised answer": "Light blue",
+        "lowercase answer": "light blue",
+        "capitalised false option": "Dark red",
+        "false option": "dark red",
+    }
+    assert list(answer_words("yes", None)) == ["capitalised answer", "lowercase answer"]
+    rows = [
+        {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift / 8))
+        for task in TASKS
+        for shift, word in enumerate(list(words) if task == TASKS[0] else list(words)[:2])
+        for layer in range(-1, 3)
+    ]
+    figure = LensChart(chart="lens", probe="p")
+    chart = charts.draw(LENS_SUMMARY.frame(rows), figure, LensProbe(kind="lens"), "m", TASKS, columns=2)
+    charts.save(chart, tmp_path / "lens.svg")
+    (drawn,) = chart.to_dict()["datasets"].values()
+    assert {(row["panel"].split(" (")[0], row["line"]) for row in drawn} == {
+        *((TASKS[0], word) for word in words),
+        *((TASKS[1], word) for word in list(words)[:2]),
+    }
+    assert all(f">{word}<" in (tmp_path / "lens.svg").read_text() for word in words)
 
 
 def test_a_model_with_nothing_left_to_analyse(flow, tmp_path):

@@ -164,7 +164,12 @@ def test_from_a_row_to_rows(vlm, path):
     )(row)
     assert len(KNOCKOUT.frame(flow)) == 3
     lens = prober(vlm, LensProbe(kind="lens"), "tracking", "", print)(row)
-    assert set(LENS.frame(lens)["word"]) == {"capitalised answer", "lowercase answer", "false option"}
+    assert set(LENS.frame(lens)["word"]) == {
+        "capitalised answer",
+        "lowercase answer",
+        "capitalised false option",
+        "false option",
+    }
 
 
 def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):
