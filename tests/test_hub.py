@@ -108,7 +108,7 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
     assert (here / "model.safetensors").stat().st_size == 50_000
     done = locate(note, tmp_path / "cache")
     assert done.returncode == 3
-    assert f"was fetched to {there}, and it no longer is there; run the same command again" in done.stdout
+    assert f"was fetched to {there}, and all of it is gone; run the same command again" in done.stdout
 
 
 def test_a_cache_of_which_a_file_was_purged_is_told_by_file_and_filled_again(hub, tmp_path):

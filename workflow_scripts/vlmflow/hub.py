@@ -165,8 +165,8 @@ def location(path: str, fetched: str | None) -> str:
     folder, gone = find_snapshot(note), missing_files(note)
     if not gone:
         return str(folder)
-    what = f"{', '.join(gone)} of it is gone" if folder.is_dir() else "it no longer is there"
+    what = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"
     raise HubError(
-        f"{path} was fetched to {folder}, and {what}; run the same command again to fetch it anew, or say with HF_HOME "
-        "where the hub's cache is now"
+        f"{path} was fetched to {folder}, and {what} is gone; run the same command again to fetch it anew, or say with "
+        "HF_HOME where the hub's cache is now"
     )
