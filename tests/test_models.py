@@ -41,7 +41,7 @@ def test_only_safetensors_are_loaded(tmp_path):
 
 
 def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match="nothing: no processor"):
+    with pytest.raises(ModelError, match="there is no model folder"):
         load_model(tmp_path / "nothing", device="cpu")
     with pytest.raises(ProcessorError, match="no processor"):
         load_processor(tmp_path)

@@ -13,7 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFound
 
 from .estimates import Size
 from .folders import or_a_folder
-from .study import folder_meant, no_folder
+from .places import no_folder
+from .study import folder_meant
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
