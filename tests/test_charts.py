@@ -169,7 +169,13 @@ def test_the_report(flow, lens, tmp_path, asked):
         landmarks={},
         tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
+        drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
+        left_out=[
+            {"model": "m", "task": "First", "probe": "flow", "why": evil},
+            {"model": "m", "task": "Second", "why": evil},
+        ],
     )
+    assert "First, flow; Second, all" in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page

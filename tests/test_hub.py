@@ -11,6 +11,8 @@ import pytest
 from common import TINY_LLAVA
 from servers import HubHandler, serving
 
+from vlmflow.hub_cache import forget_if_gone
+
 REVISION = "ab" * 20
 FETCH = (
     "import json, sys; from vlmflow.hub import HubError, fetch_model\n"
@@ -106,7 +108,35 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
     assert (here / "model.safetensors").stat().st_size == 50_000
     done = locate(note, tmp_path / "cache")
     assert done.returncode == 3
-    assert f"was fetched to {there}, where it no longer is; say with HF_HOME" in done.stdout
+    assert f"was fetched to {there}, and it no longer is there; run the same command again" in done.stdout
+
+
+def test_a_cache_of_which_a_file_was_purged_is_told_by_file_and_filled_again(hub, tmp_path):
+    (hub.folder / "owner/model/chat_template.jinja").write_text("{{ messages }}")
+    note = tmp_path / "note.json"
+    note.write_text(fetch(hub, tmp_path).stdout)
+    folder = Path(json.loads(note.read_text())["folder"])
+    for gone in ("config.json", "chat_template.jinja", "model.safetensors"):
+        (folder / gone).resolve().unlink()  # the link to it stays
+        done = locate(note, tmp_path / "cache")
+        assert done.returncode == 3
+        assert f"was fetched to {folder}, and {gone} of it is gone; run the same command again" in done.stdout
+        assert forget_if_gone(note) == [gone]
+        assert not note.exists(), "so that the job that needs it fetches it again"
+        note.write_text(fetch(hub, tmp_path).stdout)
+        assert locate(note, tmp_path / "cache").stdout.strip() == str(folder)
+    (folder / "chat_template.jinja").unlink()  # the link is gone too
+    assert forget_if_gone(note) == ["chat_template.jinja"]
+
+
+def test_what_is_there_is_not_forgotten(hub, tmp_path):
+    note = tmp_path / "note.json"
+    assert forget_if_gone(note) == []
+    note.write_text(fetch(hub, tmp_path).stdout)
+    assert forget_if_gone(note) == []
+    assert note.exists()
+    note.write_text("[1]")
+    assert forget_if_gone(note) == ["note.json"]
 
 
 LOAD = """

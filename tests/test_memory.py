@@ -12,7 +12,7 @@ from test_replay import EDGES, prompt_of
 
 from vlmflow import memory, replay
 from vlmflow.inference import of_one_question
-from vlmflow.jobs import JobError, QuestionError, UnluckyError, for_each_question
+from vlmflow.jobs import InapplicableError, JobError, QuestionError, UnluckyError, for_each_question
 from vlmflow.memory import NoRoomError, Room, ran_out
 from vlmflow.probes.knockout import knockout
 
@@ -221,14 +221,22 @@ def test_nothing_of_a_question_that_did_not_fit_is_kept():
 
 
 def test_where_no_question_fits_the_job_says_so():
-    with pytest.raises(JobError, match=r"none of the 3 questions got through; the first reason: memory ran out"):
+    with pytest.raises(JobError, match=r"none of the 3 questions could be .*\(2 of them for this reason\): memory"):
         for_each_question(QUESTIONS, fails(a=OUT, b=OUT, c=QuestionError("no picture")), **WHERE)
 
 
-def test_all_questions_may_be_at_fault_themselves():
-    done, account = for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no picture"))), **WHERE)
+def test_what_befalls_all_questions_is_no_fault_of_theirs():
+    with pytest.raises(JobError, match=r"none of the 3 questions .* \(all for this reason\): no picture"):
+        for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no picture"))), **WHERE)
+    done, account = for_each_question(QUESTIONS.clear(), fails(), **WHERE)
+    assert (done, len(account)) == ([], 0)
+
+
+def test_that_there_is_nothing_to_measure_is_no_failure():
+    no_boxes = InapplicableError("no boxes")
+    done, account = for_each_question(QUESTIONS, fails(a=no_boxes, b=no_boxes, c=QuestionError("no picture")), **WHERE)
     assert done == []
-    assert account["reason"].to_list() == ["no picture"] * 3
+    assert account["reason"].to_list() == ["no boxes", "no boxes", "no picture"]
 
 
 def test_what_nobody_thought_of_costs_one_question(capsys):
@@ -238,8 +246,9 @@ def test_what_nobody_thought_of_costs_one_question(capsys):
     told = capsys.readouterr()
     assert "question b:" in told.out
     assert "Traceback" in told.err
-    with pytest.raises(JobError, match="got through; the first reason: unexpected KeyError: 'x'"):
+    with pytest.raises(JobError, match=r"none of the 3 questions could be measured .*: unexpected KeyError: 'x'"):
         for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", KeyError("x"))), **WHERE)
+    assert capsys.readouterr().err.count("Traceback") == 1  # where the code is the same, once is enough
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_only_safetensors_are_loaded(tmp_path):
 
 
 def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match="there is no model folder"):
+    with pytest.raises(ModelError, match=r"there is no model folder .*nothing"):
         load_model(tmp_path / "nothing", device="cpu")
     with pytest.raises(ProcessorError, match="no processor"):
         load_processor(tmp_path)
@@ -56,7 +56,9 @@ def test_parts_are_found_or_the_model_is_refused(vlm):
     decoder = vlm.model.get_decoder()
     assert find_layers(vlm.model) is decoder.layers
     assert find_norm(vlm.model) is decoder.norm
-    decoder.second_norm = torch.nn.LayerNorm(16)
+    decoder.per_layer_norm = torch.nn.LayerNorm(16)
+    assert find_norm(vlm.model) is decoder.norm
+    decoder.layer_norm = torch.nn.LayerNorm(16)
     with pytest.raises(ModelError, match="2 final norms"):
         find_norm(vlm.model)
     decoder.more = copy.deepcopy(decoder.layers)

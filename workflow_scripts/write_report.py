@@ -32,9 +32,11 @@ with logged(snakemake.log[0]):
         },
         tables={
             name: pl.read_csv(path, schema_overrides=dict.fromkeys(("question", "answer"), pl.String))
-            for name, path in zip(study.tables, snakemake.input.tables, strict=True)
+            for name, path in zip(snakemake.params.tables, snakemake.input.tables, strict=True)
         },
         figures=Path(snakemake.output.report).parent / "figures",
+        drawn=snakemake.params.drawn,
+        left_out=snakemake.params.left_out,
     )
     with whole(snakemake.output.report) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -13,6 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFound
 
 from .estimates import Size
 from .folders import or_a_folder
+from .hub_cache import find_snapshot, missing_files
+from .jobs import JobError
 from .places import no_folder
 from .study import folder_meant
 
@@ -22,7 +24,7 @@ PATIENCE = 8  # seconds in which the hub says something, if it can be reached
 INDEX = "model.safetensors.index.json"
 
 
-class HubError(ValueError):
+class HubError(JobError):
     """What cannot be fetched, or is not whole; the message names it and says why."""
 
 
@@ -63,8 +65,8 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     """Fetch what is missing of a model; a download that broke off is taken up again.
 
     Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights, layers,
-        and size as `vlmflow.estimates` takes it.
+        what `location` reads: repository, revision as asked for, folder of the snapshot and its files, bytes of its
+        weights, layers, and size as `vlmflow.estimates` takes it.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.
@@ -78,6 +80,7 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
         "repository": repository,
         "revision": revision,
         "folder": str(folder),
+        "files": sorted(file.name for file in folder.iterdir() if file.is_file()),
         "bytes": (size := sum(file.stat().st_size for file in weights)),
         **_sizes(folder, size),
     }
@@ -159,12 +162,12 @@ def location(path: str, fetched: str | None) -> str:
     """
     if fetched is None:
         return str(Path(path).expanduser())
-    folder = Path(json.loads(Path(fetched).read_text(encoding="utf-8"))["folder"])
-    # The cache may have been brought here from a machine with a network: model, "snapshots" and commit name the same.
-    for place in (folder, Path(HF_HUB_CACHE, *folder.parts[-3:])):
-        if (place / "config.json").is_file():
-            return str(place)
+    note = json.loads(Path(fetched).read_text(encoding="utf-8"))
+    folder, gone = find_snapshot(note), missing_files(note)
+    if not gone:
+        return str(folder)
+    what = f"{', '.join(gone)} of it is gone" if folder.is_dir() else "it no longer is there"
     raise HubError(
-        f"{path} was fetched to {folder}, where it no longer is; say with HF_HOME where the hub's cache is now, or "
-        f"delete {fetched} and run the same command again to fetch it anew"
+        f"{path} was fetched to {folder}, and {what}; run the same command again to fetch it anew, or say with HF_HOME "
+        "where the hub's cache is now"
     )

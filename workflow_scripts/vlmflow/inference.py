@@ -16,11 +16,12 @@ from .edges import Edge
 from .geometry import GeometryError
 from .hub import location
 from .interventions import ReplayError, find_module
-from .jobs import JobError, QuestionError, UnluckyError
+from .jobs import InapplicableError, JobError, QuestionError, UnluckyError
+from .kinds import ModelError
 from .loading import load_language_model, load_model
 from .memory import let_go, ran_out
 from .models import LanguageModel
-from .parts import DoesNotApplyError, ModelError
+from .parts import DoesNotApplyError
 from .probes import OWN_WORDS, measure, measure_worded
 from .prompts import Prompt, PromptError
 from .study import Probe
@@ -49,12 +50,15 @@ def of_one_question() -> Iterator[None]:
 
     Raises:
         QuestionError: this question cannot be measured.
+        InapplicableError: there is nothing to measure.
         UnluckyError: it does not fit into this machine's memory.
         JobError: the device has failed, and would fail all others.
     """
     try:
         yield
-    except (PromptError, ReplayError, GeometryError, DoesNotApplyError, TableError) as error:
+    except DoesNotApplyError as error:
+        raise InapplicableError(str(error)) from error
+    except (PromptError, ReplayError, GeometryError, TableError) as error:
         raise QuestionError(str(error)) from error
     except RuntimeError as error:
         if ran_out(error):
@@ -133,7 +137,7 @@ def prober(
         if absent:
             left = [str(edge) for edge in probe.edges_asked if edge not in absent]
             if not left and not getattr(probe, "modules", None):
-                raise QuestionError("no edge of the probe is left")
+                raise InapplicableError("no edge of the probe is left")
             fitting = probe.model_copy(update={"edges": left})
         return measure(asking, prompt, fitting, row, told)
 

@@ -15,9 +15,9 @@ from transformers import (
 
 from .folders import ANEW, what_is_wrong
 from .hub import HubError, place_of
+from .kinds import ModelError, check_config
 from .memory import ran_out
 from .models import LanguageModel, VisionLanguageModel
-from .parts import ModelError
 from .processors import ProcessorError, load_processor, load_text_processor
 
 NO_ROOM = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
@@ -49,9 +49,10 @@ def load_model(
     dtype, placement = _placement(path, device, dtype)
     with _told(path, "vision-language model"):
         path = place_of(path, revision)
+        check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
-    return VisionLanguageModel(model, processor)
+        return VisionLanguageModel(model, processor)
 
 
 def load_language_model(
@@ -70,13 +71,14 @@ def load_language_model(
     dtype, placement = _placement(path, device, dtype)
     with _told(path, "language model"):
         path = place_of(path, revision)
-        kind = type(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
-        sees = kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        check_config(config)
+        sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         load = load_processor if sees else load_text_processor
         loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
         model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
-    return LanguageModel(model, processor)
+        return LanguageModel(model, processor)
 
 
 @contextmanager
@@ -84,8 +86,10 @@ def _told(path: str | Path, what: str) -> Iterator[None]:
     """Say of a model that cannot be loaded which file is to blame, or that there is no room for it."""
     try:
         yield
-    except (ModelError, MemoryError):
+    except MemoryError:
         raise
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     except (HubError, ProcessorError) as error:
         raise ModelError(str(error)) from error
     except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
@@ -98,9 +102,16 @@ def _told(path: str | Path, what: str) -> Iterator[None]:
 
 def _loaded(loader: Any, path: str | Path, **settings: Any) -> Any:
     """The model, if all of its weights are there: the library only warns, and takes random numbers for the others."""
-    model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
+    try:
+        model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        # Where only the image encoder cannot compute its attention so, the library chooses for each part by itself.
+        settings["attn_implementation"] = None
+        model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
     if missing := sorted(account["missing_keys"]):
-        raise ModelError(f"{path}: the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {ANEW}")
+        raise ModelError(f"the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {ANEW}")
     return model
 
 

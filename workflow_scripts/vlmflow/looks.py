@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .attention import calling, can_share
 from .interventions import find_module, removed_after
-from .parts import DoesNotApplyError
+from .parts import DoesNotApplyError, find_decoder
 from .recording import Layers, last_logits
 from .replay import allowed
 
@@ -75,7 +75,7 @@ def looks(
     Raises:
         DoesNotApplyError: the model computes its attention in another way.
     """
-    if not can_share(model.get_decoder()):
+    if not can_share(find_decoder(model)):
         raise DoesNotApplyError(f"does not apply: {type(model).__name__} does not let its attention be watched")
     found: list[dict[str, tuple[Tensor, Tensor]]] = []
     with _watched(layers, targets, found):

@@ -20,10 +20,11 @@ from . import recording, replay
 from .attention import can_share
 from .geometry import Box
 from .interventions import Intervention, Module, ReplayError
+from .kinds import ModelError, check_layers
 from .looks import Looks, looks
 from .memory import Room
 from .norms import feature_norms
-from .parts import ModelError, find_layers, find_norm
+from .parts import find_decoder, find_layers, find_norm
 from .prompts import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
 from .vocabulary import Vocabulary
 
@@ -57,6 +58,7 @@ class LanguageModel:
         self.model = model.eval()
         self.processor = processor
         self.layers = find_layers(model)
+        check_layers(type(model).__name__, self.layers, find_decoder(model))
         self.norm = find_norm(model)
         self.unembedding = model.get_output_embeddings()
         self.replay_room, self.read_room = Room(replay.TOKENS_PER_BATCH), Room(STATES_AT_ONCE)
@@ -190,7 +192,7 @@ class LanguageModel:
     ) -> Tensor:
         """States after the last layer under each intervention, (interventions, positions, width), not normed; by
         default of the last position alone."""
-        share = can_share(self.model.get_decoder())
+        share = can_share(find_decoder(self.model))
         return replay.replay(
             self.layers, recorded, interventions, positions=positions, room=self.replay_room, share_prefix=share
         )

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .interventions import removed_after
-from .parts import DoesNotApplyError, ModelError, find_projector
+from .kinds import ModelError
+from .parts import DoesNotApplyError, find_projector
 
 
 @torch.inference_mode()

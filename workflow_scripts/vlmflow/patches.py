@@ -3,7 +3,7 @@
 from typing import Any
 
 from .geometry import GeometryError, painted_patches, patch_map
-from .jobs import QuestionError
+from .jobs import InapplicableError
 from .pictures import open_picture
 
 
@@ -35,7 +35,8 @@ def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any
         found = patch_map(processor, size)
         related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
     except GeometryError as error:
-        raise QuestionError(str(error)) from error
+        # Edges of patches are left out then, and all others are measured.
+        raise InapplicableError(str(error)) from error
     return {
         "question_id": row["question_id"],
         "tokens": found.tokens,

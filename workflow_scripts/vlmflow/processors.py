@@ -4,15 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoProcessor, AutoTokenizer, LlavaImageProcessorPil
+from transformers import AutoConfig, AutoTokenizer, LlavaImageProcessorPil
+from transformers.utils import is_torchvision_available
 
+from .agreement import DisagreementError, complete
 from .folders import what_is_wrong
+from .jobs import JobError
 from .study import TEMPLATES
+from .unused_parts import load_without_unused_parts
 
 CHAT_FOLDER = Path(__file__).parent / "templates" / "chat"
 
 
-class ProcessorError(ValueError):
+class ProcessorError(JobError):
     """A processor that cannot be loaded, or cannot do what is asked of it; the message says why."""
 
 
@@ -27,12 +31,22 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
             the mean colour, as LLaVA-1.5 was trained) or "crop" (the middle of it).
 
     Raises:
-        ProcessorError: there is no processor, no such template, or it cannot fit pictures so.
+        ProcessorError: there is no processor, no such template, it cannot fit pictures so, it needs a package that is
+            not installed, or it contradicts the model's configuration.
     """
     try:
-        processor = AutoProcessor.from_pretrained(path, revision=revision, backend="pil", trust_remote_code=False)
+        processor = load_without_unused_parts(path, revision)
+        for setting in ("truncation_strategy", "max_length"):
+            # A tokenizer that was saved while it cut texts would go on to cut prompts.
+            processor.tokenizer.init_kwargs.pop(setting, None)
+        if not Path(path).is_dir() or (Path(path) / "config.json").is_file():
+            config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+            complete(processor, config, path, revision)
+    except DisagreementError as error:
+        raise ProcessorError(f"{path}: {error}") from error
     except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
-        raise ProcessorError(f"{path}: no processor could be loaded: {what_is_wrong(path, error)}") from error
+        why = _without_torchvision(error) or what_is_wrong(path, error)
+        raise ProcessorError(f"{path}: no processor could be loaded: {why}") from error
     if template != "own":
         processor.chat_template = _template(template)
     elif processor.chat_template is None:
@@ -40,6 +54,16 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
     if fit != "own":
         processor.image_processor = _fitting(processor, fit, path)
     return processor
+
+
+def _without_torchvision(error: Exception) -> str | None:
+    """What to install for a processor that cuts images with torchvision only; None if that is not what failed."""
+    if is_torchvision_available() or "torchvision" not in str(error).lower():
+        return None
+    return (
+        "it cuts images with torchvision, which is not installed; install it with "
+        "`pip install -c constraints.txt -e '.[torchvision]'`"
+    )
 
 
 @dataclass

@@ -10,6 +10,7 @@ from PIL import Image
 
 from .edges import SEGMENTS
 from .geometry import Box
+from .memory import ran_out
 from .segments import (
     IMAGE_SEGMENTS,
     Finder,
@@ -157,7 +158,16 @@ def _with_picture(
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """(model inputs, positions of the picture's tokens)."""
     special = special_tokens(processor.tokenizer, text)
-    inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
+    try:
+        inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
+    except Exception as error:  # what a processor does not expect of an image makes it stumble anywhere
+        if ran_out(error):
+            raise
+        raise PromptError(
+            f"{type(processor).__name__} cannot make inputs of this image of {image.width} × {image.height} pixels and "
+            f"this text: {type(error).__name__}: {error}"
+        ) from error
+    inputs.pop("labels", None)  # for training; they may be longer than the logits that are asked for
     positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
     if len(positions) == 0:
         raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")

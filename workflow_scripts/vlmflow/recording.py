@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from .interventions import ReplayError, removed_after
+from .kinds import ModelError
 
 Layers = nn.ModuleList | list[nn.Module]
 
@@ -87,13 +88,34 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
         )
     if not logits.isfinite().all():
         raise ReplayError("the model's logits are not finite numbers; another dtype may help")
-    kept = [(layer.keys, layer.values) for layer in cache.layers]
+    kept = _kept(cache, len(layers), seen[0][0].shape[1])
     calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
     changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)
     for output, call in zip(outputs, calls[1:], strict=False):
         if output is not call.hidden:
             changed |= (output != call.hidden.to(output.device)).any(dim=(0, 2)).cpu()
     return Recording(calls, outputs[-1], changed), logits
+
+
+def _kept(cache: DynamicCache, layers: int, length: int) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values that each layer left, one for each position.
+
+    Raises:
+        ModelError: a layer left none, or those of something that is not in the prompt.
+    """
+    kept = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers]
+    if len(kept) != layers or any(keys is None for keys, _ in kept):
+        raise ModelError(
+            f"{sum(keys is not None for keys, _ in kept)} of the decoder's {layers} layers keep keys of their own; the "
+            "others share those of another layer, or do not attend to the prompt. Such models are not measured yet"
+        )
+    for number, (keys, _) in enumerate(kept):
+        if keys.shape[2] != length:
+            raise ModelError(
+                f"layer {number} of the decoder attends to {keys.shape[2]} positions, but the prompt has {length}: it "
+                "attends to something else, and knocking out positions of the prompt has no meaning there"
+            )
+    return kept
 
 
 def bound_arguments(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:

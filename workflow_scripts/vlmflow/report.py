@@ -1,6 +1,7 @@
 """The study's report: one HTML page that holds its figures and opens without a network."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def render(
     landmarks: dict[str, pl.DataFrame],
     tables: dict[str, pl.DataFrame],
     figures: Path,
+    drawn: Mapping[str, list[str]],
+    left_out: Sequence[dict[str, str]] = (),
 ) -> str:
     """The page as HTML; every text that comes from data is escaped.
 
@@ -39,6 +42,8 @@ def render(
         task_questions: those of tasks with a dataset of their own.
         accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
         figures: the folder of all figures.
+        drawn: figure → the models of which it is drawn.
+        left_out: what has failed of single models; see `leaving_out`.
     """
     everything = pl.concat([questions, *task_questions.values()])
     return ENVIRONMENT.get_template("report.html").render(
@@ -55,10 +60,10 @@ def render(
                 "number": number,
                 "title": figure.title or name,
                 "caption": caption(figure, study.probes[figure.probe]),
-                "models": [_drawn(figures / name, name, model) for model in study.models_of(figure.probe)],
+                "models": [_drawn(figures / name, name, model) for model in drawn[name]],
                 "sentences": [
                     said
-                    for model in study.models_of(figure.probe)
+                    for model in drawn[name]
                     if (
                         said := sentence(
                             figure,
@@ -76,7 +81,17 @@ def render(
         skipped=_reasons(skipped),
         total_skipped=len(skipped),
         cost=cost_in_report(cost),
+        failures=_failures(left_out),
     )
+
+
+def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """What has failed of each model, with the reason; what failed for the same reason is one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in left_out:
+        what = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
+        found.setdefault((each["model"], each["why"]), []).append(what)
+    return [{"model": model, "why": why, "what": "; ".join(what)} for (model, why), what in found.items()]
 
 
 def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:

@@ -50,12 +50,15 @@ class Finder:
             raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
         self.text = question
         self.question: Span = (start, start + len(question))
-        encoded = tokenizer(text, return_offsets_mapping=True, **special_tokens(tokenizer, text))
-        common = _common_end(encoded.input_ids, input_ids.tolist())
-        self.first = len(input_ids) - common
-        self.offsets = encoded.offset_mapping[len(encoded.input_ids) - common :]
-        if not self.offsets or self.offsets[0][0] > start:
-            raise PromptError("the question is cut into other tokens once the picture before it is expanded")
+        # Some processors put a token behind the whole text.
+        for appended in dict.fromkeys(("", "\n", tokenizer.sep_token or "", tokenizer.eos_token or "")):
+            encoded = tokenizer(text + appended, return_offsets_mapping=True, **special_tokens(tokenizer, text))
+            common = _common_end(encoded.input_ids, input_ids.tolist())
+            self.first = len(input_ids) - common
+            self.offsets = encoded.offset_mapping[len(encoded.input_ids) - common :]
+            if self.offsets and self.offsets[0][0] <= start:
+                return
+        raise PromptError("the question is cut into other tokens once the picture before it is expanded")
 
     def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
         """Positions of the tokens that overlap at least one of the spans of characters of the prompt; without the last

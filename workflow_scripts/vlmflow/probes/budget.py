@@ -10,7 +10,7 @@ from torch import Tensor
 from vlmflow.asking import Asking, Row
 from vlmflow.geometry import GeometryError, patch_map
 from vlmflow.interventions import ReplayError
-from vlmflow.jobs import QuestionError
+from vlmflow.jobs import InapplicableError
 from vlmflow.pictures import open_picture
 from vlmflow.prompts import Prompt, PromptError
 from vlmflow.reference import Reference, intact_loss, loss_without, losses_without, reference
@@ -41,7 +41,7 @@ def budget(
         token).
 
     Raises:
-        QuestionError: no prompt is left.
+        InapplicableError: no prompt is left.
     """
     rows: list[dict] = []
     for name, text in prompts.items():
@@ -53,7 +53,7 @@ def budget(
             continue
         rows += [{"prompt": name} | each for each in found]
     if not rows:
-        raise QuestionError("no prompt of the probe is left")
+        raise InapplicableError("no prompt of the probe is left")
     return pl.DataFrame(rows, schema_overrides={"number": pl.Int32, "kept": pl.Int32}, infer_schema_length=None)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from vlmflow.parts import ModelError
+from vlmflow.kinds import ModelError
 from vlmflow.prompts import Prompt
 
 if TYPE_CHECKING:

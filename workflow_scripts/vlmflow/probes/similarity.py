@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from vlmflow.asking import Asking, Row
 from vlmflow.interventions import ReplayError
-from vlmflow.jobs import QuestionError
+from vlmflow.jobs import InapplicableError, QuestionError
 from vlmflow.prompts import Prompt, PromptError
 from vlmflow.recording import Recording
 from vlmflow.tables import PAIRS
@@ -130,7 +130,7 @@ def similarity(
         unrelated questions), corrected (raw − unrelated).
 
     Raises:
-        QuestionError: no prompt is left.
+        InapplicableError: no prompt is left.
     """
     parts = []
     for name, text in prompts.items():
@@ -148,7 +148,7 @@ def similarity(
             for place, pair in enumerate(PAIRS)
         ]
     if not parts:
-        raise QuestionError("no prompt of the probe is left")
+        raise InapplicableError("no prompt of the probe is left")
     return pl.concat(parts)
 
 
@@ -174,5 +174,5 @@ def _unrelated(asking: Asking, row: Row, text: str, partners: int, mine: Directi
         if len(found) == partners:
             break
     if not found:
-        raise QuestionError("there is no question on another picture, in other words, to compare it with")
+        raise InapplicableError("there is no question on another picture, in other words, to compare it with")
     return torch.stack(found).mean(dim=0)

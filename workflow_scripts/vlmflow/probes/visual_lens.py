@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlmflow.asking import Asking, Row
 from vlmflow.geometry import GeometryError, patch_map
-from vlmflow.jobs import QuestionError
+from vlmflow.jobs import InapplicableError
 from vlmflow.patches import size_for_boxes
 from vlmflow.pictures import open_picture
 from vlmflow.prompts import Prompt, PromptError
@@ -72,7 +72,7 @@ def visual_lens(
         right instruction), decoded (the word of each patch of the picture's first view, or null).
 
     Raises:
-        QuestionError: nothing is left to measure.
+        InapplicableError: nothing is left to measure.
     """
     vocabulary = asking.vlm.vocabulary
     targets, others = _targets(asking, row, leave_out)
@@ -104,7 +104,7 @@ def visual_lens(
                 )
             )
     if not parts:
-        raise QuestionError("no instruction of the probe can be given")
+        raise InapplicableError("no instruction of the probe can be given")
     return pl.concat(parts)
 
 

@@ -1,0 +1,108 @@
+"""Whether a model's processor and its configuration agree on how an image becomes tokens.
+
+Processors that were saved by older releases or by other tools lack values that the configuration has; those are taken
+from there.  Where both have a value and the two differ, images would be laid on other tokens than the image encoder
+makes, sometimes without any error: that is refused when the model is loaded.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, PreTrainedConfig
+from transformers.processing_utils import ProcessorMixin
+
+# What processors of LLaVA's kind count an image's tokens by; the last one marks the kind.
+PATCH, STRATEGY, EXTRA = "patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"
+
+
+class DisagreementError(ValueError):
+    """A processor that contradicts its model's configuration; the message names both files, the keys and values."""
+
+
+def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revision: str | None = None) -> None:
+    """Fill in what a processor lacks from the model's configuration, and compare the rest.
+
+    Raises:
+        DisagreementError: the two contradict each other, or a value is in neither.
+    """
+    _check_image_token(processor, config)
+    if not hasattr(processor, EXTRA) or getattr(config, "vision_config", None) is None:
+        return  # of another kind: it does not count by patches
+    saved, _ = ProcessorMixin.get_processor_dict(path, revision=revision)
+    vision, strategy = config.vision_config, getattr(config, STRATEGY, None)
+    wanted = {PATCH: getattr(vision, PATCH, None), STRATEGY: strategy, EXTRA: _extra_tokens(vision)}
+    for key, value in wanted.items():
+        if saved.get(key) is None:
+            if value is None:
+                raise DisagreementError(f"processor_config.json lacks {key}, and config.json does not say it; add it")
+            setattr(processor, key, value)
+    if wanted[PATCH] not in (None, processor.patch_size):
+        raise _contradiction(PATCH, processor.patch_size, f"vision_config.{PATCH}", wanted[PATCH])
+    if wanted[EXTRA] is not None and strategy is not None:
+        _check_count(processor, wanted[EXTRA], strategy)
+    _check_size(processor, vision)
+
+
+def _check_count(processor: Any, extra: int, strategy: str) -> None:
+    given, given_strategy = getattr(processor, EXTRA), getattr(processor, STRATEGY)
+    counted, made = _kept(given, given_strategy), _kept(extra, strategy)
+    if counted != made:
+        raise DisagreementError(
+            f"processor_config.json ({EXTRA}: {given}, {STRATEGY}: {given_strategy}) counts {counted:+d} tokens "
+            f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} "
+            f"tokens of its own make {made:+d}; correct the one that is wrong"
+        )
+
+
+def _kept(extra: int, strategy: str) -> int:
+    """Tokens besides the patches: one is dropped by default, where there is none the first patch."""
+    return extra - (strategy == "default")
+
+
+def _contradiction(key: str, said: Any, config_key: str, value: Any) -> DisagreementError:
+    return DisagreementError(
+        f"the processor's files say {key}: {said}, but config.json says {config_key}: {value}; images would be laid on "
+        "other tokens than the image encoder makes; correct the one that is wrong"
+    )
+
+
+def _check_size(processor: Any, vision: Any) -> None:
+    images, side = getattr(processor, "image_processor", None), getattr(vision, "image_size", None)
+    cropped = getattr(images, "crop_size", None) if getattr(images, "do_center_crop", False) else None
+    if not isinstance(side, int) or not cropped:
+        return
+    for key in ("height", "width"):
+        if cropped[key] != side:
+            raise _contradiction(f"crop_size.{key}", cropped[key], "vision_config.image_size", side)
+
+
+def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
+    token = next(
+        (getattr(config, key) for key in ("image_token_id", "image_token_index") if hasattr(config, key)), None
+    )
+    tokenizer = getattr(processor, "tokenizer", None)
+    name = getattr(processor, "image_token", None)
+    if token is None or tokenizer is None or not isinstance(name, str):
+        return
+    # In some families the processor's placeholder is another token than the one it is expanded to.
+    known = {getattr(owner, "image_token_id", None) for owner in (processor, tokenizer)} - {None}
+    known.add(tokenizer.convert_tokens_to_ids(name))
+    if token not in known:
+        raise DisagreementError(
+            f"config.json says that the image token is {token} ({tokenizer.convert_ids_to_tokens(token)!r}), but the "
+            f"processor writes {name!r}, which is token {tokenizer.convert_tokens_to_ids(name)}; correct the one that "
+            "is wrong"
+        )
+
+
+def _extra_tokens(vision: Any) -> int | None:
+    """How many tokens an image encoder makes besides those of the patches, such as a class token; None if it cannot be
+    asked: it is built without weights, and called with an image without content."""
+    try:
+        side, patch = vision.image_size, vision.patch_size
+        with torch.device("meta"), torch.no_grad():
+            made = AutoModel.from_config(vision)(pixel_values=torch.empty(1, vision.num_channels, side, side))
+        return made.last_hidden_state.shape[1] - (side // patch) ** 2
+    except Exception:  # encoders that are called in another way: nothing is known of them, and nothing is compared
+        return None
