@@ -1,5 +1,5 @@
 # What a study asks for is looked at before any job starts; the processes that run single jobs need not look again.
-from vlmflow.study import check_places
+from vlmflow.places import check_places
 
 
 def is_made(path):

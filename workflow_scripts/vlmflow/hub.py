@@ -15,7 +15,8 @@ from .estimates import Size
 from .folders import or_a_folder
 from .hub_cache import find_snapshot, missing_files
 from .jobs import JobError
-from .study import folder_meant, no_folder
+from .places import no_folder
+from .study import folder_meant
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]

@@ -40,7 +40,6 @@ from .pictured import (
     SimilarityProbe,
     VisualLensProbe,
 )
-from .places import check_places, no_folder
 from .probes import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, Sinks, WordsProbe
 from .reading import StudyError, read_study, write_schema
 from .whole import Sample, Study, Task
@@ -92,9 +91,7 @@ __all__ = [
     "WinogroundDataset",
     "WordsChart",
     "WordsProbe",
-    "check_places",
     "folder_meant",
-    "no_folder",
     "read_study",
     "write_schema",
 ]

@@ -5,13 +5,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vlmflow.datasets.files import problem_with
-from vlmflow.folders import read_config
-
-from .base import HUB_ID
-from .datasets import Dataset
-from .reading import StudyError
-from .whole import Study
+from .datasets.files import problem_with
+from .folders import read_config
+from .study import Dataset, Study, StudyError
+from .study.base import HUB_ID
 
 RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
 
