@@ -257,8 +257,8 @@ def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
     assert "<script" not in shown
     text = re.sub(r"\s+", " ", shown)
     assert told in text
-    assert "m, Bad<small>4 of 5 wrong; 1 of these right if relaxed</small>" in text
-    assert "m, Own<small>3 of 3 wrong</small>" in text
+    assert "<b>m, Bad</b>: 4 of 5 wrong, of which 1 would be right if relaxed</td>" in text
+    assert "<b>m, Own</b>: 3 of 3 wrong</td>" in text
     assert "m, Half" not in text
     assert "m, Told" not in text, "there is nothing to be right"
     assert len(re.findall(r"&lt;b&gt;Bad-\d\?</td>", shown)) == len(re.findall(r"&lt;b&gt;Own-\d\?</td>", shown)) == 3
