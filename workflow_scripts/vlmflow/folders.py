@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -63,9 +65,6 @@ def _in_files(folder: Path) -> str | None:
 
 
 def _in_weights(folder: Path) -> str | None:
-    # Jobs that read no weights import this module for the rest of it, in environments without this package.
-    from safetensors import SafetensorError, safe_open
-
     weights = sorted(file.name for file in folder.glob("*.safetensors"))
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
     if not weights and pickled:
