@@ -1,0 +1,5 @@
+"""Further families."""
+
+from families import Family
+
+QUERIES: dict[str, Family] = {}

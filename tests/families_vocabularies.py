@@ -1,0 +1,5 @@
+"""Further families."""
+
+from families import Family
+
+VOCABULARIES: dict[str, Family] = {}
