@@ -220,7 +220,7 @@ def aria(folder: Path) -> None:
     )
     experts = {"moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1}
     text = {**llama_text(tokenizer), **experts, "model_type": "aria_text"}
-    vision = {**VISION, "image_size": 490, "patch_size": 70, "model_type": "idefics3_vision"}
+    vision = {**VISION, "image_size": 980, "patch_size": 140, "model_type": "idefics3_vision"}
     config = AriaConfig(
         text_config=text,
         vision_config=vision,
@@ -237,8 +237,8 @@ def aria(folder: Path) -> None:
             end="<|im_end|>\n",
             answer="<|im_start|>assistant\n",
         ),
-        processor={"processor_class": "AriaProcessor", "size_conversion": {"490": 8, "980": 8}},
-        image={"image_processor_type": "AriaImageProcessor", "max_image_size": 490, "split_image": False},
+        processor={"processor_class": "AriaProcessor", "size_conversion": {"980": 8}},
+        image={"image_processor_type": "AriaImageProcessor", "max_image_size": 980, "split_image": False},
     )
 
 
