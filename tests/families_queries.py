@@ -77,16 +77,16 @@ def blip_2_t5(folder: Path) -> None:
 def instruct_blip(folder: Path) -> None:
     """InstructBLIP: its queries read the question too."""
     tokenizer = text_tokenizer()
+    reader = byte_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"], pad_token="[PAD]", unk_token="[UNK]")
     text = {**SMALL_TEXT, "model_type": "llama", "vocab_size": len(tokenizer), **text_ids(tokenizer)}
     config = InstructBlipConfig(
         vision_config=VISION,
-        qformer_config=READER,
+        qformer_config={**READER, "vocab_size": len(reader)},
         text_config=text,
         num_query_tokens=5,
         **ids(tokenizer, image_token_index="<image>"),
     )
     save_asked(folder, InstructBlipForConditionalGeneration(config), tokenizer, "InstructBlip")
-    reader = byte_tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"], pad_token="[PAD]", unk_token="[UNK]")
     reader.save_pretrained(folder / "qformer_tokenizer")
 
 
@@ -176,7 +176,7 @@ QUERIES: dict[str, Family] = {
     "BLIP-2 with T5": Family(blip_2_t5, refused="encoder-decoder"),
     "InstructBLIP": Family(instruct_blip, template="folder"),
     "Florence-2": Family(florence_2, refused="encoder-decoder"),
-    "Kosmos-2": Family(kosmos_2, template="folder", refused="image token"),
+    "Kosmos-2": Family(kosmos_2, template="folder", refused="names no image token"),
     "Idefics": Family(idefics_1, refused="cross-attention"),
     "BLIP": Family(blip, template="folder", refused="cross-attention"),
 }

@@ -106,7 +106,7 @@ def emu_3(folder: Path) -> None:
             answer="{{ ' ASSISTANT:' }}",
         ),
         processor={"processor_class": "Emu3Processor"},
-        image={"image_processor_type": "Emu3ImageProcessor", "min_pixels": 64 * 64, "max_pixels": 96 * 96},
+        image={"image_processor_type": "Emu3ImageProcessor", "min_pixels": 32 * 32, "max_pixels": 48 * 48},
     )
 
 
@@ -194,9 +194,9 @@ def got_ocr_2(folder: Path) -> None:
     tokenizer = byte_tokenizer(special, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     text = {**SMALL_TEXT, "model_type": "qwen2", "vocab_size": len(tokenizer)}
     text |= ids(tokenizer, bos_token_id="<|endoftext|>", eos_token_id="<|im_end|>")
-    vision = {**SAM, "image_size": 256, "patch_size": 16, "window_size": 4, "global_attn_indexes": [1]}
+    vision = {**SAM, "image_size": 256, "patch_size": 4, "window_size": 8, "global_attn_indexes": []}
     image_ids = ids(tokenizer, image_token_index="<imgpad>")
-    config = GotOcr2Config(text_config=text, vision_config=vision, image_seq_length=16, **image_ids)
+    config = GotOcr2Config(text_config=text, vision_config=vision, image_seq_length=256, **image_ids)
     save_parts(
         folder,
         GotOcr2ForConditionalGeneration(config),
@@ -207,7 +207,7 @@ def got_ocr_2(folder: Path) -> None:
     )
     turns = chat(
         turn="<|im_start|>{{ message['role'] }}\n",
-        image="<img>" + "<imgpad>" * 16 + "</img>\n",
+        image="<img><imgpad></img>\n",
         end="<|im_end|>\n",
         answer="<|im_start|>assistant\n",
     )
