@@ -22,6 +22,7 @@ class Processor:
     """As much of a processor as patch maps look at."""
 
     patch_size = PATCH
+    num_additional_image_tokens = 0
 
     def __init__(self, pictures, **settings):
         self.image_processor = pictures

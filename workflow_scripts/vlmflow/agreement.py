@@ -86,6 +86,8 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
     name = getattr(processor, "image_token", None)
     if token is None or tokenizer is None or not isinstance(name, str):
         return
+    if name not in tokenizer.get_vocab() and token in tokenizer.added_tokens_decoder:
+        return  # a placeholder that never becomes a token: the processor writes others in its place
     # In some families the processor's placeholder is another token than the one it is expanded to.
     known = {getattr(owner, "image_token_id", None) for owner in (processor, tokenizer)} - {None}
     known.add(tokenizer.convert_tokens_to_ids(name))

@@ -154,7 +154,9 @@ def patch_map(processor: Any, size: tuple[int, int]) -> PatchMap:
     """
     pictures = getattr(processor, "image_processor", None)
     patch = getattr(processor, "patch_size", None)
-    if pictures is None or patch is None or not hasattr(pictures, "crop_size"):
+    # Others that have a patch size too, and are told a crop size, cut a picture in ways of their own.
+    of_llava = hasattr(processor, "num_additional_image_tokens")
+    if pictures is None or patch is None or not of_llava or not hasattr(pictures, "crop_size"):
         raise _unknown(processor)
     if hasattr(pictures, "image_grid_pinpoints"):
         found = _any_resolution(pictures, patch, size)

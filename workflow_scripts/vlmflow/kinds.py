@@ -32,7 +32,10 @@ def check_config(config: PreTrainedConfig) -> None:
     inner = [config, text, getattr(config, "text_config", None), getattr(config, "decoder", None)]
     if any(getattr(each, "is_encoder_decoder", False) for each in inner):
         raise ModelError(f"{name} is an encoder-decoder; only decoder-only models are measured")
-    if crossing := getattr(text, "cross_attention_layers", None):
+    crossing = getattr(text, "cross_attention_layers", None)
+    if not crossing and (interval := getattr(text, "cross_layer_interval", None)):
+        crossing = list(range(0, text.num_hidden_layers, interval))
+    if crossing:
         raise _crossing(name, f"layers {_listed(crossing)} of the decoder")
     kinds = _layer_kinds(text)
     if others := [number for number, kind in enumerate(kinds) if kind not in ATTENTION]:

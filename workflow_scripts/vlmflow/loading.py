@@ -52,7 +52,9 @@ def load_model(
         check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
-        return VisionLanguageModel(model, processor)
+        vlm = VisionLanguageModel(model, processor)
+        _ = vlm.image_token_id  # refused now, and not at every question
+        return vlm
 
 
 def load_language_model(

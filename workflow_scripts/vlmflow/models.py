@@ -301,7 +301,10 @@ class VisionLanguageModel(LanguageModel):
         for name in ("image_token_id", "image_token_index"):
             if (token := getattr(self.model.config, name, None)) is not None:
                 return int(token)
-        raise ModelError(f"the configuration of {type(self.model).__name__} names no image token")
+        raise ModelError(
+            f"the configuration of {type(self.model).__name__} names no image token, so that the image's positions in "
+            "the prompt are not known; such models are not measured yet"
+        )
 
     def prompt(
         self,
