@@ -30,7 +30,7 @@ def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revisio
     if not hasattr(processor, EXTRA) or getattr(config, "vision_config", None) is None:
         return  # of another kind: it does not count by patches
     saved, _ = ProcessorMixin.get_processor_dict(path, revision=revision)
-    vision, strategy = config.vision_config, getattr(config, STRATEGY, None)
+    vision, strategy = config.vision_config, getattr(config, STRATEGY, "default")
     extra = _extra_tokens(vision)
     wanted: dict[str, Any] = {PATCH: getattr(vision, PATCH, None), STRATEGY: strategy, EXTRA: extra}
     for key, value in wanted.items():
@@ -101,11 +101,12 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
 
 def _extra_tokens(vision: Any) -> int | None:
     """How many tokens an image encoder makes besides those of the patches, such as a class token; None if it cannot be
-    asked: it is built without weights, and called with an image without content."""
+    asked: one layer of it is built without weights, and called with an image without content."""
     try:
         side, patch = vision.image_size, vision.patch_size
+        shallow = type(vision).from_dict(vision.to_dict() | {"num_hidden_layers": 1})
         with torch.device("meta"), torch.no_grad():
-            made = AutoModel.from_config(vision)(pixel_values=torch.empty(1, vision.num_channels, side, side))
+            made = AutoModel.from_config(shallow)(pixel_values=torch.empty(1, vision.num_channels, side, side))
         return made.last_hidden_state.shape[1] - (side // patch) ** 2
     except Exception:  # encoders that are called in another way: nothing is known of them, and nothing is compared
         return None
