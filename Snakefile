@@ -4,8 +4,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from vlmflow.runs import begin_run
+from vlmflow.snakemake_internals import FolderError, check_folder, quote_paths
 from vlmflow.study import StudyError, read_study
 from vlmflow.study.written import check_text
+
+try:
+    check_folder(str(workflow.basedir))
+    quote_paths(str(workflow.basedir), str(Path.cwd()))
+except FolderError as error:
+    raise WorkflowError(str(error))
 
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
 if not workflow.overwrite_configfiles:
@@ -51,6 +58,7 @@ include: "rules/landmarks.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"
+include: "rules/checks.smk"
 include: "rules/handlers.smk"
 
 

@@ -4,14 +4,15 @@ import os
 import re
 
 from vlmflow.folders import read_config
+from vlmflow.leaving_out import is_left_out, left_out
 
 # Jobs read models from the disk; only `fetch_model` speaks with the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
 
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 
-# As `--resources gpu=…` or the profile says, if at all; the processes that run single jobs need not know.
-GPU_LIMIT = workflow.global_resources["gpu"].value if "gpu" in workflow.global_resources else None
+# What a first run has shown to fail; this one finishes the rest.
+LEFT_OUT = left_out()
 
 PICTURE_MODELS = [name for name, model in study.models.items() if model.reads == "picture"]
 
@@ -20,28 +21,10 @@ PLACES = [
     (model, task)
     for model in study.models
     for task in study.tasks
-    if any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
+    if not is_left_out(LEFT_OUT, model, task)
+    and any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
 ]
 PICTURE_PLACES = [(model, task) for model, task in PLACES if model in PICTURE_MODELS]
-
-for name, model in study.models.items():
-    if model.folder is not None and not (model.folder / "config.json").is_file():
-        raise WorkflowError(
-            f"models.{name}.path: there is no model in {model.path} ({model.path}/config.json is missing); give a "
-            "folder as `save_pretrained` writes it, or a hub id"
-        )
-    if model.folder is not None:
-        try:
-            read_config(model.folder)
-        except ValueError as error:
-            raise WorkflowError(f"models.{name}.path: {error}")
-    if model.template.endswith(".jinja") and not Path(model.template).is_file():
-        raise WorkflowError(f"models.{name}.template: there is no file {model.template}")
-    if workflow.is_main_process and GPU_LIMIT is not None and model.gpus > GPU_LIMIT:
-        raise WorkflowError(
-            f"models.{name}.gpus: a job of this model takes {model.gpus} GPUs, but no more than {GPU_LIMIT} are to be "
-            f"used at a time; run with --resources gpu={model.gpus}, or more"
-        )
 
 
 def one_of(names):
@@ -56,7 +39,19 @@ def at(places, pattern):
 
 def places_of(probe):
     """Model and task of each table of a probe."""
-    return [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
+    places = [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
+    return [(model, task) for model, task in places if not is_left_out(LEFT_OUT, model, task, probe)]
+
+
+def drawn_models(figure):
+    """The models of a figure, but those of which there is nothing to draw."""
+    return list(dict.fromkeys(model for model, _ in places_of(study.figures[figure].probe)))
+
+
+def tasks_of_figure(wildcards):
+    """The tasks of a model's figure."""
+    places = places_of(study.figures[wildcards.figure].probe)
+    return [task for model, task in places if model == wildcards.model]
 
 
 def model_of(wildcards):
@@ -125,14 +120,3 @@ def probe_seed(wildcards):
     probe = study.probes[wildcards.probe]
     drawn = probe.questions or getattr(probe, "timed", 0) or getattr(probe, "examples", 0)
     return study.sample.seed if drawn else None
-
-
-for name, probe in study.probes.items():
-    for model in study.models_of(name):
-        layers = known_layers(study.models[model])
-        for key, asked in probe.layers_asked.items():
-            if layers is not None and asked > layers:
-                raise WorkflowError(
-                    f"probes.{name}.{key}: {asked} is more than the {layers} layers of the model {model}; give at most "
-                    f"{layers}, or name other models in probes.{name}.models"
-                )

@@ -1,5 +1,9 @@
 # Where questions, pictures and captions of each dataset lie, and where they come from.
+import functools
+
+from snakemake.logging import logger
 from vlmflow import sources
+from vlmflow.datasets.files import question_files
 from vlmflow.study import AOkVqaDataset, CocoCaptionsDataset, GqaDataset, OkVqaDataset
 
 GQA_FOLDER = "resources/gqa"
@@ -32,9 +36,14 @@ def raw_files(dataset):
             return {"questions": [f"resources/gqa-paper/{file}" for file in dataset.sha256]}
         case "gqa":
             captions = REGIONS_FILE if dataset.captions == "visual-genome" else dataset.captions
+            # Of a folder its files are the input: its own time says only when a file was last added or taken out.
             return {
-                "questions": str(dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"),
-                "scene_graphs": str(dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"),
+                "questions": question_files(
+                    dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"
+                ),
+                "scene_graphs": question_files(
+                    dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"
+                ),
             } | ({"regions": str(captions)} if captions else {})
         case "ok-vqa":
             return {kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()}
@@ -57,11 +66,12 @@ def picture_source(dataset):
         return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images"}
     if dataset.source == "winoground":
         return {"folder": f"{WINOGROUND_FOLDER}/images"}
+    names = {"names": sources.COCO_NAMES} if dataset.source in sources.COCO_PICTURES else {}
     if dataset.images_dir is not None:
-        return {"folder": str(dataset.images_dir)}
+        return {"folder": str(dataset.images_dir)} | names
     if dataset.source in sources.COCO_PICTURES:
         name = sources.COCO_PICTURES[dataset.source]
-        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name}
+        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name} | names
     archive, name = sources.GQA_PICTURES
     return {"folder": f"{GQA_FOLDER}/images", "url": study.gqa_url, "archive": archive, "name": name}
 
@@ -70,6 +80,34 @@ def picture_folder(dataset):
     """A folder of pictures that has to be there before the job; none where the job fetches them."""
     source = picture_source(dataset)
     return [] if "url" in source else [source["folder"]]
+
+
+def came_later(pattern):
+    """A note of the images that were refused by the job that writes this table, and came since; none if none did.
+
+    A job succeeds although some of what its server sent is no image, so that by its files there is nothing to be done.
+    These images are asked for again here, when the next run is planned: the job, and all that follows from it, is to run
+    again if one of them comes, and only then. A param that differs after each refusal would measure everything anew in
+    every run for an image that its server never mends.
+    """
+
+    def note(wildcards):
+        table = Path(RESULTS, pattern.format(**wildcards))
+        came = table.with_suffix(".came.txt")
+        if workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch):
+            ask_again_once(table.with_suffix(".refused.json"), came)
+        return [str(came)] if came.is_file() else []
+
+    return note
+
+
+@functools.cache
+def ask_again_once(note, came):
+    """Snakemake may ask several times for the inputs of a job."""
+    if note.is_file():
+        from vlmflow.datasets.fetch import ask_again
+
+        logger.warning(ask_again(note, came))
 
 
 def task_dataset(task):

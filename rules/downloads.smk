@@ -1,4 +1,5 @@
 # What comes from elsewhere. These rules run where Snakemake itself runs, since compute nodes often have no network.
+from vlmflow.hub_cache import forget_if_gone
 
 
 localrules:
@@ -93,6 +94,7 @@ rule fetch_pictures:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         folder=lambda wildcards: picture_folder(task_dataset(wildcards.task)),
+        came=came_later("tasks/{task}.parquet"),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
@@ -130,3 +132,12 @@ rule fetch_model:
         runtime=growing(600),
     script:
         "../workflow_scripts/fetch_model.py"
+
+
+# Of a model whose files were taken out of the hub's cache, the note goes too: a job that needs it fetches it again.
+for name, model in study.models.items():
+    if workflow.is_main_process and model.fetched is not None:
+        if gone := forget_if_gone(Path(model.fetched)):
+            logger.warning(
+                f"models.{name}: {', '.join(gone)} is gone from the hub's cache; jobs that need it fetch it again."
+            )

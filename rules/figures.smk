@@ -35,7 +35,7 @@ rule draw_figure:
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
         probe=lambda wildcards: study.probes[probe_of(wildcards)].model_dump(mode="json"),
-        tasks=lambda wildcards: study.tasks_of(probe_of(wildcards)),
+        tasks=tasks_of_figure,
     script:
         "../workflow_scripts/draw_figure.py"
 
@@ -43,7 +43,8 @@ rule draw_figure:
 rule write_report:
     input:
         questions=f"{RESULTS}/questions.parquet",
-        answers=f"{RESULTS}/summary/answers.parquet",
+        accuracy=f"{RESULTS}/summary/answers.parquet",
+        answers=at(PLACES, "{model}/answers/{task}.parquet"),
         skipped=f"{RESULTS}/summary/skipped.parquet",
         cost=f"{RESULTS}/summary/cost.parquet",
         summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in study.probes],
@@ -51,13 +52,13 @@ rule write_report:
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
         figures=[
             f"{RESULTS}/figures/{name}/{model}{ending}"
-            for name, figure in study.figures.items()
-            for model in study.models_of(figure.probe)
+            for name in study.figures
+            for model in drawn_models(name)
             for ending in (".html", ".svg", ".png", "-narrow.svg")
         ],
         sheets=at(PICTURE_PLACES, "{model}/sheets/{task}.png"),
-        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=study.tables),
-        table_pages=expand(f"{RESULTS}/tables/{{table}}.html", table=study.tables),
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
+        table_pages=expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
     output:
         report=report(
             f"{RESULTS}/index.html",
@@ -78,6 +79,10 @@ rule write_report:
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,
+        places=PLACES,
         landmarks=LANDMARK_PROBES,
+        drawn={name: drawn_models(name) for name in study.figures},
+        tables=SHOWN_TABLES,
+        left_out=LEFT_OUT,
     script:
         "../workflow_scripts/write_report.py"

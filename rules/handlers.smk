@@ -1,6 +1,6 @@
 # What is said when a run begins and when it ends.
 from snakemake.logging import logger
-from vlmflow import running
+from vlmflow import leaving_out, running
 from vlmflow.tables import WriteError, check_room
 
 
@@ -30,3 +30,11 @@ onsuccess:
 
 onerror:
     say(lambda: running.what_is_left(workflow.dag, workflow.scheduler.failed), run_has_ended=lambda: True)
+    # Asked for is the report, in a first run whose command is known: then it is made of what can be had.
+    if not LEFT_OUT and leaving_out.is_command(sys.argv[0]) and "all" in map(str, workflow.dag.targetrules):
+        left = leaving_out.to_leave_out(workflow.dag, workflow.scheduler.failed)
+        if left and not all(is_left_out(left, *place) for place in PLACES):
+            say(
+                lambda: "\n".join(["All others are finished without these:", *leaving_out.told(left, study.models)])
+            )
+            leaving_out.run_without(left, sys.argv[1:])

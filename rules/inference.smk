@@ -24,6 +24,7 @@ rule answer_questions:
         slurm_partition=partition,
     params:
         model=model_settings,
+        answers_match=study.answers_match,
     script:
         "../workflow_scripts/answer_questions.py"
 
@@ -79,5 +80,6 @@ rule run_probe:
         model=model_settings,
         probe=probe_settings,
         seed=probe_seed,
+        answers_match=study.answers_match,
     script:
         "../workflow_scripts/run_probe.py"

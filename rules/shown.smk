@@ -3,6 +3,9 @@ from vlmflow.study import ExamplesChart, LandmarksTable
 from vlmflow.tables import LANDMARK_TABLES as KINDS_WITH_LANDMARKS
 
 LANDMARK_TABLES = [name for name, table in study.tables.items() if isinstance(table, LandmarksTable)]
+# The tables of which something can be shown.
+NO_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
+SHOWN_TABLES = [name for name in study.tables if name not in NO_TABLES]
 TASKS_TABLES = [name for name in study.tables if name not in {*study.accuracy_tables, *LANDMARK_TABLES}]
 
 
@@ -36,4 +39,4 @@ def example_files(wildcards, pattern):
     if not isinstance(figure, ExamplesChart):
         return []
     names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
-    return expand(f"{RESULTS}/{pattern}", task=study.tasks_of(figure.probe), **names)
+    return expand(f"{RESULTS}/{pattern}", task=tasks_of_figure(wildcards), **names)

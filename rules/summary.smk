@@ -16,6 +16,7 @@ ASKING_JOBS = [
             f"answer_shard/{name}/{shard}-of-{table.shards}",
         )
         for name, table in study.accuracy_tables.items()
+        if name in SHOWN_TABLES
         for shard in range(1, table.shards + 1)
     ),
 ]
@@ -87,7 +88,7 @@ rule collect_skipped:
             for probe in study.probes
             for table in at(places_of(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
         ],
-        tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables],
+        tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables if table in SHOWN_TABLES],
     output:
         skipped=f"{RESULTS}/summary/skipped.parquet",
     log:

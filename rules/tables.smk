@@ -76,6 +76,7 @@ use rule fetch_pictures as fetch_table_pictures with:
     input:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
         folder=lambda wildcards: picture_folder(table_dataset(wildcards.table)),
+        came=came_later("tables/{table}/asked.parquet"),
     output:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",
@@ -109,6 +110,7 @@ rule answer_shard:
         slurm_partition=partition,
     params:
         model=model_settings,
+        answers_match=study.answers_match,
         name=lambda wildcards: study.tables[wildcards.table].model,
     script:
         "../workflow_scripts/answer_shard.py"

@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,9 @@ class Faults:
         ranges: whether it answers requests for a part of a file with that part.
         cut: so many times, break the connection in the middle of an answer of more than `cut_from` bytes, at an address
             that ends with `cut_at`.
-        status: path → status with which it answers instead.
+        status: path → status with which it answers instead, or it and headers: `(503, {"Retry-After": "9"})`.
+        body: path → (headers, pieces of what it sends instead, with status 200); in chunks if no length is among the
+            headers.
         gated: repository on the hub → the token without which its files are refused.
     """
 
@@ -27,6 +29,7 @@ class Faults:
     cut_from: int = 1000
     cut_at: str = ""
     status: dict = field(default_factory=dict)
+    body: dict = field(default_factory=dict)
     gated: dict = field(default_factory=dict)
 
 
@@ -62,6 +65,10 @@ class FileHandler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def handle(self):
+        with suppress(ConnectionError):  # who asked has heard enough
+            super().handle()
+
     def do_HEAD(self):
         self.answer(head=True)
 
@@ -72,13 +79,33 @@ class FileHandler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append((self.command, path, self.headers.get("Range")))
         if (status := self.server.faults.status.get(path)) is not None:
-            self.send_error(status)
+            self.send_status(*(status if isinstance(status, tuple) else (status, {})))
+            return
+        if (body := self.server.faults.body.get(path)) is not None:
+            self.send_body(*body)
             return
         file = (self.server.folder / path.lstrip("/")).resolve()
         if not file.is_relative_to(self.server.folder.resolve()) or not file.is_file():
             self.send_error(404)
             return
         self.send_file(file, head)
+
+    def send_status(self, status, headers):
+        self.send_response(status)
+        for name, value in ({"Content-Length": "0"} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def send_body(self, headers, pieces):
+        chunked = "Content-Length" not in headers
+        self.send_response(200)
+        for name, value in (headers | ({"Transfer-Encoding": "chunked"} if chunked else {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in [*pieces, b""] if isinstance(pieces, list) else pieces:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+            with self.server.lock:
+                self.server.sent += len(piece)
 
     def send_file(self, file, head, headers=()):
         size = file.stat().st_size

@@ -9,6 +9,7 @@ from vlmflow import charts
 from vlmflow.charts.style import strokes_of
 from vlmflow.edges import ALL_EDGES
 from vlmflow.findings import findings, sentence
+from vlmflow.probes.lens import answer_words
 from vlmflow.study import (
     AtlasChart,
     FlowChart,
@@ -252,7 +253,8 @@ def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
     within = ["question without options -> true option", "question without options -> false option"]
     within.append("question without objects -> objects")
     captions = ["caption -> last", "question -> last", "caption -> question"]
-    for figure in (to_last, to_parts, sinks, within, captions):
+    words = list(answer_words("left", "right"))
+    for figure in (to_last, to_parts, sinks, within, captions, words):
         strokes = strokes_of(figure)
         assert len({stroke.color for stroke in strokes}) == len(figure)
         assert len({(stroke.dash, stroke.shape) for stroke in strokes}) == len(figure), "told apart without colour too"

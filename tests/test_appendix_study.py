@@ -148,7 +148,9 @@ def small_appendix(server):
     study["models"] = {name: study["models"][name] for name in ("llava-v1.6-vicuna-13b", "vicuna-13b")}
     for model in study["models"].values():
         model["dtype"] = "float32"
-    del study["probes"]["pruning-32"], study["figures"]["figure-14-32"]
+    absent = [name for name in study["probes"] if name.endswith("-32")]  # of models of 32 layers
+    study["probes"] = {name: probe for name, probe in study["probes"].items() if name not in absent}
+    study["figures"] = {name: figure for name, figure in study["figures"].items() if figure["probe"] not in absent}
     for probe in study["probes"].values():
         if "tasks" in probe:
             probe["tasks"] = [name for name in kept if name in probe["tasks"]] or ["ChooseRel"]

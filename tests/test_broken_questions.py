@@ -256,7 +256,7 @@ LIMIT = (
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "there is no picture 1 (.jpg, .jpeg, .png) in"),
+        (None, "there is no picture 1 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in"),
         (b"", "it is empty, or none of JPEG, PNG, GIF, WEBP, BMP, TIFF"),
         (b"<html>404</html>", "it is empty, or none of JPEG"),
         (NOISE[: len(NOISE) // 2], "image file is truncated"),

@@ -9,10 +9,12 @@ import pytest
 from vlmflow import charts
 from vlmflow.charts.style import strokes_of
 from vlmflow.pages import signed
+from vlmflow.probes.lens import answer_words
 from vlmflow.report import _drawn, render
 from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
-from vlmflow.tables import ACCURACY, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
 from vlmflow.tabulate import task_row, without_pictures
+from vlmflow.tasks import is_right
 
 EDGES = ["question -> last", "image -> last"]
 TASKS = ["Second", "First"]
@@ -163,13 +165,20 @@ def test_the_report(flow, lens, tmp_path, asked):
                 {"model": "m", "task": "Second", "asked": asked, "right": None, "analysed": asked, "accuracy": None},
             ]
         ),
+        answers={("m", "First"): ANSWERS.frame([]), ("m", "Second"): ANSWERS.frame([])},
         skipped=SKIPPED.frame(skipped),
         cost=COST.frame([COST_ROW | {"model": "m", "step": evil}, COST_ROW | {"model": "m", "step": "flow"}]),
         summaries={"flow": flow, "tracking": lens},
         landmarks={},
         tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
+        drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
+        left_out=[
+            {"model": "m", "task": "First", "probe": "flow", "why": evil},
+            {"model": "m", "task": "Second", "why": evil},
+        ],
     )
+    assert "First, flow; Second, all" in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page
@@ -182,6 +191,83 @@ def test_the_report(flow, lens, tmp_path, asked):
     assert "image ↛ last costs less than 1 % of the answer" in page
     assert page.count("lies outside") == 1, "alike reasons are one row"
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
+
+
+def answered(task, pairs):
+    """Answers to a task's questions: what the model said, and the reference."""
+    rows = [
+        {
+            "question_id": f"{task}-{number}",
+            "image_id": "1",
+            "predicted": said,
+            "answer": right,
+            "correct": None if right == "a caption" else is_right(said, right),
+            "probability": 0.5,
+            "token_ids": [1],
+        }
+        for number, (said, right) in enumerate(pairs)
+    ]
+    asked = dict.fromkeys(QUESTIONS.columns, "x") | {"objects": [], "width": None, "height": None}
+    texts = [asked | {"question_id": row["question_id"], "question": f"<b>{row['question_id']}?"} for row in rows]
+    return ANSWERS.frame(rows), QUESTIONS.frame(texts)
+
+
+@pytest.mark.parametrize("match", ["strict", "relaxed"])
+def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
+    evil, told = "<script>alert(1)</script>", "look at its <code>template</code> and <code>instruction</code>"
+    study = Study.model_validate(
+        {
+            "study": "s",
+            "dataset": {"source": "synthetic"},
+            "answers_match": match,
+            "tasks": {name: {"structural": "query", "semantic": "attr"} for name in ("Bad", "Half", "Own", "Told")},
+            "models": {"m": {"path": "x"}},
+            "probes": {"tracking": {"kind": "lens"}},
+        }
+    )
+    tasks = {
+        "Bad": [("Red.", "red"), (evil, "red"), ("", "red"), ("y" * 5000, "red"), ("red", "red")],
+        "Half": [("red", "red"), ("blue", "red")],
+        "Own": [(f"wrong{number}", "x" * number) for number in range(1, 4)],
+        "Told": [("a cup", "a caption"), ("", "a caption")],
+    }
+    made = {name: answered(name, pairs) for name, pairs in tasks.items()}
+
+    def page(order):
+        shared = pl.concat([made[name][1] for name in order if name != "Own"])
+        # Another dataset may use the same ids.
+        shared = pl.concat([shared, made["Own"][1].with_columns(question=pl.lit("of another dataset"))])
+        return render(
+            study,
+            questions=shared,
+            task_questions={"Own": made["Own"][1]},
+            accuracy=ACCURACY.frame([]),
+            answers={("m", name): made[name][0].sample(fraction=1, shuffle=True, seed=len(order[0])) for name in tasks},
+            skipped=SKIPPED.frame([]),
+            cost=COST.frame([]),
+            summaries={},
+            landmarks={},
+            tables={},
+            figures=tmp_path,
+            drawn={},
+        )
+
+    shown = page(["Bad", "Half", "Told"])
+    assert shown == page(["Told", "Half", "Bad"]), "whatever the order of the rows"
+    assert "<script" not in shown
+    text = re.sub(r"\s+", " ", shown)
+    assert told in text
+    assert "<b>m, Bad</b>: 4 of 5 wrong, of which 1 would be right if relaxed</td>" in text
+    assert "<b>m, Own</b>: 3 of 3 wrong</td>" in text
+    assert "m, Half" not in text
+    assert "m, Told" not in text, "there is nothing to be right"
+    assert len(re.findall(r"&lt;b&gt;Bad-\d\?</td>", shown)) == len(re.findall(r"&lt;b&gt;Own-\d\?</td>", shown)) == 3
+    assert "of another dataset</td>" not in shown.split("Wrong answers")[1]
+    assert "y" * 301 not in shown
+    assert ("<code>answers_match: relaxed</code> counts" in text) == (match == "strict")
+    assert ("final punctuation, quotes, Markdown, and article." in text) == (match == "relaxed")
+    made["Bad"] = made["Own"] = made["Half"]
+    assert "Wrong answers" not in page(["Half", "Told"])
 
 
 @pytest.mark.parametrize(("size", "kind"), [(100, "svg+xml"), (2_000_000, "png")])
@@ -203,6 +289,32 @@ def test_an_edge_that_could_be_measured_on_no_question():
     assert "image ↛ last could be measured on no question." in words
     assert "question ↛ last costs most in First" in words
     charts.draw(rows, FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
+
+
+def test_both_spellings_of_the_false_option_are_lines_of_the_lens(tmp_path):
+    words = answer_words("light blue", "Dark red")
+    assert words == {
+        "capitalised answer": "Light blue",
+        "lowercase answer": "light blue",
+        "capitalised false option": "Dark red",
+        "false option": "dark red",
+    }
+    assert list(answer_words("yes", None)) == ["capitalised answer", "lowercase answer"]
+    rows = [
+        {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift / 8))
+        for task in TASKS
+        for shift, word in enumerate(list(words) if task == TASKS[0] else list(words)[:2])
+        for layer in range(-1, 3)
+    ]
+    figure = LensChart(chart="lens", probe="p")
+    chart = charts.draw(LENS_SUMMARY.frame(rows), figure, LensProbe(kind="lens"), "m", TASKS, columns=2)
+    charts.save(chart, tmp_path / "lens.svg")
+    (drawn,) = chart.to_dict()["datasets"].values()
+    assert {(row["panel"].split(" (")[0], row["line"]) for row in drawn} == {
+        *((TASKS[0], word) for word in words),
+        *((TASKS[1], word) for word in list(words)[:2]),
+    }
+    assert all(f">{word}<" in (tmp_path / "lens.svg").read_text() for word in words)
 
 
 def test_a_model_with_nothing_left_to_analyse(flow, tmp_path):

@@ -16,6 +16,7 @@ from vlmflow.datasets.fetch import Pictures, with_pictures
 from vlmflow.jobs import for_each_question
 from vlmflow.patches import map_patches
 from vlmflow.sheets import GAP, HEIGHT, TEXT, contact_sheet
+from vlmflow.sources import COCO_NAMES
 from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
 from vlmflow.tasks import draw
 
@@ -46,9 +47,40 @@ def test_pictures_that_are_there_are_used_in_place(paper):
     (folder / "3.jpg").rename(folder / "3.png")
     kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
     assert set(skipped["question_id"]) == set(candidates.filter(pl.col("image_id") == "2")["question_id"])
-    assert "there is no picture 2 (.jpg, .jpeg, .png) in" in skipped["reason"][0]
+    assert "there is no picture 2 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in" in skipped["reason"][0]
     assert kept.filter(pl.col("image_id") == "3")["image"].unique().to_list() == [str(folder / "3.png")]
     assert len(kept) + len(skipped) == len(candidates)
+
+
+@pytest.mark.parametrize("name", ["{}.jpg", "{}.JPG", "{}.Jpeg", "{}.PNG", "{}.webp", "{}.TIF"])
+def test_endings_in_any_case(paper, name):
+    candidates, folder = paper
+    (folder / "2.jpg").rename(folder / name.format(2))
+    kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
+    assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / name.format(2))]
+    assert len(skipped) == 0
+
+
+def test_of_several_pictures_of_one_name_always_the_same_is_taken(paper):
+    candidates, folder = paper
+    for name in ("2.JPG", "2.PNG", "2.png", "2.Jpg"):
+        (folder / name).write_bytes((folder / "2.jpg").read_bytes())
+    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / "2.jpg")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2.jpg", "000000000002.jpg", "COCO_val2014_000000000002.jpg", "COCO_train2014_000000000002.JPG"],
+)
+def test_cocos_own_names(paper, name):
+    candidates, folder = paper
+    (folder / "2.jpg").rename(folder / name)
+    kept, _ = with_pictures(candidates, Pictures(str(folder), names=COCO_NAMES), task="T")
+    assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / name)]
+    # Another dataset's numbers mean other pictures.
+    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    assert ("2" in set(kept["image_id"])) == (name == "2.jpg")
 
 
 @pytest.mark.parametrize("name", ["../0", "..", "a/b", "a\\b", "", "/etc/passwd", "a\0b", ".hidden"])

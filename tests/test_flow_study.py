@@ -16,6 +16,7 @@ from paper_rows import write_gqa, write_paper_files
 from servers import HubHandler, serving
 from workspace import Workspace
 
+from vlmflow.study import read_study
 from vlmflow.tables import ACCURACY, ANSWERS, PATCHES, PROBE_TABLES, SKIPPED
 
 pytestmark = pytest.mark.slow
@@ -89,7 +90,7 @@ def run(tmp_path_factory):
         kind = "llava" if "1.5" in name else "llava_next"
         folder = served / "hub" / model["path"]
         words = [*texts, *ANSWERS_OF.values()]
-        # As many layers as the study's window.
+        # As many layers as the study's larger window.
         tiny_models.save(folder, kind, model["template"], words, ANSWERS_OF[name], seed, layers=9)
         (folder / "pytorch_model.bin").write_bytes(b"never fetched")
         (folder / "modeling_evil.py").write_text("raise SystemExit('never run')")
@@ -131,10 +132,15 @@ def test_an_archive_that_is_not_there_is_told_and_nothing_else_is_lost(run):
 
 def test_the_same_command_goes_on_to_the_end(run):
     assert run.second.returncode == 0, run.second.stdout + run.second.stderr
-    for figure in ("figure-3", "figure-4", "figure-5", "figure-6"):
-        for model in STUDY["models"]:
-            for ending in (".html", ".svg", ".png", "-narrow.svg"):
-                assert (run.results / "figures" / figure / f"{model}{ending}").stat().st_size > 1000
+    study = read_study(STUDY, "flow.yaml")
+    drawn = [(name, model) for name, figure in study.figures.items() for model in study.models_of(figure.probe)]
+    # Figures 3 to 6 of every model.
+    assert sorted((name.removesuffix("-32"), model) for name, model in drawn) == [
+        (f"figure-{number}", model) for number in range(3, 7) for model in sorted(STUDY["models"])
+    ]
+    for figure, model in drawn:
+        for ending in (".html", ".svg", ".png", "-narrow.svg"):
+            assert (run.results / "figures" / figure / f"{model}{ending}").stat().st_size > 1000
     assert (run.results / "index.html").stat().st_size > 50_000
     third = run.workspace.snakemake("--dry-run")
     assert "Nothing to be done" in third.stdout + third.stderr
@@ -170,7 +176,8 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
         for task in right["task"]:
             answers = ANSWERS.read(run.results / name / "answers" / f"{task}.parquet")
             assert answers.filter("correct")["predicted"].unique().to_list() == [word]
-            flow = PROBE_TABLES["knockout"][0].read(run.results / name / "flow" / f"{task}.parquet")
+            probe = "flow" if name in STUDY["probes"]["flow"]["models"] else "flow-32"
+            flow = PROBE_TABLES["knockout"][0].read(run.results / name / probe / f"{task}.parquet")
             assert set(flow["question_id"]) == set(answers.filter("correct")["question_id"])
             assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
             lens = PROBE_TABLES["lens"][0].read(run.results / name / "tracking" / f"{task}.parquet")

@@ -1,5 +1,6 @@
 """The reader of GQA's files, on entries as GQA has them and on broken ones."""
 
+import gzip
 import json
 
 import polars as pl
@@ -8,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmflow.datasets import synthetic
-from vlmflow.datasets.entries import DatasetError
+from vlmflow.datasets.entries import SAME_ID, DatasetError
+from vlmflow.datasets.files import question_files
 from vlmflow.datasets.gqa import Question, derive_mentions, derive_options, read_questions
+from vlmflow.datasets.reading import read_dataset
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
-from vlmflow.tasks import select_task
+from vlmflow.tasks import is_right, select_task
 
 
 def step(operation, argument):
@@ -66,6 +69,45 @@ def test_options_and_objects_from_programs(program, answer, options, mentions):
     question = Question.model_validate(entry(program, answer))
     assert derive_options(question) == options
     assert [(m.name, m.ids) for m in derive_mentions(question)] == mentions
+
+
+ODD_SPACE = ["black", "Black", "black ", " black", "black\n", "\tBLACK\u00a0"]
+
+
+@pytest.mark.parametrize("answer", ODD_SPACE)
+@pytest.mark.parametrize(
+    ("choice", "options"),
+    [
+        ("black|white", ("black", "white")),
+        ("White|Black ", ("Black", "White")),
+        (" light  grey| black", ("black", "light grey")),
+    ],
+)
+def test_space_and_capitals_around_an_answer(folder, answer, choice, options):
+    """What the model says is stripped and in lowercase; options keep their capitals, by which they are shown."""
+    questions = {"a": entry([step("choose color", choice)], answer), "b": entry([], answer, "query")}
+    (folder / "questions.json").write_text(json.dumps(questions))
+    rows, skipped = read(folder)
+    assert not skipped
+    assert [(row["answer"], row["problem"]) for row in rows] == [("black", None)] * 2
+    assert (rows[0]["true_option"], rows[0]["false_option"]) == options
+    assert is_right("Black", rows[1]["answer"])
+
+
+def test_answers_in_other_forms(folder):
+    accent, composed = "jalapen\u0303o", "jalape\u00f1o"
+    programs = {
+        "a": entry([step("choose name", f"{accent}|bean")], composed),
+        "b": entry([step("choose rel", "cup,To the left of|to the right of,s (8)")], "Left"),
+        "c": entry([], "traffic \n light", "query"),
+        "d": entry([], " \n", "query"),
+    }
+    (folder / "questions.json").write_text(json.dumps(programs))
+    rows, skipped = read(folder)
+    assert [row["answer"] for row in rows] == [composed, "left", "traffic light"]
+    assert (rows[0]["true_option"], rows[1]["true_option"]) == (accent, "left")
+    assert [row["question_id"] for row in skipped] == ["d"]
+    assert "answer: String should have at least 1 character" in skipped[0]["reason"]
 
 
 @pytest.fixture
@@ -187,6 +229,89 @@ def test_files_that_are_not_gqa(folder, content, message):
         path.write_text(content)
     with pytest.raises(DatasetError, match=message) as error:
         read(folder)
+    assert str(path) in str(error.value)
+
+
+def write_as(folder, form, content):
+    """What a file of GQA holds, in another form: the place that is read."""
+    text = json.dumps(content)
+    lines = "\n".join(json.dumps({key: entry}) for key, entry in content.items())
+    own = "\n".join(json.dumps(entry | {"question_id": key}) for key, entry in content.items())
+    texts = {"q.json": text, "q.json.gz": text, "q.jsonl": lines, "q.JSONL.gz": own}
+    if form in texts:
+        packed = form.endswith(".gz")
+        (folder / form).write_bytes(gzip.compress(texts[form].encode()) if packed else texts[form].encode())
+        return folder / form
+    (folder / form).mkdir()
+    keys = sorted(content)
+    parts = [keys[::2], keys[1::2]]
+    (folder / form / "b.json").write_text(json.dumps({key: content[key] for key in parts[1]}))
+    (folder / form / "a.json.gz").write_bytes(
+        gzip.compress(json.dumps({key: content[key] for key in parts[0]}).encode())
+    )
+    (folder / form / "read me.txt").write_text("no question")
+    return folder / form
+
+
+@pytest.mark.parametrize("form", ["q.json", "q.json.gz", "q.jsonl", "q.JSONL.gz", "all_questions"])
+def test_questions_as_they_are_given_out(folder, form):
+    """A file, packed or not, a question a line, a folder of files: the same questions, as the workflow reads them."""
+    rows, _ = read(folder)
+    questions = json.loads((folder / "questions.json").read_text())
+    graphs = folder / "sceneGraphs.json"
+    place = write_as(folder, form, questions)
+    assert isinstance(question_files(place), list) == place.is_dir()
+    for way in (place, str(place)) if place.is_file() else (place, question_files(place)):
+        files = {"questions": way, "scene_graphs": str(graphs)}
+        found, skipped = read_dataset("gqa", files)
+        assert sorted(found, key=lambda row: row["question_id"]) == sorted(rows, key=lambda row: row["question_id"])
+        assert skipped == []
+
+
+def test_a_folder_of_scene_graphs(folder):
+    rows, _ = read(folder)
+    graphs = json.loads((folder / "sceneGraphs.json").read_text())
+    place = write_as(folder, "graphs", graphs)
+    assert read_questions(folder / "questions.json", place) == (rows, [])
+
+
+def test_of_two_files_that_have_a_question_the_first_is_asked(folder):
+    (folder / "all").mkdir()
+    program = [step("select", "scene"), step("query", "place")]
+    for name, answer in (("a.json", "first"), ("b.jsonl", "second")):
+        (folder / "all" / name).write_text(json.dumps({"q": entry(program, answer, "query")}))
+    rows, skipped = read_questions(folder / "all", folder / "sceneGraphs.json")
+    assert [row["answer"] for row in rows] == ["first"]
+    assert [(row["question_id"], row["reason"]) for row in skipped] == [("q", SAME_ID)]
+
+
+def test_a_line_that_is_no_question_costs_itself(folder):
+    program = [step("select", "scene"), step("query", "place")]
+    lines = [json.dumps({"q": entry(program, structural="query")}), "{", "", '{"text": "what?"}', '{"id": 7}', "[]"]
+    (folder / "q.jsonl").write_text("\n".join(lines))
+    rows, skipped = read_questions(folder / "q.jsonl", folder / "sceneGraphs.json")
+    assert [row["question_id"] for row in rows] == ["q"]
+    assert [row["question_id"] for row in skipped] == ["q.jsonl, line 2", "q.jsonl, line 4", "7", "q.jsonl, line 6"]
+    assert "this is no JSON (" in skipped[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("q.zip", b"PK", "this is an archive; unpack it, and give what was in it; expected questions by id"),
+        ("q.tar.gz", b"", "this is an archive; unpack it"),
+        ("q.json.gz", b"{}", r"this is no whole \.gz file \(Not a gzipped file"),
+        ("q.json.gz", gzip.compress(b"x" * 9999)[:-9], r"this is no whole \.gz file \(Compressed file ended"),
+        ("q.jsonl", b"[]\nhello", "no line of this is JSON as expected: questions by id, a JSON object a line"),
+        ("q.jsonl", b"\xff\n", "this is no text in UTF-8"),
+        ("folder", None, "this folder holds no files that end with .json or .jsonl"),
+    ],
+)
+def test_forms_that_are_not_read(folder, name, content, message):
+    path = folder / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(DatasetError, match=message) as error:
+        read_questions(path, folder / "sceneGraphs.json")
     assert str(path) in str(error.value)
 
 

@@ -162,6 +162,23 @@ def test_programs_in_the_papers_notation(types, question, answer, operations, ob
         assert tuple(question[start:end] for start, end in found) == options
 
 
+def test_space_and_capitals_of_answers_and_options(written, tmp_path):
+    file = next(file for file in written if file.name == file_name("choose", "rel"))
+    good = next(iter(records(file)))
+    true, false = good["true option"], good["false option"]
+    odd = good | {"answer": f" {good['answer'].upper()}\n", "true option": f"{true} ", "false option": f"\t{false}"}
+    blank = good | {"question_id": "blank", "answer": " ", "true option": " "}
+    found = []
+    for rows in ([good], [odd, blank]):
+        with (tmp_path / "odd.csv").open("w", newline="") as text:
+            writer = csv.DictWriter(text, list(good))
+            writer.writeheader()
+            writer.writerows(rows)
+        found.append(read_paper_questions([tmp_path / "odd.csv"]))
+    assert found[0][0] == found[1][0]
+    assert [row["question_id"] for row in found[1][1]] == ["blank"]
+
+
 def test_what_is_broken_is_told_and_the_rest_goes_on(written, tmp_path):
     file = next(file for file in written if file.name == file_name("choose", "rel"))
     good = list(records(file))

@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from common import TINY_LLAVA
 from servers import HubHandler, serving
+
+from vlmflow.hub_cache import forget_if_gone
 
 REVISION = "ab" * 20
 FETCH = (
@@ -104,4 +108,85 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
     assert (here / "model.safetensors").stat().st_size == 50_000
     done = locate(note, tmp_path / "cache")
     assert done.returncode == 3
-    assert f"was fetched to {there}, where it no longer is; say with HF_HOME" in done.stdout
+    assert f"was fetched to {there}, and all of it is gone; run the same command again" in done.stdout
+
+
+def test_a_cache_of_which_a_file_was_purged_is_told_by_file_and_filled_again(hub, tmp_path):
+    (hub.folder / "owner/model/chat_template.jinja").write_text("{{ messages }}")
+    note = tmp_path / "note.json"
+    note.write_text(fetch(hub, tmp_path).stdout)
+    folder = Path(json.loads(note.read_text())["folder"])
+    for gone in ("config.json", "chat_template.jinja", "model.safetensors"):
+        (folder / gone).resolve().unlink()  # the link to it stays
+        done = locate(note, tmp_path / "cache")
+        assert done.returncode == 3
+        assert f"was fetched to {folder}, and {gone} of it is gone; run the same command again" in done.stdout
+        assert forget_if_gone(note) == [gone]
+        assert not note.exists(), "so that the job that needs it fetches it again"
+        note.write_text(fetch(hub, tmp_path).stdout)
+        assert locate(note, tmp_path / "cache").stdout.strip() == str(folder)
+    (folder / "chat_template.jinja").unlink()  # the link is gone too
+    assert forget_if_gone(note) == ["chat_template.jinja"]
+
+
+def test_what_is_there_is_not_forgotten(hub, tmp_path):
+    note = tmp_path / "note.json"
+    assert forget_if_gone(note) == []
+    note.write_text(fetch(hub, tmp_path).stdout)
+    assert forget_if_gone(note) == []
+    assert note.exists()
+    note.write_text("[1]")
+    assert forget_if_gone(note) == ["note.json"]
+
+
+LOAD = """
+import sys, time
+from vlmflow import load_model
+from vlmflow.parts import ModelError
+started = time.monotonic()
+try:
+    print(type(load_model(sys.argv[1], device="cpu")).__name__)
+except ModelError as error:
+    print(error)
+assert time.monotonic() - started < 10
+"""
+
+
+def load(path, folder, home, **environment):
+    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "0"} | environment
+    command = [sys.executable, "-c", LOAD, str(path)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+NOBODY = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def test_without_a_network_a_hub_id_is_told_at_once(tmp_path):
+    text = load("owner/model", tmp_path, tmp_path / "cache", **NOBODY)
+    assert text.startswith("owner/model: the hub at http://127.0.0.1:9 cannot be reached (")
+    assert text.endswith(f"if it is meant as a folder: there is none at {tmp_path}/owner/model")
+
+
+def test_a_misspelt_folder_is_told_at_once(tmp_path):
+    (tmp_path / "my-models" / "my-next").mkdir(parents=True)
+    text = load("my-models/my-nxt", tmp_path, tmp_path / "cache", **NOBODY)
+    place = f"{tmp_path}/my-models"
+    assert text == f"there is no model folder {place}/my-nxt; did you mean {place}/my-next?"
+    assert load("resources/x", tmp_path, tmp_path / "c") == f"there is no model folder {tmp_path}/resources/x"
+
+
+def test_what_the_hub_does_not_have_may_be_a_folder(hub, tmp_path):
+    text = load("owner/none", tmp_path, tmp_path / "cache", HF_ENDPOINT=hub.url)
+    assert text.endswith(f"if it is meant as a folder: there is none at {tmp_path}/owner/none")
+    done = fetch(hub, tmp_path, repository="owner/none")
+    assert "if it is meant as a folder: there is none at" in done.stdout
+
+
+def test_what_is_in_the_cache_is_loaded_without_a_network(hub, tmp_path):
+    shutil.rmtree(hub.folder / "owner/model")
+    shutil.copytree(TINY_LLAVA, hub.folder / "owner/model")
+    done = fetch(hub, tmp_path, revision="main")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert load("owner/model", tmp_path, tmp_path / "cache", **NOBODY) == "VisionLanguageModel"

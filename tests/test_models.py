@@ -41,7 +41,7 @@ def test_only_safetensors_are_loaded(tmp_path):
 
 
 def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match="nothing: no vision-language model"):
+    with pytest.raises(ModelError, match=r"there is no model folder .*nothing"):
         load_model(tmp_path / "nothing", device="cpu")
     with pytest.raises(ProcessorError, match="no processor"):
         load_processor(tmp_path)
@@ -153,6 +153,8 @@ def test_from_a_row_to_rows(vlm, path):
     answer = answer_question(vlm, row, instruction="")
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
+    spelled = row | {"answer": f"the {answer['predicted']}"}
+    assert [answer_question(vlm, spelled, "", match)["correct"] for match in ("strict", "relaxed")] == [False, True]
     described = answer_question(vlm, row | {"structural": "describe"}, instruction="")
     assert described == answer | {"correct": None}, "there is nothing to be right"
     ANSWERS.frame([described])
@@ -162,7 +164,12 @@ def test_from_a_row_to_rows(vlm, path):
     )(row)
     assert len(KNOCKOUT.frame(flow)) == 3
     lens = prober(vlm, LensProbe(kind="lens"), "tracking", "", print)(row)
-    assert set(LENS.frame(lens)["word"]) == {"capitalised answer", "lowercase answer", "false option"}
+    assert set(LENS.frame(lens)["word"]) == {
+        "capitalised answer",
+        "lowercase answer",
+        "capitalised false option",
+        "false option",
+    }
 
 
 def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):

@@ -363,8 +363,9 @@ def test_what_a_run_says_in_the_end(tmp_path):
     weights.write_bytes(b"no weights")
     done = workspace.snakemake()
     assert done.returncode == 1
-    assert "Failed, each with its log:\n  answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
-    assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, put right what these logs say", done.stderr)
+    assert "Failed, with the log of each job:\n" in done.stderr
+    assert "    answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
+    assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, put right what failed and run", done.stderr)
     # By the overview, which the profile switches on, and which was told what is planned.
     (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]
     assert "1 failed" in said, said

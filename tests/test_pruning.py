@@ -111,6 +111,9 @@ def test_rows_of_pruning():
     assert 0.05 < rows["time"][1] < 20
     assert rows["time"][2] is None, "without the picture in all layers there is nothing to time"
     assert pruning(vlm, prompt, [0], right, said, with_time=False)["time"].to_list() == [None]
+    relaxed = pruning(vlm, prompt, [0], f'"{right}."', said, with_time=False, match="relaxed")
+    assert relaxed["correct"].to_list() == [True]
+    assert pruning(vlm, prompt, [0], f'"{right}."', said, with_time=False)["correct"].to_list() == [False]
     assert work_share(100, 50, 10, 0) == 1
     described = pruning(vlm, prompt, [0, 2], None, said, with_time=False)
     assert described["predicted"].to_list() == rows["predicted"].to_list()[:2]
@@ -119,7 +122,11 @@ def test_rows_of_pruning():
     question = {"structural": "describe", "answer": right, "token_ids": said, "timed": False}
     asked = PruningProbe(kind="pruning", last=[0, 2])
     assert measure(Asking(vlm, "", []), prompt, asked, question, print).equals(described)
-    assert measure(Asking(vlm, "", []), prompt, asked, question | {"structural": "query"}, print)["correct"][0]
+    query = question | {"structural": "query"}
+    assert measure(Asking(vlm, "", []), prompt, asked, query, print)["correct"][0]
+    query["answer"] += "."
+    assert not measure(Asking(vlm, "", []), prompt, asked, query, print)["correct"][0]
+    assert measure(Asking(vlm, "", [], match="relaxed"), prompt, asked, query, print)["correct"][0]
 
 
 def test_more_layers_than_there_are():

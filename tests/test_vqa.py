@@ -1,5 +1,6 @@
 """Questions without boxes: OK-VQA and A-OKVQA, in their layout and broken; and captions by Visual Genome's layout."""
 
+import gzip
 import json
 
 import polars as pl
@@ -13,6 +14,7 @@ from vlmflow.datasets.entries import SAME_ID, DatasetError
 from vlmflow.datasets.gqa import read_questions
 from vlmflow.datasets.reading import read_dataset
 from vlmflow.datasets.vqa import majority, read_a_okvqa, read_ok_vqa
+from vlmflow.spelling import plain
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
 from vlmflow.tasks import select_task
@@ -45,6 +47,8 @@ def ok_vqa(folder, questions, annotations):
         (["race", "motocross", "Race ", "ride"], "race"),
         (["b", "a", "a", "b"], "b"),  # as often as "a", but first
         (["", " ", "x"], "x"),
+        (["cup", "Traffic  light", "traffic light ", "cup", "TRAFFIC LIGHT"], "traffic light"),
+        (["jalapen\u0303o", "bean", "jalape\u00f1o", "bean", "Jalape\u00f1o"], "jalape\u00f1o"),
         ([""], None),
         ([], None),
     ],
@@ -56,7 +60,7 @@ def test_the_answer_is_the_majoritys(answers, expected):
 @given(st.lists(st.text(max_size=5), max_size=12))
 def test_a_majority_is_one_of_the_answers(answers):
     found = majority(answers)
-    cleaned = [answer.strip().lower() for answer in answers]
+    cleaned = [plain(answer) for answer in answers]
     if found is None:
         assert not any(cleaned)
     else:
@@ -178,6 +182,13 @@ def test_captions_are_region_descriptions(tmp_path):
     # Of two entries for a picture none is lost; what nobody asks for may be malformed.
     again = [*REGIONS, {"id": 1, "regions": [{"phrase": "a dog"}, {"phrase": "a cup"}]}, {"id": 5, "regions": 3}]
     assert read_captions(write(path, again), {"1"}) == ({"1": "a cup. a table. a dog."}, {})
+
+
+@pytest.mark.parametrize("name", ["r.json.gz", "r.jsonl", "r.jsonl.gz"])
+def test_captions_packed_or_by_lines(tmp_path, name):
+    text = "\n".join(map(json.dumps, REGIONS)) if "jsonl" in name else json.dumps(REGIONS)
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    assert read_captions(tmp_path / name, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
 
 
 def test_one_malformed_description_costs_its_picture_only(tmp_path, capsys):

@@ -15,6 +15,7 @@ from servers import HubHandler, serving
 from test_workflow import small_study
 from workspace import Workspace
 
+from vlmflow.datasets.pairs import read_winoground
 from vlmflow.datasets.winoground import take_pictures
 from vlmflow.hub import HubError
 from vlmflow.sources import COCO_CAPTIONS_MEMBER
@@ -138,7 +139,8 @@ def test_files_that_are_not_there_are_named(hub, tmp_path):
 def write_zip(path, names):
     with zipfile.ZipFile(path, "w") as archive:
         for name in names:
-            archive.writestr(name, name)
+            with archive.open(name, "w") as member:
+                Image.new("RGB", (len(name), 9)).save(member, "PNG")
     return path
 
 
@@ -159,10 +161,36 @@ OUTSIDE = [
 def test_no_member_leaves_the_folder(tmp_path):
     (tmp_path / "images").mkdir()
     archive = write_zip(tmp_path / "a.zip", [*OUTSIDE, "images/a.png", "images/B.JPG"])
-    assert take_pictures(archive, tmp_path / "images") == 2
+    assert take_pictures(archive, tmp_path / "images") == (2, {})
     assert {path.name for path in tmp_path.rglob("*")} == {"a.zip", "images", "a.png", "B.JPG"}
-    assert (tmp_path / "images" / "a.png").read_text() == "images/a.png"
-    assert take_pictures(write_zip(tmp_path / "none.zip", OUTSIDE), tmp_path / "images") == 0
+    assert Image.open(tmp_path / "images" / "a.png").width == len("images/a.png")
+    assert take_pictures(write_zip(tmp_path / "none.zip", OUTSIDE), tmp_path / "images") == (0, {})
+
+
+def test_a_member_that_is_no_image_costs_its_questions(hub, tmp_path):
+    path = hub.folder / "datasets" / REPOSITORY / "data" / "images.zip"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    bad = {"images/ex_0_img_1.png": b"<html>", "images/ex_1_img_0.png": b""}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, bad.get(name, content))
+    _, account = fetch(hub.url, tmp_path)
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {"ex_0_img_0.png", "ex_1_img_1.png"}
+    (tmp_path / "access.json").write_text(json.dumps(account))
+    rows, skipped = read_winoground(tmp_path / "examples.jsonl", tmp_path / "access.json", "What is it?")
+    problems = {row["question_id"]: row["problem"] for row in rows}
+    assert (problems["0-0"], problems["1-1"], skipped) == (None, None, [])
+    for question in ("0-1", "1-0"):
+        assert "images.zip: what was sent cannot be read: it is empty, or none of JPEG" in problems[question]
+        assert "images.zip and access.json and run the same command again" in problems[question]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images/ex_0_img_0.png", b"")
+    (tmp_path / "again").mkdir()
+    status, said = fetch(hub.url, tmp_path / "again")
+    assert status == 3
+    assert "there is no picture (.jpg, .png) under images/ in " in said
+    assert "it is empty, or none of JPEG" in said
 
 
 def test_a_damaged_archive_is_named(tmp_path):

@@ -169,6 +169,14 @@ def test_another_sample_leaves_the_answers_alone(workspace):
     assert "answer_questions" not in plan
 
 
+def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(workspace):
+    study = small_study() | {"answers_match": "relaxed"}
+    plan = workspace.plan(study)
+    assert plan["answer_questions"] == len(TASKS)
+    assert not {"read_questions", "fetch_pictures", "map_patches"} & set(plan)
+    assert workspace.plan(small_study() | {"answers_match": "strict"}) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "again", "not_again"),
     [
@@ -220,7 +228,7 @@ def test_a_template_file_is_watched_and_must_be_there(workspace):
     study["models"]["tiny-llava"]["template"] = "mine.jinja"
     workspace.write(study, "mine.yaml")
     done = workspace.snakemake("--dry-run", study="mine.yaml")
-    assert "models.tiny-llava.template: there is no file mine.jinja" in done.stdout + done.stderr
+    assert f"models.tiny-llava.template: there is no file {workspace.folder}/mine.jinja" in done.stdout + done.stderr
     own = (workspace.folder / "resources/tiny-llava/chat_template.jinja").read_text()
     (workspace.folder / "mine.jinja").write_text(own)
     target = "results/small/tiny-llava/patches/QueryAttr.parquet"
@@ -263,7 +271,54 @@ def test_a_model_folder_that_does_not_exist_is_named(workspace):
     workspace.write(study, "nothing.yaml")
     done = workspace.snakemake("--dry-run", study="nothing.yaml")
     assert done.returncode != 0
-    assert "models.tiny-llava.path: there is no model in resources/nothing" in done.stdout + done.stderr
+    place = workspace.folder / "resources"
+    assert f"models.tiny-llava.path: there is no model folder {place}/nothing" in done.stdout + done.stderr
+
+
+def test_what_is_not_there_is_named_before_any_job_also_after_a_run(workspace):
+    """All of it at once, as the keys are called in the study file."""
+    folder = workspace.folder
+    (folder / "my-models" / "my-next").mkdir(parents=True)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "a.json").write_text("{}")
+    (folder / "mine.zip").write_text("")
+    files = {"source": "gqa", "questions": "my/nope.json", "scene_graphs": "mine.zip"}
+    study = small_study()
+    study["dataset"] = files | {"images_dir": "mine/a.json", "captions": "mine"}
+    study["tasks"]["ChooseAttr"]["dataset"] = {"source": "ok-vqa", "images_dir": "coco"}
+    accuracy = {"table": "accuracy", "model": "tiny-llava"}
+    study["tables"] = {"t": accuracy | {"dataset": {"source": "gqa", "images_dir": "gqa"}}}
+    study["models"]["other"] = {"path": "my-models/my-nxt"}
+    workspace.write(study, "nope.yaml")
+    done = workspace.snakemake("--dry-run", study="nope.yaml")
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert "what the study file names is not there, in 7 place(s):" in text
+    relative = "; paths are relative to the folder in which snakemake runs, not to the study file\n"
+    for line in (
+        f"  dataset.questions: there is no file {folder}/my/nope.json{relative}",
+        f"  dataset.scene_graphs: {folder}/mine.zip: this is an archive; unpack it",
+        f"  dataset.captions: {folder}/mine: this is a folder; give a file\n",
+        f"  dataset.images_dir: there is no folder {folder}/mine/a.json{relative}",
+        f"  tasks.ChooseAttr.dataset.images_dir: there is no folder {folder}/coco{relative}",
+        f"  tables.t.dataset.images_dir: there is no folder {folder}/gqa{relative}",
+        f"  models.other.path: there is no model folder {folder}/my-models/my-nxt; did you mean "
+        f"{folder}/my-models/my-next?",
+    ):
+        assert line in text
+
+
+def test_a_file_that_a_rule_makes_need_not_be_there_and_a_folder_of_questions_is_its_files(workspace):
+    (workspace.folder / "q").mkdir()
+    for name in ("a.json", "b.jsonl.gz", "note.txt"):
+        (workspace.folder / "q" / name).write_text("{}")
+    (workspace.folder / "pictures").mkdir()
+    study = small_study()
+    graphs = "resources/synthetic/9-9/sceneGraphs.json"
+    study["dataset"] = {"source": "gqa", "questions": "q", "scene_graphs": graphs, "images_dir": "pictures"}
+    assert workspace.plan(study)["render_scenes"] == 1
+    done = workspace.snakemake("--dry-run", study="changed.yaml")
+    assert re.search(rf"^    input: q/a\.json, q/b\.jsonl\.gz, {graphs}$", done.stdout + done.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

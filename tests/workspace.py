@@ -15,7 +15,9 @@ PARTS = ["Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profi
 
 
 class Workspace:
-    """Where Snakemake runs; `environment` is added to the environment of every run."""
+    """Where Snakemake runs, by `python`; `environment` is added to the environment of every run."""
+
+    python = sys.executable
 
     def __init__(self, folder, **environment):
         self.folder = folder
@@ -48,10 +50,9 @@ class Workspace:
                 stderr=subprocess.STDOUT,
             )
 
-    @staticmethod
-    def _command(arguments, study):
+    def _command(self, arguments, study):
         chosen = ["--configfile", study] if study else []
-        return [*SNAKEMAKE, *chosen, "--cores", "2", *arguments]
+        return [self.python, *SNAKEMAKE[1:], *chosen, "--cores", "2", *arguments]
 
     def plan(self, study):
         """Snakemake's own plan for a study: rule → number of jobs."""

@@ -18,7 +18,7 @@ with logged(snakemake.log[0]):
     with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, failed = for_each_question(
             asked,
-            lambda row: answer_question(vlm, row, settings["instruction"]),
+            lambda row: answer_question(vlm, row, settings["instruction"], snakemake.params.answers_match),
             **where,
         )
     ANSWERS.write(rows, snakemake.output.answers)

@@ -12,7 +12,7 @@ with logged(snakemake.log[0]):
     with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, skipped = for_each_question(
             questions,
-            lambda row: answer_question(vlm, row, settings["instruction"]),
+            lambda row: answer_question(vlm, row, settings["instruction"], snakemake.params.answers_match),
             stage="answers",
             task=snakemake.wildcards.table,
             model=snakemake.params.name,

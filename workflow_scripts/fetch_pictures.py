@@ -1,5 +1,7 @@
 """The candidates whose pictures are there, after those that were missing have been fetched."""
 
+from pathlib import Path
+
 from vlmflow.datasets.fetch import Pictures, with_pictures
 from vlmflow.jobs import logged
 from vlmflow.tables import CANDIDATES, SKIPPED, TASK
@@ -10,6 +12,7 @@ with logged(snakemake.log[0]):
         CANDIDATES.read(snakemake.input.candidates),
         Pictures(**snakemake.params.source),
         task=wildcards.get("task") or wildcards.table,
+        note=Path(snakemake.output.questions).with_suffix(".refused.json"),
     )
     TASK.write(questions, snakemake.output.questions)
     SKIPPED.write(skipped, snakemake.output.skipped)

@@ -25,6 +25,7 @@ with logged(snakemake.log[0]):
                 params.model["instruction"],
                 lambda *note: left_out.append(note),
                 questions.to_dicts(),
+                params.answers_match,
             ),
             stage=wildcards.probe,
             task=wildcards.task,

@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.jobs import logged
 from vlmflow.report import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, ANSWERS, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
@@ -22,7 +22,11 @@ with logged(snakemake.log[0]):
             task: QUESTIONS.read(path)
             for task, path in zip(snakemake.params.own_tasks, snakemake.input.task_questions, strict=True)
         },
-        accuracy=ACCURACY.read(snakemake.input.answers),
+        accuracy=ACCURACY.read(snakemake.input.accuracy),
+        answers={
+            (model, task): ANSWERS.read(path)
+            for (model, task), path in zip(snakemake.params.places, snakemake.input.answers, strict=True)
+        },
         skipped=SKIPPED.read(snakemake.input.skipped),
         cost=COST.read(snakemake.input.cost),
         summaries=summaries,
@@ -32,9 +36,11 @@ with logged(snakemake.log[0]):
         },
         tables={
             name: pl.read_csv(path, schema_overrides=dict.fromkeys(("question", "answer"), pl.String))
-            for name, path in zip(study.tables, snakemake.input.tables, strict=True)
+            for name, path in zip(snakemake.params.tables, snakemake.input.tables, strict=True)
         },
         figures=Path(snakemake.output.report).parent / "figures",
+        drawn=snakemake.params.drawn,
+        left_out=snakemake.params.left_out,
     )
     with whole(snakemake.output.report) as temporary:
         temporary.write_text(page, encoding="utf-8")

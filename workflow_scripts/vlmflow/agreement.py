@@ -31,7 +31,8 @@ def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revisio
         return  # of another kind: it does not count by patches
     saved, _ = ProcessorMixin.get_processor_dict(path, revision=revision)
     vision, strategy = config.vision_config, getattr(config, STRATEGY, None)
-    wanted = {PATCH: getattr(vision, PATCH, None), STRATEGY: strategy, EXTRA: _extra_tokens(vision)}
+    extra = _extra_tokens(vision)
+    wanted: dict[str, Any] = {PATCH: getattr(vision, PATCH, None), STRATEGY: strategy, EXTRA: extra}
     for key, value in wanted.items():
         if saved.get(key) is None:
             if value is None:
@@ -39,8 +40,8 @@ def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revisio
             setattr(processor, key, value)
     if wanted[PATCH] not in (None, processor.patch_size):
         raise _contradiction(PATCH, processor.patch_size, f"vision_config.{PATCH}", wanted[PATCH])
-    if wanted[EXTRA] is not None and strategy is not None:
-        _check_count(processor, wanted[EXTRA], strategy)
+    if extra is not None and strategy is not None:
+        _check_count(processor, extra, strategy)
     _check_size(processor, vision)
 
 
@@ -50,8 +51,8 @@ def _check_count(processor: Any, extra: int, strategy: str) -> None:
     if counted != made:
         raise DisagreementError(
             f"processor_config.json ({EXTRA}: {given}, {STRATEGY}: {given_strategy}) counts {counted:+d} tokens "
-            f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} tokens of "
-            f"its own make {made:+d}; correct the one that is wrong"
+            f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} "
+            f"tokens of its own make {made:+d}; correct the one that is wrong"
         )
 
 

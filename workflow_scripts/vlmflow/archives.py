@@ -31,6 +31,7 @@ from remotezip import (
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
 from . import network
+from .expected import Expected, Refused, RefusedError
 from .network import CONNECTIONS, TIMEOUT, DownloadError
 from .tables import WriteError, whole
 
@@ -39,27 +40,34 @@ DAMAGED = (zipfile.BadZipFile, zlib.error)
 UNREADABLE = (*DAMAGED, RuntimeError)  # a RuntimeError: encrypted, or packed in a way that is not known
 
 
-def fetch_members(url: str, wanted: Mapping[str, Path], kept: Path, connections: int = CONNECTIONS) -> dict[str, str]:
+def fetch_members(
+    url: str,
+    wanted: Mapping[str, Path],
+    kept: Path,
+    connections: int = CONNECTIONS,
+    expected: Expected | None = None,
+) -> dict[str, str]:
     """Fetch members of the zip archive at `url` into the files that `wanted` names for them.
 
     Each member's CRC is checked.  A broken connection is taken up again at the member where it broke.  From a server
     that gives no ranges of bytes, the whole archive is fetched to `kept` first; one that lies there is used.
 
     Returns:
-        member → reason, for each member that the archive does not hold, or holds damaged.
+        member → reason, for each member that the archive does not hold; a `Refused` for each that it holds damaged, or
+        that is not what is `expected`.
 
     Raises:
         DownloadError: the archive cannot be read; what has been fetched so far stays.
     """
     if is_for(kept, url):
         print(f"using {kept}, which is here already, in place of {url}")
-        return _extract(_LocalArchive(kept), wanted, connections=1)
+        return _extract(_LocalArchive(kept), wanted, 1, expected)
     try:
-        return _extract(_RemoteArchive(url, connections), wanted, connections)
+        return _extract(_RemoteArchive(url, connections), wanted, connections, expected)
     except RangeNotSupported:
         print(f"{url}: this server gives no ranges of bytes, so that the whole archive has to be fetched, to {kept}")
         _fetch_whole(url, kept)
-        return _extract(_LocalArchive(kept), wanted, connections=1)
+        return _extract(_LocalArchive(kept), wanted, 1, expected)
 
 
 def is_for(kept: Path, url: str) -> bool:
@@ -97,7 +105,12 @@ class _LocalArchive:
         try:
             self.file = zipfile.ZipFile(path)
         except DAMAGED as error:
-            raise DownloadError(f"{path}: this is no whole zip archive ({error}); delete it and run again") from error
+            wrong = f"this is no whole zip archive ({error})"
+            if not note_of(path).is_file():  # the user's
+                raise DownloadError(f"{path}: {wrong}; delete it and run again") from error
+            path.unlink()
+            url = note_of(path).read_text(encoding="utf-8")
+            raise DownloadError(f"{url}: {wrong}; it is not kept, and the same command fetches it again") from error
 
     def opened(self) -> zipfile.ZipFile:
         return self.file
@@ -189,13 +202,17 @@ class _SharedContents(RemoteFetcher):
         return PartialBuffer(BytesIO(content), offset, len(content), stream=False)
 
 
-def _extract(archive: _LocalArchive | _RemoteArchive, wanted: Mapping[str, Path], connections: int) -> dict[str, str]:
+def _extract(
+    archive: _LocalArchive | _RemoteArchive, wanted: Mapping[str, Path], connections: int, expected: Expected | None
+) -> dict[str, str]:
     with contextlib.closing(archive):
-        work = partial(_extract_one, archive)
+        work = partial(_extract_one, archive, expected)
         return network.fetch_each(work, wanted, connections, archive.name.rsplit("/", 1)[-1])
 
 
-def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Path) -> str | None:
+def _extract_one(
+    archive: _LocalArchive | _RemoteArchive, expected: Expected | None, member: str, path: Path
+) -> str | None:
     """Why the member could not be had, or None once it lies at `path`.
 
     Raises:
@@ -209,16 +226,23 @@ def _extract_one(archive: _LocalArchive | _RemoteArchive, member: str, path: Pat
                 info = file.getinfo(member)
             except KeyError:
                 return f"there is no {member} in {archive.name}"
+            if expected is not None:
+                expected.check_size(info.file_size)  # more is not unpacked, whatever the member holds
             # The CRC is compared when the last byte has been read; `whole` then gives the file its name.
-            with file.open(info) as source, whole(path) as temporary, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            with file.open(info) as source, whole(path) as temporary:
+                with temporary.open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                if expected is not None:
+                    expected.check(temporary)
             return None
         except WriteError:
             raise
+        except RefusedError as error:
+            return Refused(f"{member} in {archive.name}: {error}")
         except UNREADABLE as error:
             archive.reopen()
             if last:
-                return f"{member} in {archive.name} is damaged: {error}"
+                return Refused(f"{member} in {archive.name} is damaged: {error}")
         except BROKEN_CONNECTION as error:
             archive.reopen()
             if last:

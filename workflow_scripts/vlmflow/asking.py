@@ -11,6 +11,7 @@ from .jobs import QuestionError
 from .models import LanguageModel, VisionLanguageModel
 from .pictures import open_picture
 from .prompts import Patches, Prompt, PromptError
+from .spelling import AnswersMatch
 from .tasks import right_answer
 
 Row = dict[str, Any]
@@ -52,12 +53,14 @@ class Asking:
         instruction: text after each question.
         questions: all rows of the job.
         room: of so many questions what was found is kept for their neighbours.
+        match: when what the model says is the right answer.
     """
 
     vlm: Any  # a LanguageModel; probes about pictures are run on those that read them
     instruction: str
     questions: Sequence[Row]
     room: int = 64
+    match: AnswersMatch = "strict"
     kept: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
 
     def keep(self, key: Hashable, found: Any) -> None:

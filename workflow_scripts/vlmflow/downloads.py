@@ -18,6 +18,7 @@ import requests
 
 from . import network
 from .archives import fetch_members, is_for, note_of
+from .expected import Expected, Refused, RefusedError
 from .network import CONNECTIONS, TIMEOUT, DownloadError
 from .tables import whole
 
@@ -83,18 +84,21 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
         raise DownloadError(f"{url}: this is no whole .tar.gz archive ({error}); run the same command again") from error
 
 
-def fetch_files(wanted: Mapping[str, Path], connections: int = CONNECTIONS) -> dict[str, str]:
+def fetch_files(
+    wanted: Mapping[str, Path], connections: int = CONNECTIONS, expected: Expected | None = None
+) -> dict[str, str]:
     """Fetch single files, address → path; a connection that breaks is tried again.
 
     Returns:
-        address → reason, for each file that its server says it does not have.
+        address → reason, for each file that its server says it does not have; a `Refused` for each that is not what is
+        `expected`.
 
     Raises:
         DownloadError: a server cannot be reached, refuses everything, or breaks off at every try; what has been fetched
             so far stays.
     """
     with contextlib.closing(network.session(connections)) as opened:
-        failures = network.fetch_each(partial(_fetch_one, opened), wanted, connections, "files")
+        failures = network.fetch_each(partial(_fetch_one, opened, expected), wanted, connections, "files")
     if wanted and len(failures) == len(wanted) and all(FORBIDDEN in reason for reason in failures.values()):
         raise DownloadError(
             f"{next(iter(failures.values()))}, as to each of the {len(wanted)} files that were asked for"
@@ -102,18 +106,19 @@ def fetch_files(wanted: Mapping[str, Path], connections: int = CONNECTIONS) -> d
     return failures
 
 
-def _fetch_one(opened: requests.Session, url: str, path: Path) -> str | None:
-    """Why the server does not have the file, or None once it lies at `path`."""
+def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, path: Path) -> str | None:
+    """Why the file cannot be had, or None once it lies at `path`."""
     for last, pause in network.tries():
         try:
             with opened.get(url, stream=True, timeout=TIMEOUT) as answer:
                 if answer.status_code in (403, 404, 410):
                     return f"{url}: the server says {answer.status_code} {answer.reason}"
                 answer.raise_for_status()
-                with whole(path) as temporary, temporary.open("wb") as target:
-                    for piece in answer.iter_content(1 << 20):
-                        target.write(piece)
+                with whole(path) as temporary:
+                    _receive(answer, temporary, expected)
             return None
+        except (RefusedError, requests.exceptions.ContentDecodingError) as error:
+            return Refused(f"{url}: {error}")
         except requests.RequestException as error:
             if last:
                 raise DownloadError(
@@ -122,3 +127,14 @@ def _fetch_one(opened: requests.Session, url: str, path: Path) -> str | None:
                 ) from error
         pause()
     raise AssertionError("the last try returns or raises")
+
+
+def _receive(answer: requests.Response, path: Path, expected: Expected | None) -> None:
+    """Write down what a server sends, and no more of it than is taken: a few bytes can unpack to any number."""
+    with path.open("wb") as target:
+        for piece in answer.iter_content(1 << 20):
+            target.write(piece)
+            if expected is not None:
+                expected.check_size(target.tell())
+    if expected is not None:
+        expected.check(path)

@@ -40,7 +40,13 @@ def what_is_wrong(path: str | Path, error: BaseException) -> str:
         found = "it needs code of its own, and no code from outside is run; take a model that transformers itself knows"
     if found is None and "ignore_mismatched_sizes" in str(error):
         found = f"its weights have other shapes than config.json says (the log lists them); {ANEW}"
-    return found or str(error).strip() or type(error).__name__
+    found = found or str(error).strip() or type(error).__name__
+    return found if folder.exists() else f"{found}; {or_a_folder(path)}"
+
+
+def or_a_folder(path: str | Path) -> str:
+    """What is said of a hub id that may be meant as a folder."""
+    return f"if it is meant as a folder: there is none at {Path(path).absolute()}"
 
 
 def _in_files(folder: Path) -> str | None:

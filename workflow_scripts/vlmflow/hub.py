@@ -7,18 +7,24 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub import get_session, is_offline_mode, snapshot_download, try_to_load_from_cache
+from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
 from .estimates import Size
+from .folders import or_a_folder
+from .hub_cache import find_snapshot, missing_files
+from .jobs import JobError
+from .places import no_folder
+from .study import folder_meant
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+PATIENCE = 8  # seconds in which the hub says something, if it can be reached
 INDEX = "model.safetensors.index.json"
 
 
-class HubError(ValueError):
+class HubError(JobError):
     """What cannot be fetched, or is not whole; the message names it and says why."""
 
 
@@ -26,12 +32,41 @@ class NoAccessError(HubError):
     """What the hub does not give to whom is logged in on this machine, if anybody is."""
 
 
+def place_of(path: str | Path, revision: str | None = None) -> str | Path:
+    """Where a model is loaded from: its path, or, of a hub id where the hub cannot be reached, its folder in the cache.
+
+    Whoever asks for a model by a misspelt path, or without a network, is told at once: the libraries would ask for each
+    of its files, six times each, with pauses.
+
+    Raises:
+        HubError: there is no such folder, or the hub cannot be reached and the cache does not have the model.
+    """
+    if Path(path).is_dir():
+        return path
+    if (folder := Path(path).expanduser()).is_dir():
+        return folder
+    if isinstance(path, Path) or folder_meant(path) is not None:
+        raise HubError(no_folder(path))
+    if is_offline_mode():
+        return path
+    try:
+        get_session().head(ENDPOINT, timeout=PATIENCE)
+    except HTTPError as error:
+        if isinstance(cached := try_to_load_from_cache(path, "config.json", revision=revision), str):
+            return Path(cached).parent
+        raise HubError(
+            f"{path}: the hub at {ENDPOINT} cannot be reached ({error}), and its cache here, {HF_HUB_CACHE}, does not "
+            f"have this model; {or_a_folder(path)}"
+        ) from error
+    return path
+
+
 def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     """Fetch what is missing of a model; a download that broke off is taken up again.
 
     Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights, layers,
-        and size as `vlmflow.estimates` takes it.
+        what `location` reads: repository, revision as asked for, folder of the snapshot and its files, bytes of its
+        weights, layers, and size as `vlmflow.estimates` takes it.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.
@@ -39,12 +74,13 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     try:
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise HubError(f"{repository} at {revision or 'main'}: {error}") from error
+        raise HubError(f"{repository} at {revision or 'main'}: {error}; {or_a_folder(repository)}") from error
     weights = _weights(folder, repository)
     return {
         "repository": repository,
         "revision": revision,
         "folder": str(folder),
+        "files": sorted(file.name for file in folder.iterdir() if file.is_file()),
         "bytes": (size := sum(file.stat().st_size for file in weights)),
         **_sizes(folder, size),
     }
@@ -126,12 +162,12 @@ def location(path: str, fetched: str | None) -> str:
     """
     if fetched is None:
         return str(Path(path).expanduser())
-    folder = Path(json.loads(Path(fetched).read_text(encoding="utf-8"))["folder"])
-    # The cache may have been brought here from a machine with a network: model, "snapshots" and commit name the same.
-    for place in (folder, Path(HF_HUB_CACHE, *folder.parts[-3:])):
-        if (place / "config.json").is_file():
-            return str(place)
+    note = json.loads(Path(fetched).read_text(encoding="utf-8"))
+    folder, gone = find_snapshot(note), missing_files(note)
+    if not gone:
+        return str(folder)
+    what = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"
     raise HubError(
-        f"{path} was fetched to {folder}, where it no longer is; say with HF_HOME where the hub's cache is now, or "
-        f"delete {fetched} and run the same command again to fetch it anew"
+        f"{path} was fetched to {folder}, and {what} is gone; run the same command again to fetch it anew, or say with "
+        "HF_HOME where the hub's cache is now"
     )

@@ -24,6 +24,7 @@ from .models import LanguageModel
 from .parts import DoesNotApplyError
 from .probes import OWN_WORDS, measure, measure_worded
 from .prompts import Prompt, PromptError
+from .spelling import AnswersMatch
 from .study import Probe
 from .tables import PROBE_TABLES, TableError
 from .tasks import is_right, right_answer
@@ -78,8 +79,8 @@ def of_one_question() -> Iterator[None]:
 BROKEN_DEVICE = ("CUDA error", "HIP error", "CUBLAS_STATUS", "CUDNN_STATUS")
 
 
-def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
-    """A row of the table `answers`.
+def answer_question(vlm: LanguageModel, row: Row, instruction: str, match: AnswersMatch = "strict") -> Row:
+    """A row of the table `answers`; `match` says when an answer is right.
 
     Raises:
         QuestionError: the question cannot be asked, or the model's answer is no number.
@@ -91,7 +92,7 @@ def answer_question(vlm: LanguageModel, row: Row, instruction: str) -> Row:
         "image_id": row["image_id"],
         "predicted": answer.text,
         "answer": row["answer"],
-        "correct": is_right(answer.text, right_answer(row)),
+        "correct": is_right(answer.text, right_answer(row), match),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }
@@ -104,12 +105,13 @@ def prober(
     instruction: str,
     leave_out: Callable[[str, str], None],
     questions: Sequence[Row] = (),
+    match: AnswersMatch = "strict",
 ) -> Callable[[Row], pl.DataFrame]:
     """What to do with a question row to get the rows of it of the probe called `name`.
 
     An edge whose segments this question does not have (a box outside of what the model sees, no options) is left out
     for this question, and `leave_out` is told the question's id and why; its other edges are measured.  `questions` are
-    all of the job's, for probes that compare a question with others.
+    all of the job's, for probes that compare a question with others; `match` says when an answer is right.
 
     Raises:
         ModelError: the probe asks for more layers than the model has, or for a module that its layers do not have.
@@ -123,7 +125,7 @@ def prober(
         except ReplayError as error:
             raise ModelError(f"probes.{name}.modules: {error}") from error
     room = len(getattr(probe, "prompts", ())) * (getattr(probe, "partners", 0) + 2)
-    asking = Asking(vlm, instruction, questions, room)
+    asking = Asking(vlm, instruction, questions, room, match)
 
     def rows_of(row: Row) -> pl.DataFrame:
         told = partial(leave_out, row["question_id"])

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from .folders import ANEW, what_is_wrong
+from .hub import HubError, place_of
 from .kinds import ModelError, check_config
 from .memory import ran_out
 from .models import LanguageModel, VisionLanguageModel
@@ -47,6 +48,7 @@ def load_model(
     """
     dtype, placement = _placement(path, device, dtype)
     with _told(path, "vision-language model"):
+        path = place_of(path, revision)
         check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
@@ -70,6 +72,7 @@ def load_language_model(
     """
     dtype, placement = _placement(path, device, dtype)
     with _told(path, "language model"):
+        path = place_of(path, revision)
         config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         check_config(config)
         sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -89,7 +92,7 @@ def _told(path: str | Path, what: str) -> Iterator[None]:
         raise
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    except ProcessorError as error:
+    except (HubError, ProcessorError) as error:
         raise ModelError(str(error)) from error
     except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
         if ran_out(error):
@@ -119,9 +122,12 @@ def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple
     if dtype is not None and dtype not in DTYPES:
         raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Products of many experts' matrices at once, which the library takes where it can, do not know float64.
+    experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
     return dtype or ("float32" if device.startswith("cpu") else "auto"), {
         "use_safetensors": True,
         "trust_remote_code": False,
         "attn_implementation": "sdpa",
         "device_map": "auto" if device == "auto" else {"": device},
+        **experts,
     }

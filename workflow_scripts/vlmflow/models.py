@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from .norms import feature_norms
 from .parts import find_decoder, find_layers, find_norm
 from .prompts import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
 from .vocabulary import Vocabulary
+from .widened import WideProducts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -208,25 +210,29 @@ class LanguageModel:
         return looks(self.model, self.layers, prompt.inputs, targets)
 
     @torch.inference_mode()
-    def logits(self, states: Tensor, final_norm: bool = True) -> Tensor:
-        """(…, width) states after any layer, not normed → (…, vocabulary) logits in float32 or wider."""
+    def logits(self, states: Tensor, final_norm: bool = True, *, wide: bool = False) -> Tensor:
+        """(…, width) states after any layer, not normed → (…, vocabulary) logits in float32 or wider.
+
+        `wide` makes the product itself in float32 too, as the lens of [flow] does; the model makes it in its own dtype.
+        """
         read = self.norm(states) if final_norm else states
-        logits = self.unembedding(read)
+        with WideProducts() if wide else nullcontext():
+            logits = self.unembedding(read)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         cap = getattr(self.model.config.get_text_config(), "final_logit_softcapping", None)
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def read(self, states: Tensor, reader: Callable[[Tensor], Tensor]) -> Tensor:
+    def read(self, states: Tensor, reader: Callable[[Tensor], Tensor], *, wide: bool = False) -> Tensor:
         """What `reader` makes of the logits (…, vocabulary) of states (states, width), on the CPU.
 
-        Logits are made for some states at a time, since those of many do not fit into memory.
+        Logits are made for some states at a time, since those of many do not fit into memory; `wide` as in `logits`.
 
         Raises:
             ReplayError: a logit is not a finite number.
         """
 
         def some(number: int, waiting: Tensor) -> Tensor:
-            logits = self.logits(waiting[:number])
+            logits = self.logits(waiting[:number], wide=wide)
             if not logits.isfinite().all():
                 raise ReplayError("logits are not finite numbers; another dtype may help")
             return reader(logits).cpu()

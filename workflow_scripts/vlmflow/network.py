@@ -16,6 +16,7 @@ CONNECTIONS = 8  # at once, to one server
 TRIES = 4
 WAIT = 0.5  # seconds before the second try; doubled before each further one
 TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of an answer
+LONGEST_WAIT = 60  # seconds, however long a busy server asks to wait before the next try
 
 
 class DownloadError(ValueError):
@@ -25,7 +26,8 @@ class DownloadError(ValueError):
 def session(connections: int) -> requests.Session:
     """A session that tries again when a server is busy."""
     opened = requests.Session()
-    retries = urllib3.Retry(TRIES - 1, backoff_factor=WAIT, status_forcelist=(429, 500, 502, 503, 504))
+    busy = (429, 500, 502, 503, 504)
+    retries = urllib3.Retry(TRIES - 1, backoff_factor=WAIT, status_forcelist=busy, retry_after_max=LONGEST_WAIT)
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=retries)
     opened.mount("https://", adapter)
     opened.mount("http://", adapter)

@@ -33,15 +33,20 @@ OF_THE_MACHINE = {
 }
 
 
-def open_picture(path: str) -> Image.Image:
+def open_picture(path: str, name: str | None = None) -> Image.Image:
     """The whole picture in RGB, as its pixels are stored.
 
     An orientation that its EXIF data ask for is not applied: boxes are given in stored pixels, as those of GQA are.
+
+    Args:
+        path: of its file.
+        name: what messages call it; by default the picture at this path.
 
     Raises:
         QuestionError: the file is missing, cut off, no picture, several ones, or absurdly large.
         OSError: the disk does not answer, or the whole folder is gone: no fault of this picture's.
     """
+    name = name or f"the picture {path}"
     try:
         with warnings.catch_warnings():
             # PIL warns of pictures of one size and refuses those of twice that size; here one limit is for all.
@@ -52,17 +57,15 @@ def open_picture(path: str) -> Image.Image:
     except (MemoryError, RecursionError):
         raise
     except UnidentifiedImageError as error:
-        raise QuestionError(
-            f"the picture {path} cannot be read: it is empty, or none of {', '.join(FORMATS)}"
-        ) from error
+        raise QuestionError(f"{name} cannot be read: it is empty, or none of {', '.join(FORMATS)}") from error
     except OSError as error:
         if error.errno in OF_THE_MACHINE or not Path(path).parent.exists():
             raise  # every other picture would be gone as well
-        raise QuestionError(f"the picture {path} cannot be read: {error}") from error
+        raise QuestionError(f"{name} cannot be read: {error}") from error
     except Image.DecompressionBombError as error:
-        raise QuestionError(f"the picture {path} cannot be read: {error} {SMALLER}") from error
+        raise QuestionError(f"{name} cannot be read: {error} {SMALLER}") from error
     except Exception as error:  # what PIL raises at bytes that are no picture has no kind in common
-        raise QuestionError(f"the picture {path} cannot be read: {error}") from error
+        raise QuestionError(f"{name} cannot be read: {error}") from error
 
 
 def _check(picture: Image.Image) -> None:

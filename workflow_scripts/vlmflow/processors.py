@@ -9,13 +9,14 @@ from transformers.utils import is_torchvision_available
 
 from .agreement import DisagreementError, complete
 from .folders import what_is_wrong
+from .jobs import JobError
 from .study import TEMPLATES
 from .unused_parts import load_without_unused_parts
 
 CHAT_FOLDER = Path(__file__).parent / "templates" / "chat"
 
 
-class ProcessorError(ValueError):
+class ProcessorError(JobError):
     """A processor that cannot be loaded, or cannot do what is asked of it; the message says why."""
 
 

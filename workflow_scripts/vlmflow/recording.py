@@ -103,10 +103,10 @@ def _kept(cache: DynamicCache, layers: int, length: int) -> list[tuple[Tensor, T
     Raises:
         ModelError: a layer left none, or those of something that is not in the prompt.
     """
-    kept = [(getattr(layer, "keys", None), getattr(layer, "values", None)) for layer in cache.layers]
-    if len(kept) != layers or any(keys is None for keys, _ in kept):
+    kept = [(layer.keys, layer.values) for layer in cache.layers if getattr(layer, "keys", None) is not None]
+    if len(kept) != layers:
         raise ModelError(
-            f"{sum(keys is not None for keys, _ in kept)} of the decoder's {layers} layers keep keys of their own; the "
+            f"{len(kept)} of the decoder's {layers} layers keep keys of their own; the "
             "others share those of another layer, or do not attend to the prompt. Such models are not measured yet"
         )
     for number, (keys, _) in enumerate(kept):

@@ -1,6 +1,7 @@
 """The study's report: one HTML page that holds its figures and opens without a network."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from .findings import findings, sentence
 from .pages import ENVIRONMENT
 from .study import Study
 from .tabulate import in_report
-from .tasks import in_task
+from .tasks import in_task, is_right, place_in_draw
 
+WRONG = 3  # so many wrong answers are shown of a model and task most of whose answers are wrong
 # Bytes of a drawing from which on the page holds its pixels instead: a heat map has a shape for every cell.
 LARGE = 1_500_000
 
@@ -24,12 +26,15 @@ def render(
     questions: pl.DataFrame,
     task_questions: dict[str, pl.DataFrame],
     accuracy: pl.DataFrame,
+    answers: dict[tuple[str, str], pl.DataFrame],
     skipped: pl.DataFrame,
     cost: pl.DataFrame,
     summaries: dict[str, pl.DataFrame],
     landmarks: dict[str, pl.DataFrame],
     tables: dict[str, pl.DataFrame],
     figures: Path,
+    drawn: Mapping[str, list[str]],
+    left_out: Sequence[dict[str, str]] = (),
 ) -> str:
     """The page as HTML; every text that comes from data is escaped.
 
@@ -37,8 +42,11 @@ def render(
         study: as the study file has it.
         questions: the study's dataset.
         task_questions: those of tasks with a dataset of their own.
+        answers: those of each model and task.
         accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
         figures: the folder of all figures.
+        drawn: figure → the models of which it is drawn.
+        left_out: what has failed of single models; see `leaving_out`.
     """
     everything = pl.concat([questions, *task_questions.values()])
     return ENVIRONMENT.get_template("report.html").render(
@@ -48,6 +56,7 @@ def render(
         examples=_examples(study, questions, task_questions),
         types=_types(everything),
         accuracy=accuracy.to_dicts(),
+        mostly_wrong=_mostly_wrong(answers, questions, task_questions),
         tabulated=[in_report(name, study.tables[name], written) for name, written in tables.items()],
         figures=[
             {
@@ -55,10 +64,10 @@ def render(
                 "number": number,
                 "title": figure.title or name,
                 "caption": caption(figure, study.probes[figure.probe]),
-                "models": [_drawn(figures / name, name, model) for model in study.models_of(figure.probe)],
+                "models": [_drawn(figures / name, name, model) for model in drawn[name]],
                 "sentences": [
                     said
-                    for model in study.models_of(figure.probe)
+                    for model in drawn[name]
                     if (
                         said := sentence(
                             figure,
@@ -76,7 +85,17 @@ def render(
         skipped=_reasons(skipped),
         total_skipped=len(skipped),
         cost=cost_in_report(cost),
+        failures=_failures(left_out),
     )
+
+
+def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """What has failed of each model, with the reason; what failed for the same reason is one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in left_out:
+        what = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
+        found.setdefault((each["model"], each["why"]), []).append(what)
+    return [{"model": model, "why": why, "what": "; ".join(what)} for (model, why), what in found.items()]
 
 
 def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
@@ -87,6 +106,31 @@ def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame
         example = found.row(0, named=True) if len(found) else {"question": "–", "answer": "–"}
         rows.append({"task": name, "count": len(found), "question": example["question"], "answer": example["answer"]})
     return rows
+
+
+def _mostly_wrong(
+    answers: dict[tuple[str, str], pl.DataFrame], questions: pl.DataFrame, own: dict[str, pl.DataFrame]
+) -> list[dict[str, Any]]:
+    """Each model and task more than half of whose answers are wrong, with some of these, the same ones every time."""
+    found = []
+    for (model, task), given in answers.items():
+        wrong = given.filter(~pl.col("correct"))
+        if 2 * len(wrong) <= len(given):
+            continue
+        texts = own.get(task, questions).select("question_id", "question")
+        wrong = wrong.join(texts, on="question_id", how="left")
+        rows = sorted(wrong.to_dicts(), key=lambda row: place_in_draw(row["question_id"]))
+        found.append(
+            {
+                "model": model,
+                "task": task,
+                "asked": len(given),
+                "wrong": len(wrong),
+                "relaxed": sum(bool(is_right(row["predicted"], row["answer"], "relaxed")) for row in rows),
+                "rows": rows[:WRONG],
+            }
+        )
+    return found
 
 
 def _types(questions: pl.DataFrame) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .jobs import failure
+
+SHOWN = 4  # jobs under each reason for which some failed
+
 
 def planned_jobs(dag: Any) -> list[dict[str, Any]]:
     """Every job of the study: whether it runs, what it waits for, and whether it asks a model."""
@@ -35,11 +39,24 @@ def what_is_left(dag: Any, failed: Iterable[Any]) -> str:
     """Which jobs failed, how many are done, and what to do."""
     jobs = list(dag.needrun_jobs(exclude_finished=False))
     done = sum(dag.finished(job) for job in jobs)
-    names = sorted(f"  {' '.join((job.rule.name, *job.wildcards))}: {', '.join(job.log)}" for job in failed)
-    first = "put right what these logs say and " if names else ""
+    names = _failures(failed)
+    first = "put right what failed and " if names else ""
     return "\n".join(
         [
-            *(["Failed, each with its log:", *names] if names else []),
+            *(["Failed, with the log of each job:", *names] if names else []),
             f"{done} of {len(jobs)} jobs are done and kept; to go on, {first}run the same command again.",
         ]
     )
+
+
+def _failures(failed: Iterable[Any]) -> list[str]:
+    """A line for each reason, and under it the jobs that failed for it."""
+    jobs: dict[str, list[str]] = {}
+    for job in failed:
+        why = (failure(job.log[0]) if job.log else None) or "ended without a word"
+        jobs.setdefault(why, []).append(f"    {' '.join((job.rule.name, *job.wildcards))}: {', '.join(job.log)}")
+    lines = []
+    for why, names in sorted(jobs.items()):
+        more = [f"    and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+        lines += [f"  {why}", *sorted(names)[:SHOWN], *more]
+    return lines

@@ -51,6 +51,8 @@ COCO_PICTURES = {
     "a-okvqa": COCO_2017,
     "coco-captions": COCO_2017,
 }
+# How else a folder of COCO's may call them: each picture has one number in all its years and splits.
+COCO_NAMES = ("{number:012d}", "COCO_val2014_{number:012d}", "COCO_train2014_{number:012d}")
 COCO_CAPTIONS_URL = f"{COCO_URL}/annotations/annotations_trainval2017.zip"
 COCO_CAPTIONS_MEMBER = "annotations/captions_val2017.json"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from .spelling import AnswersMatch, same
 from .study import Task
 
 DESCRIBE = "describe"  # the structural type of what asks for a description
@@ -18,9 +19,9 @@ def right_answer(row: dict[str, Any]) -> str | None:
     return None if row["structural"] == DESCRIBE else row["answer"]
 
 
-def is_right(said: str, answer: str | None) -> bool | None:
-    """Whether what a model says is the right answer, whatever its case; None where there is none."""
-    return None if answer is None else said.strip().lower() == answer
+def is_right(said: str, answer: str | None, match: AnswersMatch = "strict") -> bool | None:
+    """Whether what a model says is the right answer, compared as `match` says; None where there is none."""
+    return None if answer is None else same(said, answer, match)
 
 
 def in_task(task: Task) -> pl.Expr:

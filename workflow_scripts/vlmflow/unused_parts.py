@@ -13,14 +13,25 @@ from typing import Any
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, processing_utils
 from transformers.models.auto.feature_extraction_auto import get_feature_extractor_config
 from transformers.models.auto.video_processing_auto import get_video_processor_config
+from transformers.models.smolvlm import processing_smolvlm
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils import PushToHubMixin
 
 
-class UnusedPart:
+class UnusedPart(PushToHubMixin):
     """Stands where a processor has its video or sound part: it knows that part's settings, and can do nothing."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.__dict__.update(settings)
+
+    def __getattr__(self, name: str) -> None:
+        """None: what its file leaves to defaults, which only the class that it stands for knows."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings: a processor writes its parts as JSON while it is loaded, if they are of this base class."""
+        return dict(self.__dict__)
 
 
 class _UnusedLoader:
@@ -63,6 +74,8 @@ def load_without_unused_parts(path: str | Path, revision: str | None) -> Any:
     with (
         _replaced(processing_utils, "MODALITY_TO_AUTOPROCESSOR_MAPPING", _LOADERS),
         _replaced(ProcessorMixin, "check_argument_for_proper_class", check),
+        # Asked for at once, though only the number of a video's frames is spelled with it.
+        _replaced(processing_smolvlm, "num2words", processing_smolvlm.num2words or str),
     ):
         return AutoProcessor.from_pretrained(path, revision=revision, trust_remote_code=False)
 

@@ -33,6 +33,7 @@ STROKES = {
     "caption -> question": Stroke("#00805c", (8, 2, 2, 2), "diamond"),
     "capitalised answer": Stroke("#0063a6"),
     "lowercase answer": Stroke("#d1570c", (6, 3), "square"),
+    "capitalised false option": Stroke("#1b1b1b", (8, 2, 2, 2), "diamond"),
     "false option": Stroke("#7a7a7a", (2, 2), "triangle-up"),
     "attention": Stroke("#0063a6"),
     "mlp": Stroke("#d1570c", (6, 3), "square"),

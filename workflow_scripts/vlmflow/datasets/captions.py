@@ -8,6 +8,7 @@ import ijson
 from pydantic import ValidationError
 
 from .entries import DatasetError, Loose, first_mistake
+from .files import by_lines, reading
 
 
 class Region(Loose):
@@ -26,7 +27,7 @@ def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[st
     The file, which can be large, is read as a stream.
 
     Args:
-        path: JSON: a list of {"id": picture, "regions": [{"phrase": …}, …]}.
+        path: JSON: a list of {"id": picture, "regions": [{"phrase": …}, …]}, or (.jsonl) one of them a line.
         wanted: ids of pictures; others are passed over.
 
     Raises:
@@ -57,10 +58,9 @@ def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[st
 
 
 def _entries(path: Path) -> Iterator[Any]:
+    lines = by_lines(path)
     try:
-        with path.open("rb") as file:
-            yield from ijson.items(file, "item")
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file; expected region descriptions") from None
+        with reading(path, "region descriptions") as file:
+            yield from ijson.items(file, "" if lines else "item", multiple_values=lines)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: this is no JSON ({error}); expected region descriptions") from error

@@ -9,6 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vlmflow.spelling import plain
+
+from .files import DatasetError as DatasetError
+from .files import reading
+
 # Rows of the tables `questions` and `skipped`.
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
@@ -20,10 +25,6 @@ SAME_ID = "another question has this id; only the first one is asked"
 # No entry of any dataset is as deep; and what has to be looked at to see how deep a text of JSON is.
 DEEPEST = 100
 BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"')
-
-
-class DatasetError(ValueError):
-    """A file that is not the dataset's; the message names the file and what was expected."""
 
 
 class Repeated(dict):
@@ -91,7 +92,13 @@ def _no_boolean(found: Any) -> Any:
     return found
 
 
+def _plain(found: Any) -> Any:
+    return plain(found) if isinstance(found, str) else found
+
+
 KeysOnce = BeforeValidator(check_keys)
+# What a model says is compared with it as it is: space or capitals of a file would make it wrong for ever.
+Answer = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Pixels = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_no_boolean)]
 
@@ -103,9 +110,8 @@ def read_text(path: Path, expected: str) -> str:
         DatasetError: there is no such file, or it is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")  # some programs begin a file with a mark of its encoding
-    except (FileNotFoundError, IsADirectoryError):
-        raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
+        with reading(path, expected) as file:
+            return file.read().decode("utf-8-sig")  # some programs begin a file with a mark of its encoding
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: this is no text in UTF-8 ({error}); expected {expected}") from error
 
@@ -151,6 +157,30 @@ def read_json(path: Path, expected: str) -> Any:
         raise
     except ValueError as error:
         raise DatasetError(f"{path}: this is no JSON ({error}); expected {expected}") from error
+
+
+def read_lines(path: Path, expected: str) -> Iterator[tuple[int, Any]]:
+    """Number and content of each line that is not empty, read as a stream; of one that is no JSON, why.
+
+    Raises:
+        DatasetError: there is no such file, it is no text, or no line of it holds a JSON object.
+    """
+    objects, others = 0, 0
+    with reading(path, expected) as file:
+        # Lines of bytes end where a line of JSON ends: some of what text may end with can stand in a JSON string.
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                entry = parse_json(text) if text.strip() else None
+            except UnicodeDecodeError as error:
+                raise DatasetError(f"{path}: this is no text in UTF-8 ({error}); expected {expected}") from error
+            except ValueError as error:
+                entry = error
+            if text.strip():
+                objects, others = objects + isinstance(entry, dict), others + 1
+                yield number, entry
+    if others and not objects:
+        raise DatasetError(f"{path}: no line of this is JSON as expected: {expected}")
 
 
 def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -> list[Any]:

@@ -1,19 +1,25 @@
 """Which questions have their pictures on disk, and fetching the pictures that are missing."""
 
+import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
-from filelock import FileLock
+import requests
+from filelock import FileLock, Timeout
 
 from vlmflow.archives import fetch_members
 from vlmflow.downloads import fetch_files
-from vlmflow.tables import TASK
+from vlmflow.expected import IMAGE, Refused
+from vlmflow.network import DownloadError
+from vlmflow.tables import TASK, whole
 from vlmflow.tasks import skipped
 
-ENDINGS = (".jpg", ".jpeg", ".png")
+# In any case; of the formats that `vlmflow.pictures` opens.
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
 
 
 @dataclass(frozen=True)
@@ -21,42 +27,54 @@ class Pictures:
     """Where a dataset's pictures lie, and from where missing ones are fetched.
 
     Attributes:
-        folder: they lie there as {image_id} with one of the endings.
+        folder: they lie there as {image_id} with one of the endings, or under one of the `names`.
         url: from where those that are missing are fetched into the folder; nowhere if None.
         archive: the zip archive under that address that holds them; None where each has an address of its own.
         name: what a picture is called there, by its image_id or, of a picture whose id is a number, that number.
+        names: of pictures whose id is a number, how else they may be called in the folder, without an ending.
     """
 
     folder: str
     url: str | None = None
     archive: str | None = None
     name: str = "{image_id}.jpg"
+    names: tuple[str, ...] = ()
 
 
-def with_pictures(candidates: pl.DataFrame, pictures: Pictures, *, task: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def with_pictures(
+    candidates: pl.DataFrame, pictures: Pictures, *, task: str, note: Path | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(rows of the table `task`: the candidates whose picture is there; rows of `skipped` for the others).
 
     Args:
         candidates: rows of the table `candidates`.
         pictures: where they lie, and from where they are fetched.
         task: for the skipped rows.
+        note: where it is written down which images were refused, if any were; for `ask_again`.
 
     Raises:
-        DownloadError: the archive of pictures cannot be read, or their server cannot be reached.
+        DownloadError: the archive of pictures cannot be read, their server cannot be reached, or nothing that it sends
+            is an image.
     """
     folder = Path(pictures.folder)
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
     reasons = {image_id: f"{image_id!r} is no name of a picture" for image_id in ids if not _is_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
-    found = _on_disk(ids, folder)
+    found = _on_disk(ids, pictures)
     missing = [image_id for image_id in ids if image_id not in found]
     if missing and pictures.url is not None:
         folder.mkdir(parents=True, exist_ok=True)
         # One job at a time: the server is others' too, and what the job before has fetched need not be fetched again.
         with FileLock(folder.parent / ".fetching.lock"):
-            found |= _on_disk(missing, folder)
+            found |= _on_disk(missing, pictures)
             reasons |= _fetch([image_id for image_id in missing if image_id not in found], pictures)
-        found |= _on_disk(missing, folder)
+        found |= _on_disk(missing, pictures)
+    refused = {image_id: why for image_id, why in reasons.items() if isinstance(why, Refused)}
+    if refused and len(refused) == len(ids):
+        first = next(iter(refused.values()))
+        raise DownloadError(f"nothing that was sent for {len(ids)} images is an image; the first reason: {first}")
+    if note is not None:
+        _write_down(list(refused), pictures, note)
     looked = f"there is no picture {{}} ({', '.join(ENDINGS)}) in {folder}"
     reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
     print(f"{task}: {len(candidates)} questions on {len(ids)} pictures, {len(reasons)} of which are not to be had")
@@ -75,15 +93,20 @@ def _is_name(image_id: str) -> bool:
     return re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", image_id) is not None
 
 
-def _on_disk(ids: Iterable[str], folder: Path) -> dict[str, str]:
+def _on_disk(ids: Iterable[str], pictures: Pictures) -> dict[str, str]:
     """Picture id → path, of those that lie in the folder."""
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    folder = Path(pictures.folder)
+    there: dict[str, dict[str, str]] = {}
+    # Of names that differ in the ending's case only the lowercase one, which is sorted behind, is taken.
+    for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
+        stem, dot, ending = name.rpartition(".")
+        there.setdefault(stem, {})[dot + ending.lower()] = name
     paths = {}
     for image_id in ids:
-        for ending in ENDINGS:
-            if f"{image_id}{ending}" in there:
-                paths[image_id] = str(folder / f"{image_id}{ending}")
-                break
+        names = [name.format(number=int(image_id)) for name in pictures.names] if image_id.isdecimal() else []
+        found = [there.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
+        if any(found):
+            paths[image_id] = str(folder / next(filter(None, found)))
     return paths
 
 
@@ -102,8 +125,55 @@ def _fetch(ids: list[str], pictures: Pictures) -> dict[str, str]:
     if not wanted:
         return reasons
     if pictures.archive is not None:
-        failures = fetch_members(f"{pictures.url}/{pictures.archive}", wanted, kept=folder.parent / pictures.archive)
+        archive = f"{pictures.url}/{pictures.archive}"
+        failures = fetch_members(archive, wanted, kept=folder.parent / pictures.archive, expected=IMAGE)
     else:
         urls = {f"{pictures.url}/{name}": name for name in wanted}
-        failures = {urls[url]: why for url, why in fetch_files({u: wanted[n] for u, n in urls.items()}).items()}
-    return reasons | {names[name]: reason for name, reason in failures.items()}
+        fetched = fetch_files({url: wanted[name] for url, name in urls.items()}, expected=IMAGE)
+        failures = {urls[url]: why for url, why in fetched.items()}
+    return reasons | {names[name]: _with_remedy(reason, wanted[name]) for name, reason in failures.items()}
+
+
+def _with_remedy(reason: str, path: Path) -> str:
+    """The reason and, where what was sent was refused, what to do."""
+    if not isinstance(reason, Refused):
+        return reason
+    return Refused(f"{reason}; it is not kept, and the next run asks for it again; or put the image at {path} yourself")
+
+
+def _write_down(refused: list[str], pictures: Pictures, note: Path) -> None:
+    """The ids of images that were refused, and where they come from; no file where there are none."""
+    if not refused:
+        note.unlink(missing_ok=True)
+        return
+    with whole(note) as temporary:
+        known = {"source": asdict(pictures), "images": refused}
+        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def ask_again(note: Path, came: Path) -> str:
+    """What came of asking once more for the images that were refused in an earlier run, as `note` names them.
+
+    The ids of those that come are added to the file `came`, which thereby differs from what it was.
+    """
+    known = json.loads(note.read_text(encoding="utf-8"))
+    pictures, ids = Pictures(**known["source"]), known["images"]
+    folder = Path(pictures.folder)
+    try:
+        if pictures.url is not None:
+            requests.head(pictures.url, timeout=REACHED, allow_redirects=False).close()
+        with FileLock(folder.parent / ".fetching.lock", timeout=0):
+            missing = [image_id for image_id in ids if image_id not in _on_disk(ids, pictures)]
+            reasons = _fetch(missing, pictures)
+    except Timeout:
+        return f"{folder}: another run is fetching images; those that were refused before are not asked for now"
+    except (DownloadError, requests.RequestException) as error:
+        return f"{folder}: {len(ids)} images that were refused before could not be asked for again ({error})"
+    found = _on_disk(ids, pictures)
+    if found:
+        with whole(came) as temporary:
+            before = came.read_text(encoding="utf-8") if came.is_file() else ""
+            temporary.write_text(before + "".join(f"{name}\n" for name in found), encoding="utf-8")
+        _write_down([image_id for image_id in ids if image_id not in found], pictures, note)
+    text = f"{folder}: of {len(ids)} images that were refused before, {len(found)} came now"
+    return text + "".join(f"; {reason}" for reason in list(reasons.values())[:1])

@@ -2,16 +2,19 @@
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from vlmflow.spelling import plain, squeezed
+
 from .captions import read_captions
 from .entries import (
     SAME_ID,
+    Answer,
     DatasetError,
     KeysOnce,
     Loose,
@@ -22,9 +25,12 @@ from .entries import (
     clean,
     first_mistake,
     malformed,
+    named,
     read_json,
+    read_lines,
     skipped_entry,
 )
+from .files import by_lines, problem_with, question_files
 
 IDS = re.compile(r"[\d,\s]+|-")
 
@@ -44,7 +50,7 @@ class Types(Loose):
 class Question(Loose):
     imageId: str  # noqa: N815 (GQA's own spelling)
     question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    answer: Answer
     fullAnswer: str | None = None  # noqa: N815
     types: Types
     semantic: list[Step]
@@ -75,32 +81,36 @@ class Mention:
 
 
 def read_questions(
-    questions: Path, scene_graphs: Path, regions: Path | None = None
+    questions: Path | Sequence[Path], scene_graphs: Path | Sequence[Path], regions: Path | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `questions` and `skipped`: every entry of the file is in one of the two, and a question
+    """Rows of the tables `questions` and `skipped`: every entry of the files is in one of the two, and a question
     whose captions cannot be read is in both.
 
     Args:
-        questions, scene_graphs: GQA's files, or in their layout.
+        questions, scene_graphs: GQA's files or folders, or in their layout.
         regions: descriptions of regions, which become the pictures' captions.
 
     Raises:
         DatasetError: a file is missing or is no JSON object.
     """
-    graphs = _by_id(scene_graphs, "scene graphs by picture id")
-    known = functools.cache(lambda image_id: _graph(image_id, graphs))
-    entries = _by_id(questions, "questions by id")
-    rows, skipped = [], []
-    for question_id, raw in entries.items():
+    graphs, several = _graphs(scene_graphs)
+    known = functools.cache(lambda image_id: _graph(image_id, graphs, several))
+    rows, skipped, seen = [], [], set()
+    for question_id, raw in _each(questions, "questions by id", ("question_id", "questionId", "id")):
+        if isinstance(raw, ValueError):
+            skipped.append(skipped_entry(question_id, f"this is no JSON ({raw})"))
+            continue
         if not question_id.strip() or clean(question_id) != question_id:
             skipped.append(skipped_entry(question_id, "its id is empty, or no text; give it another one"))
             continue
+        if question_id in seen:
+            skipped.append(skipped_entry(question_id, SAME_ID))
+            continue
+        seen.add(question_id)
         try:
             rows.append(_row(question_id, Question.model_validate(raw), known))
         except ValidationError as error:
             skipped.append(malformed(question_id, error))
-    if isinstance(entries, Repeated):
-        skipped += [skipped_entry(question_id, SAME_ID) for question_id, _ in entries.later]
     if regions is not None:
         captions, broken = read_captions(regions, {row["image_id"] for row in rows})
         rows = [row | {"captions": captions.get(row["image_id"])} for row in rows]
@@ -112,11 +122,52 @@ def read_questions(
     return rows, skipped
 
 
-def _by_id(path: Path, what: str) -> dict[str, Any]:
-    content = read_json(path, what)
+def _graphs(paths: Path | Sequence[Path]) -> tuple[dict[str, Any], set[str]]:
+    """(picture id → its scene graph, the ids that have several)."""
+    graphs: dict[str, Any] = {}
+    several = set()
+    for image_id, graph in _each(paths, "scene graphs by picture id", ("image_id", "imageId", "id")):
+        if isinstance(graph, ValueError):
+            print(f"{image_id}: this is no JSON ({graph})")
+        elif graphs.setdefault(image_id, graph) is not graph:
+            several.add(image_id)
+    return graphs, several
+
+
+def _each(paths: Path | Sequence[Path], what: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Id and entry of all that is in the files, one file in memory at a time; of a line that is no JSON, why.
+
+    Args:
+        paths: files, or folders of them; in those that go by lines, a line is such an object too, or an entry alone.
+        what: should be in them, for messages.
+        keys: under which an entry that stands alone has its id.
+    """
+    for path in [paths] if isinstance(paths, Path) else paths:
+        if problem := problem_with(path, folders=True):
+            raise DatasetError(f"{path}: {problem}; expected {what}")
+        found = question_files(path)
+        for file in map(Path, [found] if isinstance(found, str) else found):
+            yield from _of_lines(file, what, keys) if by_lines(file) else _of_object(read_json(file, what), file, what)
+
+
+def _of_object(content: Any, path: Path, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
-    return content
+    yield from content.items()
+    if isinstance(content, Repeated):
+        yield from content.later
+
+
+def _of_lines(path: Path, what: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for number, entry in read_lines(path, f"{what}, a JSON object a line"):
+        if isinstance(entry, dict) and (own := [entry[key] for key in keys if key in entry]):
+            ((name, _),) = named([{"id": own[0]}], "id")
+        elif isinstance(entry, dict) and all(isinstance(value, dict) for value in entry.values()):
+            yield from _of_object(entry, path, what)
+            continue
+        else:
+            name = "entry 1"
+        yield (f"{path.name}, line {number}" if name == "entry 1" else name), entry
 
 
 def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph | str]) -> dict[str, Any]:
@@ -134,7 +185,7 @@ def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph |
         "width": graph.width if graph else None,
         "height": graph.height if graph else None,
         "question": entry.question,
-        "answer": entry.answer.lower(),
+        "answer": entry.answer,
         "full_answer": entry.fullAnswer,
         "structural": entry.types.structural,
         "semantic": entry.types.semantic,
@@ -147,11 +198,11 @@ def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph |
     }
 
 
-def _graph(image_id: str, graphs: dict[str, Any]) -> SceneGraph | str:
+def _graph(image_id: str, graphs: dict[str, Any], several: set[str]) -> SceneGraph | str:
     """A picture's scene graph, or what is wrong with it."""
     if image_id not in graphs:
         return f"there is no scene graph for the picture {image_id}"
-    if isinstance(graphs, Repeated) and image_id in graphs.again:
+    if image_id in several:
         return f"there are several scene graphs for the picture {image_id}; keep the right one"
     try:
         return SceneGraph.model_validate(graphs[image_id])
@@ -207,17 +258,18 @@ def derive_options(entry: Question) -> tuple[str, str] | None:
         if step.operation == "choose rel":
             parts = choice.split(",")
             choice = ",".join(parts[1:-1]) if len(parts) >= 3 else choice
-        options = [option.strip() for option in choice.split("|")]
+        options = [squeezed(option) for option in choice.split("|")]
         if len(options) != 2:
             continue
         if step.operation == "choose rel":
-            options = [option if option == entry.answer else _core(option) for option in options]
-        if entry.answer in options:
-            true = options.index(entry.answer)
+            options = [option if plain(option) == entry.answer else _core(option) for option in options]
+        # As they are written: these words are looked for in the question.
+        if entry.answer in (compared := [plain(option) for option in options]):
+            true = compared.index(entry.answer)
             return options[true], options[1 - true]
     return None
 
 
 def _core(relation: str) -> str:
     """`left` of `to the left of`, `front` of `in front of`: as answers name a relation."""
-    return re.sub(r"^(?:to the |in )?(.+?)(?: of)?$", r"\1", relation)
+    return re.sub(r"^(?:to the |in )?(.+?)(?: of)?$", r"\1", relation, flags=re.IGNORECASE)

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .entries import SAME_ID, DatasetError, Pixels, absent_object, malformed, skipped_entry
+from vlmflow.spelling import squeezed
+
+from .entries import SAME_ID, Answer, DatasetError, Pixels, absent_object, malformed, skipped_entry
 
 ABSENT = "-"  # as the files say that the picture does not show an object
 PREFIXES = ("central object", "object1", "object2")
@@ -21,7 +23,7 @@ class PaperQuestion(BaseModel):
     question_id: str = Field(min_length=1)
     img_id: str = Field(min_length=1)
     question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    answer: Answer
     type_structural: str
     type_semantic: str
     type_detailed: str
@@ -78,7 +80,7 @@ def _records(file: Path) -> Iterator[dict[str, str]]:
 
 def _row(entry: PaperQuestion, raw: dict[str, str]) -> dict[str, Any]:
     problems: list[str] = []
-    options = raw.get("true option"), raw.get("false option")
+    options = [squeezed(raw.get(f"{kind} option") or "") for kind in ("true", "false")]
     if entry.type_structural == "choose" and not all(options):
         problems.append("the file names no two options")
     return {
@@ -87,7 +89,7 @@ def _row(entry: PaperQuestion, raw: dict[str, str]) -> dict[str, Any]:
         "width": entry.image_w,
         "height": entry.image_h,
         "question": entry.question,
-        "answer": entry.answer.lower(),
+        "answer": entry.answer,
         "full_answer": raw.get("full answer") or None,
         "structural": entry.type_structural,
         "semantic": entry.type_semantic,

@@ -17,10 +17,9 @@ from .entries import (
     each_once,
     malformed,
     named,
-    parse_json,
     read_entries,
     read_json,
-    read_text,
+    read_lines,
     skipped_entry,
 )
 
@@ -42,6 +41,7 @@ class CocoPicture(Loose):
 class Access(Loose):
     granted: bool
     reason: str | None = None
+    refused: dict[str, str] = Field(default_factory=dict)
 
 
 class WinogroundExample(Loose):
@@ -116,9 +116,10 @@ def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
         except ValidationError as error:
             skipped.append(malformed(name, error))
             continue
+        pairs = (entry.image_0, entry.caption_0), (entry.image_1, entry.caption_1)
         rows += [
-            _row(f"{entry.id}-0", entry.image_0, prompt, entry.caption_0),
-            _row(f"{entry.id}-1", entry.image_1, prompt, entry.caption_1),
+            _row(f"{entry.id}-{place}", image_id, prompt, caption) | {"problem": known.refused.get(image_id)}
+            for place, (image_id, caption) in enumerate(pairs)
         ]
     return each_once(rows, skipped)
 
@@ -134,18 +135,7 @@ def _access(path: Path) -> Access:
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
     """Each line of a file with its example's id, or else its number; what it holds, or why that is no JSON."""
     expected = "examples of Winoground, a JSON object a line"
-    found: list[tuple[int, Any]] = []
-    # Not by `splitlines`: some of what it takes for the end of a line may stand in a JSON string.
-    for number, line in enumerate(read_text(path, expected).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            found.append((number, parse_json(line)))
-        except ValueError as error:
-            found.append((number, error))
-    if found and not any(isinstance(entry, dict) for _, entry in found):
-        raise DatasetError(f"{path}: no line of this is JSON as expected: {expected}")
-    for number, entry in found:
+    for number, entry in read_lines(path, expected):
         ((name, _),) = named([entry], "id")
         yield (f"line {number}" if name == "entry 1" else name), entry
 

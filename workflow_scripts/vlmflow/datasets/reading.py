@@ -32,6 +32,9 @@ def read_dataset(
         case "winoground":
             return read_winoground(Path(str(files["questions"])), Path(str(files["access"])), prompt)
     regions = files.get("regions")
-    return read_questions(
-        Path(str(files["questions"])), Path(str(files["scene_graphs"])), Path(str(regions)) if regions else None
-    )
+    questions, graphs = _paths(files["questions"]), _paths(files["scene_graphs"])
+    return read_questions(questions, graphs, Path(str(regions)) if regions else None)
+
+
+def _paths(files: str | Path | Sequence[str]) -> list[Path]:
+    return [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from vlmflow.spelling import plain
+
 from .entries import Loose, Rows, bare_question, each_once, malformed, named, read_entries
 
 
@@ -35,9 +37,9 @@ class AOkVqaQuestion(Loose):
 
 
 def majority(answers: Iterable[str]) -> str | None:
-    """What most people answered, in lowercase; of equally frequent answers the one that was given first.  None where
-    nobody said anything."""
-    counts = Counter(text for answer in answers if (text := answer.strip().lower()))
+    """What most people answered, as answers are compared; of equally frequent answers the one that was given first.
+    None where nobody said anything."""
+    counts = Counter(text for answer in answers if (text := plain(answer)))
     return counts.most_common(1)[0][0] if counts else None
 
 

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from vlmflow.expected import IMAGE, RefusedError
 from vlmflow.hub import HubError, NoAccessError, fetch_dataset
 from vlmflow.sources import WINOGROUND_EXAMPLES, WINOGROUND_PICTURES
 from vlmflow.tables import whole
@@ -26,7 +27,8 @@ def fetch_winoground(
         examples, pictures: the file and the folder.
 
     Returns:
-        repository, revision, granted: whether there is access, reason: why not and what to do.
+        repository, revision, granted: whether there is access, reason: why not and what to do; refused, if any were:
+        name of an image in the archive → why it is not kept.
 
     Raises:
         HubError: no network, no such revision, or files that are not Winoground's.
@@ -40,9 +42,12 @@ def fetch_winoground(
         return account | {"granted": False, "reason": what_to_do(repository, access, error)}
     with whole(examples) as temporary:
         shutil.copyfile(found, temporary)
-    if not take_pictures(archive, pictures):
-        raise HubError(f"{repository}: there is no picture ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}")
-    return account
+    count, refused = take_pictures(archive, pictures)
+    if not count:
+        why = f"; {next(iter(refused.values()))}" if refused else ""
+        raise HubError(f"{repository}: there is no picture ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}{why}")
+    again = f"delete {archive} and {access} and run the same command again"
+    return account | ({"refused": {name: f"{why}; {again}" for name, why in refused.items()}} if refused else {})
 
 
 def what_to_do(repository: str, access: Path, error: NoAccessError) -> str:
@@ -54,27 +59,33 @@ def what_to_do(repository: str, access: Path, error: NoAccessError) -> str:
     )
 
 
-def take_pictures(archive: Path, folder: Path) -> int:
+def take_pictures(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
     """Unpack the pictures under images/ of a zip archive, each by its own name; what else it holds is left where it is.
 
     Returns:
-        how many there were.
+        how many there were, and name without ending → reason, of each that is no image and not kept.
 
     Raises:
         HubError: the archive is damaged.
     """
-    count = 0
+    count, refused = 0, {}
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in opened.infolist():
                 if (name := _picture_name(member.filename)) is None:
                     continue
-                with opened.open(member) as source, whole(folder / name) as temporary, temporary.open("wb") as target:
-                    shutil.copyfileobj(source, target)
-                count += 1
+                try:
+                    IMAGE.check_size(member.file_size)
+                    with opened.open(member) as source, whole(folder / name) as temporary:
+                        with temporary.open("wb") as target:
+                            shutil.copyfileobj(source, target)
+                        IMAGE.check(temporary)
+                    count += 1
+                except RefusedError as error:
+                    refused[Path(name).stem] = f"{member.filename} in {archive}: {error}"
     except UNREADABLE as error:
         raise HubError(f"{archive}: this is no whole zip archive ({error}); delete it and run again") from error
-    return count
+    return count, refused
 
 
 def _picture_name(member: str) -> str | None:

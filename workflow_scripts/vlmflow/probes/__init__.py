@@ -68,8 +68,8 @@ def measure(
             related = pl.Series([question.get("related")], dtype=pl.List(pl.Int32))
             return norms(vlm, prompt).with_columns(related=related)
         case PruningProbe():
-            answer = right_answer(question)
-            return pruning(vlm, prompt, probe.last, answer, question["token_ids"], with_time=question["timed"])
+            answer, said = right_answer(question), question["token_ids"]
+            return pruning(vlm, prompt, probe.last, answer, said, with_time=question["timed"], match=asking.match)
         case AttentionProbe():
             return attention(vlm, prompt, probe.edges)
         case AttentionMapProbe():

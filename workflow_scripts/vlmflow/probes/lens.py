@@ -17,7 +17,7 @@ def lens(vlm: "LanguageModel", prompt: Prompt, words: Mapping[str, str], final_n
     """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
     states = vlm.record(prompt).hidden(-1)
     # Whatever is done with inner states, the last layer's is read as the model itself reads it.
-    logits = torch.cat([vlm.logits(states[:-1], final_norm), vlm.logits(states[-1:])])
+    logits = torch.cat([vlm.logits(states[:-1], final_norm, wide=True), vlm.logits(states[-1:], wide=True)])
     probabilities = logits.softmax(-1)
     if not probabilities.isfinite().all():
         raise ReplayError("a probability read from an inner state is not a finite number; another dtype may help")
@@ -37,6 +37,8 @@ def first_token(vlm: "LanguageModel", word: str) -> int:
 
 
 def answer_words(answer: str, false_option: str | None) -> dict[str, str]:
-    """The words whose probability is followed, by name; [flow] section 7."""
+    """The words whose probability is followed, by name; [flow] section 7: each in both spellings."""
     words = {"capitalised answer": answer.capitalize(), "lowercase answer": answer.lower()}
-    return words | ({"false option": false_option} if false_option is not None else {})
+    if false_option is None:
+        return words
+    return words | {"capitalised false option": false_option.capitalize(), "false option": false_option.lower()}

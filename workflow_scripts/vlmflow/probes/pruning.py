@@ -12,6 +12,7 @@ from vlmflow.interventions import Knockout
 from vlmflow.prompts import Prompt
 from vlmflow.pruning import pruned, timed, work_share
 from vlmflow.replay import onlookers
+from vlmflow.spelling import AnswersMatch
 from vlmflow.tasks import is_right
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def pruning(
     answer: str | None,
     said: Sequence[int],
     with_time: bool,
+    match: AnswersMatch = "strict",
 ) -> pl.DataFrame:
     """What the model answers without the picture's tokens in the last layers, and what that saves.
 
@@ -34,9 +36,10 @@ def pruning(
         vlm: the model.
         prompt: of this model, with a picture.
         last: in how many of the last layers the tokens are dropped; several numbers.
-        answer: the right one, lowercase; None where there is nothing to be right.
+        answer: the right one; None where there is nothing to be right.
         said: token ids of what the intact model answers.
         with_time: whether decoding is timed, with and without the tokens, in turns.
+        match: when an answer is right.
 
     Returns:
         columns last, predicted, correct (null where there is nothing to be right), work and time (shares of the intact
@@ -49,7 +52,7 @@ def pruning(
         {
             "last": list(last),
             "predicted": texts,
-            "correct": [is_right(text, answer) for text in texts],
+            "correct": [is_right(text, answer, match) for text in texts],
             "work": [work_share(len(prompt), len(image), layers, number) for number in last],
             "time": _times(vlm, prompt, last, len(said) + 1) if with_time else [None] * len(last),
         },

@@ -152,7 +152,7 @@ class Known:
             return logits.topk(self.top).indices
 
         for layer in states:
-            words.append(self.asking.vlm.read(layer, reader))
+            words.append(self.asking.vlm.read(layer, reader, wide=True))
         return Decoded(torch.stack(words), torch.cat(entropies).reshape(len(states), -1))
 
 

@@ -30,7 +30,7 @@ from .figures import (
     WindowsChart,
     WordsChart,
 )
-from .models import TEMPLATES, Model
+from .models import TEMPLATES, Model, folder_meant
 from .pictured import (
     AskedProbe,
     AttentionMapProbe,
@@ -91,6 +91,7 @@ __all__ = [
     "WinogroundDataset",
     "WordsChart",
     "WordsProbe",
+    "folder_meant",
     "read_study",
     "write_schema",
 ]

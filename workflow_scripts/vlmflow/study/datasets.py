@@ -35,6 +35,7 @@ def _check_zip(url: str) -> str:
     return url
 
 
+Place = Annotated[Path, AfterValidator(Path.expanduser)]
 Prompt = Annotated[str, Field(pattern=r"\S", description="What is asked of every picture.")]
 DESCRIBE_PICTURE = "Describe the picture in one sentence."
 
@@ -53,10 +54,16 @@ class GqaDataset(Strict):
     source: Literal["gqa"]
     base_url: Url = Field(GQA_URL, description="Where GQA's three archives lie.")
     split: Literal["train", "val"] = Field("val", description="Of GQA's balanced questions.")
-    questions: Path | None = Field(None, description="JSON: question id → question, answer, types, program.")
-    scene_graphs: Path | None = Field(None, description="JSON: picture → width, height, objects with boxes.")
-    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
-    captions: Literal["visual-genome"] | Path | None = Field(
+    questions: Place | None = Field(
+        None,
+        description="JSON: question id → question, answer, types, program; a file (.json, .jsonl, also as .gz) or a "
+        "folder of them.",
+    )
+    scene_graphs: Place | None = Field(
+        None, description="JSON: picture → width, height, objects with boxes; a file or a folder, as questions."
+    )
+    images_dir: Place | None = Field(None, description="Folder of {picture id}.jpg, .png, …, used in place.")
+    captions: Literal["visual-genome"] | Place | None = Field(
         None, description="Region descriptions as captions: Visual Genome's, downloaded, or a file in their layout."
     )
     captions_url: Url = Field(REGIONS_URL, description="Where Visual Genome's region descriptions lie.")
@@ -80,7 +87,7 @@ class GqaPaperDataset(Strict):
     sha256: dict[FileName, Sha256] = Field(
         PAPER_QUESTIONS, min_length=1, description="File → its checksum; these files are read."
     )
-    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+    images_dir: Place | None = Field(None, description="Folder of {picture id}.jpg, .png, …, used in place.")
 
 
 class OkVqaDataset(Strict):
@@ -89,7 +96,9 @@ class OkVqaDataset(Strict):
     source: Literal["ok-vqa"]
     base_url: Url = Field(OKVQA_URL, description="Where the archives of questions and of annotations lie.")
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+    images_dir: Place | None = Field(
+        None, description="Folder of COCO's pictures, by number or own name, used in place."
+    )
 
 
 class AOkVqaDataset(Strict):
@@ -100,7 +109,9 @@ class AOkVqaDataset(Strict):
         AOKVQA_URL, description="The archive of questions and answers, a .tar.gz or .zip."
     )
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+    images_dir: Place | None = Field(
+        None, description="Folder of COCO's pictures, by number or own name, used in place."
+    )
 
 
 class CocoCaptionsDataset(Strict):
@@ -111,7 +122,9 @@ class CocoCaptionsDataset(Strict):
         COCO_CAPTIONS_URL, description="The archive of annotations, a .zip."
     )
     coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Path | None = Field(None, description="Folder of {picture id}.jpg or .png, used in place.")
+    images_dir: Place | None = Field(
+        None, description="Folder of COCO's pictures, by number or own name, used in place."
+    )
     prompt: Prompt = DESCRIBE_PICTURE
 
 

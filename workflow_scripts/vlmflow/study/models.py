@@ -18,6 +18,16 @@ def _check_template(template: str) -> str:
     return template
 
 
+def folder_meant(path: str) -> Path | None:
+    """The folder that a model's path means, whether it is there or not; None where it may be an id on the hub."""
+    looks_local = (
+        path.startswith((".", "/", "~", "resources/", "results/"))
+        or not re.fullmatch(HUB_ID, path)
+        or Path(path).parent.is_dir()  # a folder of models: what is not in it is a folder misspelt
+    )
+    return Path(path).expanduser() if looks_local else None
+
+
 class Model(Strict):
     """A vision-language model, or a language model that reads captions in place of the picture."""
 
@@ -51,12 +61,7 @@ class Model(Strict):
     @property
     def folder(self) -> Path | None:
         """The local folder, or None for a hub id."""
-        looks_local = (
-            self.path.startswith((".", "/", "~", "resources/", "results/"))
-            or not re.fullmatch(HUB_ID, self.path)
-            or Path(self.path).is_dir()
-        )
-        return Path(self.path).expanduser() if looks_local else None
+        return folder_meant(self.path)
 
     @property
     def fetched(self) -> str | None:

@@ -61,7 +61,7 @@ class KnockoutProbe(ProbeSettings):
 
 
 class LensProbe(ProbeSettings):
-    """Logit lens at the last position: the answer, with and without a capital, and the false option."""
+    """Logit lens at the last position: the answer and the false option, each with and without a capital."""
 
     kind: Literal["lens"]
     final_norm: bool = Field(True, description="Norm inner states before reading them; the code of [flow] does not.")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from vlmflow.sources import COCO_URL, GQA_URL, WINOGROUND
+from vlmflow.spelling import AnswersMatch
 
 from .base import ModelName, Name, Strict
 from .datasets import (
@@ -75,6 +76,11 @@ class Study(Strict):
     dataset: Dataset
     tasks: dict[Name, Task] = Field(min_length=1)
     sample: Sample = Field(default_factory=lambda: Sample.model_validate({}))
+    answers_match: AnswersMatch = Field(
+        "strict",
+        description="When what a model says is the right answer: as the paper compares them, or also with other final "
+        "punctuation, quotes, Markdown, article.",
+    )
     models: dict[ModelName, Model] = Field(min_length=1)
     probes: dict[Name, Probe] = Field(min_length=1)
     figures: dict[Name, Figure] = Field(default_factory=dict)

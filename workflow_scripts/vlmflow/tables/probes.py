@@ -29,7 +29,7 @@ LENS = Table(
     ABOUT
     | {
         "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
-        "word": Column(pl.String, "capitalised answer, lowercase answer, or false option"),
+        "word": Column(pl.String, "capitalised answer, lowercase answer, capitalised false option, or false option"),
         "probability": Column(pl.Float64, "of the word's first token at the last position"),
     },
 )

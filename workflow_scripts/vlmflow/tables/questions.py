@@ -22,7 +22,7 @@ QUESTION_COLUMNS = {
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
-    "answer": Column(pl.String, "right answer, lowercase; of a description what somebody wrote, as written"),
+    "answer": Column(pl.String, "right answer, lowercase, NFC; of a description what somebody wrote, as written"),
     "full_answer": Column(pl.String, "right answer as a sentence", nullable=True),
     "structural": Column(pl.String, "GQA's structural type"),
     "semantic": Column(pl.String, "GQA's semantic type"),
@@ -71,7 +71,7 @@ ANSWERS = Table(
         "answer": Column(pl.String, "the right answer, or what somebody else said where there is none"),
         "correct": Column(
             pl.Boolean,
-            "predicted, stripped and lowercased, equals the answer; null: nothing to be right",
+            "predicted is the answer, as the study's answers_match says; null: nothing to be right",
             nullable=True,
         ),
         "probability": Column(pl.Float64, "of the first token of what the model says"),

@@ -1,0 +1,68 @@
+"""The files of a dataset as they are given out: one or a folder of them, packed by gzip or not, whole or by lines."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+ENDINGS = (".json", ".jsonl")
+PACKED = ".gz"
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".bz2", ".xz", ".zst")
+
+
+class DatasetError(ValueError):
+    """A file that is not the dataset's; the message names the file and what was expected."""
+
+
+def question_files(path: str | Path) -> str | list[str]:
+    """The files that are read of what a study names: those of a folder, sorted by name, or the file itself."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return str(path)
+    return sorted(str(file) for file in folder.iterdir() if unpacked(file).endswith(ENDINGS) and file.is_file())
+
+
+def unpacked(path: Path) -> str:
+    """The name of a file in lowercase, without the ending that says that gzip packed it."""
+    return path.name.lower().removesuffix(PACKED)
+
+
+def by_lines(path: Path) -> bool:
+    """Whether each line of a file is JSON of its own."""
+    return unpacked(path).endswith(".jsonl")
+
+
+def problem_with(path: Path, *, folders: bool) -> str | None:
+    """Why nothing is read from a path, and what to give; None where it can be tried.
+
+    Args:
+        path: of a file, or of a folder of them.
+        folders: whether a folder will do.
+    """
+    if path.is_dir():
+        if not folders:
+            return "this is a folder; give a file"
+        return None if question_files(path) else f"this folder holds no files that end with {' or '.join(ENDINGS)}"
+    if path.name.lower().endswith(ARCHIVES):
+        return "this is an archive; unpack it, and give what was in it"
+    return None
+
+
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[BinaryIO]:
+    """The file as it was before gzip packed it, read as a stream; `expected` is what it should hold, for messages.
+
+    Raises:
+        DatasetError: there is no such file, or it is packed in another way, or not whole.
+    """
+    if problem := problem_with(path, folders=False):
+        raise DatasetError(f"{path}: {problem}; expected {expected}")
+    try:
+        with gzip.open(path) if path.name.lower().endswith(PACKED) else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path}: this is no whole .gz file ({error}); fetch or copy it anew") from error

@@ -1,0 +1,61 @@
+"""When two spellings of an answer are the same answer."""
+
+import re
+import unicodedata
+from typing import Literal
+
+AnswersMatch = Literal["strict", "relaxed"]
+
+# What ends a sentence or a part of it; the second half as it is written between full-width characters.
+FINAL = ".,!?;:…．。，、！？；："
+# Pairs that stand around an answer: quotes, and Markdown's marks.
+PAIRS = (
+    *(pair.split("|") for pair in "\"|\" '|' “|” „|“ „|” «|» »|« ‹|› ›|‹ ‘|’ ‚|‘ ‚|’ 「|」 『|』".split()),
+    *((mark, mark) for mark in ("**", "__", "*", "`")),
+)
+# Before a number, a hyphen may be a minus.
+LIST_ITEM = re.compile(r"(?:[*•]|-(?!\s+\d))\s+(?=\S)")
+ARTICLE = re.compile(r"(?:an?|the)\s+(?=\S)", re.IGNORECASE)
+# Marks without width and of direction, soft hyphens. Within a word, some of them make it another one.
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+
+
+def squeezed(text: str) -> str:
+    """The text without space around it, and with one space between words."""
+    return " ".join(text.split())
+
+
+def plain(text: str) -> str:
+    """An answer as answers are compared: in lowercase, squeezed, each character in its composed form (NFC)."""
+    return unicodedata.normalize("NFC", squeezed(text).lower())
+
+
+def same(said: str, answer: str, match: AnswersMatch = "strict") -> bool:
+    """Whether what a model says is the answer: `strict` as [flow] compares them, except for space and the form of
+    characters; `relaxed` also whatever is written around it (`bare`)."""
+    if match == "strict":
+        return plain(said) == plain(answer)
+    answer = bare(answer.lower())
+    # In capitals, some letters become others: ß is written SS.
+    return bare(said.lower()) == answer or bare(said) == answer.upper()
+
+
+def bare(text: str) -> str:
+    """An answer without what may be written around it: final punctuation, quotes and Markdown's marks on both sides,
+    the mark of a list, one leading article, invisible characters.  What stands between these is as it was; and where
+    nothing would be left, all of it is."""
+    text = _unwrapped(unicodedata.normalize("NFC", squeezed(text)))
+    return _unwrapped(ARTICLE.sub("", text, count=1) if ARTICLE.match(text) else text)
+
+
+def _unwrapped(text: str) -> str:
+    before = None
+    while text != before:
+        before = text
+        text = text.rstrip(FINAL + INVISIBLE + " ").lstrip(INVISIBLE + " ") or text
+        text = LIST_ITEM.sub("", text, count=1) if LIST_ITEM.match(text) else text
+        for left, right in PAIRS:
+            inside = text[len(left) : -len(right)].strip()
+            if text.startswith(left) and text.endswith(right) and inside and left not in inside and right not in inside:
+                text = inside
+    return text

@@ -1,0 +1,40 @@
+"""Products with half-precision weights, made in float32."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+# Rows of a weight that are cast at a time: a whole unembedding in float32 would take 0.5 to 2 GB beside the model.
+ROWS = 4096
+
+
+class WideProducts(TorchFunctionMode):
+    """Inside of it every linear map of float16 or bfloat16 weights is made in float32, and gives float32.
+
+    Modules are called as they are, so that weights that lie elsewhere until their module is called are fetched as ever.
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """What the function gives; of a linear map, its product in float32 or wider."""
+        if func is functional.linear:
+            return wide_linear(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def wide_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(…, rows of the weight) product and bias in float32, or in the operands' own type where that is wider."""
+    dtype = torch.promote_types(torch.promote_types(input.dtype, weight.dtype), torch.float32)
+    if weight.dtype == dtype:
+        return functional.linear(input.to(dtype), weight, bias)
+    product = input.new_empty(*input.shape[:-1], len(weight), dtype=dtype)
+    for start in range(0, len(weight), ROWS):
+        rows = slice(start, start + ROWS)
+        some = None if bias is None else bias[rows].to(dtype)
+        product[..., rows] = functional.linear(input.to(dtype), weight[rows].to(dtype), some)
+    return product
