@@ -242,10 +242,13 @@ def aria(folder: Path) -> None:
     )
 
 
-FAMILIES: dict[str, Family] = {
+# Of these it is known where their tokens lie on the image.
+LLAVAS: dict[str, Family] = {
     "LLaVA": Family(llava),
     "VipLLaVA": Family(vip_llava),
     "LLaVA-NeXT": Family(llava_next),
+}
+FAMILIES: dict[str, Family] = {
     "Idefics2": Family(idefics_2),
     "AyaVision": Family(aya_vision),
     "Ovis2": Family(ovis_2),

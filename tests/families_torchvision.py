@@ -1,4 +1,5 @@
-"""Families whose images are cut with torchvision only: Pixtral, Mistral 3, Llama 4, Cohere2Vision, PerceptionLM, Molmo2."""
+"""Families whose images are cut with torchvision only: Pixtral, Mistral 3, Llama 4, Cohere2Vision, PerceptionLM and
+Molmo2."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from transformers import (
     Cohere2VisionForConditionalGeneration,
     Llama4Config,
     Llama4ForConditionalGeneration,
+    LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
     Mistral3Config,
@@ -27,6 +29,13 @@ VISION: dict[str, Any] = {**SMALL_VISION, "image_size": SIDE, "patch_size": PATC
 PIXTRAL = {**VISION, "model_type": "pixtral", "image_size": 2 * SIDE}
 MISTRAL_CHAT = chat(begin="<s>", turn="[INST]", image="[IMG]", end="[/INST]", answer="")
 LLAMA_SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|header_start|>", "<|header_end|>", "<|eot|>", "<|pad|>"]
+LLAMA_CHAT = chat(
+    begin="<|begin_of_text|>",
+    turn="<|header_start|>{{ message['role'] }}<|header_end|>\n\n",
+    image="<|image|>",
+    end="<|eot|>",
+    answer="<|header_start|>assistant<|header_end|>\n\n",
+)
 
 
 def mistral_tokenizer() -> PreTrainedTokenizerFast:
@@ -87,7 +96,7 @@ def llama_4_parts() -> tuple[PreTrainedTokenizerFast, Llama4Config]:
         pad_token="<|pad|>",
     )
     text = {**SMALL_TEXT, "head_dim": 8, "intermediate_size_mlp": 64, "num_local_experts": 4}
-    text |= {"interleave_moe_layer_step": 2, "attention_chunk_size": 16, "vocab_size": len(tokenizer)}
+    text |= {"interleave_moe_layer_step": 2, "attention_chunk_size": 20, "vocab_size": len(tokenizer)}
     text |= ids(tokenizer, bos_token_id="<|begin_of_text|>", eos_token_id="<|eot|>", pad_token_id="<|pad|>")
     # Four patches become one token: 4 · 16 features.
     vision = {**VISION, "intermediate_size": 64, "vision_output_dim": 16}
@@ -108,13 +117,7 @@ def llama_4(folder: Path) -> None:
         folder,
         Llama4ForConditionalGeneration(config),
         tokenizer,
-        chat(
-            begin="<|begin_of_text|>",
-            turn="<|header_start|>{{ message['role'] }}<|header_end|>\n\n",
-            image="<|image|>",
-            end="<|eot|>",
-            answer="<|header_start|>assistant<|header_end|>\n\n",
-        ),
+        LLAMA_CHAT,
         processor={
             "processor_class": "Llama4Processor",
             "patch_size": PATCH,
@@ -191,24 +194,20 @@ def perception_lm(folder: Path) -> None:
         projector_pooling_ratio=2,
         **ids(tokenizer, image_token_id="<|image|>", video_token_id="<|video|>"),
     )
-    # Without timm there can be no such model: its configuration then stands for it.
-    model = PerceptionLMForConditionalGeneration(config) if find_spec("timm") else None
+    # There is no such image encoder without timm; what is asked for first then is torchvision.
+    build = PerceptionLMForConditionalGeneration if find_spec("timm") else LlamaForCausalLM
+    model = build(config if find_spec("timm") else config.text_config)
     pixels = {"tile_size": SIDE, "max_num_tiles": 4, "vision_input_type": "thumb+tile"}
     save_parts(
         folder,
         model,
         tokenizer,
-        chat(
-            begin="<|begin_of_text|>",
-            turn="<|header_start|>{{ message['role'] }}<|header_end|>\n\n",
-            image="<|image|>",
-            end="<|eot|>",
-            answer="<|header_start|>assistant<|header_end|>\n\n",
-        ),
+        LLAMA_CHAT,
         processor={"processor_class": "PerceptionLMProcessor", "patch_size": PATCH, "pooling_ratio": 2},
         image={"image_processor_type": "PerceptionLMImageProcessorFast", **pixels},
         video={"video_processor_type": "PerceptionLMVideoProcessor", "size": SQUARE},
     )
+    config.save_pretrained(folder)
 
 
 def molmo_2(folder: Path) -> None:

@@ -112,7 +112,7 @@ def emu_3(folder: Path) -> None:
 
 def deepseek_tokenizer(**named: str) -> PreTrainedTokenizerFast:
     """With the special tokens of Janus and DeepSeek-VL."""
-    begin, end = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"  # noqa: RUF001
+    begin, end = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
     return byte_tokenizer(
         [begin, end, *named.values()],
         begin=begin,

@@ -88,9 +88,11 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
         return
     if name not in tokenizer.get_vocab() and token in tokenizer.added_tokens_decoder:
         return  # a placeholder that never becomes a token: the processor writes others in its place
-    # In some families the processor's placeholder is another token than the one it is expanded to.
+    # In some families the processor's placeholder is another token than those that it is expanded to.
     known = {getattr(owner, "image_token_id", None) for owner in (processor, tokenizer)} - {None}
-    known.add(tokenizer.convert_tokens_to_ids(name))
+    known |= {*(getattr(processor, "image_token_ids", None) or ())}
+    written = (name, getattr(processor, "img_patch_token", name))
+    known |= {*tokenizer.convert_tokens_to_ids(written)}
     if token not in known:
         raise DisagreementError(
             f"config.json says that the image token is {token} ({tokenizer.convert_ids_to_tokens(token)!r}), but the "
