@@ -219,45 +219,75 @@ def test_files_that_are_not_the_papers(tmp_path, content, message):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])
-@pytest.mark.parametrize("kind", ["llava", "llava_next"])
-def test_options_and_objects_decode_back_to_their_words(files, template, kind):
-    rows = table(files)
+# Question, options, names of objects, and which of these are a scene graph's words and not the question's.
+UNNAMED = [
+    (
+        "What type of device is orange, the telephone or the laptop?",
+        ("phone", "laptop"),
+        ["device"],
+        [("option", "phone")],
+    ),
+    ("What color is the necktie?", None, ["tie"], [("object", "tie")]),
+    ("What do the necktie and the shirt have in common?", None, ["tie", "shirt"], [("object", "tie")]),
+    ("Is the bucket heavy or light?", ("light", "heavy"), ["bucket"], []),
+]
+
+
+def not_found(rows, kind, template):
+    """("option" or "object", word, question) of what does not stand in its question; all else decodes to its words."""
     processor = tiny_models.build_processor(kind, template, [row["question"] for row in rows])
     # Only the picture's shape matters for where words stand.
     picture = Image.new("RGB", (50, 40))
 
-    def texts(row, objects, *segments):
+    def text(row, segment, objects=(), options=None):
         prompt = build_prompt(
             processor,
             picture,
             row["question"],
             image_token_id=processor.image_token_id,
             objects={name: [] for name in objects},
-            options=(row["true_option"], row["false_option"]) if row["true_option"] else None,
+            options=options,
             instruction=INSTRUCTION,
         )
         ids = prompt.inputs["input_ids"][0]
-        return [processor.tokenizer.decode(ids[prompt.positions(segment)]).strip() for segment in segments]
+        return processor.tokenizer.decode(ids[prompt.positions(segment)]).strip()
 
-    names = 0
-    not_found = []
+    missing = []
     for row in rows:
-        assert texts(row, [], "question") == [row["question"]]
-        if row["true_option"]:
-            assert texts(row, [], "true option", "false option") == [row["true_option"], row["false_option"]]
-        for item in row["objects"]:
-            names += 1
+        assert text(row, "question") == row["question"]
+        options = (row["true_option"], row["false_option"]) if row["true_option"] else ()
+        for segment, option in zip(("true option", "false option"), options, strict=False):
             try:
-                (found,) = texts(row, [item["name"]], "objects")
+                assert text(row, segment, options=options) == option
             except PromptError:
-                not_found.append((item["name"], row["question"]))
+                missing.append(("option", option, row["question"]))
+        for item in row["objects"]:
+            name = item["name"]
+            try:
+                found = text(row, "objects", [name])
+            except PromptError:
+                missing.append(("object", name, row["question"]))
                 continue
-            assert found.lower() in (item["name"], plural(item["name"]), {"he": "him"}.get(item["name"])), row[
-                "question"
-            ]
-    # A scene graph's name need not be the question's: "phone", asked for as "telephone".
-    assert len(not_found) <= names * 0.005, not_found
+            assert found.lower() in (name, plural(name), {"he": "him"}.get(name)), row["question"]
+    return missing
+
+
+@pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+def test_options_and_objects_decode_back_to_their_words(files, template, kind):
+    rows = table(files)
+    missing = not_found(rows, kind, template)
+    words = sum(len(row["objects"]) + 2 * bool(row["true_option"]) for row in rows)
+    assert len(missing) <= words * 0.005, missing
+
+
+@pytest.mark.parametrize(("kind", "template"), [("llava", "vicuna_v1"), ("llava_next", "llava_llama_3")])
+def test_words_that_the_question_says_otherwise_are_told_apart_from_the_rest(kind, template):
+    for question, options, names, missing in UNNAMED:
+        true, false = options or (None, None)
+        row = {"question": question, "true_option": true, "false_option": false}
+        row["objects"] = [{"name": name} for name in names]
+        assert not_found([row], kind, template) == [(*what, question) for what in missing]
 
 
 @pytest.mark.parametrize(("kind", "template"), [("llava", "vicuna_v1"), ("llava_next", "llava_llama_3")])

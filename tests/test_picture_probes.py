@@ -331,12 +331,12 @@ def test_what_stands_after_the_picture_cannot_change_its_tokens(vlm, asking, row
 
 def test_the_same_states_are_read_once(vlm, asking, rows, monkeypatch):
     read, vlm_read = [], vlm.read
-    monkeypatch.setattr(vlm, "read", lambda *given: read.append(1) or vlm_read(*given))
+    monkeypatch.setattr(vlm, "read", lambda *given, **how: read.append(how) or vlm_read(*given, **how))
     settings_ = {"top": 2, "keep_words": False, "leave_out": print}
     visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["after"], **settings_)
     assert len(read) == 4  # layers and embedding
     visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
-    assert len(read) == 4 + 3 * 4
+    assert read == (4 + 3 * 4) * [{"wide": True}]  # in float32, as the lens of words is
 
 
 def test_a_picture_that_sees_what_stands_after_it_is_read_again():
