@@ -4,36 +4,15 @@ refused by name."""
 from importlib.util import find_spec
 
 import pytest
-import torch
+from compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
 from families import QUESTION
 from families_grids import FAMILIES as GRIDS
 from families_others import FAMILIES as OTHERS
-from PIL import Image
 
 from vlmflow import load_model
-from vlmflow.edges import Edge
 from vlmflow.kinds import ModelError
-from vlmflow.plain import plain
-from vlmflow.probes.knockout import edge_knockouts
 
 FAMILIES = {**GRIDS, **OTHERS}
-EDGES = ("image -> question", "image -> last", "question -> last", "last -> last")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Matrices so small are faster without others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def loaded(family, folder):
-    """The model as written into the folder, computing in float64."""
-    family.build(folder)
-    template = str(folder / "mine.jinja") if family.template == "folder" else family.template
-    return load_model(folder, device="cpu", dtype="float64", template=template)
 
 
 def is_lacking(family):
@@ -41,13 +20,6 @@ def is_lacking(family):
 
 
 MEASURED = [name for name, family in FAMILIES.items() if not family.refused and not is_lacking(family)]
-
-
-def prompt_of(vlm):
-    torch.manual_seed(0)
-    noise = Image.fromarray(torch.randint(0, 256, (90, 130, 3), dtype=torch.uint8).numpy())
-    boxes = {"circle": [(10, 10, 30, 30)]}
-    return vlm.prompt(noise, QUESTION, objects=boxes, options=("red", "blue"))
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -86,25 +58,6 @@ def assert_segments(vlm, prompt):
     for segment in ("related patches", "other patches"):
         assert segment not in prompt.segments
         assert any(word in prompt.missing[segment] for word in ("no patch map", "do not apply", "not known"))
-
-
-def assert_equal_to_plain(vlm, prompt, tolerance):
-    recording = vlm.record(prompt)
-    there = [edge for edge in map(Edge.parse, EDGES) if edge.source in prompt.segments]
-    knockouts = [
-        knockout
-        for edge in there
-        for window in (1, 3)
-        for knockout in edge_knockouts(edge, prompt, window, len(vlm.layers))
-    ]
-    fast = vlm.replay(recording, knockouts)
-    slow = plain(vlm.model, vlm.layers, prompt.inputs, knockouts)
-    difference = ((fast - slow).abs().max() / slow.abs().max()).item()
-    print(f"{len(prompt.positions('image'))} image tokens, {difference:.1e}")  # shown by pytest -rP
-    assert difference <= tolerance
-    # The check has teeth: knockouts change the state.
-    changed = (slow[:, 0] - recording.output[0, -1]).abs().amax(dim=1) / slow.abs().max()
-    assert (changed > 1e-4).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.refused])

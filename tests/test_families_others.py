@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
 from families import LAYERS, QUESTION, randomised
 from families_others import FAMILIES, LLAVAS
 from families_torchvision import llama_4_parts
-from test_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
 from transformers import Llama4ForConditionalGeneration
 from transformers.models.llama4.modeling_llama4 import Llama4TextDecoderLayer
 
