@@ -7,12 +7,13 @@ import pytest
 from compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
 from families import QUESTION
 from families_grids import FAMILIES as GRIDS
+from families_more import MORE
 from families_others import FAMILIES as OTHERS
 
 from vlmflow import load_model
 from vlmflow.kinds import ModelError
 
-FAMILIES = {**GRIDS, **OTHERS}
+FAMILIES = {**GRIDS, **MORE, **OTHERS}
 
 
 def is_lacking(family):

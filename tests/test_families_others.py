@@ -8,6 +8,7 @@ import pytest
 import torch
 from compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
 from families import LAYERS, QUESTION, randomised
+from families_more import MORE_LLAVAS
 from families_others import FAMILIES, LLAVAS
 from families_torchvision import llama_4_parts
 from transformers import Llama4ForConditionalGeneration
@@ -22,15 +23,16 @@ from vlmflow.parts import find_decoder, find_layers, find_norm
 from vlmflow.prompts import Prompt
 
 
-@pytest.mark.parametrize("name", LLAVAS)
+@pytest.mark.parametrize("name", LLAVAS | MORE_LLAVAS)
 def test_llava(name, tmp_path):
-    vlm = loaded(LLAVAS[name], tmp_path)
+    family = (LLAVAS | MORE_LLAVAS)[name]
+    vlm = loaded(family, tmp_path)
     prompt = prompt_of(vlm)
     tokens = prompt.inputs["input_ids"][0]
     assert (tokens[prompt.positions("image")] == vlm.image_token_id).all()
     assert vlm.processor.tokenizer.decode(tokens[prompt.positions("question")]).strip() == QUESTION
     assert 0 < len(prompt.positions("related patches")) < len(prompt.positions("other patches"))
-    assert_equal_to_plain(vlm, prompt, LLAVAS[name].tolerance)
+    assert_equal_to_plain(vlm, prompt, family.tolerance)
 
 
 def test_where_tokens_lie_is_not_guessed_from_a_patch_size_alone(tmp_path):
