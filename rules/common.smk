@@ -11,6 +11,9 @@ os.environ.update(HF_HUB_OFFLINE="1")
 
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 
+# Whether this process runs the study, and not only plans or lists it, or a single job.
+RUNS = workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch)
+
 # What a first run has shown to fail; this one finishes the rest.
 LEFT_OUT = left_out()
 

@@ -1,6 +1,4 @@
 # Where questions, pictures and captions of each dataset lie, and where they come from.
-import functools
-
 from snakemake.logging import logger
 from vlmflow import sources
 from vlmflow.datasets.files import question_files
@@ -82,7 +80,10 @@ def picture_folder(dataset):
     return [] if "url" in source else [source["folder"]]
 
 
-def came_later(pattern):
+ASKED_AGAIN = set()
+
+
+def came_later(pattern, dataset_of):
     """A note of the images that were refused by the job that writes this table, and came since; none if none did.
 
     A job succeeds although some of what its server sent is no image, so that by its files there is nothing to be done.
@@ -94,20 +95,21 @@ def came_later(pattern):
     def note(wildcards):
         table = Path(RESULTS, pattern.format(**wildcards))
         came = table.with_suffix(".came.txt")
-        if workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch):
-            ask_again_once(table.with_suffix(".refused.json"), came)
+        if RUNS:
+            ask_again_once(table.with_suffix(".refused.json"), came, dataset_of(wildcards))
         return [str(came)] if came.is_file() else []
 
     return note
 
 
-@functools.cache
-def ask_again_once(note, came):
+def ask_again_once(note, came, dataset):
     """Snakemake may ask several times for the inputs of a job."""
-    if note.is_file():
-        from vlmflow.datasets.fetch import ask_again
+    if note in ASKED_AGAIN or not note.is_file():
+        return
+    ASKED_AGAIN.add(note)
+    from vlmflow.datasets.fetch import Pictures, ask_again
 
-        logger.warning(ask_again(note, came))
+    logger.warning(ask_again(note, came, Pictures(**picture_source(dataset))))
 
 
 def task_dataset(task):

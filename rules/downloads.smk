@@ -94,7 +94,7 @@ rule fetch_pictures:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         folder=lambda wildcards: picture_folder(task_dataset(wildcards.task)),
-        came=came_later("tasks/{task}.parquet"),
+        came=came_later("tasks/{task}.parquet", lambda wildcards: task_dataset(wildcards.task)),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
@@ -136,7 +136,7 @@ rule fetch_model:
 
 # Of a model whose files were taken out of the hub's cache, the note goes too: a job that needs it fetches it again.
 for name, model in study.models.items():
-    if workflow.is_main_process and model.fetched is not None:
+    if RUNS and model.fetched is not None:
         if gone := forget_if_gone(Path(model.fetched)):
             logger.warning(
                 f"models.{name}: {', '.join(gone)} is gone from the hub's cache; jobs that need it fetch it again."

@@ -1,6 +1,7 @@
 # What is said when a run begins and when it ends.
 from snakemake.logging import logger
 from vlmflow import leaving_out, running
+from vlmflow.jobs import failure_note
 from vlmflow.tables import WriteError, check_room
 
 
@@ -15,12 +16,28 @@ def say(text, **told):
         logger.debug(f"nothing to say: {error}")
 
 
+def finish_the_rest():
+    """Make the report of what can be had, where it was asked for and only models have failed."""
+    if not leaving_out.is_command(sys.argv[0]) or "all" not in map(str, workflow.dag.targetrules):
+        return
+    try:
+        left = leaving_out.to_leave_out(workflow.dag, workflow.scheduler.failed)
+        if left and not all(is_left_out(left, *place) for place in PLACES):
+            say(lambda: "\n".join(["All others are finished without these:", *leaving_out.told(left, study.models)]))
+            leaving_out.run_without(left, sys.argv[1:])
+    except Exception as error:
+        logger.warning(f"The report of the others cannot be made now ({error}).")
+
+
 onstart:
     # A disk that is full or read-only is told now, not after hours.
     try:
         check_room([f"{RESULTS}/index.html"])
     except WriteError as error:
         raise WorkflowError(str(error))
+    for job in workflow.dag.needrun_jobs():
+        for log in job.log:
+            failure_note(log).unlink(missing_ok=True)  # of an earlier run
     say(str, planned_jobs=lambda: running.planned_jobs(workflow.dag))
 
 
@@ -30,11 +47,5 @@ onsuccess:
 
 onerror:
     say(lambda: running.what_is_left(workflow.dag, workflow.scheduler.failed), run_has_ended=lambda: True)
-    # Asked for is the report, in a first run whose command is known: then it is made of what can be had.
-    if not LEFT_OUT and leaving_out.is_command(sys.argv[0]) and "all" in map(str, workflow.dag.targetrules):
-        left = leaving_out.to_leave_out(workflow.dag, workflow.scheduler.failed)
-        if left and not all(is_left_out(left, *place) for place in PLACES):
-            say(
-                lambda: "\n".join(["All others are finished without these:", *leaving_out.told(left, study.models)])
-            )
-            leaving_out.run_without(left, sys.argv[1:])
+    if not LEFT_OUT:
+        finish_the_rest()

@@ -5,12 +5,16 @@ scattergather:
     **{name: table.shards for name, table in study.accuracy_tables.items()},
 
 
+# Where one model chooses, those of which it has chosen something.
+TOLD_TASKS = [task for task in study.tasks if not is_left_out(LEFT_OUT, study.sample.answered_by, task)]
+
+
 rule tabulate_tasks:
     input:
-        tasks=expand(f"{RESULTS}/tasks/{{task}}.parquet", task=study.tasks),
+        tasks=expand(f"{RESULTS}/tasks/{{task}}.parquet", task=TOLD_TASKS),
         chosen=[
             f"{RESULTS}/{study.sample.answered_by}/selected/{task}.parquet"
-            for task in study.tasks
+            for task in TOLD_TASKS
             if study.sample.answered_by is not None
         ],
     output:
@@ -29,7 +33,7 @@ rule tabulate_tasks:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        tasks=list(study.tasks),
+        tasks=TOLD_TASKS,
         title=lambda wildcards: study.tables[wildcards.table].title,
     script:
         "../workflow_scripts/tabulate_tasks.py"
@@ -76,7 +80,7 @@ use rule fetch_pictures as fetch_table_pictures with:
     input:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
         folder=lambda wildcards: picture_folder(table_dataset(wildcards.table)),
-        came=came_later("tables/{table}/asked.parquet"),
+        came=came_later("tables/{table}/asked.parquet", lambda wildcards: table_dataset(wildcards.table)),
     output:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",

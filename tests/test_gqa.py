@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -273,6 +274,12 @@ def test_a_folder_of_scene_graphs(folder):
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     place = write_as(folder, "graphs", graphs)
     assert read_questions(folder / "questions.json", place) == (rows, [])
+
+
+def test_what_other_programs_leave_in_a_folder_is_not_read(tmp_path):
+    for name in ("b.json", "a.jsonl", "a.jsonl.gz", "c.json.gz", "._b.json", "readme.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [Path(file).name for file in question_files(tmp_path)] == ["a.jsonl", "b.json", "c.json.gz"]
 
 
 def test_of_two_files_that_have_a_question_the_first_is_asked(folder):

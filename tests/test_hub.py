@@ -11,7 +11,8 @@ import pytest
 from common import TINY_LLAVA
 from servers import HubHandler, serving
 
-from vlmflow.hub_cache import forget_if_gone
+from vlmflow.hub import fetched_files
+from vlmflow.hub_cache import files_of, forget_if_gone
 
 REVISION = "ab" * 20
 FETCH = (
@@ -114,19 +115,25 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
 def test_a_cache_of_which_a_file_was_purged_is_told_by_file_and_filled_again(hub, tmp_path):
     (hub.folder / "owner/model/chat_template.jinja").write_text("{{ messages }}")
     note = tmp_path / "note.json"
+    account = fetch(hub, tmp_path).stdout
+    note.write_text(account)
+    folder = Path(json.loads(account)["folder"])
+    (folder / "README.md").write_text("put there by hand")
+    assert fetched_files(folder) == ["chat_template.jinja", "config.json", "model.safetensors"]
+    (folder / "chat_template.jinja").resolve().unlink()  # the link to it stays
+    done = locate(note, tmp_path / "cache")
+    assert done.returncode == 3
+    assert f"was fetched to {folder}, and chat_template.jinja of it is gone; run the same command" in done.stdout
+    assert forget_if_gone(note) == ["chat_template.jinja"]
+    assert not note.exists(), "so that the job that needs it fetches it again"
     note.write_text(fetch(hub, tmp_path).stdout)
-    folder = Path(json.loads(note.read_text())["folder"])
-    for gone in ("config.json", "chat_template.jinja", "model.safetensors"):
-        (folder / gone).resolve().unlink()  # the link to it stays
-        done = locate(note, tmp_path / "cache")
-        assert done.returncode == 3
-        assert f"was fetched to {folder}, and {gone} of it is gone; run the same command again" in done.stdout
+    assert note.read_text() == account, "as before, so that what was measured is not measured again"
+    files_of(note).write_text(json.dumps(fetched_files(folder)))
+    for gone in ("config.json", "model.safetensors"):
+        (folder / gone).unlink()  # the link is gone too
         assert forget_if_gone(note) == [gone]
-        assert not note.exists(), "so that the job that needs it fetches it again"
         note.write_text(fetch(hub, tmp_path).stdout)
         assert locate(note, tmp_path / "cache").stdout.strip() == str(folder)
-    (folder / "chat_template.jinja").unlink()  # the link is gone too
-    assert forget_if_gone(note) == ["chat_template.jinja"]
 
 
 def test_what_is_there_is_not_forgotten(hub, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from common import TINY_LLAVA
 from workspace import Workspace
 
-from vlmflow.leaving_out import is_command, is_left_out, told, without_forcing
+from vlmflow.leaving_out import _where_given, is_command, is_left_out, told, without_forcing
 
 STUDY = {
     "study": "two",
@@ -41,9 +41,30 @@ def test_what_is_left_out():
     assert told([*left, left[0]], ["b", "a", "c"]) == ["  b: y", "  a: x"]
 
 
-def test_the_second_run_forces_nothing():
-    given = ["all", "-F", "--cores", "2", "-R", "draw_figure", "run_probe", "--configfile", "mine.yaml", "--forceall"]
-    assert without_forcing(given) == ["all", "--cores", "2", "--configfile", "mine.yaml"]
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("all -F --cores 2 --configfile mine.yaml", "all --cores 2 --configfile mine.yaml"),
+        ("--cores 2 -R draw_figure run_probe --forceall -p", "--cores 2 -p"),
+        ("-pF --forcerun=answer_questions -c2", "-p -c2"),
+        ("-Ranswer_questions draw_figure -sSnakefile", "-sSnakefile"),
+        ("--forcerun a b -- all", "-- all"),
+        ("--force-use-threads -pR x -k", "--force-use-threads -p -k"),
+    ],
+)
+def test_the_second_run_forces_nothing(given, kept):
+    assert without_forcing(given.split()) == kept.split()
+
+
+def test_the_second_run_begins_where_the_command_was_given(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "sub")  # as Snakemake does
+    for given in ("-d sub", "-dsub", "--directory sub", "--directory=sub", f"-d {tmp_path}/sub"):
+        assert _where_given(["--cores", "2", *given.split()]) == tmp_path
+    assert _where_given(["--cores", "2"]) == tmp_path / "sub"
+    with pytest.raises(FileNotFoundError, match="in which folder the command was given"):
+        _where_given(["-d", "other"])
 
 
 def test_how_snakemake_was_started():

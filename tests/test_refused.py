@@ -140,14 +140,14 @@ def test_refused_images_are_asked_for_again(server, tmp_path):
     assert "404" in reasons["q3"]
     # Nothing is better yet; then one is; then the other one is put there. Only what was refused is asked for.
     server.requests.clear()
-    assert "of 2 images that were refused before, 0 came now; " in ask_again(note, came)
+    assert "of 2 images that were refused before, 0 came now; " in ask_again(note, came, pictures)
     assert not came.exists()
     assert {path for command, path, _ in server.requests if command == "GET"} == {"/1.jpg", "/2.jpg"}
     del server.faults.body["/1.jpg"]
-    assert "of 2 images that were refused before, 1 came now; " in ask_again(note, came)
+    assert "of 2 images that were refused before, 1 came now; " in ask_again(note, came, pictures)
     assert came.read_text() == "1\n"
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert ask_again(note, came).endswith("of 1 images that were refused before, 1 came now")
+    assert ask_again(note, came, pictures).endswith("of 1 images that were refused before, 1 came now")
     assert came.read_text() == "1\n2\n"
     assert not note.exists()
 
@@ -181,13 +181,27 @@ def test_where_all_are_refused_the_job_fails_and_says_so_once(server, tmp_path):
 
 def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
-    fetch._write_down(["1"], Pictures(str(tmp_path / "images"), "http://127.0.0.1:9"), note)
-    assert "1 images that were refused before could not be asked for again" in ask_again(note, came)
-    fetch._write_down(["1"], Pictures(str(tmp_path / "images"), server.url), note)
+    fetch._write_down(["1", "2"], note)
+    nobody = Pictures(str(tmp_path / "images"), "http://127.0.0.1:9")
+    assert "0 came now; the server could not be asked" in ask_again(note, came, nobody)
+    pictures = Pictures(str(tmp_path / "images"), server.url)
+    (tmp_path / "images").mkdir()
     with FileLock(tmp_path / ".fetching.lock"):
-        assert "another run is fetching images" in ask_again(note, came)
+        assert "another run is fetching images" in ask_again(note, came, pictures)
     assert note.exists()
     assert not came.exists()
+    # What somebody has put there meanwhile is seen all the same.
+    (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
+    assert "of 2 images that were refused before, 1 came now; the server" in ask_again(note, came, nobody)
+    assert came.read_text() == "2\n"
+
+
+def test_names_that_lead_out_of_the_folder_are_not_asked_for(server, tmp_path):
+    note = tmp_path / "t.refused.json"
+    fetch._write_down(["../x"], note)
+    pictures = Pictures(str(tmp_path / "images"), server.url)
+    assert "of 0 images" in ask_again(note, tmp_path / "came", pictures)
+    assert server.requests == []
 
 
 def test_a_server_cannot_have_us_wait_for_hours(server, tmp_path, monkeypatch):

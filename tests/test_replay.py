@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import (
+    DeepseekV2Config,
+    DeepseekV2ForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
@@ -124,6 +126,13 @@ DECODERS = {
     "qwen 3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL)),
     "gemma 2, capped scores": lambda: Gemma2ForCausalLM(
         Gemma2Config(**SMALL, sliding_window=5, attn_implementation="eager")
+    ),
+    "deepseek 2, compressed keys": lambda: DeepseekV2ForCausalLM(
+        DeepseekV2Config(
+            **{k: v for k, v in SMALL.items() if k not in ("head_dim", "num_key_value_heads")},
+            **{"num_key_value_heads": 4, "kv_lora_rank": 8, "q_lora_rank": None, "qk_rope_head_dim": 4},
+            **{"qk_nope_head_dim": 4, "v_head_dim": 4, "first_k_dense_replace": 4},
+        )
     ),
     "gemma 3, alternating windows": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, sliding_window=5)),
 }

@@ -2,16 +2,20 @@
 
 import json
 import os
+from pathlib import Path
 
 # Every other job reads from the disk only.
 os.environ["HF_HUB_OFFLINE"] = "0"
 
-from vlmflow.hub import fetch_model
+from vlmflow.hub import fetch_model, fetched_files
+from vlmflow.hub_cache import files_of
 from vlmflow.jobs import logged
 from vlmflow.tables import whole
 
 with logged(snakemake.log[0]):
     wildcards = snakemake.wildcards
     account = fetch_model(f"{wildcards.organisation}/{wildcards.name}", wildcards.revision)
+    with whole(files_of(Path(snakemake.output.note))) as temporary:
+        temporary.write_text(json.dumps(fetched_files(account["folder"])) + "\n", encoding="utf-8")
     with whole(snakemake.output.note) as temporary:
         temporary.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")

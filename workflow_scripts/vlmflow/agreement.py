@@ -35,6 +35,8 @@ def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revisio
     wanted: dict[str, Any] = {PATCH: getattr(vision, PATCH, None), STRATEGY: strategy, EXTRA: extra}
     for key, value in wanted.items():
         if saved.get(key) is None:
+            if key == EXTRA and value is None:
+                continue  # an encoder that cannot be asked: the processor's own default may be right
             if value is None:
                 raise DisagreementError(f"processor_config.json lacks {key}, and config.json does not say it; add it")
             setattr(processor, key, value)
@@ -103,12 +105,14 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
 
 def _extra_tokens(vision: Any) -> int | None:
     """How many tokens an image encoder makes besides those of the patches, such as a class token; None if it cannot be
-    asked: one layer of it is built without weights, and called with an image without content."""
-    try:
-        side, patch = vision.image_size, vision.patch_size
-        shallow = type(vision).from_dict(vision.to_dict() | {"num_hidden_layers": 1})
-        with torch.device("meta"), torch.no_grad():
-            made = AutoModel.from_config(shallow)(pixel_values=torch.empty(1, vision.num_channels, side, side))
-        return made.last_hidden_state.shape[1] - (side // patch) ** 2
-    except Exception:  # encoders that are called in another way: nothing is known of them, and nothing is compared
-        return None
+    asked: it is built without weights, if it can be with one layer only, and called with an image without content."""
+    for changes in ({"num_hidden_layers": 1}, {}):
+        try:
+            config = type(vision).from_dict(vision.to_dict() | changes)
+            pixels = torch.empty(1, config.num_channels, config.image_size, config.image_size, device="meta")
+            with torch.device("meta"), torch.no_grad():
+                made = AutoModel.from_config(config)(pixel_values=pixels)
+            return made.last_hidden_state.shape[1] - (config.image_size // config.patch_size) ** 2
+        except Exception:  # encoders that are called in another way: nothing is known of them, and nothing is compared
+            continue
+    return None

@@ -75,6 +75,8 @@ ALL_ATTENTION_FUNCTIONS.register(SHARED_PREFIX, shared_prefix_attention)
 
 def can_share(decoder: Any) -> bool:
     """Whether the decoder computes `sdpa` and would call another function of that signature in its place."""
+    if getattr(decoder.config, "kv_lora_rank", None):
+        return False  # such layers keep what keys are made of, and not the keys
     return getattr(decoder, "_supports_attention_backend", False) and decoder.config._attn_implementation == "sdpa"
 
 

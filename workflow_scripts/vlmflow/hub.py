@@ -3,6 +3,7 @@ nothing else."""
 
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFound
 
 from .estimates import Size
 from .folders import or_a_folder
-from .hub_cache import find_snapshot, missing_files
+from .hub_cache import find_snapshot
 from .jobs import JobError
 from .places import no_folder
 from .study import folder_meant
@@ -65,8 +66,8 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     """Fetch what is missing of a model; a download that broke off is taken up again.
 
     Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot and its files, bytes of its
-        weights, layers, and size as `vlmflow.estimates` takes it.
+        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights,
+        layers, and size as `vlmflow.estimates` takes it.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.
@@ -80,10 +81,15 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
         "repository": repository,
         "revision": revision,
         "folder": str(folder),
-        "files": sorted(file.name for file in folder.iterdir() if file.is_file()),
         "bytes": (size := sum(file.stat().st_size for file in weights)),
         **_sizes(folder, size),
     }
+
+
+def fetched_files(folder: str) -> list[str]:
+    """The names of the files of a snapshot that `fetch_model` fetches; others may lie there too."""
+    names = sorted(path.name for path in Path(folder).iterdir() if path.is_file())
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in WANTED)]
 
 
 def fetch_dataset(repository: str, revision: str | None, names: Sequence[str]) -> list[Path]:
@@ -162,8 +168,7 @@ def location(path: str, fetched: str | None) -> str:
     """
     if fetched is None:
         return str(Path(path).expanduser())
-    note = json.loads(Path(fetched).read_text(encoding="utf-8"))
-    folder, gone = find_snapshot(note), missing_files(note)
+    folder, gone = find_snapshot(Path(fetched))
     if not gone:
         return str(folder)
     what = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"

@@ -96,14 +96,14 @@ def for_each_question(
 
     One broken question never stops the others, whatever it breaks; an error of which the next question would die too (a
     JobError, no memory, no disk) stops the job.  Where no question gets through, the fault is not the questions', and
-    the job fails; unless there was nothing to measure.  Who was only unlucky is asked again in the end.
+    the job fails; unless of most there was nothing to measure.  Who was only unlucky is asked again in the end.
 
     Raises:
         JobError: there are questions, and none got through; the message has the most frequent reason.
     """
     results: dict[int, Any] = {}
     reasons: dict[int, str] = {}
-    inapplicable = False
+    inapplicable: set[int] = set()
     printed: set[str] = set()
     waiting = list(enumerate(questions.iter_rows(named=True)))
     for again in (False, True):
@@ -114,7 +114,8 @@ def for_each_question(
             try:
                 results[number] = work(row)
             except InapplicableError as error:
-                reasons[number], inapplicable = str(error), True
+                reasons[number] = str(error)
+                inapplicable.add(number)
             except UnluckyError as error:
                 unlucky.append((number, row))
                 reasons[number] = str(error)
@@ -128,7 +129,7 @@ def for_each_question(
         waiting = unlucky
         if not waiting:
             break
-    if reasons and not results and not inapplicable:
+    if not results and len(inapplicable) < len(reasons) / 2:
         _raise_for_all(reasons)
     ids = questions["question_id"].to_list()
     told = [(ids[number], why) for number, why in sorted(reasons.items()) if number not in results]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -74,7 +74,7 @@ def with_pictures(
         first = next(iter(refused.values()))
         raise DownloadError(f"nothing that was sent for {len(ids)} images is an image; the first reason: {first}")
     if note is not None:
-        _write_down(list(refused), pictures, note)
+        _write_down(list(refused), note)
     looked = f"there is no picture {{}} ({', '.join(ENDINGS)}) in {folder}"
     reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
     print(f"{task}: {len(candidates)} questions on {len(ids)} pictures, {len(reasons)} of which are not to be had")
@@ -141,39 +141,48 @@ def _with_remedy(reason: str, path: Path) -> str:
     return Refused(f"{reason}; it is not kept, and the next run asks for it again; or put the image at {path} yourself")
 
 
-def _write_down(refused: list[str], pictures: Pictures, note: Path) -> None:
-    """The ids of images that were refused, and where they come from; no file where there are none."""
+def _write_down(refused: list[str], note: Path) -> None:
+    """The ids of images that were refused; no file where there are none."""
     if not refused:
         note.unlink(missing_ok=True)
         return
     with whole(note) as temporary:
-        known = {"source": asdict(pictures), "images": refused}
-        temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps({"images": refused}, indent=1) + "\n", encoding="utf-8")
 
 
-def ask_again(note: Path, came: Path) -> str:
+def ask_again(note: Path, came: Path, pictures: Pictures) -> str:
     """What came of asking once more for the images that were refused in an earlier run, as `note` names them.
 
-    The ids of those that come are added to the file `came`, which thereby differs from what it was.
+    The ids of those that are there now, whoever put them there, are added to the file `came`, which then differs from
+    what it was.
     """
-    known = json.loads(note.read_text(encoding="utf-8"))
-    pictures, ids = Pictures(**known["source"]), known["images"]
+    known = json.loads(note.read_text(encoding="utf-8"))["images"]
+    ids = [image_id for image_id in known if _is_name(image_id)]
+    try:
+        why = _ask_once([image_id for image_id in ids if image_id not in _on_disk(ids, pictures)], pictures)
+        found = _on_disk(ids, pictures)
+        if found:
+            with whole(came) as temporary:
+                before = came.read_text(encoding="utf-8") if came.is_file() else ""
+                temporary.write_text(before + "".join(f"{name}\n" for name in found), encoding="utf-8")
+            _write_down([image_id for image_id in ids if image_id not in found], note)
+    except OSError as error:
+        return f"{note}: {len(ids)} images that were refused before could not be asked for again ({error})"
+    told = f"{pictures.folder}: of {len(ids)} images that were refused before, {len(found)} came now"
+    return f"{told}; {why}" if why else told
+
+
+def _ask_once(ids: list[str], pictures: Pictures) -> str:
+    """Ask a server once more for images; why some did not come."""
+    if not ids or pictures.url is None:
+        return ""
     folder = Path(pictures.folder)
     try:
-        if pictures.url is not None:
-            requests.head(pictures.url, timeout=REACHED, allow_redirects=False).close()
+        requests.head(pictures.url, timeout=REACHED, allow_redirects=False).close()
         with FileLock(folder.parent / ".fetching.lock", timeout=0):
-            missing = [image_id for image_id in ids if image_id not in _on_disk(ids, pictures)]
-            reasons = _fetch(missing, pictures)
+            reasons = _fetch(ids, pictures)
     except Timeout:
-        return f"{folder}: another run is fetching images; those that were refused before are not asked for now"
+        return "another run is fetching images now"
     except (DownloadError, requests.RequestException) as error:
-        return f"{folder}: {len(ids)} images that were refused before could not be asked for again ({error})"
-    found = _on_disk(ids, pictures)
-    if found:
-        with whole(came) as temporary:
-            before = came.read_text(encoding="utf-8") if came.is_file() else ""
-            temporary.write_text(before + "".join(f"{name}\n" for name in found), encoding="utf-8")
-        _write_down([image_id for image_id in ids if image_id not in found], pictures, note)
-    text = f"{folder}: of {len(ids)} images that were refused before, {len(found)} came now"
-    return text + "".join(f"; {reason}" for reason in list(reasons.values())[:1])
+        return f"the server could not be asked ({error})"
+    return next(iter(reasons.values()), "")

@@ -21,7 +21,10 @@ def question_files(path: str | Path) -> str | list[str]:
     folder = Path(path)
     if not folder.is_dir():
         return str(path)
-    return sorted(str(file) for file in folder.iterdir() if unpacked(file).endswith(ENDINGS) and file.is_file())
+    files = {file.name: file for file in folder.iterdir() if unpacked(file).endswith(ENDINGS) and file.is_file()}
+    # Some systems leave hidden files beside the real ones; and what was unpacked may still lie there packed.
+    doubled = {f"{name}{PACKED}" for name in files}
+    return sorted(str(file) for name, file in files.items() if not name.startswith(".") and name not in doubled)
 
 
 def unpacked(path: Path) -> str:
