@@ -1,5 +1,7 @@
 """Settings of the tests, and the fixtures that they share."""
 
+import os
+
 import pytest
 import torch
 from asked_rows import asking, rows, vlm  # noqa: F401 (fixtures of several files)
@@ -16,7 +18,8 @@ settings.register_profile(
     "vlmflow", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("vlmflow")
-torch.set_num_threads(2)
+# Two processes of tests have a core each.
+torch.set_num_threads(1 if os.environ.get("PYTEST_XDIST_WORKER") else 2)
 
 
 @pytest.fixture(scope="session")
