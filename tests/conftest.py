@@ -8,6 +8,7 @@ from asked_rows import asking, rows, vlm  # noqa: F401 (fixtures of several file
 from common import TINY_LLAVA
 from hypothesis import HealthCheck, settings
 from picture_frames import attention, budget, knees, lens, looks, phases, similarity  # noqa: F401
+from servers import server  # noqa: F401
 from slurm_cluster import cluster  # noqa: F401
 
 from vlmflow import load_model

@@ -9,6 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
+from vlmflow import network
+
 
 @dataclass
 class Faults:
@@ -215,3 +219,17 @@ def serving(folder, handler=FileHandler):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server of the files in a folder of the test."""
+    (tmp_path / "served").mkdir()
+    with serving(tmp_path / "served") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Do not wait before a broken connection is tried again; for the tests of a file that imports this."""
+    monkeypatch.setattr(network, "WAIT", 0.01)

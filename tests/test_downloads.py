@@ -11,24 +11,12 @@ from pathlib import Path
 
 import pytest
 from common import ROOT
-from servers import serving
+from servers import impatient  # noqa: F401 (a fixture)
 
 from vlmflow import network
 from vlmflow.archives import fetch_members
 from vlmflow.downloads import fetch_archived, fetch_file, fetch_files
 from vlmflow.network import DownloadError
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(network, "WAIT", 0.01)
-
-
-@pytest.fixture
-def server(tmp_path):
-    (tmp_path / "served").mkdir()
-    with serving(tmp_path / "served") as server:
-        yield server
 
 
 def noise(size, seed=0):

@@ -11,7 +11,7 @@ import zlib
 import pytest
 from filelock import FileLock
 from PIL import Image
-from servers import serving
+from servers import impatient  # noqa: F401 (a fixture)
 
 from vlmflow import network
 from vlmflow.archives import fetch_members
@@ -21,18 +21,6 @@ from vlmflow.downloads import fetch_files
 from vlmflow.expected import IMAGE, Expected, Refused
 from vlmflow.network import DownloadError
 from vlmflow.tables import CANDIDATES, SKIPPED
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(network, "WAIT", 0.01)
-
-
-@pytest.fixture
-def server(tmp_path):
-    (tmp_path / "served").mkdir()
-    with serving(tmp_path / "served") as server:
-        yield server
 
 
 def image(kind="JPEG", size=(40, 30)):
