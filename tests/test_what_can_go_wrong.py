@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def mounted(options, folder, *command):
     folder.mkdir(parents=True, exist_ok=True)
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
         pytest.skip("mounting is not permitted here")
-    script = f"mount -t tmpfs {options} tmpfs {folder} && exec {' '.join(map(str, command))}"
+    script = f"mount -t tmpfs {options} tmpfs {shlex.quote(str(folder))} && exec {shlex.join(map(str, command))}"
     done = subprocess.run(
         ["unshare", "-m", "bash", "-c", script], cwd=folder.parent, capture_output=True, text=True, check=False
     )
