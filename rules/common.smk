@@ -3,16 +3,15 @@ import json
 import os
 import re
 
+from snakemake.logging import logger
 from vlmflow.folders import read_config
+from vlmflow.hub_cache import forget_if_gone
 from vlmflow.leaving_out import is_left_out, left_out
 
 # Jobs read models from the disk; only `fetch_model` speaks with the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
 
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
-
-# Whether this process runs the study, and not only plans or lists it, or a single job.
-RUNS = workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch)
 
 # What a first run has shown to fail; this one finishes the rest.
 LEFT_OUT = left_out()
@@ -63,12 +62,24 @@ def model_of(wildcards):
     return study.models[name]
 
 
+def runs():
+    """Whether this process runs the study, and not only plans or lists it, or a single job; known once jobs are planned."""
+    return workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch)
+
+
+def forget_what_is_gone(note):
+    """Delete the note of a model of which files were taken out of the hub's cache: the job that asks fetches it again."""
+    if runs() and (gone := forget_if_gone(Path(note))):
+        logger.warning(f"{note}: {', '.join(gone)} is gone from the hub's cache; jobs that need it fetch it again.")
+
+
 def model_files(wildcards):
     """What a model is made of, so that another model in the same folder is seen; for a hub id, the note of what was
     fetched."""
     model = model_of(wildcards)
     template = [model.template] if model.template.endswith(".jinja") else []
     if model.folder is None:
+        forget_what_is_gone(model.fetched)
         return [model.fetched, *template]
     return sorted(str(file) for file in model.folder.iterdir() if file.suffix in MODEL_ENDINGS) + template
 

@@ -95,7 +95,7 @@ def came_later(pattern, dataset_of):
     def note(wildcards):
         table = Path(RESULTS, pattern.format(**wildcards))
         came = table.with_suffix(".came.txt")
-        if RUNS:
+        if runs():
             ask_again_once(table.with_suffix(".refused.json"), came, dataset_of(wildcards))
         return [str(came)] if came.is_file() else []
 

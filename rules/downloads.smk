@@ -1,5 +1,4 @@
 # What comes from elsewhere. These rules run where Snakemake itself runs, since compute nodes often have no network.
-from vlmflow.hub_cache import forget_if_gone
 
 
 localrules:
@@ -132,12 +131,3 @@ rule fetch_model:
         runtime=growing(600),
     script:
         "../workflow_scripts/fetch_model.py"
-
-
-# Of a model whose files were taken out of the hub's cache, the note goes too: a job that needs it fetches it again.
-for name, model in study.models.items():
-    if RUNS and model.fetched is not None:
-        if gone := forget_if_gone(Path(model.fetched)):
-            logger.warning(
-                f"models.{name}: {', '.join(gone)} is gone from the hub's cache; jobs that need it fetch it again."
-            )
