@@ -20,6 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, {library!r})
 from vlmflow.runs import begin_run
+from vlmflow.snakemake_internals import quote_paths
+
+quote_paths()
 
 if workflow.is_main_process:
     begin_run(Path(".snakemake"))
