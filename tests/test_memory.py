@@ -11,9 +11,11 @@ from common import random_llava
 from test_replay import EDGES, prompt_of
 
 from vlmflow import memory, replay
+from vlmflow.geometry import GeometryError
 from vlmflow.inference import of_one_question
 from vlmflow.jobs import InapplicableError, JobError, QuestionError, UnluckyError, for_each_question
 from vlmflow.memory import NoRoomError, Room, ran_out
+from vlmflow.parts import DoesNotApplyError
 from vlmflow.probes.knockout import knockout
 
 
@@ -230,6 +232,17 @@ def test_what_befalls_all_questions_is_no_fault_of_theirs():
         for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no picture"))), **WHERE)
     done, account = for_each_question(QUESTIONS.clear(), fails(), **WHERE)
     assert (done, len(account)) == ([], 0)
+
+
+@pytest.mark.parametrize("error", [GeometryError("no patch map"), DoesNotApplyError("no such part")])
+def test_what_a_kind_of_model_does_not_have_is_no_failure(error):
+    def work(row):
+        with of_one_question():
+            raise error
+
+    done, account = for_each_question(QUESTIONS, work, **WHERE)
+    assert done == []
+    assert set(account["reason"]) == {str(error)}
 
 
 def test_that_there_is_nothing_to_measure_is_no_failure():

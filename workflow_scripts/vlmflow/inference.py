@@ -57,9 +57,10 @@ def of_one_question() -> Iterator[None]:
     """
     try:
         yield
-    except DoesNotApplyError as error:
+    except (DoesNotApplyError, GeometryError) as error:
+        # Of a model without a patch map there are no patches to look at, which is no failure.
         raise InapplicableError(str(error)) from error
-    except (PromptError, ReplayError, GeometryError, TableError) as error:
+    except (PromptError, ReplayError, TableError) as error:
         raise QuestionError(str(error)) from error
     except RuntimeError as error:
         if ran_out(error):
