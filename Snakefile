@@ -3,10 +3,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
-from vlmflow.runs import begin_run
-from vlmflow.snakemake_internals import FolderError, check_folder, quote_paths
+from vlmflow.jobs.lifetime import begin_run
+from vlmflow.jobs.snakemake import FolderError, check_folder, quote_paths
 from vlmflow.study import StudyError, read_study
-from vlmflow.study.written import check_text
+from vlmflow.study.yaml_text import check_text
 
 try:
     check_folder(str(workflow.basedir))
@@ -33,11 +33,7 @@ if workflow.is_main_process and begin_run(Path(".snakemake")):
 RESULTS = f"results/{study.study}"
 
 
-include: "rules/estimates.smk"
 include: "rules/common.smk"
-include: "rules/datasets.smk"
-include: "rules/shown.smk"
-include: "rules/cluster.smk"
 
 
 wildcard_constraints:
@@ -48,18 +44,13 @@ wildcard_constraints:
     table=one_of(study.tables),
 
 
-include: "rules/downloads.smk"
-include: "rules/captions.smk"
+include: "rules/download.smk"
 include: "rules/data.smk"
-include: "rules/prompts.smk"
-include: "rules/inference.smk"
+include: "rules/model.smk"
 include: "rules/summary.smk"
-include: "rules/landmarks.smk"
-include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"
-include: "rules/checks.smk"
-include: "rules/handlers.smk"
+include: "rules/ending.smk"
 
 
 rule all:

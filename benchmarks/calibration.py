@@ -11,10 +11,10 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from vlmflow.charts import ARROW_FONT, FONT, STROKES, save
+from vlmflow.analysis.bootstrap import summarise
+from vlmflow.calibration.planted import QUESTION, Plant, build_planted, paint
 from vlmflow.edges import FLOW_EDGES, Edge
-from vlmflow.planted import QUESTION, Plant, build_planted, paint
-from vlmflow.statistics import summarise
+from vlmflow.figures import ARROW_FONT, FONT, STROKES, save
 
 LAYERS, PICTURES = 12, 20
 PLANTS = {

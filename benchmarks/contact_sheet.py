@@ -13,11 +13,11 @@ import polars as pl
 from PIL import Image
 from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
-from vlmflow.datasets import synthetic
-from vlmflow.datasets.fetch import with_pictures
-from vlmflow.datasets.gqa import read_questions
-from vlmflow.patches import map_patches
-from vlmflow.sheets import contact_sheet
+from vlmflow.data import synthetic
+from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.gqa import read_questions
+from vlmflow.prompts.contact_sheet import contact_sheet
+from vlmflow.prompts.patch_rows import map_patches
 from vlmflow.tables import CANDIDATES, PATCHES
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}

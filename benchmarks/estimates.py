@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from vlmflow import estimates
+from vlmflow.jobs import estimates
 from vlmflow.study import Study, read_study
 
 

@@ -14,7 +14,7 @@ import torch
 from random_models import PRESETS, build, build_prompt
 
 from vlmflow.edges import FLOW_EDGES, Edge
-from vlmflow.plain import plain
+from vlmflow.engine.plain import plain
 from vlmflow.probes.knockout import edge_knockouts
 
 WINDOW = 9

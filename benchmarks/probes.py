@@ -18,13 +18,13 @@ from types import SimpleNamespace
 import polars as pl
 import yaml
 
-from vlmflow.asking import prompt_of
-from vlmflow.inference import open_model, prober
-from vlmflow.probing import rows_to_probe
+from vlmflow.probes.context import prompt_of
+from vlmflow.probes.rows import rows_to_probe
+from vlmflow.probes.run import open_model, prober
 from vlmflow.study import Study, read_study
 
 IMPORTS = (
-    "import time; t = time.perf_counter(); import vlmflow.inference, vlmflow.probing; print(time.perf_counter() - t)"
+    "import time; t = time.perf_counter(); import vlmflow.probes.run, vlmflow.probing; print(time.perf_counter() - t)"
 )
 
 

@@ -14,7 +14,7 @@ import torch
 from random_models import PRESETS, build, build_prompt
 from transformers import DynamicCache
 
-from vlmflow.pruning import pruned, timed, work_share
+from vlmflow.engine.truncated import pruned, timed, work_share
 
 
 def main() -> None:

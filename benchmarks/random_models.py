@@ -3,8 +3,8 @@
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from vlmflow.models import VisionLanguageModel
-from vlmflow.prompts import Prompt
+from vlmflow.models.model import VisionLanguageModel
+from vlmflow.prompts.build import Prompt
 
 PRESETS = {
     "thin": {"layers": 40, "width": 64, "heads": 4, "inner": 64},  # as deep as LLaVA-1.5-13b, to count and not to time

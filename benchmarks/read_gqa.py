@@ -12,8 +12,8 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from vlmflow.datasets import synthetic
-from vlmflow.datasets.gqa import read_questions
+from vlmflow.data import synthetic
+from vlmflow.data.gqa import read_questions
 from vlmflow.tables import QUESTIONS
 
 QUESTIONS_COUNT, PICTURES, OBJECTS = 132_062, 10_234, 16

@@ -16,7 +16,7 @@ import yaml
 from random_models import PRESETS, build, build_prompt
 
 from vlmflow.probes import measure
-from vlmflow.segments import PromptError
+from vlmflow.prompts.segments import PromptError
 from vlmflow.study import NormsProbe, PruningProbe, read_study
 
 

@@ -4,9 +4,9 @@ import os
 import re
 
 from snakemake.logging import logger
-from vlmflow.folders import read_config
-from vlmflow.hub_cache import forget_if_gone
-from vlmflow.leaving_out import is_left_out, left_out
+from vlmflow.models.diagnose import read_config
+from vlmflow.data.fetch.hub_cache import forget_if_gone
+from vlmflow.jobs.second_run import is_left_out, left_out
 
 # Jobs read models from the disk; only `fetch_model` speaks with the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
@@ -134,3 +134,282 @@ def probe_seed(wildcards):
     probe = study.probes[wildcards.probe]
     drawn = probe.questions or getattr(probe, "timed", 0) or getattr(probe, "examples", 0)
     return study.sample.seed if drawn else None
+
+
+# Where questions, pictures and captions of each dataset lie, and where they come from.
+from snakemake.logging import logger
+from vlmflow.data import sources
+from vlmflow.data.files import question_files
+from vlmflow.study import AOkVqaDataset, CocoCaptionsDataset, GqaDataset, OkVqaDataset
+
+GQA_FOLDER = "resources/gqa"
+OKVQA_FOLDER = "resources/ok-vqa"
+AOKVQA_FILE = f"resources/a-okvqa/{sources.AOKVQA_MEMBER}"
+CAPTIONS_FILE = f"resources/coco/{sources.COCO_CAPTIONS_MEMBER}"
+WINOGROUND_FOLDER = "resources/winoground"
+REGIONS_FILE = f"resources/visual-genome/{sources.REGIONS_MEMBER}"
+
+# Asked for by name, so that deleting one is enough to ask for access again.
+ACCESS_FILES = (
+    [f"{WINOGROUND_FOLDER}/access.json"] if any(each.source == "winoground" for each in study.datasets) else []
+)
+
+# Tasks with questions of their own.
+OWN_TASKS = [name for name, task in study.tasks.items() if task.dataset is not None]
+
+
+def raw_files(dataset):
+    """The files that hold a dataset's questions: drawn by a rule, downloaded by a rule, or the user's own."""
+    match dataset.source:
+        case "synthetic":
+            folder = f"resources/synthetic/{dataset.images}-{dataset.seed}"
+            return {
+                "questions": f"{folder}/questions.json",
+                "scene_graphs": f"{folder}/sceneGraphs.json",
+                "regions": f"{folder}/region_descriptions.json",
+            }
+        case "gqa-paper":
+            return {"questions": [f"resources/gqa-paper/{file}" for file in dataset.sha256]}
+        case "gqa":
+            captions = REGIONS_FILE if dataset.captions == "visual-genome" else dataset.captions
+            # Of a folder its files are the input: its own time says only when a file was last added or taken out.
+            return {
+                "questions": question_files(
+                    dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"
+                ),
+                "scene_graphs": question_files(
+                    dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"
+                ),
+            } | ({"regions": str(captions)} if captions else {})
+        case "ok-vqa":
+            return {kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()}
+        case "a-okvqa":
+            return {"questions": AOKVQA_FILE}
+        case "coco-captions":
+            return {"questions": CAPTIONS_FILE}
+        case "winoground":
+            return {"questions": f"{WINOGROUND_FOLDER}/examples.jsonl", "access": f"{WINOGROUND_FOLDER}/access.json"}
+
+
+def reading(dataset):
+    """What a dataset's questions depend on besides its files."""
+    return dataset.model_dump(mode="json", include={"source", "prompt"})
+
+
+def picture_source(dataset):
+    """Where a dataset's pictures lie, and from where missing ones are fetched."""
+    if dataset.source == "synthetic":
+        return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images"}
+    if dataset.source == "winoground":
+        return {"folder": f"{WINOGROUND_FOLDER}/images"}
+    names = {"names": sources.COCO_NAMES} if dataset.source in sources.COCO_PICTURES else {}
+    if dataset.images_dir is not None:
+        return {"folder": str(dataset.images_dir)} | names
+    if dataset.source in sources.COCO_PICTURES:
+        name = sources.COCO_PICTURES[dataset.source]
+        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name} | names
+    archive, name = sources.GQA_PICTURES
+    return {"folder": f"{GQA_FOLDER}/images", "url": study.gqa_url, "archive": archive, "name": name}
+
+
+def picture_folder(dataset):
+    """A folder of pictures that has to be there before the job; none where the job fetches them."""
+    source = picture_source(dataset)
+    return [] if "url" in source else [source["folder"]]
+
+
+ASKED_AGAIN = set()
+
+
+def came_later(pattern, dataset_of):
+    """A note of the images that were refused by the job that writes this table, and came since; none if none did.
+
+    A job succeeds although some of what its server sent is no image, so that by its files there is nothing to be done.
+    These images are asked for again here, when the next run is planned: the job, and all that follows from it, is to run
+    again if one of them comes, and only then. A param that differs after each refusal would measure everything anew in
+    every run for an image that its server never mends.
+    """
+
+    def note(wildcards):
+        table = Path(RESULTS, pattern.format(**wildcards))
+        came = table.with_suffix(".came.txt")
+        if runs():
+            ask_again_once(table.with_suffix(".refused.json"), came, dataset_of(wildcards))
+        return [str(came)] if came.is_file() else []
+
+    return note
+
+
+def ask_again_once(note, came, dataset):
+    """Snakemake may ask several times for the inputs of a job."""
+    if note in ASKED_AGAIN or not note.is_file():
+        return
+    ASKED_AGAIN.add(note)
+    from vlmflow.data.fetch.images import Pictures, ask_again
+
+    logger.warning(ask_again(note, came, Pictures(**picture_source(dataset))))
+
+
+def task_dataset(task):
+    return study.tasks[task].dataset or study.dataset
+
+
+def table_dataset(table):
+    return study.tables[table].dataset or study.dataset
+
+
+def task_questions(wildcards):
+    """The table of questions from which a task is taken."""
+    own = wildcards.task in OWN_TASKS
+    return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"
+
+
+# Functions: what jobs ask a cluster for, more with every attempt. Local runs do not look at it.
+import functools
+
+import polars as pl
+
+from vlmflow.jobs import estimates
+from vlmflow.jobs.gpu_lease import DeviceError, visible_gpus
+
+
+def growing(amount):
+    """An amount of a resource that grows with every attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def model_size(model):
+    """Of a hub id known once it is fetched; before, a large model is assumed."""
+    if model.folder is not None:
+        return estimates.folder_size(model.folder)
+    note = json.loads(Path(model.fetched).read_text()) if Path(model.fetched).is_file() else {}
+    return estimates.Size(**note["size"]) if "size" in note else estimates.LARGE
+
+
+def model_memory(wildcards, attempt):
+    model = model_of(wildcards)
+    asked = estimates.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    return at_most("most_mem_mb", asked)
+
+
+def at_most(name, amount):
+    """What is asked for, or what the cluster gives at most, as the profile says: more would wait for ever."""
+    limit = cluster_says(name)
+    return amount if limit is None else min(amount, int(limit))
+
+
+def number_of_rows(file):
+    os.stat(file)  # in a dry run the file may not be there yet: Snakemake knows this error, but not polars' own
+    return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+
+
+def time_of(wildcards, work, questions, attempt):
+    model = model_of(wildcards)
+    size = model_size(model)
+    expected = estimates.seconds(work, size, questions, gpu=model.gpus > 0)
+    return at_most("most_runtime", estimates.minutes(expected, attempt))
+
+
+def answering_time(wildcards, input, attempt):
+    """Minutes of asking all questions, or this shard's."""
+    shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
+    return time_of(wildcards, estimates.answering(), number_of_rows(input.questions) // shards + 1, attempt)
+
+
+def probing_time(wildcards, input, attempt):
+    """Minutes of a probe: on the sample of its task, or on all questions that were asked."""
+    probe = study.probes[wildcards.probe]
+    sampled = probe.kind != "pruning" and getattr(probe, "answers", "right") == "right"
+    questions = number_of_rows(input.selected if sampled else input.answers)
+    if probe.questions is not None:
+        questions = min(questions, probe.questions)
+    work = estimates.work_of(probe, model_size(model_of(wildcards)), questions)
+    return time_of(wildcards, work, questions, attempt)
+
+
+def gpus(wildcards):
+    """GPUs of a model's jobs. A machine that has none asks for none, so that jobs run beside each other there."""
+    wanted = model_of(wildcards).gpus
+    return 0 if wanted == 1 and workflow.local_exec and not cards_here() else wanted
+
+
+@functools.cache
+def cards_here():
+    try:
+        return visible_gpus()
+    except DeviceError:
+        return ["one that does not answer"]  # of which the job will say what is wrong
+
+
+# What figures are drawn from besides the summary of their probe, and how tables are shown.
+from vlmflow.study import ExamplesChart, LandmarksTable
+from vlmflow.tables import LANDMARK_TABLES as KINDS_WITH_LANDMARKS
+
+LANDMARK_TABLES = [name for name, table in study.tables.items() if isinstance(table, LandmarksTable)]
+# The tables of which something can be shown.
+NO_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
+SHOWN_TABLES = [name for name in study.tables if name not in NO_TABLES]
+TASKS_TABLES = [name for name in study.tables if name not in {*study.accuracy_tables, *LANDMARK_TABLES}]
+
+
+# How every table is shown by `snakemake --report report.html`.
+TABLE_PAGE = report(
+    f"{RESULTS}/tables/{{table}}.html",
+    caption="../workflow_scripts/captions/table.rst",
+    category="Tables",
+    labels={"table": "{table}"},
+)
+
+# Probes on whose curves something is to be found.
+LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in KINDS_WITH_LANDMARKS]
+
+
+def probe_of(wildcards):
+    """The probe of a figure."""
+    return study.figures[wildcards.figure].probe
+
+
+def landmarks_of_figure(wildcards):
+    """Phases or knees, where the figure shows them."""
+    figure = study.figures[wildcards.figure]
+    shown = getattr(figure, "phases", figure.chart == "budget")
+    return [f"{RESULTS}/summary/{figure.probe}.landmarks.parquet"] if shown else []
+
+
+def example_files(wildcards, pattern):
+    """A file for each task, of a figure that shows examples."""
+    figure = study.figures[wildcards.figure]
+    if not isinstance(figure, ExamplesChart):
+        return []
+    names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
+    return expand(f"{RESULTS}/{pattern}", task=tasks_of_figure(wildcards), **names)
+
+
+# What a cluster needs to know besides each rule's resources; on one machine all of this is left out.
+
+
+# Seconds each and little memory: not worth a place in the queue.
+localrules:
+    draw_sample,
+    summarise_answers,
+    collect_skipped,
+    summarise_cost,
+    tabulate_tasks,
+    tabulate_landmarks,
+
+
+def cluster_says(name):
+    """A setting of the profile's `default-resources`; None where there is none."""
+    setting = (workflow.resource_settings.default_resources or {}).get(name)
+    # Of a setting that is not there, Snakemake may give one without a value.
+    return None if setting is None or setting.raw is None else str(setting.raw).strip("'\"")
+
+
+def partition(wildcards):
+    """Where jobs of a model run: with GPUs and without may be two places."""
+    return (gpus(wildcards) and cluster_says("gpu_partition")) or cluster_says("slurm_partition")
+
+
+def gpu_type(wildcards):
+    """Which GPUs a model's jobs take; nothing for those without, which would otherwise be given one."""
+    return cluster_says("gpu_type") if gpus(wildcards) else None

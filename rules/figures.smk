@@ -86,3 +86,158 @@ rule write_report:
         left_out=LEFT_OUT,
     script:
         "../workflow_scripts/write_report.py"
+
+
+scattergather:
+    **{name: table.shards for name, table in study.accuracy_tables.items()},
+
+
+# Where one model chooses, those of which it has chosen something.
+TOLD_TASKS = [task for task in study.tasks if not is_left_out(LEFT_OUT, study.sample.answered_by, task)]
+
+
+rule tabulate_tasks:
+    input:
+        tasks=expand(f"{RESULTS}/tasks/{{task}}.parquet", task=TOLD_TASKS),
+        chosen=[
+            f"{RESULTS}/{study.sample.answered_by}/selected/{task}.parquet"
+            for task in TOLD_TASKS
+            if study.sample.answered_by is not None
+        ],
+    output:
+        csv=f"{RESULTS}/tables/{{table}}.csv",
+        html=TABLE_PAGE,
+    log:
+        f"{RESULTS}/logs/tabulate_tasks/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tabulate_tasks/{{table}}.tsv"
+    wildcard_constraints:
+        table=one_of(TASKS_TABLES),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        tasks=TOLD_TASKS,
+        title=lambda wildcards: study.tables[wildcards.table].title,
+    script:
+        "../workflow_scripts/tabulate_tasks.py"
+
+
+use rule read_questions as read_table_questions with:
+    input:
+        unpack(lambda wildcards: raw_files(table_dataset(wildcards.table))),
+    output:
+        questions=f"{RESULTS}/tables/{{table}}/questions.parquet",
+        skipped=f"{RESULTS}/tables/{{table}}/questions.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/read_table_questions/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/read_table_questions/{{table}}.tsv"
+    params:
+        dataset=lambda wildcards: reading(table_dataset(wildcards.table)),
+
+
+rule draw_groups:
+    input:
+        questions=f"{RESULTS}/tables/{{table}}/questions.parquet",
+    output:
+        candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
+        skipped=f"{RESULTS}/tables/{{table}}/candidates.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/draw_groups/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_groups/{{table}}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        per_group=lambda wildcards: study.tables[wildcards.table].per_group,
+        seed=lambda wildcards: study.tables[wildcards.table].seed if study.tables[wildcards.table].per_group else None,
+    script:
+        "../workflow_scripts/draw_groups.py"
+
+
+use rule fetch_pictures as fetch_table_pictures with:
+    input:
+        candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
+        folder=lambda wildcards: picture_folder(table_dataset(wildcards.table)),
+        came=came_later("tables/{table}/asked.parquet", lambda wildcards: table_dataset(wildcards.table)),
+    output:
+        questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
+        skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/fetch_table_pictures/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch_table_pictures/{{table}}.tsv"
+    params:
+        source=lambda wildcards: picture_source(table_dataset(wildcards.table)),
+
+
+rule answer_shard:
+    input:
+        questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
+        model=model_files,
+    output:
+        answers=f"{RESULTS}/tables/{{table}}/answers/{{scatteritem}}.parquet",
+        skipped=f"{RESULTS}/tables/{{table}}/answers/{{scatteritem}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/answer_shard/{{table}}/{{scatteritem}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/answer_shard/{{table}}/{{scatteritem}}.tsv"
+    conda:
+        "../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=model_memory,
+        runtime=answering_time,
+        gpu=gpus,
+        gpu_model=gpu_type,
+        slurm_partition=partition,
+    params:
+        model=model_settings,
+        answers_match=study.answers_match,
+        name=lambda wildcards: study.tables[wildcards.table].model,
+    script:
+        "../workflow_scripts/answer_shard.py"
+
+
+rule tabulate_accuracy:
+    input:
+        questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
+        answers=lambda wildcards: getattr(gather, wildcards.table)(
+            f"{RESULTS}/tables/{wildcards.table}/answers/{{scatteritem}}.parquet"
+        ),
+        skipped=lambda wildcards: [
+            f"{RESULTS}/tables/{wildcards.table}/{stage}.skipped.parquet"
+            for stage in ("questions", "candidates", "asked")
+        ]
+        + getattr(gather, wildcards.table)(
+            f"{RESULTS}/tables/{wildcards.table}/answers/{{scatteritem}}.skipped.parquet"
+        ),
+    output:
+        csv=f"{RESULTS}/tables/{{table}}.csv",
+        html=TABLE_PAGE,
+        skipped=f"{RESULTS}/tables/{{table}}.skipped.parquet",
+    log:
+        f"{RESULTS}/logs/tabulate_accuracy/{{table}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tabulate_accuracy/{{table}}.tsv"
+    wildcard_constraints:
+        table=one_of(study.accuracy_tables),
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        title=lambda wildcards: study.tables[wildcards.table].title,
+        model=lambda wildcards: study.tables[wildcards.table].model,
+    script:
+        "../workflow_scripts/tabulate_accuracy.py"

@@ -4,15 +4,15 @@ import os
 
 import pytest
 import torch
-from asked_rows import asking, rows, vlm  # noqa: F401 (fixtures of several files)
-from common import TINY_LLAVA
 from hypothesis import HealthCheck, settings
-from picture_frames import attention, budget, knees, lens, looks, phases, similarity  # noqa: F401
-from servers import server  # noqa: F401
-from slurm_cluster import cluster  # noqa: F401
 
+from support.frames import attention, budget, knees, lens, looks, phases, similarity  # noqa: F401
+from support.paths import TINY_LLAVA
+from support.rows import asking, rows, vlm  # noqa: F401 (fixtures of several files)
+from support.servers import server  # noqa: F401
+from support.slurm import cluster  # noqa: F401
 from vlmflow import load_model
-from vlmflow.datasets import synthetic
+from vlmflow.data import synthetic
 
 # The same examples in every run, and no deadline: the machines of others are slower or busier.
 settings.register_profile(

@@ -7,7 +7,7 @@ import pytest
 
 from snakemake_logger_plugin_vlmflow.logs import last_line
 from vlmflow import progress
-from vlmflow.jobs import logged
+from vlmflow.jobs.job import logged
 from vlmflow.progress import Progress, shown
 
 

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from vlmflow.inference import answer_question, open_model
-from vlmflow.jobs import for_each_question, logged
+from vlmflow.data.sampling import skipped
+from vlmflow.jobs.job import for_each_question, logged
+from vlmflow.probes.run import answer_question, open_model
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
-from vlmflow.tasks import skipped
 
 with logged(snakemake.log[0]):
     check_room(snakemake.output)

@@ -1,7 +1,7 @@
 """What a model says to one shard of a whole dataset."""
 
-from vlmflow.inference import answer_question, open_model
-from vlmflow.jobs import for_each_question, logged
+from vlmflow.jobs.job import for_each_question, logged
+from vlmflow.probes.run import answer_question, open_model
 from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_room
 
 with logged(snakemake.log[0]):

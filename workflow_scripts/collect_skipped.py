@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from vlmflow.jobs import logged
+from vlmflow.jobs.job import logged
 from vlmflow.tables import SKIPPED
 
 with logged(snakemake.log[0]):

@@ -2,8 +2,8 @@
 
 from pydantic import TypeAdapter
 
-from vlmflow import charts
-from vlmflow.jobs import logged
+from vlmflow import figures
+from vlmflow.jobs.job import logged
 from vlmflow.study import Figure, Probe
 from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES, VIEWS
 
@@ -14,12 +14,12 @@ with logged(snakemake.log[0]):
     rows_table, summary_table = PROBE_TABLES[probe.kind]
     summary = summary_table.read(source.summary)
     landmarks = [LANDMARK_TABLES[probe.kind].read(path) for path in source.landmarks]
-    more = charts.More(
+    more = figures.More(
         landmarks=landmarks[0] if landmarks else None,
         rows={task: rows_table.read(path) for task, path in zip(tasks, source.rows, strict=False)},
         views={task: VIEWS.read(path) for task, path in zip(tasks, source.views, strict=False)},
     )
     for path, columns in zip(snakemake.output, (3, 3, 3, 1), strict=True):
         interactive = path.endswith(".html")
-        chart = charts.draw(summary, figure, probe, snakemake.wildcards.model, tasks, columns, interactive, more)
-        charts.save(chart, path)
+        chart = figures.draw(summary, figure, probe, snakemake.wildcards.model, tasks, columns, interactive, more)
+        figures.save(chart, path)

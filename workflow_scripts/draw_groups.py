@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from vlmflow.jobs import logged
+from vlmflow.data.sampling import draw, draw_apart, skipped
+from vlmflow.jobs.job import logged
 from vlmflow.tables import CANDIDATES, QUESTIONS, SKIPPED
-from vlmflow.tasks import draw, draw_apart, skipped
 
 with logged(snakemake.log[0]):
     questions = QUESTIONS.read(snakemake.input.questions)

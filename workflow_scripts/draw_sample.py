@@ -3,9 +3,9 @@ for."""
 
 import polars as pl
 
-from vlmflow.jobs import logged
+from vlmflow.data.sampling import draw, skipped
+from vlmflow.jobs.job import logged
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED
-from vlmflow.tasks import draw, skipped
 
 with logged(snakemake.log[0]):
     answers = ANSWERS.read(snakemake.input.answers)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vlmflow.downloads import fetch_archived
-from vlmflow.jobs import logged
+from vlmflow.data.fetch.files import fetch_archived
+from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):
     for (url, member), path in zip(snakemake.params.members, snakemake.output, strict=True):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vlmflow.downloads import fetch_file
-from vlmflow.jobs import logged
+from vlmflow.data.fetch.files import fetch_file
+from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):
     url, sha256 = snakemake.params.file

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vlmflow.datasets.fetch import Pictures, with_pictures
-from vlmflow.jobs import logged
+from vlmflow.data.fetch.images import Pictures, with_pictures
+from vlmflow.jobs.job import logged
 from vlmflow.tables import CANDIDATES, SKIPPED, TASK
 
 with logged(snakemake.log[0]):

@@ -8,8 +8,8 @@ from pathlib import Path
 # Every other job reads from the disk only.
 os.environ["HF_HUB_OFFLINE"] = "0"
 
-from vlmflow.datasets.winoground import fetch_winoground
-from vlmflow.jobs import logged
+from vlmflow.data.fetch.winoground import fetch_winoground
+from vlmflow.jobs.job import logged
 from vlmflow.tables import whole
 
 with logged(snakemake.log[0]):

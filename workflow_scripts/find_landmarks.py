@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from vlmflow.jobs import logged
-from vlmflow.landmarks import find_landmarks
+from vlmflow.analysis.curve_features import find_landmarks
+from vlmflow.jobs.job import logged
 from vlmflow.progress import shown
 from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES
 

@@ -1,10 +1,10 @@
 """Which patches the boxes of each question overlap, and a contact sheet on which to check that by eye."""
 
-from vlmflow.hub import location
-from vlmflow.jobs import for_each_question, logged
-from vlmflow.patches import map_patches
-from vlmflow.processors import load_processor
-from vlmflow.sheets import contact_sheet
+from vlmflow.data.fetch.hub import location
+from vlmflow.jobs.job import for_each_question, logged
+from vlmflow.models.processor import load_processor
+from vlmflow.prompts.contact_sheet import contact_sheet
+from vlmflow.prompts.patch_rows import map_patches
 from vlmflow.tables import PATCHES, SKIPPED, TASK, check_room, whole
 
 with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """From a dataset's files to the table of questions."""
 
-from vlmflow.datasets.reading import read_dataset
-from vlmflow.jobs import logged
+from vlmflow.data.reading import read_dataset
+from vlmflow.jobs.job import logged
 from vlmflow.tables import QUESTIONS, SKIPPED
 
 with logged(snakemake.log[0]):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vlmflow.datasets.synthetic import write_scenes
-from vlmflow.jobs import logged
+from vlmflow.data.synthetic import write_scenes
+from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):
     folder = Path(snakemake.output.questions).parent

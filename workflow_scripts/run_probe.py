@@ -3,9 +3,9 @@
 import polars as pl
 from pydantic import TypeAdapter
 
-from vlmflow.inference import open_model, prober
-from vlmflow.jobs import for_each_question, logged
-from vlmflow.probing import rows_to_probe
+from vlmflow.jobs.job import for_each_question, logged
+from vlmflow.probes.rows import rows_to_probe
+from vlmflow.probes.run import open_model, prober
 from vlmflow.study import Probe
 from vlmflow.tables import PROBE_TABLES, SKIPPED, check_room
 

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from vlmflow.jobs import logged
+from vlmflow.data.sampling import draw, draw_apart, select_task, skipped
+from vlmflow.jobs.job import logged
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, QUESTIONS, SKIPPED
-from vlmflow.tasks import draw, draw_apart, select_task, skipped
 
 with logged(snakemake.log[0]):
     questions = QUESTIONS.read(snakemake.input.questions)

@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from vlmflow.hub import location
-from vlmflow.jobs import logged
-from vlmflow.processors import load_processor
+from vlmflow.data.fetch.hub import location
+from vlmflow.jobs.job import logged
+from vlmflow.models.processor import load_processor
+from vlmflow.prompts.as_seen import example_views
 from vlmflow.tables import PROBE_TABLES, TASK, VIEWS
-from vlmflow.views import example_views
 
 with logged(snakemake.log[0]):
     settings, params = snakemake.params.model, snakemake.params

@@ -1,6 +1,6 @@
 """How many questions each model was asked, answered rightly, and is analysed on."""
 
-from vlmflow.jobs import logged
+from vlmflow.jobs.job import logged
 from vlmflow.tables import ACCURACY, ANSWERS, SELECTED
 
 with logged(snakemake.log[0]):

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from vlmflow.cost import Job, cost_rows
-from vlmflow.jobs import logged
+from vlmflow.jobs.job import logged
+from vlmflow.report.cost import Job, cost_rows
 from vlmflow.tables import COST
 
 with logged(snakemake.log[0]):

@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from vlmflow.jobs import logged
+from vlmflow.analysis.summaries import summarise_place
+from vlmflow.jobs.job import logged
 from vlmflow.progress import shown
-from vlmflow.summaries import summarise_place
 from vlmflow.tables import PROBE_TABLES, SKIPPED
 
 with logged(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Phases or knees as a table to read: of every model, task and prompt."""
 
-from vlmflow.jobs import logged
+from vlmflow.jobs.job import logged
+from vlmflow.report.tables import landmark_rows, landmarks_page
 from vlmflow.tables import LANDMARK_TABLES, whole
-from vlmflow.tabulate import landmark_rows, landmarks_page
 
 with logged(snakemake.log[0]):
     kind = snakemake.params.kind

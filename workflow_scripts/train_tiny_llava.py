@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from vlmflow.jobs import logged
-from vlmflow.loading import load_model
+from vlmflow.jobs.job import logged
+from vlmflow.models.load import load_model
 from vlmflow.tables import whole
 from vlmflow.tiny_llava.architecture import build_model, build_processor
 from vlmflow.tiny_llava.examination import HELD_OUT, examine

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
-from vlmflow.jobs import logged
-from vlmflow.report import render
+from vlmflow.jobs.job import logged
+from vlmflow.report.page import render
 from vlmflow.study import Study
 from vlmflow.tables import ACCURACY, ANSWERS, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
 

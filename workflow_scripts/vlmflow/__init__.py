@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loading import load_language_model, load_model
-    from .models import Answer, LanguageModel, VisionLanguageModel
-    from .prompts import Prompt
+    from vlmflow.models.load import load_language_model, load_model
+    from vlmflow.models.model import Answer, LanguageModel, VisionLanguageModel
+    from vlmflow.prompts.build import Prompt
 
 __all__ = ["Answer", "LanguageModel", "Prompt", "VisionLanguageModel", "load_language_model", "load_model"]
 
@@ -13,7 +13,7 @@ __all__ = ["Answer", "LanguageModel", "Prompt", "VisionLanguageModel", "load_lan
 def __getattr__(name: str) -> Any:
     # Loaded when first asked for: most rules need a table or the study file, and not seconds of importing torch.
     if name in __all__:
-        from . import loading, models
+        from vlmflow.models import load, model
 
-        return getattr(loading if name.startswith("load_") else models, name)
+        return getattr(load if name.startswith("load_") else model, name)
     raise AttributeError(f"module 'vlmflow' has no attribute {name!r}")

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import polars as pl
 
-from vlmflow.asking import Asking, Row
-from vlmflow.prompts import Prompt
+from vlmflow.data.sampling import right_answer
+from vlmflow.prompts.build import Prompt
 from vlmflow.study import (
     AttentionMapProbe,
     AttentionProbe,
@@ -20,10 +20,10 @@ from vlmflow.study import (
     VisualLensProbe,
     WordsProbe,
 )
-from vlmflow.tasks import right_answer
 
 from .attention import attention, attention_map
 from .budget import budget, places
+from .context import Asking, Row
 from .knockout import knockout
 from .lens import answer_words, lens
 from .norms import norms

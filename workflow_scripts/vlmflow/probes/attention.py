@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from vlmflow.edges import Edge
-from vlmflow.geometry import patch_map
-from vlmflow.pictures import open_picture
-from vlmflow.prompts import Prompt, PromptError
+from vlmflow.prompts.build import Prompt, PromptError
+from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.open_image import open_picture
 
 if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+    from vlmflow.models.model import LanguageModel
 
 
 def attention(vlm: "LanguageModel", prompt: Prompt, edges: Sequence[str]) -> pl.DataFrame:

@@ -7,14 +7,15 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vlmflow.asking import Asking, Row
-from vlmflow.geometry import GeometryError, patch_map
-from vlmflow.interventions import ReplayError
-from vlmflow.jobs import InapplicableError
-from vlmflow.pictures import open_picture
-from vlmflow.prompts import Prompt, PromptError
-from vlmflow.reference import Reference, intact_loss, loss_without, losses_without, reference
+from vlmflow.engine.interventions import ReplayError
+from vlmflow.jobs.job import InapplicableError
+from vlmflow.prompts.build import Prompt, PromptError
+from vlmflow.prompts.layouts.geometry import GeometryError, patch_map
+from vlmflow.prompts.open_image import open_picture
 from vlmflow.tables import ALL_TOKENS
+
+from .answer_loss import Reference, intact_loss, loss_without, losses_without, reference
+from .context import Asking, Row
 
 
 def budget(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from vlmflow.edges import Edge, window_layers
-from vlmflow.interventions import Knockout, ReplayError
-from vlmflow.prompts import Prompt
+from vlmflow.engine.interventions import Knockout, ReplayError
+from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+    from vlmflow.models.model import LanguageModel
 
 
 def knockout(

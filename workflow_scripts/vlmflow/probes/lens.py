@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 import torch
 
-from vlmflow.interventions import ReplayError
-from vlmflow.prompts import Prompt
+from vlmflow.engine.interventions import ReplayError
+from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+    from vlmflow.models.model import LanguageModel
 
 
 def lens(vlm: "LanguageModel", prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from vlmflow.kinds import ModelError
-from vlmflow.prompts import Prompt
+from vlmflow.models.supported import ModelError
+from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+    from vlmflow.models.model import LanguageModel
 
 
 def norms(vlm: "LanguageModel", prompt: Prompt) -> pl.DataFrame:
     """One row: the norms of the features behind the picture's tokens, as a list, null where a token is no patch."""
-    from vlmflow.models import VisionLanguageModel
+    from vlmflow.models.model import VisionLanguageModel
 
     if not isinstance(vlm, VisionLanguageModel):
         raise ModelError("a model that reads captions has no image encoder")

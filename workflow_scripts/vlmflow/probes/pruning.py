@@ -8,15 +8,15 @@ import polars as pl
 import torch
 from transformers import DynamicCache
 
-from vlmflow.interventions import Knockout
-from vlmflow.prompts import Prompt
-from vlmflow.pruning import pruned, timed, work_share
-from vlmflow.replay import onlookers
-from vlmflow.spelling import AnswersMatch
-from vlmflow.tasks import is_right
+from vlmflow.data.sampling import is_right
+from vlmflow.data.spelling import AnswersMatch
+from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.replay import onlookers
+from vlmflow.engine.truncated import pruned, timed, work_share
+from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+    from vlmflow.models.model import LanguageModel
 
 REPEATS = 3
 
@@ -69,7 +69,7 @@ def answers_without_picture(
     themselves would still compute, nobody sees.  The intact model's answer `intact` is proposed for all; from where
     one of them would say something else, it goes its own way.
     """
-    from vlmflow.models import MAX_NEW_TOKENS
+    from vlmflow.models.model import MAX_NEW_TOKENS
 
     image, layers = prompt.positions("image"), len(vlm.layers)
     proposals = dict.fromkeys(last, tuple(intact))

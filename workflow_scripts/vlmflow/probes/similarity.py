@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmflow.asking import Asking, Row
-from vlmflow.interventions import ReplayError
-from vlmflow.jobs import InapplicableError, QuestionError
-from vlmflow.prompts import Prompt, PromptError
-from vlmflow.recording import Recording
+from vlmflow.engine.interventions import ReplayError
+from vlmflow.engine.record import Recording
+from vlmflow.jobs.job import InapplicableError, QuestionError
+from vlmflow.prompts.build import Prompt, PromptError
 from vlmflow.tables import PAIRS
+
+from .context import Asking, Row
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,17 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vlmflow.asking import Asking, Row
-from vlmflow.geometry import GeometryError, patch_map
-from vlmflow.jobs import InapplicableError
-from vlmflow.patches import size_for_boxes
-from vlmflow.pictures import open_picture
-from vlmflow.prompts import Prompt, PromptError
-from vlmflow.recording import Recording
-from vlmflow.replay import allowed
+from vlmflow.engine.record import Recording
+from vlmflow.engine.replay import allowed
+from vlmflow.jobs.job import InapplicableError
+from vlmflow.models.vocabulary import Vocabulary, words_of
+from vlmflow.prompts.build import Prompt, PromptError
+from vlmflow.prompts.layouts.geometry import GeometryError, patch_map
+from vlmflow.prompts.open_image import open_picture
+from vlmflow.prompts.patch_rows import size_for_boxes
 from vlmflow.tables import NAMES_OF_OBJECTS
-from vlmflow.vocabulary import Vocabulary, words_of
+
+from .context import Asking, Row
 
 
 @dataclass(frozen=True)

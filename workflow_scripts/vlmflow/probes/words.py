@@ -7,13 +7,13 @@ import polars as pl
 from torch import Tensor
 
 from vlmflow.edges import Edge, module_layers
-from vlmflow.interventions import Intervention, Module, ModuleKnockout
-from vlmflow.prompts import Prompt
+from vlmflow.engine.interventions import Intervention, Module, ModuleKnockout
+from vlmflow.prompts.build import Prompt
 
 from .knockout import edge_knockouts
 
 if TYPE_CHECKING:
-    from vlmflow.models import LanguageModel
+    from vlmflow.models.model import LanguageModel
 
 
 def words(

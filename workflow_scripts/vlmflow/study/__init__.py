@@ -1,6 +1,6 @@
 """The study file as typed models: the only place where configuration is read."""
 
-from .datasets import (
+from vlmflow.data.settings import (
     AOkVqaDataset,
     CocoCaptionsDataset,
     Dataset,
@@ -10,6 +10,7 @@ from .datasets import (
     SyntheticDataset,
     WinogroundDataset,
 )
+
 from .figures import (
     AccuracyTable,
     AtlasChart,
@@ -41,8 +42,8 @@ from .pictured import (
     VisualLensProbe,
 )
 from .probes import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, Sinks, WordsProbe
-from .reading import StudyError, read_study, write_schema
-from .whole import Sample, Study, Task
+from .read import StudyError, read_study, write_schema
+from .study import Sample, Study, Task
 
 __all__ = [
     "TEMPLATES",

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import EdgeText, ModelName, Name, Strict, Window, each_once
-from .datasets import Dataset
+from vlmflow.data.settings import Dataset
+from vlmflow.settings import EdgeText, ModelName, Name, Strict, Window, each_once
 
 Layers = Annotated[
     Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1), AfterValidator(each_once("layer"))] | None,

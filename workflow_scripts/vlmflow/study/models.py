@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import HUB_ID, Revision, Strict
+from vlmflow.settings import HUB_ID, Revision, Strict
 
-# Conversation templates that come with the workflow, in the folder templates/chat.
+# Conversation templates that come with the workflow, in the folder models/chat_templates.
 TEMPLATES = ("vicuna_v1", "llava_llama_3", "plain")
 
 

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Edges, each_once
+from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
+from vlmflow.settings import Edges, each_once
+
 from .settings import ProbeSettings
-from .wording import OWN_QUESTION, Prompts
 
 ATTENTION_EDGES = [
     "image -> image",

@@ -5,16 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.edges import SINK_SEGMENTS
+from vlmflow.settings import Edges, Name, Strict, Windows, each_once
 
-from .base import Edges, Name, Strict, Windows, each_once
-from .pictured import (
-    AttentionMapProbe,
-    AttentionProbe,
-    BudgetProbe,
-    PlacesProbe,
-    SimilarityProbe,
-    VisualLensProbe,
-)
+from .pictured import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
 from .settings import ProbeSettings
 
 

@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.edges import SINK_SEGMENTS, Edge
-
-from .base import ModelName, Name, Strict, each_once
+from vlmflow.settings import ModelName, Name, Strict, each_once
 
 
 class ProbeSettings(Strict):

@@ -18,17 +18,7 @@ from .probes import (
     VISUAL_LENS,
     WORDS,
 )
-from .questions import (
-    ACCURACY,
-    ANSWERS,
-    CANDIDATES,
-    PATCHES,
-    QUESTIONS,
-    SELECTED,
-    SKIPPED,
-    TASK,
-    VIEWS,
-)
+from .questions import ACCURACY, ANSWERS, CANDIDATES, PATCHES, QUESTIONS, SELECTED, SKIPPED, TASK, VIEWS
 from .summaries import (
     COST,
     KNEES,

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-from vlmflow.datasets.synthetic import CELL, COLORS, KINDS, SHAPES, SIDE, SIZES, TEXTURES
-from vlmflow.word_level import word_level_processor
+from vlmflow.calibration.word_level_processor import word_level_processor
+from vlmflow.data.synthetic import CELL, COLORS, KINDS, SHAPES, SIDE, SIZES, TEXTURES
 
 WIDTH = 128
 LAYERS = 10

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlmflow.datasets import synthetic
-from vlmflow.models import VisionLanguageModel
-from vlmflow.prompts import chat_text
+from vlmflow.data import synthetic
+from vlmflow.models.model import VisionLanguageModel
+from vlmflow.prompts.build import chat_text
 
 HELD_OUT = {"scenes": 600, "seed": 2}  # a family of scenes that neither training nor the demo study draws from
 BLANK = (210, 210, 210)  # the mean ground of the scenes

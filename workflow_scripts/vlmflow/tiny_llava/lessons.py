@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from transformers import LlavaProcessor
 
-from vlmflow.datasets import synthetic
-from vlmflow.datasets.synthetic import CELL, COLORS, SHAPES, SIZES, TEXTURES, Scene
+from vlmflow.data import synthetic
+from vlmflow.data.synthetic import CELL, COLORS, SHAPES, SIZES, TEXTURES, Scene
 
 from .architecture import GRID
 

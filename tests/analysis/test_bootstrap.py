@@ -1,0 +1,66 @@
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmflow.analysis.bootstrap import summarise
+
+
+def rows(values, pictures, edge="a"):
+    return pl.DataFrame(
+        {
+            "question_id": [str(i) for i in range(len(values))],
+            "image_id": [str(p) for p in pictures],
+            "edge": edge,
+            "change": values,
+        },
+        schema_overrides={"change": pl.Float64},
+    )
+
+
+def test_mean_counts_and_order():
+    data = pl.concat([rows([1.0, 2.0, 6.0], [0, 0, 1], "b"), rows([4.0], [0], "a")])
+    summary = summarise(data, ["edge"], "change")
+    assert summary["edge"].to_list() == ["b", "a"]
+    assert summary["mean"].to_list() == [3.0, 4.0]
+    assert summary["questions"].to_list() == [3, 1]
+    assert summary["pictures"].to_list() == [2, 1]
+    assert summary.row(1, named=True)["low"] == summary.row(1, named=True)["high"] == 4.0
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 6)), min_size=2, max_size=40))
+def test_the_interval_holds_the_mean_of_no_spread_and_lies_in_the_range(pairs):
+    values, pictures = zip(*pairs, strict=True)
+    row = summarise(rows(values, pictures), ["edge"], "change").row(0, named=True)
+    assert min(values) - 1e-9 <= row["low"] <= row["high"] <= max(values) + 1e-9
+    flat = summarise(rows([5.0] * len(values), pictures), ["edge"], "change").row(0, named=True)
+    assert flat["low"] == pytest.approx(5.0)
+    assert flat["high"] == pytest.approx(5.0)
+
+
+def test_the_picture_is_the_unit():
+    """Asking each question ten times gives no narrower interval."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=60)
+    once = summarise(rows(values, range(60)), ["edge"], "change").row(0, named=True)
+    tenfold = summarise(rows(np.repeat(values, 10), np.repeat(range(60), 10)), ["edge"], "change").row(0, named=True)
+    assert tenfold["high"] - tenfold["low"] == pytest.approx(once["high"] - once["low"], rel=1e-9)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(200):
+        effect = rng.normal(size=50)  # shared by the three questions of a picture
+        values = np.repeat(effect, 3) + rng.normal(size=150)
+        row = summarise(rows(values, np.repeat(range(50), 3)), ["edge"], "change").row(0, named=True)
+        hits += row["low"] <= 0 <= row["high"]
+    assert 0.90 <= hits / 200 <= 0.985
+
+
+def test_the_same_bytes_from_the_same_rows():
+    data = rows(np.random.default_rng(2).normal(size=30), np.arange(30) // 2)
+    assert summarise(data, ["edge"], "change").equals(summarise(data, ["edge"], "change"))
+    assert not summarise(data, ["edge"], "change").equals(summarise(data, ["edge"], "change", seed=1))

@@ -1,0 +1,236 @@
+"""From rows a question to means: every kind of probe, and what is said of edges that do not apply."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlmflow.analysis.summaries import (
+    AVERAGING,
+    BINS,
+    quantities_of_pruning,
+    regridded,
+    shares_of_norms,
+    summarise_place,
+)
+from vlmflow.tables import ATTENTION_MAP, KNOCKOUT, NORMS, PROBE_TABLES, PRUNING, SKIPPED, VISUAL_LENS, WORDS
+
+NOTHING_LEFT_OUT = SKIPPED.frame([])
+
+
+def place(kind, rows, left_out=NOTHING_LEFT_OUT):
+    return summarise_place(kind, rows, left_out, "m", "T")
+
+
+def knockout_rows():
+    return KNOCKOUT.frame(
+        [
+            {
+                "question_id": str(question),
+                "image_id": str(question),
+                "edge": edge,
+                "window": 3,
+                "layer": layer,
+                "p_base": 0.5,
+                "p_knockout": 0.4,
+                "change": -20.0 - question,
+                "sub_words": 1 + question % 2,
+            }
+            for edge in ("image -> last", "question -> last")
+            for layer in range(2)
+            for question in range(5)
+        ]
+    )
+
+
+def test_answers_of_several_sub_words_are_counted():
+    summary = place("knockout", knockout_rows())
+    assert set(summary["several"]) == {2}
+    assert set(summary["mean"]) == {-22.0}
+    assert set(summary["questions"]) == {5}
+    assert summary["note"].null_count() == 4
+
+
+def left_out(edge, why, ids):
+    return [{"question_id": str(i), "task": "T", "model": "m", "stage": "p", "reason": f"{edge}: {why}"} for i in ids]
+
+
+def test_an_edge_that_applies_to_no_question_is_a_row_with_the_reason():
+    account = SKIPPED.frame(
+        [
+            *left_out("options -> last", "no options: at all", range(3)),
+            *left_out("options -> last", "another reason", range(1)),
+            *left_out("image -> last", "this question has none, others do", range(1)),
+            {"question_id": "9", "task": "T", "model": "m", "stage": "p", "reason": "the picture cannot be read: x"},
+        ]
+    )
+    summary = place("knockout", knockout_rows(), account)
+    absent = summary.filter(pl.col("mean").is_null()).to_dicts()
+    assert [(row["edge"], row["note"], row["questions"]) for row in absent] == [
+        ("options -> last", "no options: at all", 0)
+    ]
+    empty = place("knockout", KNOCKOUT.frame([]), account)
+    assert set(empty["edge"]) == {"options -> last", "image -> last"}
+    assert empty["mean"].null_count() == 2
+
+
+def test_words():
+    rows = WORDS.frame(
+        [
+            {
+                "question_id": str(q),
+                "image_id": "1",
+                "intervention": "mlp",
+                "window": 9,
+                "layer": 0,
+                "similarity": q / 4,
+            }
+            for q in range(5)
+        ]
+    )
+    (row,) = place("words", rows).to_dicts()
+    assert (row["mean"], row["questions"], row["pictures"]) == (0.5, 5, 1)
+
+
+@pytest.fixture
+def norms():
+    return NORMS.frame(
+        [
+            {"question_id": "1", "image_id": "1", "norms": [1.0, 1.0, None, 60.0], "related": [3]},
+            {"question_id": "2", "image_id": "2", "norms": [1.0, 2.0**-50, 2.0**50], "related": None},
+        ]
+    )
+
+
+def test_shares_of_norms_are_all_of_the_patches(norms):
+    shares = shares_of_norms(norms)
+    totals = shares.group_by("question_id", "patches").agg(pl.col("share").sum(), pl.len())
+    assert totals["share"].to_list() == pytest.approx([100] * len(totals))
+    assert set(totals["len"]) == {len(BINS) - 1}, "bins without patches are there, as 0"
+    assert set(totals.filter(pl.col("question_id") == "2")["patches"]) == {"all"}
+    related = shares.filter((pl.col("patches") == "related") & (pl.col("share") > 0)).to_dicts()
+    assert len(related) == 1
+    assert related[0]["norm"] <= 60 < related[0]["norm"] * 2 ** (1 / 8)
+    summary = place("norms", norms)
+    everything = summary.filter(pl.col("patches") == "all")
+    assert everything["mean"].sum() == pytest.approx(100)
+    assert np.isclose(everything.filter(pl.col("norm") == 1.0)["mean"][0], (200 / 3 + 100 / 3) / 2)
+
+
+def test_quantities_of_pruning():
+    rows = PRUNING.frame(
+        [
+            {
+                "question_id": str(q),
+                "image_id": str(q),
+                "last": last,
+                "predicted": "x",
+                "correct": q < 3 and last == 0,
+                "work": 1 - last / 10,
+                "time": 0.5 if q == 0 else None,
+            }
+            for q in range(4)
+            for last in (0, 5)
+        ]
+    )
+    assert set(quantities_of_pruning(rows)["quantity"]) == {"accuracy", "work", "time"}
+    found = {(r["quantity"], r["last"]): (r["mean"], r["questions"]) for r in place("pruning", rows).to_dicts()}
+    assert found == {
+        ("accuracy", 0): (75.0, 4),
+        ("accuracy", 5): (0.0, 4),
+        ("work", 0): (100.0, 4),
+        ("work", 5): (50.0, 4),
+        ("time", 0): (50.0, 1),
+        ("time", 5): (50.0, 1),
+    }
+
+
+def test_pruning_where_there_is_nothing_to_be_right():
+    row = {"question_id": "1", "image_id": "1", "last": 5, "predicted": "x", "correct": None, "work": 0.5, "time": None}
+    summary = place("pruning", PRUNING.frame([row]))
+    assert summary.select("quantity", "mean").rows() == [("work", 50.0)]
+
+
+def test_every_kind_of_probe_is_averaged():
+    assert AVERAGING.keys() == PROBE_TABLES.keys()
+    for kind, (rows, summary) in PROBE_TABLES.items():
+        assert len(place(kind, rows.frame([]))) == 0
+        assert set(AVERAGING[kind].by) <= set(summary.columns)
+
+
+@given(
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    wanted=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    seed=st.integers(0, 99),
+)
+def test_maps_on_another_grid_keep_their_sum_and_their_place(size, wanted, seed):
+    maps = np.random.default_rng(seed).random((2, size[0] * size[1]))
+    moved = regridded(maps, size, wanted)
+    assert moved.shape == (2, wanted[0] * wanted[1])
+    np.testing.assert_allclose(moved.sum(axis=1), maps.sum(axis=1))
+    np.testing.assert_allclose(regridded(maps, size, size), maps)
+    # What lies in the upper left corner stays there.
+    corner = np.zeros((1, size[0] * size[1]))
+    corner[0, 0] = 1
+    assert regridded(corner, size, wanted)[0, 0] == pytest.approx(
+        min(1, size[0] / wanted[0]) * min(1, size[1] / wanted[1])
+    )
+
+
+def test_maps_of_several_grids_have_one_average():
+    def row(question, rows, columns):
+        cells = rows * columns
+        shares = {"weight": [60.0 / cells] * cells, "share": [30.0 / cells] * cells}
+        about = {"question_id": question, "image_id": question, "target": "question", "layer": 0}
+        return about | {"rows": rows, "columns": columns} | shares
+
+    summary = place("attention-map", ATTENTION_MAP.frame([row("a", 2, 3), row("b", 3, 2), row("c", 4, 4)]))
+    assert len(summary) == 2 * 2 * 2
+    assert set(summary["questions"]) == {3}
+    for quantity, total in (("weight", 60), ("share", 30)):
+        cells = summary.filter(pl.col("quantity") == quantity)
+        np.testing.assert_allclose(cells["mean"], total / 4)
+
+
+def test_the_lens_tells_what_the_instruction_changes():
+    def row(question, instruction, said):
+        about = {"question_id": question, "image_id": question, "instruction": instruction, "place": "before"}
+        numbers = {"elsewhere": 1.0, "shuffled": None, "entropy": 2.0, "words": 50.0, "agreement": 90.0}
+        return about | {"layer": 3, "object": said, "decoded": None} | numbers
+
+    rows = [row("a", "right", 40.0), row("a", "none", 30.0), row("b", "right", 10.0), row("b", "none", 25.0)]
+    summary = place("visual-lens", VISUAL_LENS.frame(rows))
+    found = {(r["quantity"], r["instruction"]): r["mean"] for r in summary.to_dicts()}
+    assert found["difference", "none"] == pytest.approx(2.5)  # (30 − 40 + 25 − 10) / 2: how many more than with it
+    assert ("difference", "right") not in found
+    assert ("shuffled", "right") not in found
+    assert found["object", "right"] == 25
+
+
+def test_where_no_object_has_patches_the_lens_says_why():
+    rows = VISUAL_LENS.frame(
+        [
+            {"question_id": "a", "image_id": "a", "instruction": "right", "place": "after", "layer": 0}
+            | {"object": None, "elsewhere": None, "shuffled": None, "decoded": None}
+            | {"entropy": 2.0, "words": 50.0, "agreement": 100.0}
+        ]
+    )
+    why = {"question_id": "a", "task": "T", "model": "m", "stage": "p", "reason": "names of objects: no patches at all"}
+    summary = place("visual-lens", rows, SKIPPED.frame([why]))
+    noted = summary.filter(pl.col("note").is_not_null())
+    assert noted.select("quantity", "note", "questions").rows() == [("object", "no patches at all", 0)]
+
+
+def test_a_probe_that_measured_nothing_says_why():
+    reasons = ["the picture cannot be read", "patches do not apply", "patches do not apply"]
+    account = SKIPPED.frame(
+        [
+            {"question_id": str(n), "task": "T", "model": "m", "stage": "p", "reason": reason}
+            for n, reason in enumerate(reasons)
+        ]
+    )
+    for kind in ("places", "attention-map", "budget", "norms", "attention"):
+        summary = place(kind, PROBE_TABLES[kind][0].frame([]), account)
+        assert summary["note"].to_list() == ["patches do not apply"]
+        assert summary["mean"].null_count() == 1

@@ -1,0 +1,166 @@
+"""Every probe on models whose flow is planted: it shows what was planted, where it was, and nothing else."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, caption_word, code_word, paint, tail_word
+from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
+from vlmflow.models.model import LanguageModel
+from vlmflow.probes.knockout import knockout
+from vlmflow.probes.norms import sinks
+from vlmflow.probes.pruning import answers_without_picture, pruning
+from vlmflow.probes.words import words
+from vlmflow.prompts.build import Patches
+
+BITS = st.tuples(st.integers(0, 1), st.integers(0, 1))
+
+
+def scene(bits=(1, 0)):
+    return paint((48, 48), (8, 8, 8, 8), (32, 32, 8, 8), bits, 0)
+
+
+def prompt_of(vlm, shown):
+    return vlm.prompt(shown.picture, QUESTION, objects={"picture": [shown.related]})
+
+
+@st.composite
+def stages(draw, number):
+    """(layers, planted layers in increasing order)."""
+    layers = draw(st.integers(number, 9))
+    return layers, sorted(draw(st.lists(st.integers(0, layers - 1), min_size=number, max_size=number, unique=True)))
+
+
+def assert_changes(rows, planted, layers):
+    """Only windows that hold a planted layer of their edge change anything; `planted` is edge → layers."""
+    for row in rows.iter_rows(named=True):
+        inside = planted.get(row["edge"], set()) & set(window_layers(row["layer"], row["window"], layers))
+        assert row["change"] < -45 if inside else abs(row["change"]) < 1, row
+
+
+@settings(max_examples=15)
+@given(at=stages(2), bits=BITS)
+def test_every_window_finds_its_layers(at, bits):
+    layers, (related, last) = at
+    vlm = build_planted(Plant.through_question(layers, related, last))
+    prompt = prompt_of(vlm, scene(bits))
+    edges = ["image -> question", "question -> last", "image -> last"]
+    planted = {"image -> question": {related}, "question -> last": {last}}
+    assert_changes(knockout(vlm, prompt, edges, [1, 3, 5, 7]), planted, layers)
+
+
+@settings(max_examples=15)
+@given(at=stages(3), bits=BITS, window=st.sampled_from([1, 3]))
+def test_the_last_sub_word_has_a_flow_of_its_own(at, bits, window):
+    """The first sub-word comes through the question, the second one straight from the picture."""
+    layers, (related, last, said) = at
+    vlm = build_planted(Plant.two_words(layers, related, last, said))
+    prompt = prompt_of(vlm, scene(bits))
+    answer = vlm.answer(prompt)
+    assert answer.text == f"{code_word(bits, 0)} {tail_word(bits)}"
+    edges = ["question -> last", "image -> last", "image -> question"]
+    first = {"question -> last": {last}, "image -> question": {related}}
+    assert_changes(knockout(vlm, prompt, edges, window), first, layers)
+    assert_changes(knockout(vlm, prompt, edges, window, answer.token_ids), {"image -> last": {said}}, layers)
+
+
+@settings(max_examples=15)
+@given(at=stages(2), bits=BITS, window=st.integers(1, 4))
+def test_which_module_makes_the_words(at, bits, window):
+    """Attention brings the code to the question, a later MLP makes a word of it: each is missed in its own layer."""
+    layers, (related, mlp) = at
+    vlm = build_planted(Plant((Copy("related patches", "question", related),), layers, mlp=mlp))
+    rows = words(vlm, prompt_of(vlm, scene(bits)), modules=["attention", "mlp"], window=window, top=1)
+    for row in rows.iter_rows(named=True):
+        needed = related if row["intervention"] == "attention" else mlp
+        hit = needed in module_layers(row["layer"], window, layers)
+        assert row["similarity"] == (0 if hit else 1), row
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_the_picture_does_to_the_questions_words(pooled):
+    vlm = build_planted(Plant.through_question(6, 2, 4))
+    edges = ["image -> question", "question -> question"]
+    rows = words(vlm, prompt_of(vlm, scene()), edges=edges, window=3, top=1, pooled=pooled)
+    expected = [1, 0, 0, 0, 1, 1] + [
+        1
+    ] * 6  # layers 1 to 3 hold layer 2 in their windows; the question tells itself nothing
+    assert rows["similarity"].to_list() == expected
+
+
+@settings(max_examples=10)
+@given(at=stages(2), bits=BITS)
+def test_only_sinks_matter_where_they_hold_everything(at, bits):
+    """Black patches have no norm: above 1 lie just those of the two objects, which so are the sinks."""
+    layers, (related, last) = at
+    vlm = build_planted(Plant.through_question(layers, related, last))
+    shown = scene(bits)
+    norms = vlm.feature_norms(prompt_of(vlm, shown))
+    found = sinks(norms, 1.0)
+    assert found == [7, 28]  # the objects' patches, on a grid of six by six
+    # The box is wider than the object, so that related patches are left without the sinks.
+    prompt = vlm.prompt(shown.picture, QUESTION, patches=Patches(36, [7, 8]), sinks=found)
+    edges = [
+        "sinks -> question",
+        "related patches without sinks -> question",
+        "other patches without sinks -> question",
+    ]
+    assert_changes(knockout(vlm, prompt, edges, [1, 3]), {"sinks -> question": {related}}, layers)
+
+
+@settings(max_examples=10)
+@given(at=stages(2), bits=BITS)
+def test_until_when_the_picture_is_needed(at, bits):
+    layers, (related, last) = at
+    vlm = build_planted(Plant.through_question(layers, related, last))
+    prompt, numbers = prompt_of(vlm, scene(bits)), list(range(layers + 1))
+    right = code_word(bits, 0)
+    rows = pruning(vlm, prompt, numbers, right, vlm.answer(prompt).token_ids, with_time=False)
+    # Without the picture, the code is 0 0 by default of the greedy choice: such answers are right by chance.
+    blind = answers_without_picture(vlm, prompt, [layers])[layers]
+    by_chance = vlm.processor.tokenizer.decode(blind) == right
+    assert rows["correct"].to_list() == [number < layers - related or by_chance for number in numbers]
+
+
+@settings(max_examples=10)
+@given(at=stages(2), bits=BITS, window=st.sampled_from([1, 3]))
+def test_captions_in_place_of_the_picture(at, bits, window):
+    layers, (related, last) = at
+    built = build_planted(Plant.through_question(layers, related, last))
+    reader = LanguageModel(built.model, built.processor)
+    prompt = reader.caption_prompt(caption_word(bits), QUESTION)
+    assert reader.answer(prompt).text == code_word(bits, 0)
+    edges = ["caption -> last", "question -> last", "caption -> question"]
+    planted = {"question -> last": {last}, "caption -> question": {related}}
+    assert_changes(knockout(reader, prompt, edges, window), planted, layers)
+
+
+@settings(max_examples=10)
+@given(at=stages(2), bits=BITS, window=st.sampled_from([1, 3]))
+def test_parts_of_the_question(at, bits, window):
+    """Only the object's word takes the code from the picture, and only it tells the last position."""
+    layers, (related, last) = at
+    copies = Plant.through_question(layers, related, last).copies
+    vlm = build_planted(Plant(copies, layers, words=("picture",)))
+    prompt = prompt_of(vlm, scene(bits))
+    parts = ("objects", "question without objects")
+    edges = [f"{a} -> {b}" for a in ("image", "related patches", "other patches") for b in parts]
+    edges += [f"{part} -> last" for part in parts] + ["question without objects -> objects"]
+    planted = {"image -> objects": {related}, "related patches -> objects": {related}, "objects -> last": {last}}
+    assert_changes(knockout(vlm, prompt, edges, window), planted, layers)
+
+
+def test_the_atlas_shows_the_planted_edges_and_no_others():
+    vlm = build_planted(Plant(Plant.through_question(6, 1, 4).copies, 6, words=("picture",)))
+    prompt = prompt_of(vlm, scene())
+    edges = [edge for edge in ALL_EDGES if "option" not in edge]
+    rows = knockout(vlm, prompt, edges, [1, 3])
+    strong = set(rows.filter(pl.col("change") < -45)["edge"])
+    sources, targets = ("image", "related patches"), ("question", "objects")
+    assert strong == {f"{a} -> {b}" for a in sources for b in targets} | {"question -> last", "objects -> last"}
+    for edge in strong:
+        layer = 4 if Edge.parse(edge).target == "last" else 1
+        hit = rows.filter((pl.col("edge") == edge) & (pl.col("window") == 1) & (pl.col("change") < -45))["layer"]
+        assert hit.to_list() == [layer]
+    assert rows.filter(~pl.col("edge").is_in(strong))["change"].abs().max() < 1

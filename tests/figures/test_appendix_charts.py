@@ -1,0 +1,278 @@
+"""The figures of the appendices: what stands in them, and what is said of them."""
+
+import itertools
+
+import polars as pl
+import pytest
+
+from vlmflow import figures
+from vlmflow.analysis.summaries import BINS
+from vlmflow.edges import ALL_EDGES
+from vlmflow.figures.findings import findings, sentence
+from vlmflow.figures.style import strokes_of
+from vlmflow.probes.lens import answer_words
+from vlmflow.study import (
+    AtlasChart,
+    FlowChart,
+    KnockoutProbe,
+    NormsChart,
+    NormsProbe,
+    PruningChart,
+    PruningProbe,
+    WindowsChart,
+    WordsChart,
+    WordsProbe,
+)
+from vlmflow.tables import KNOCKOUT_SUMMARY, NORMS_SUMMARY, PRUNING_SUMMARY, WORDS_SUMMARY
+
+TASKS = ["First", "Second"]
+EDGES = ["question -> last", "image -> question", "true option -> last"]
+WINDOWS = [1, 3, 5]
+
+
+def interval(mean, spread=1.0, **more):
+    return {
+        "mean": mean,
+        "low": mean - spread,
+        "high": mean + spread,
+        "questions": 7,
+        "pictures": 5,
+        "note": None,
+    } | more
+
+
+@pytest.fixture
+def knockout():
+    """The task First has all edges, Second no options; at layer 2 the first edge costs much, the last one gains."""
+    rows = [
+        {"model": "m", "task": task, "edge": edge, "window": window, "layer": layer, "several": 3}
+        | interval({"question -> last": -30.0, "true option -> last": 20.0}.get(edge, -0.5) * window * (layer == 2))
+        for task, edge, window, layer in itertools.product(TASKS, EDGES, WINDOWS, range(4))
+        if (task, edge) != ("Second", "true option -> last")
+    ]
+    absent = {"mean": None, "low": None, "high": None, "note": "it was built without options", "questions": 0}
+    rows.append(
+        {"model": "m", "task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "several": 0} | interval(0) | absent
+    )
+    return KNOCKOUT_SUMMARY.frame(rows)
+
+
+PROBE = KnockoutProbe(kind="knockout", window=WINDOWS, edges=EDGES)
+ATLAS = AtlasChart(chart="atlas", probe="p", window=3)
+
+
+def data_of(chart):
+    (rows,) = chart.to_dict()["datasets"].values()
+    return pl.DataFrame(rows)
+
+
+def test_a_panel_a_window_and_task(knockout):
+    figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
+    chart = figures.draw(knockout, figure, PROBE, "m", TASKS, columns=3)
+    panels = [f"{task}, k = {window} (n = 7)" for task in TASKS for window in WINDOWS]
+    assert chart.to_dict()["facet"]["sort"] == panels
+    assert set(data_of(chart)["panel"]) == set(panels)
+    assert "A panel a window of k layers." in figures.caption(figure, PROBE)
+
+
+@pytest.mark.parametrize(("columns", "scale"), [(3, False), (4, True)])
+def test_no_axis_stands_under_a_panel_that_is_not_there(knockout, columns, scale):
+    figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
+    chart = figures.draw(knockout, figure, PROBE, "m", TASKS, columns=columns).to_dict()  # six panels
+    assert ("resolve" in chart) == scale
+
+
+def test_a_figure_shows_its_window(knockout):
+    for window in WINDOWS:
+        figure = FlowChart(chart="flow", probe="p", edges=EDGES, window=window)
+        shown = data_of(figures.draw(knockout, figure, PROBE, "m", TASKS, columns=3))
+        assert shown["mean"].min() == -30.0 * window
+        assert f"Window: {window} layer" in figures.caption(figure, PROBE)
+
+
+def test_the_last_sub_word_says_how_many_have_several(knockout):
+    probe = KnockoutProbe(kind="knockout", window=3, edges=EDGES, token="last")
+    figure = FlowChart(chart="flow", probe="p", edges=EDGES)
+    chart = figures.draw(knockout, figure, probe, "m", TASKS, columns=3).to_dict()
+    assert chart["facet"]["sort"] == [f"{task} (n = 7, 3 of several sub-words)" for task in TASKS]
+    assert "last sub-word, the earlier ones given" in figures.caption(figure, probe)
+
+
+def test_the_atlas(knockout):
+    chart = figures.draw(knockout, ATLAS, PROBE, "m", TASKS, columns=2)
+    rows = data_of(chart)
+    assert set(rows["window"]) == {3}
+    assert "params" not in chart.to_dict()
+    marks = {(row["edge"], row["layer"]): row["mark"] for row in rows.to_dicts()}
+    assert marks["question ↛ last", 2] == "•"
+    assert marks["true option ↛ last", 2] == "+"
+    assert marks["question ↛ last", 1] == marks["image ↛ question", 1] == "", "the interval holds 0"
+    edges = chart.to_dict()["spec"]["layer"][0]["encoding"]["y"]["sort"]
+    assert edges == ["image ↛ question", "question ↛ last", "true option ↛ last"], "in the order of the prompt"
+    alone = knockout.with_columns(pictures=pl.lit(1, dtype=pl.Int32))
+    assert set(data_of(figures.draw(alone, ATLAS, PROBE, "m", TASKS, columns=2))["mark"]) == {""}, "no interval of one"
+    assert "Every segment of the prompt" not in figures.caption(ATLAS, PROBE)
+    whole = KnockoutProbe(kind="knockout", window=3, edges="all")
+    assert "Every segment of the prompt to every later one." in figures.caption(ATLAS, whole)
+    screen = figures.draw(knockout, ATLAS, PROBE, "m", TASKS, columns=2, interactive=True)
+    assert set(data_of(screen)["window"]) == set(WINDOWS)
+    (chosen,) = screen.to_dict()["params"]
+    assert (chosen["value"], chosen["bind"]["options"]) == (3, WINDOWS)
+
+
+def test_what_is_said_of_the_atlas(knockout):
+    words = sentence(ATLAS, PROBE, knockout, "m")
+    assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
+    assert "the paper's edges have the ranks question ↛ last 1, image ↛ question 2" in words
+    other = knockout.filter(pl.col("edge") == "true option -> last").with_columns(window=pl.lit(1, dtype=pl.Int32))
+    words = sentence(ATLAS.model_copy(update={"window": 1}), PROBE, other, "m")
+    assert "ranks" not in words
+    assert "(1 layer)" in words
+
+
+def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
+    figure = FlowChart(chart="flow", probe="p", edges=EDGES, window=5)
+    found = findings(figure, PROBE, knockout)
+    cells = {row["task"]: dict(zip(found["lines"], row["cells"], strict=True)) for row in found["rows"]}
+    assert cells["Second"]["true option ↛ last"] == {"note": "it was built without options"}
+    assert cells["First"]["question ↛ last"] == {
+        "value": "−150.0 %",
+        "interval": "[−151.0, −149.0]",
+        "where": "layer 2",
+    }
+    nothing = findings(figure, PROBE, knockout.clear())
+    assert nothing["rows"] == []
+
+
+WORDS = WordsProbe(kind="words", modules=["attention", "mlp"], edges=["image -> question"], window=3)
+
+
+def test_words():
+    summary = WORDS_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "intervention": name, "window": 3, "layer": layer}
+            | interval(0.25 * layer + 0.1 * place, 0.05)
+            for task in TASKS
+            for place, name in enumerate(("attention", "mlp", "image -> question"))
+            for layer in range(3)
+        ]
+    )
+    figure = WordsChart(chart="words", probe="p")
+    chart = figures.draw(summary, figure, WORDS, "m", TASKS, columns=2)
+    assert set(data_of(chart)["line"]) == {"attention", "MLP", "image ↛ question"}
+    assert "Jaccard similarity" in str(chart.to_dict())
+    assert "Layer (edges: middle, modules: first of the window)" in str(chart.to_dict())
+    text = figures.caption(figure, WORDS)
+    assert "a module's output is zero at the question's positions in 3 layers from each layer on or the edge" in text
+    assert "position by position" in text
+    assert "for the question as a whole" in figures.caption(figure, WORDS.model_copy(update={"pooled": True}))
+    assert "MLP: similarity falls to 0.10 [0.05, 0.15] at layer 0" in sentence(figure, WORDS, summary, "m")
+
+
+def test_norms():
+    probe = NormsProbe(kind="norms")
+    summary = NORMS_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "patches": kind, "norm": float(norm)}
+            | interval(share, 0.1)
+            for task in TASKS
+            for kind in ("all", "related", "other")
+            for norm, share in zip(BINS[60:68], (0, 50, 45, 4, 0, 0, 1, 0), strict=True)
+        ]
+    )  # fmt: skip
+    figure = NormsChart(chart="norms", probe="p", threshold=10.0)
+    chart = figures.draw(summary, figure, probe, "m", TASKS, columns=2)
+    rows = data_of(chart)
+    assert set(rows["line"]) == {"related patches", "other patches"}, "two parts, without their sum"
+    assert rows["norm"].min() == BINS[61]
+    assert rows["norm"].max() == BINS[66]
+    layers = chart.to_dict()["spec"]["layer"]
+    assert len(layers) == 3
+    assert layers[2]["encoding"]["x"]["datum"] == 10.0
+    assert "symlog" in str(layers)
+    assert "of the patches lie above 10" in sentence(figure, probe, summary, "m")
+    # A task without boxes has all patches as one line, beside those that have two.
+    mixed = summary.filter((pl.col("task") == "First") | (pl.col("patches") == "all"))
+    drawn = data_of(figures.draw(mixed, figure, probe, "m", TASKS, columns=2))
+    lines = {panel[0]: set(rows["line"]) for panel, rows in drawn.group_by("panel")}
+    assert lines["First (n = 7)"] == {"related patches", "other patches"}
+    assert lines["Second (n = 7)"] == {"all patches"}
+    bare = figure.model_copy(update={"threshold": None})
+    assert len(figures.draw(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
+
+
+def test_pruning():
+    probe = PruningProbe(kind="pruning", last=[0, 5, 10], timed=20)
+    summary = PRUNING_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "quantity": quantity, "last": last} | interval(value)
+            for task in TASKS
+            for quantity, values in (("accuracy", (90, 89.5, 40)), ("work", (100, 70, 40)), ("time", (100, 75, 50)))
+            for last, value in zip((0, 5, 10), values, strict=True)
+        ]
+    )
+    figure = PruningChart(chart="pruning", probe="p")
+    chart = figures.draw(summary, figure, probe, "m", TASKS, columns=2)
+    assert len(set(data_of(chart)["line"])) == 3
+    assert "Time: on up to 20 questions a task" in figures.caption(figure, probe)
+    assert "Time:" not in figures.caption(figure, probe.model_copy(update={"timed": 0}))
+    assert "of all questions that were asked" in figures.caption(figure, probe)
+    assert "of up to 60 questions that" in figures.caption(figure, probe.model_copy(update={"questions": 60}))
+    words = sentence(figure, probe, summary, "m")
+    assert "First up to 5 (work 70 %, time 75 %); Second up to 5" in words
+    described = (pl.col("task") == "First") & (pl.col("quantity") == "accuracy")
+    words = sentence(figure, probe, summary.filter(~described), "m")
+    assert "lost: Second up to 5 (work 70 %, time 75 %). First: there is nothing to be right" in words
+    words = sentence(figure, probe, summary.filter(pl.col("quantity") == "work"), "m")
+    assert words == "m: First, Second: there is nothing to be right, and so no accuracy to lose."
+    assert (
+        len(set(data_of(figures.draw(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
+    )
+
+
+def test_lines_of_fewer_questions_are_told(knockout):
+    fewer = pl.col("edge") == "image -> question"
+    summary = knockout.with_columns(
+        questions=pl.when(fewer & (pl.col("task") == "First")).then(2).otherwise("questions")
+    )
+    figure = FlowChart(chart="flow", probe="p", edges=EDGES[:2], window=3)
+    chart = figures.draw(KNOCKOUT_SUMMARY.frame(summary), figure, PROBE, "m", TASKS, columns=2).to_dict()
+    assert chart["facet"]["sort"] == ["First (n = 2 to 7)", "Second (n = 7)"]
+
+
+def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
+    """Of the edges that the paper draws into one figure, no two look alike; and each looks alike in every figure."""
+    parts = [
+        "true option",
+        "false option",
+        "options",
+        "objects",
+        "question without options",
+        "question without objects",
+    ]
+    to_last, to_parts = [f"{part} -> last" for part in parts], [f"image -> {part}" for part in parts]
+    sinks = [edge for edge in figures.STROKES if "sinks" in edge]
+    within = ["question without options -> true option", "question without options -> false option"]
+    within.append("question without objects -> objects")
+    captions = ["caption -> last", "question -> last", "caption -> question"]
+    words = list(answer_words("left", "right"))
+    for figure in (to_last, to_parts, sinks, within, captions, words):
+        strokes = strokes_of(figure)
+        assert len({stroke.color for stroke in strokes}) == len(figure)
+        assert len({(stroke.dash, stroke.shape) for stroke in strokes}) == len(figure), "told apart without colour too"
+        assert [strokes_of([edge])[0] for edge in figure] == strokes
+
+
+@pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
+def test_a_whole_atlas_can_be_written(tmp_path, ending):
+    rows = [
+        {"model": "m", "task": "First", "edge": edge, "window": window, "layer": layer, "several": 0}
+        | interval(-float(layer))
+        for edge in ALL_EDGES
+        for window in (1, 3)
+        for layer in range(40)
+    ]
+    probe = KnockoutProbe(kind="knockout", window=[1, 3], edges="all")
+    chart = figures.draw(KNOCKOUT_SUMMARY.frame(rows), ATLAS, probe, "m", ["First"], 1, interactive=ending == ".html")
+    figures.save(chart, tmp_path / f"atlas{ending}")
+    assert (tmp_path / f"atlas{ending}").stat().st_size > 10_000

@@ -1,0 +1,260 @@
+"""Every figure of picture and words as files, empty ones, captions, and tables of what is found on curves."""
+
+import xml.etree.ElementTree as ET
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from support.frames import (
+    ATTENTION,
+    ATTENTION_PROBE,
+    BUDGET_PROBE,
+    BY_KEEP,
+    BY_PAIR,
+    BY_PROMPT,
+    EXAMPLES,
+    LENS_PROBE,
+    LOOKS_PROBE,
+    MAP,
+    PLACES_PROBE,
+    SIMILARITY_PROBE,
+    TASKS,
+    WITH_PHASES,
+    growths,
+    lens_figure,
+    lens_rows,
+    looks_rows,
+    specified,
+    view,
+)
+from vlmflow import figures
+from vlmflow.figures.findings import findings, sentence
+from vlmflow.figures.style import strokes_of
+from vlmflow.report.tables import landmark_rows, landmarks_page
+from vlmflow.study import ExamplesChart, SimilarityChart
+from vlmflow.tables import ATTENTION_MAP, VIEWS, VISUAL_LENS
+
+EVIL = "</script><b>"
+WIDEST = 1750  # pixels of a picture for print
+
+
+@pytest.fixture(scope="module")
+def everything(similarity, phases, attention, lens, budget, knees, looks):
+    """Name → (summary, figure, probe, what else it is drawn from); texts from data hold what could end a script."""
+    titled = {"title": "A title of some length, as people write them"}
+    words = ["sky", EVIL, "<b>", "&amp;", "a", '"'] * 24
+    return {
+        "pairs": (similarity, BY_PAIR, SIMILARITY_PROBE, figures.More()),
+        "prompts": (
+            similarity.with_columns(pl.col("prompt").replace("all", EVIL)),
+            BY_PROMPT,
+            SIMILARITY_PROBE,
+            figures.More(),
+        ),
+        "phases": (similarity, WITH_PHASES.model_copy(update=titled), SIMILARITY_PROBE, figures.More(phases)),
+        "attention": (attention, ATTENTION, ATTENTION_PROBE, figures.More()),
+        "lens": (lens, lens_figure("names"), LENS_PROBE, figures.More()),
+        "budget": (budget, BY_KEEP, BUDGET_PROBE, figures.More(knees)),
+        "looks": (looks, MAP, LOOKS_PROBE, figures.More()),
+        "places": (growths([-0.5, 0.1, 0.2, 0.5]), MAP, PLACES_PROBE, figures.More()),
+        "attention examples": (
+            looks,
+            EXAMPLES,
+            LOOKS_PROBE,
+            figures.More(
+                rows={"other": ATTENTION_MAP.frame(looks_rows("1"))},
+                views={"other": VIEWS.frame([view("1", question=f"{EVIL} and more, {'on and on ' * 20}")])},
+            ),
+        ),
+        "word examples": (
+            lens,
+            EXAMPLES,
+            LENS_PROBE,
+            figures.More(
+                rows={"other": VISUAL_LENS.frame(lens_rows("1", words, layers=[0, 1]))},
+                views={"other": VIEWS.frame([view("1", 6, 24, question=EVIL)])},
+            ),
+        ),
+    }
+
+
+NAMES = [
+    "pairs",
+    "prompts",
+    "phases",
+    "attention",
+    "lens",
+    "budget",
+    "looks",
+    "places",
+    "attention examples",
+    "word examples",
+]
+FROM_DATA = {"prompts", "attention examples", "word examples"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files(everything, tmp_path, name):
+    summary, figure, probe, more = everything[name]
+    for file, columns in (("a.html", 3), ("a.svg", 3), ("a.png", 3), ("a-narrow.svg", 1)):
+        path = tmp_path / file
+        written = []
+        for _ in range(2):
+            chart = figures.draw(summary, figure, probe, "m", TASKS, columns, file == "a.html", more)
+            figures.save(chart, path)
+            written.append(path.read_bytes())
+        assert written[0] == written[1], "the same bytes from the same tables"
+    root = ET.parse(tmp_path / "a.svg").getroot()
+    narrow = ET.parse(tmp_path / "a-narrow.svg").getroot()
+    for drawing in (root, narrow):
+        assert drawing.tag.endswith("svg")
+        assert len(list(drawing.iter())) > 50, "there is something on it"
+    assert float(narrow.get("width")) <= float(root.get("width"))
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width <= WIDEST
+        assert picture.width == pytest.approx(2 * float(root.get("width")), abs=2)
+        assert len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 10
+    page = (tmp_path / "a.html").read_text()
+    assert EVIL not in page
+    if name in FROM_DATA:
+        assert "\\u003c/script\\u003e\\u003cb\\u003e" in page, "the text is there, but ends no script"
+        assert EVIL in "".join(
+            text for drawing in root.iter() for text in (drawing.text or "", *drawing.attrib.values())
+        )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_path, name):
+    summary, figure, probe, _ = everything[name]
+    row = {
+        column: None if dtype.is_float() else "" if dtype == pl.String else 0
+        for column, dtype in summary.schema.items()
+    }
+    note = f"the picture was {EVIL} not to be found \x0b"
+    alone = pl.DataFrame([row | {"model": "m", "task": "other", "note": note}], schema=summary.schema)
+    chart = figures.draw(alone, figure, probe, "m", TASKS, columns=3)
+    figures.save(chart, tmp_path / "a.svg")
+    drawn = "".join(ET.parse(tmp_path / "a.svg").getroot().itertext())
+    assert f"The picture was {EVIL} not to be found" in drawn
+    if not isinstance(figure, ExamplesChart):
+        assert sentence(figure, probe, alone, "m") == f"m: {note}"
+        cells = [cell for row in findings(figure, probe, alone)["rows"] for cell in row["cells"]]
+        assert cells == [{"note": note}]
+    empty = figures.draw(alone.clear(), figure, probe, "m", TASKS, columns=3)
+    assert "No question was left to analyse." in str(specified(empty))
+
+
+@pytest.mark.parametrize(
+    ("figure", "probe", "said", "not_said"),
+    [
+        (BY_PAIR, SIMILARITY_PROBE, ["Mean cosine similarity", "Less that of tokens of unrelated"], ["bands: phases"]),
+        (
+            SimilarityChart(chart="similarity", probe="p", quantity="raw"),
+            SIMILARITY_PROBE,
+            ["As it is, without a correction"],
+            ["Less that"],
+        ),
+        (WITH_PHASES, SIMILARITY_PROBE, ["Grey and white bands: phases", "the 95 % interval of where one begins"], []),
+        (ATTENTION, ATTENTION_PROBE, ["attention weights (mean over heads), and norms", "Kobayashi et al. 2020"], []),
+        (lens_figure("names"), LENS_PROBE, ["one of the 7 most probable words"], ["In a causal decoder"]),
+        (lens_figure("entropy"), LENS_PROBE, ["Entropy of the words", "In a causal decoder"], []),
+        (
+            lens_figure("agreement"),
+            LENS_PROBE.model_copy(update={"places": ["before"]}),
+            ["the same as with the right instruction"],
+            ["In a causal decoder"],
+        ),
+        (
+            lens_figure("words"),
+            LENS_PROBE.model_copy(update={"instructions": ["right"]}),
+            ["no piece from within a word"],
+            ["In a causal decoder"],
+        ),
+        (lens_figure("difference"), LENS_PROBE, ["How many more patches of an object", "In a causal decoder"], []),
+        (BY_KEEP, BUDGET_PROBE, ["Rings: the knee of the curve", "the mean over 5 draws"], []),
+        (BY_KEEP, BUDGET_PROBE.model_copy(update={"keep": ["first"]}), ["Rings: the knee"], ["draws"]),
+        (MAP, LOOKS_PROBE, ["What the instruction looks at", "One colour scale for all layers"], []),
+        (MAP, PLACES_PROBE, ["those of one cell of a 2 × 2 grid over the picture"], ["{}"]),
+        (EXAMPLES, LOOKS_PROBE, ["veiled where the target looks less"], ["loss"]),
+        (EXAMPLES, PLACES_PROBE, ["veiled where the loss of the reference answer grows less"], ["target"]),
+        (EXAMPLES, LENS_PROBE, ["the most probable word of each patch's state"], ["veiled"]),
+    ],
+)
+def test_captions(figure, probe, said, not_said):
+    text = figures.caption(figure, probe)
+    assert "{" not in text
+    for words in said:
+        assert words in text
+    for words in not_said:
+        assert words not in text
+
+
+def test_prompts_that_are_called_like_other_lines_look_different():
+    """Strokes are looked up by name, and several names of other figures have the same."""
+    for lines in (["right", "attention", "accuracy"], ["first", "mlp", "time", "wrong"], ["all", "none", "other"]):
+        strokes = strokes_of(lines)
+        assert len(set(strokes)) == len(lines)
+        assert strokes[0] == strokes_of(lines[:1])[0]
+
+
+def test_phases_as_a_table(phases):
+    rows = landmark_rows("similarity", phases)
+    assert len(rows) == len(phases)
+    assert rows.row(0, named=True) == {
+        "Model": "m",
+        "Task": "other",
+        "Prompt": "question",
+        "Phases supported": "4 (in 91 % of the resamples)",
+        "Phase": "1 of 4",
+        "Name": "alignment",
+        "After layers": "-1 to 1",
+        "Begins, 95 % interval": "–",
+        "Image and text, change a layer": "−0.010",
+        "Within image": "0.002",
+        "Within text": "0.000",
+        "Questions": 7,
+        "Pictures": 5,
+    }
+    assert rows["Begins, 95 % interval"][1] == "[1, 3]"
+    assert rows["Phase"].to_list()[-6:] == ["1 of 2", "2 of 2", "1 of 4", "2 of 4", "3 of 4", "4 of 4"]
+    assert landmark_rows("similarity", phases.clear()).columns == rows.columns
+
+
+def test_knees_as_a_table(knees):
+    rows = landmark_rows("budget", knees)
+    there, absent, _ = rows.to_dicts()
+    assert there == {
+        "Model": "m",
+        "Task": "other",
+        "Prompt": "question",
+        "Kept": "first",
+        "Knee, tokens": "8",
+        "95 % interval": "[4, 16]",
+        "Resamples with a knee, %": "88",
+        "Enough for 95 % of the fall, tokens": "32 [16, 64]",
+        "Loss without the picture, nats": "4.00",
+        "Loss at the knee": "2.80",
+        "Loss with all of it": "1.90",
+        "Questions": 7,
+        "Pictures": 5,
+    }
+    dashes = {"Knee, tokens": "–", "95 % interval": "–", "Loss at the knee": "–", "Resamples with a knee, %": "12"}
+    assert absent == there | dashes | {"Kept": "spread"}
+
+
+@pytest.mark.parametrize("kind", ["similarity", "budget"])
+def test_landmarks_as_a_page(phases, knees, kind):
+    found = (phases if kind == "similarity" else knees).with_columns(model=pl.lit(EVIL), prompt=pl.lit("a & b"))
+    rows = landmark_rows(kind, found)
+    page = landmarks_page(rows, f"Title {EVIL}")
+    assert EVIL not in page
+    assert page.count("&lt;/script&gt;&lt;b&gt;") == len(rows) + 2, "in each row, in the title and the heading"
+    assert "a &amp; b" in page
+    assert page.count("<tr>") == len(rows) + 1
+    assert page.count("<td>") == len(rows) * len(rows.columns)
+    dashes = sum(rows.select(pl.col(pl.String) == "–").sum().row(0))
+    assert page.count("<td>–</td>") == dashes > 0
+    assert all(f"<th>{column}</th>" in page for column in rows.columns)
+    assert "None" not in page
+    assert "null" not in page

@@ -1,0 +1,232 @@
+"""Maps over the picture and single examples: cells, colours, words and veils."""
+
+import base64
+import itertools
+import xml.etree.ElementTree as ET
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from support.frames import (
+    EXAMPLES,
+    LENS_PROBE,
+    LOOKS_PROBE,
+    MAP,
+    PLACES_PROBE,
+    TASKS,
+    cells_of,
+    data_of,
+    growths,
+    lens_rows,
+    looks_rows,
+    painted,
+    panels_of,
+    specified,
+    view,
+)
+from vlmflow import figures
+from vlmflow.figures.findings import findings, sentence
+from vlmflow.study import AttentionMapProbe, ExamplesChart, MapChart
+from vlmflow.tables import ATTENTION_MAP, PLACES, VIEWS, VISUAL_LENS
+from vlmflow.tables.summaries import VISUAL_LENS_SUMMARY
+
+
+def scale_of(chart):
+    return specified(chart)["spec"]["encoding"]["color"]["scale"]
+
+
+def legend_title(chart):
+    return specified(chart)["spec"]["encoding"]["color"]["legend"]["title"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "layers", "most", "title"),
+    [
+        (MAP, [0, 2, 4, 6, 8, 10], 6.2, "Share of the norms, %"),
+        (MapChart(chart="map", probe="p", layers=[6, 1]), [1, 6], 6.2, "Share of the norms, %"),
+        (MapChart(chart="map", probe="p", layers=[3], target="last"), [3], 31.0, "Share of the norms, %"),
+        (MapChart(chart="map", probe="p", quantity="weight", layers=[0]), [0], 6.2, "Attention weight, %"),
+    ],
+)
+def test_maps_of_attention(looks, figure, layers, most, title):
+    chart = figures.draw(looks, figure, LOOKS_PROBE, "m", TASKS, columns=3)
+    assert panels_of(chart) == [f"{task}, layer {layer}" for task in TASKS for layer in layers]
+    assert specified(chart)["title"]["subtitle"] == [f"m; n = 7 questions a task; {figure.target or 'question'} looks"]
+    rows = data_of(chart)
+    assert len(rows) == len(TASKS) * len(layers) * 6
+    assert rows["mean"].max() == pytest.approx(most)
+    assert legend_title(chart) == title
+    assert scale_of(chart)["domain"] == pytest.approx([0, most / 3, 2 * most / 3, most])
+    assert scale_of(chart)["range"][0] == "#ffffff"
+
+
+def test_what_is_said_of_maps_of_attention(looks):
+    words = sentence(MAP, LOOKS_PROBE, looks, "m")
+    assert words == (
+        "m: question looks most at the picture in layer 6 (19 % of all, other), and most at a single patch in layer 6 "
+        "(6.2 %, row 2, column 3, other)."
+    )
+    cells = cells_of(findings(MapChart(chart="map", probe="p", target="last", quantity="weight"), LOOKS_PROBE, looks))
+    assert cells["first", "last: attention weights, percent"] == {
+        "value": "124.00",
+        "interval": "[123.95, 124.05]",
+        "where": "layer 6, row 2, column 3",
+    }
+    assert len(cells) == len(TASKS)
+
+
+@pytest.mark.parametrize(
+    "figure", [MapChart(chart="map", probe="p", layers=[40]), MapChart(chart="map", probe="p", target="options")]
+)
+def test_a_map_of_what_was_not_measured(looks, figure):
+    probe = AttentionMapProbe(kind="attention-map", targets=["question", "options"])
+    assert "Of what the figure shows, nothing could be measured." in str(
+        specified(figures.draw(looks, figure, probe, "m", TASKS, 3))
+    )
+    assert sentence(figure, probe, looks, "m") == "m: of what the figure shows, nothing could be measured."
+    assert not any(cells_of(findings(figure, probe, looks)).values())
+
+
+@pytest.mark.parametrize(
+    ("values", "domain", "white"),
+    [
+        ([0.0, 0.3, 0.6, 0.9], [0, 0.3, 0.6, 0.9], 0),
+        ([-0.02, 0.3, 0.6, 0.9], [0, 0.3, 0.6, 0.9], 0),
+        ([-0.2, 0.3, 0.6, 0.8], [-0.8, -0.4, 0, 0.2, 0.4, 0.8], 2),
+        ([-0.8, -0.3, 0.1, 0.2], [-0.8, -0.4, 0, 0.2, 0.4, 0.8], 2),
+        ([-0.8, -0.3, -0.1, -0.2], [-0.8, -0.4, 0, 0.2, 0.4, 0.8], 2),
+        ([0.0, 0.0, 0.0, 0.0], [0, 1 / 3, 2 / 3, 1], 0),
+    ],
+)
+def test_maps_of_places(values, domain, white):
+    """White is no growth; below it there are colours only where there is something to see."""
+    chart = figures.draw(growths(values), MAP, PLACES_PROBE, "m", TASKS, columns=3)
+    assert panels_of(chart) == TASKS
+    assert legend_title(chart) == "Growth of the loss, nats a token"
+    assert scale_of(chart)["domain"] == pytest.approx(domain)
+    assert scale_of(chart)["range"][white] == "#ffffff"
+    assert scale_of(chart)["domain"][white] == 0
+    first = data_of(chart).filter(pl.col("panel") == "other").sort("row", "column")
+    assert first["mean"].to_list() == values
+
+
+def test_what_is_said_of_places():
+    summary = growths([-0.8, 0.3, 0.1, 0.2])
+    assert sentence(MAP, PLACES_PROBE, summary, "m") == (
+        "m: the loss grows in other: most without row 1, column 2, +0.30 [+0.20, +0.40] nats; 2 of 4 cells with an "
+        "interval above 0. first: most without row 1, column 2, +0.15 [+0.05, +0.25] nats; 1 of 4 cells with an "
+        "interval above 0."
+    )
+    cells = cells_of(findings(MAP, PLACES_PROBE, summary))
+    assert cells["other", "growth of the loss, nats a token"] == {
+        "value": "0.30",
+        "interval": "[0.20, 0.40]",
+        "where": "row 1, column 2",
+    }
+
+
+def lines_of(chart):
+    """The lines of pictures: (title, [(title of the picture, rows of what lies on it, address of the picture)])."""
+    spec = specified(chart)
+    found = []
+    for line in spec["vconcat"]:
+        pictures = []
+        for panel in line["concat"]:
+            picture, *on = panel["layer"]
+            data = [
+                spec["datasets"][layer["data"]["name"]] if "name" in layer["data"] else layer["data"]["values"]
+                for layer in on
+            ]
+            pictures.append((panel["title"]["text"], data[-1], picture["mark"]["url"]))
+        found.append((" ".join(line["title"]["text"]), pictures))
+    return found
+
+
+def examples_of(figure, probe, table, rows, views, columns=3, summary=None):
+    more = figures.More(
+        rows={task: table.frame(each) for task, each in rows.items()},
+        views={task: VIEWS.frame(each) for task, each in views.items()},
+    )
+    return figures.draw(
+        pl.DataFrame(schema={"model": pl.String, "mean": pl.Float64}) if summary is None else summary,
+        figure,
+        probe,
+        "m",
+        TASKS,
+        columns,
+        more=more,
+    )
+
+
+def test_examples_of_attention():
+    blue = painted("blue", "JPEG")
+    views = {"other": [view("1"), view("2", picture=blue)], "first": [view("3", question="Which?")]}
+    rows = {"other": looks_rows("1") + looks_rows("2"), "first": looks_rows("3")}
+    chart = examples_of(EXAMPLES, LOOKS_PROBE, ATTENTION_MAP, rows, views)
+    lines = lines_of(chart)
+    assert [title for title, _ in lines] == ["other: What? (a1)", "other: What? (a2)", "first: Which? (a3)"]
+    assert [title for title, _, _ in lines[0][1]] == [
+        "what the model sees",
+        "layer 0",
+        "layer 1",
+        "layer 3",
+        "layer 4",
+    ]
+    assert "question looks" in specified(chart)["title"]["subtitle"][0]
+    seen, *pictures = [[cell["share"] for cell in cells] for _, cells, _ in lines[0][1]]
+    assert seen == [1.0] * 6
+    assert pictures == [[layer / 4] * 5 + [layer / 8] for layer in (0, 1, 3, 4)], "one scale for all layers"
+    assert [(cell["row"], cell["column"]) for cell in lines[0][1][1][1]] == list(itertools.product(range(2), range(3)))
+    png, jpeg = "data:image/png;base64,", "data:image/jpeg;base64,"
+    assert {base64.b64decode(url.removeprefix(png)) for _, _, url in lines[0][1]} == {painted("red")}
+    assert {base64.b64decode(url.removeprefix(jpeg)) for _, _, url in lines[1][1]} == {blue}
+    figure = ExamplesChart(chart="examples", probe="p", target="last", quantity="weight", layers=[2, 4])
+    lines = lines_of(examples_of(figure, LOOKS_PROBE, ATTENTION_MAP, rows, views))
+    assert [title for title, _, _ in lines[0][1]] == ["what the model sees", "layer 2"], "in layer 4 nothing is known"
+    assert [cell["share"] for cell in lines[0][1][1][1]] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_examples_of_places():
+    about = {"image_id": "1", "grid": 2, "loss": 1.0}
+    rows = [
+        about | {"question_id": "1", "growth": [-0.5, 0.5, 1.0, 2.0]},
+        about | {"question_id": "2", "growth": [-0.5, -0.5, 0.0, 0.0]},
+    ]
+    chart = examples_of(EXAMPLES, PLACES_PROBE, PLACES, {"other": rows}, {"other": [view("1"), view("2")]})
+    (_, first), (_, second) = lines_of(chart)
+    assert [title for title, _, _ in first] == ["what the model sees", "without each cell"]
+    assert [cell["share"] for cell in first[1][1]] == [0.0, 0.25, 0.5, 1.0], "less loss is as dark as no change"
+    assert [(cell["row"], cell["column"]) for cell in first[1][1]] == list(itertools.product(range(2), range(2)))
+    assert [cell["share"] for cell in second[1][1]] == [0.0] * 4
+    assert "brightest where the loss grows most without the cell" in specified(chart)["title"]["subtitle"][0]
+
+
+def test_examples_of_words():
+    words = ["sky", "grasshopper", "", "tree", "giraffe", "a&b"]
+    chart = examples_of(EXAMPLES, LENS_PROBE, VISUAL_LENS, {"other": lens_rows("1", words)}, {"other": [view("1")]})
+    ((_, pictures),) = lines_of(chart)
+    assert [title for title, _, _ in pictures] == ["embedding", "layer 0", "layer 2", "layer 3"]
+    for _, cells, _ in pictures:
+        assert [cell["word"] for cell in cells] == words, "of the right instruction, where it stands first"
+        assert [cell["short"] for cell in cells] == ["sky", "grassh…", "", "tree", "giraffe", "a&b"]
+        assert [(cell["row"], cell["column"]) for cell in cells] == list(itertools.product(range(2), range(3)))
+    before = LENS_PROBE.model_copy(update={"places": ["before"]})
+    chart = examples_of(EXAMPLES, before, VISUAL_LENS, {"other": lens_rows("1", words)}, {"other": [view("1")]})
+    assert {cell["word"] for cell in lines_of(chart)[0][1][0][1]} == {"before"}
+    assert sentence(EXAMPLES, LENS_PROBE, VISUAL_LENS_SUMMARY.frame([]), "m") == ""
+    assert findings(EXAMPLES, LENS_PROBE, VISUAL_LENS_SUMMARY.frame([]))["lines"] == []
+
+
+def test_words_that_cannot_be_drawn(tmp_path):
+    """Bytes that XML does not have would stop the writer, and half of an emoji leave the drawing unfinished."""
+    words = ["\x00", "\x0b\x1f", "\ufffe", "abcde😀xyz", "\x7f", "▁é"]
+    views = {"other": [view("1", question="A \x00 and a \x0b?")]}
+    chart = examples_of(EXAMPLES, LENS_PROBE, VISUAL_LENS, {"other": lens_rows("1", words)}, views)
+    for ending in (".svg", ".png", ".html"):
+        figures.save(chart, tmp_path / f"chart{ending}")
+    text = "".join(ET.parse(tmp_path / "chart.svg").getroot().itertext())
+    assert "A � and a �?" in text
+    assert "abcde😀…" in text
+    assert "▁é" in text
+    assert Image.open(tmp_path / "chart.png").size[0] > 500

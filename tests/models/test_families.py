@@ -1,0 +1,80 @@
+"""Families of vision-language models: each is loaded as its hub has it, and measured as by the plain method, or it is
+refused by name."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from support.compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
+from support.families.base import QUESTION
+from support.families.grids import FAMILIES as GRIDS
+from support.families.more import MORE
+from support.families.others import FAMILIES as OTHERS
+from vlmflow import load_model
+from vlmflow.models.supported import ModelError
+
+FAMILIES = {**GRIDS, **MORE, **OTHERS}
+
+
+def is_lacking(family):
+    return family.needs is not None and find_spec(family.needs) is None
+
+
+MEASURED = [name for name, family in FAMILIES.items() if not family.refused and not is_lacking(family)]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_family_is_measured(name, tmp_path):
+    family = FAMILIES[name]
+    vlm = loaded(family, tmp_path)
+    prompt = prompt_of(vlm)
+    assert_segments(vlm, prompt)
+    if family.refused_at_record:
+        with pytest.raises(ModelError, match=family.refused_at_record):
+            vlm.record(prompt)
+        return
+    said = vlm.answer(prompt, max_new_tokens=3)
+    assert 0 < said.probability < 0.99
+    assert_equal_to_plain(vlm, prompt, family.tolerance)
+    own = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)
+    read = vlm.lens(prompt, {"word": "red"})["probability"][-1]
+    word = vlm.processor.tokenizer("red", add_special_tokens=False).input_ids[0]
+    assert read == pytest.approx(own[word].item(), rel=1e-9)
+    assert said.probability == pytest.approx(own.max().item(), rel=1e-5)
+
+
+def assert_segments(vlm, prompt):
+    tokens = prompt.inputs["input_ids"][0]
+
+    def words(segment):
+        return vlm.processor.tokenizer.decode(tokens[prompt.positions(segment)]).strip()
+
+    assert (words("question"), words("true option"), words("false option")) == (QUESTION, "red", "blue")
+    assert words("objects") == "circle"
+    image = prompt.positions("image")
+    assert len(image) > 0
+    assert (tokens[image] == vlm.image_token_id).all()
+    assert prompt.positions("last").item() == len(prompt) - 1
+    # Where image tokens lie on the image is not guessed.
+    for segment in ("related patches", "other patches"):
+        assert segment not in prompt.segments
+        assert any(word in prompt.missing[segment] for word in ("no patch map", "do not apply", "not known"))
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.refused])
+def test_a_family_is_refused_by_name(name, tmp_path):
+    with pytest.raises(ModelError, match=FAMILIES[name].refused):
+        loaded(FAMILIES[name], tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if is_lacking(family)])
+def test_what_a_family_needs_is_named(name, tmp_path):
+    with pytest.raises(ModelError, match=FAMILIES[name].needs):
+        loaded(FAMILIES[name], tmp_path)
+
+
+def test_older_hubs_have_no_file_for_the_video_part(tmp_path):
+    FAMILIES["Qwen2-VL"].build(tmp_path)
+    (tmp_path / "video_preprocessor_config.json").unlink()
+    (tmp_path / "processor_config.json").unlink()
+    assert len(prompt_of(load_model(tmp_path, device="cpu")).positions("image")) == 15

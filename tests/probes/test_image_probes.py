@@ -1,0 +1,407 @@
+"""Probes of how picture and words meet, each against a direct, slow way to the same numbers."""
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from engine.test_replay import DECODERS, random_decoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from support.bidirectional import looking_ahead, pali_gemma
+from support.rows import hidden, shown
+from support.tiny_models import build_processor
+from vlmflow.engine.attention_stats import looks
+from vlmflow.engine.modules import DoesNotApplyError, find_layers
+from vlmflow.engine.prefix import can_share
+from vlmflow.jobs.job import QuestionError
+from vlmflow.models.vocabulary import Vocabulary, words_of
+from vlmflow.probes.attention import attention, attention_map
+from vlmflow.probes.context import Asking
+from vlmflow.probes.similarity import Directions, similarity
+from vlmflow.probes.visual_lens import Known, visual_lens
+from vlmflow.prompts.build import PromptError
+from vlmflow.tables import PAIRS
+
+
+def cosine(one, other):
+    return float(one @ other / (one.norm() * other.norm()))
+
+
+def pair_by_pair(states, image, text, ids):
+    """(3, layers + 1): every pair of different positions, one after the other; of text, of different words."""
+    found = []
+    for layer in states:
+        across = [cosine(layer[i], layer[j]) for i in image for j in text]
+        pictures = [cosine(layer[i], layer[j]) for i in image for j in image if i != j]
+        words = [cosine(layer[i], layer[j]) for i in text for j in text if ids[i] != ids[j]]
+        found.append([np.mean(across), np.mean(pictures), np.mean(words)])
+    return np.array(found).T
+
+
+def unrelated_pair_by_pair(mine, other):
+    """(3, layers + 1): of two (states, image positions, text positions, token ids), without pairs of the same word."""
+    found = []
+    for here, there in zip(mine[0], other[0], strict=True):
+        (image, text, ids), (their_image, their_text, their_ids) = mine[1:], other[1:]
+        between = [cosine(here[i], there[j]) for i in image for j in their_text]
+        back = [cosine(there[i], here[j]) for i in their_image for j in text]
+        pictures = [cosine(here[i], there[j]) for i in image for j in their_image]
+        words = [cosine(here[i], there[j]) for i in text for j in their_text if ids[i] != their_ids[j]]
+        found.append([(np.mean(between) + np.mean(back)) / 2, np.mean(pictures), np.mean(words)])
+    return np.array(found).T
+
+
+def test_similarity_equals_the_pairs(vlm, asking, rows):
+    measured = similarity(asking, rows[0], {"own": "{question}", "other": "is the {object} red ?"}, 2, print)
+    for name, text in (("own", "{question}"), ("other", "is the {object} red ?")):
+        sides = []
+        # The unrelated ones of the first question are the next two about other pictures, in the same words.
+        for row in rows[:3]:
+            prompt = shown(vlm, row, text.format(question=row["question"], object=row["objects"][0]["name"]))
+            ids = prompt.inputs["input_ids"][0].tolist()
+            sides.append(
+                (hidden(vlm, prompt), prompt.positions("image").tolist(), prompt.positions("question").tolist(), ids)
+            )
+        raw = pair_by_pair(*sides[0])
+        others = np.mean([unrelated_pair_by_pair(sides[0], other) for other in sides[1:]], axis=0)
+        for place, pair in enumerate(PAIRS):
+            found = measured.filter((pl.col("prompt") == name) & (pl.col("pair") == pair)).sort("layer")
+            assert found["layer"].to_list() == [-1, 0, 1, 2]
+            np.testing.assert_allclose(found["raw"], raw[place], atol=1e-9)
+            np.testing.assert_allclose(found["unrelated"], others[place], atol=1e-9)
+            np.testing.assert_allclose(found["corrected"], raw[place] - others[place], atol=1e-9)
+
+
+@settings(max_examples=40)
+@given(
+    image=st.integers(2, 5),
+    text=st.integers(2, 5),
+    theirs=st.integers(2, 5),
+    seed=st.integers(0, 10**6),
+    same=st.booleans(),
+)
+def test_sums_equal_pairs(image, text, theirs, seed, same):
+    rng = torch.Generator().manual_seed(seed)
+
+    def side(words):
+        states = torch.randn(2, image + words, 4, generator=rng, dtype=torch.float64)
+        ids = torch.randint(0, 3, (image + words,), generator=rng)
+        if same:
+            ids[:] = 1
+        units = torch.nn.functional.normalize(states, dim=-1)
+        made = Directions(units[:, :image].sum(1), image, units[:, image:], ids[image:])
+        return made, (states, list(range(image)), list(range(image, image + words)), ids.tolist())
+
+    (mine, raw), (other, their_raw) = side(text), side(theirs)
+    ids, their_ids = raw[3][image:], their_raw[3][image:]
+    if len(set(ids)) > 1:
+        np.testing.assert_allclose(mine.within(), pair_by_pair(*raw), atol=1e-12)
+    else:
+        assert mine.within()[2].isnan().all()
+    across = mine.across(other)
+    if all(i == j for i, j in product(ids, their_ids)):
+        assert across[2].isnan().all()
+        return
+    np.testing.assert_allclose(across, unrelated_pair_by_pair(raw, their_raw), atol=1e-12)
+    np.testing.assert_allclose(across, other.across(mine), atol=1e-12)
+
+
+def test_similarity_leaves_out_what_cannot_be_asked(asking, rows):
+    notes = []
+    row = rows[0] | {"objects": []}
+    found = similarity(asking, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1, notes.append)
+    assert set(found["prompt"]) == {"own"}
+    assert notes == ["prompt yes-no: the question is about no object that could stand in 'is the {object} red ?'"]
+    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+        similarity(asking, row, {"one": "?"}, 1, notes.append)
+    assert "single token" in notes[-1]
+    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+        similarity(asking, row, {"twice": "red red red"}, 1, notes.append)
+    assert "the text is one word" in notes[-1]
+    alone = Asking(asking.vlm, "", rows[2:])
+    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+        similarity(alone, rows[2], {"own": "{question}"}, 1, notes.append)
+    assert "no question on another picture" in notes[-1]
+
+
+def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(asking, rows):
+    bare = [rows[0], *(row | {"objects": []} for row in rows[1:])]
+    notes = []
+    compared = Asking(asking.vlm, "", bare)
+    found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1, notes.append)
+    assert set(found["prompt"]) == {"own"}
+    assert len(notes) == 1
+
+
+def test_neighbours_are_not_asked_twice(vlm, rows, monkeypatch):
+    asked = []
+    record = vlm.record
+    monkeypatch.setattr(vlm, "record", lambda prompt: asked.append(prompt) or record(prompt))
+    asking = Asking(vlm, "", rows, room=4)
+    for row in rows:
+        similarity(asking, row, {"own": "{question}"}, 2, print)
+    assert len(asked) == len(rows)
+    small = Asking(vlm, "", rows, room=1)
+    one = similarity(small, rows[0], {"own": "{question}"}, 2, print)
+    assert one.equals(similarity(asking, rows[0], {"own": "{question}"}, 2, print))
+    assert len(small.kept) == 1
+
+
+def norms_pair_by_pair(vlm, prompt, targets):
+    """(weights, norms), both (layers, N), from `eager` attention and a vector for every pair of positions and head."""
+    vlm.model.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            out = vlm.model(**prompt.inputs, output_attentions=True, output_hidden_states=True)
+    finally:
+        vlm.model.set_attn_implementation("sdpa")
+    weights, norms = [], []
+    for layer, given_, maps in zip(vlm.layers, out.hidden_states, out.attentions, strict=False):
+        block = layer.self_attn
+        values = block.v_proj(layer.input_layernorm(given_))[0]
+        heads, width = maps.shape[1], block.head_dim
+        shared = heads // (values.shape[1] // width)
+        norm = torch.zeros(len(targets), len(values), dtype=torch.float64)
+        for row, i in enumerate(targets):
+            for j in range(len(values)):
+                total = 0
+                for head in range(heads):
+                    key_head = head // shared
+                    value = values[j, key_head * width : (key_head + 1) * width]
+                    part = block.o_proj.weight[:, head * width : (head + 1) * width]
+                    total = total + maps[0, head, i, j] * (part @ value)
+                norm[row, j] = total.norm()
+        weights.append(maps[0][:, targets].mean(dim=(0, 1)))
+        norms.append(norm.mean(dim=0))
+    return torch.stack(weights).double(), torch.stack(norms)
+
+
+def test_looks_equal_the_pairs(vlm, rows):
+    prompt = shown(vlm, rows[0])
+    segments = ["image", "question", "last"]
+    found = vlm.looks(prompt, segments)
+    with torch.no_grad():
+        for segment in segments:
+            weights, norms = norms_pair_by_pair(vlm, prompt, prompt.positions(segment).tolist())
+            # Its softmax is in float32, whatever the model is.
+            torch.testing.assert_close(found[segment].weights, weights, rtol=0, atol=1e-6)
+            torch.testing.assert_close(found[segment].norms, norms, rtol=0, atol=1e-5)
+            torch.testing.assert_close(found[segment].weights.sum(1), torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_looks_of_other_architectures(name):
+    model = random_decoder(name)
+    layers = find_layers(model)
+    inputs = {"input_ids": torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))}
+    targets = {"some": torch.tensor([9, 12]), "last": torch.tensor([13])}
+    if not can_share(model.model):
+        with pytest.raises(DoesNotApplyError, match="does not let its attention be watched"):
+            looks(model, layers, inputs, targets)
+        return
+    before = model(**inputs).logits
+    found = looks(model, layers, inputs, targets)
+    torch.testing.assert_close(model(**inputs).logits, before, rtol=0, atol=0)
+    assert not any(part._forward_pre_hooks for part in model.modules())
+    model.set_attn_implementation("eager")
+    maps = model(**inputs, output_attentions=True).attentions
+    for segment, positions in targets.items():
+        expected = torch.stack([each[0][:, positions].mean(dim=(0, 1)) for each in maps])
+        torch.testing.assert_close(found[segment].weights, expected, rtol=0, atol=1e-6, check_dtype=False)
+        # What is not looked at gives nothing.
+        assert (found[segment].norms[expected < 1e-9] == 0).all()
+        assert (found[segment].norms[expected > 1e-3] > 0).all()
+
+
+def test_memory_is_cut_without_changing_the_result(vlm, rows, monkeypatch):
+    prompt = shown(vlm, rows[0])
+    whole = vlm.looks(prompt, ["image", "last"])
+    monkeypatch.setattr("vlmflow.engine.attention_stats.QUERIES", 2)
+    monkeypatch.setattr("vlmflow.engine.attention_stats.KEYS", 3)
+    cut = vlm.looks(prompt, ["image", "last"])
+    for segment, look in whole.items():
+        torch.testing.assert_close(cut[segment].norms, look.norms, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(cut[segment].weights, look.weights, rtol=1e-12, atol=1e-12)
+
+
+def test_edges_add_up_what_is_looked_at(vlm, rows):
+    prompt = shown(vlm, rows[0])
+    found = attention(vlm, prompt, ["image -> last", "question -> last", "image -> question"])
+    look = vlm.looks(prompt, ["last"])["last"]
+    image = found.filter(pl.col("edge") == "image -> last")
+    positions = prompt.positions("image")
+    np.testing.assert_allclose(image["weight"], 100 * look.weights[:, positions].sum(1))
+    np.testing.assert_allclose(image["norm"], look.norms[:, positions].sum(1))
+    np.testing.assert_allclose(image["share"], 100 * look.norms[:, positions].sum(1) / look.norms.sum(1))
+    assert len(found) == 9
+
+
+def test_maps_show_the_patches_in_their_places(vlm, rows):
+    prompt = shown(vlm, rows[0])
+    notes = []
+    found = attention_map(vlm, prompt, rows[0]["image"], ["question", "objects"], notes.append)
+    assert set(found["target"]) == {"question"}
+    assert notes == ["objects: this prompt has no such segment: it was built without objects"]
+    look = vlm.looks(prompt, ["question"])["question"]
+    for row in found.to_dicts():
+        assert (row["rows"], row["columns"], len(row["weight"])) == (3, 3, 9)
+        np.testing.assert_allclose(row["weight"], 100 * look.weights[row["layer"], prompt.positions("image")])
+        np.testing.assert_allclose(row["share"], 100 * look.shares[row["layer"], prompt.positions("image")])
+    with pytest.raises(PromptError, match="none of the segments objects"):
+        attention_map(vlm, prompt, rows[0]["image"], ["objects"], print)
+
+
+def test_the_lens_equals_reading_state_by_state(vlm, asking, rows):
+    found = visual_lens(
+        asking,
+        rows[0],
+        top=3,
+        instructions=["none", "right", "wrong"],
+        places=["after", "before"],
+        keep_words=True,
+        leave_out=print,
+    )
+    texts = {"right": rows[0]["question"], "wrong": rows[1]["question"], "none": ""}
+    names = {"own": ["circle", "circles", "red", "reds"], "other": ["square", "squares", "blue", "blues"]}
+    words = vlm.processor.tokenizer.convert_ids_to_tokens(range(vlm.unembedding.out_features))
+    object_patches, others = {1, 2}, {0, 3, 4, 5, 6, 7, 8}
+    picture = Image.open(rows[0]["image"])
+    top_words = {}
+    for place, (instruction, text) in product(("after", "before"), texts.items()):
+        prompt = vlm.picture_prompt(picture, text, before=place == "before")
+        states = hidden(vlm, prompt)[:, prompt.positions("image")]
+        for layer, each in enumerate(states):
+            row = found.filter(
+                (pl.col("place") == place) & (pl.col("instruction") == instruction) & (pl.col("layer") == layer - 1)
+            ).row(0, named=True)
+            with torch.no_grad():
+                probabilities = vlm.unembedding(vlm.norm(each)).softmax(-1)
+            said = [[words[i] for i in token.argsort(descending=True)[:3]] for token in probabilities]
+            entropy = np.mean([-sum(p * math.log2(p) for p in token.tolist()) for token in probabilities])
+            assert row["entropy"] == pytest.approx(entropy, abs=1e-6)
+
+            def share(tokens, wanted, said=said):
+                return 100 * np.mean([bool(set(said[token]) & set(wanted)) for token in tokens])
+
+            assert row["object"] == pytest.approx(share(object_patches, names["own"]))
+            assert row["elsewhere"] == pytest.approx(share(others, names["own"]))
+            assert row["shuffled"] == pytest.approx(share(object_patches, names["other"]))
+            assert row["words"] == pytest.approx(100 * np.mean([s[0].isalpha() and len(s[0]) > 1 for s in said]))
+            top_words[place, instruction, layer] = [s[0] for s in said]
+            right = top_words.get((place, "right", layer))
+            if right is not None:
+                same = np.mean([a == b for a, b in zip(right, top_words[place, instruction, layer], strict=True)])
+                assert row["agreement"] == pytest.approx(100 * same)
+            assert (row["decoded"] is not None) == (instruction == "right")
+            if row["decoded"] is not None:
+                assert row["decoded"] == [s[0] for s in said]
+
+
+def test_what_stands_after_the_picture_cannot_change_its_tokens(vlm, asking, rows):
+    """In a causal decoder the instruction after the picture plays no part by construction; before it, it does."""
+    found = visual_lens(
+        asking,
+        rows[0],
+        top=3,
+        instructions=["right", "wrong", "none"],
+        places=["after", "before"],
+        keep_words=False,
+        leave_out=print,
+    )
+    columns = ["layer", "object", "entropy", "words", "agreement"]
+    after, before = (
+        [
+            found.filter((pl.col("place") == place) & (pl.col("instruction") == instruction)).select(columns)
+            for instruction in ("right", "wrong", "none")
+        ]
+        for place in ("after", "before")
+    )
+    assert after[0].equals(after[1])
+    assert after[0].equals(after[2])
+    assert not before[0].equals(before[1])
+    assert not before[0].equals(before[2])
+    assert found["decoded"].null_count() == len(found)
+
+
+def test_the_same_states_are_read_once(vlm, asking, rows, monkeypatch):
+    read, vlm_read = [], vlm.read
+    monkeypatch.setattr(vlm, "read", lambda *given, **how: read.append(how) or vlm_read(*given, **how))
+    settings_ = {"top": 2, "keep_words": False, "leave_out": print}
+    visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["after"], **settings_)
+    assert len(read) == 4  # layers and embedding
+    visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
+    assert read == (4 + 3 * 4) * [{"wide": True}]  # in float32, as the lens of words is
+
+
+def test_a_picture_that_sees_what_stands_after_it_is_read_again():
+    """In PaliGemma the whole prompt sees itself, so that another question makes other states of the same picture."""
+    vlm, prompt = looking_ahead(pali_gemma)
+    other = replace(prompt, inputs=prompt.inputs | {"input_ids": prompt.inputs["input_ids"].clone()})
+    other.inputs["input_ids"][0, 11] = 20
+    known = Known(Asking(vlm, "", []), 2)
+    first, second = known.decode(prompt), known.decode(other)
+    assert torch.equal(vlm.record(prompt).calls[0].hidden[:, :10], vlm.record(other).calls[0].hidden[:, :10])
+    assert not torch.equal(first.entropy[1:], second.entropy[1:])
+    assert known.decode(other).entropy.equal(second.entropy)
+
+
+def test_objects_that_have_no_place(asking, rows):
+    notes = []
+    absent = rows[0]["objects"][0] | {"id": None, "x": None}
+    found = visual_lens(
+        asking,
+        rows[0] | {"objects": [absent]},
+        top=2,
+        instructions=["right"],
+        places=["after"],
+        keep_words=False,
+        leave_out=notes.append,
+    )
+    assert found["object"].null_count() == len(found)
+    assert found["entropy"].null_count() == 0
+    assert notes == ["names of objects: none of the question's objects has a box"]
+
+
+@pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])
+def test_words_of_trained_tokenizers(template):
+    texts = ["the giraffe stands near a traffic light", "giraffe giraffes traffic lights red redder"] * 20
+    tokenizer = build_processor("llava", template, texts).tokenizer
+    vocabulary = Vocabulary(tokenizer, len(tokenizer) + 8)
+    assert len(vocabulary.words) == len(tokenizer) + 8
+    assert not vocabulary.words[-8:].any()
+    for token in tokenizer.all_special_ids:
+        assert not vocabulary.words[token]
+    whole = tokenizer("the giraffe", add_special_tokens=False).input_ids
+    assert vocabulary.texts[whole[-1]] == "giraffe"
+    said = {vocabulary.texts[i] for i in vocabulary.saying(["traffic light", "giraffe"]).nonzero().flatten().tolist()}
+    assert {"traffic", "light", "giraffe", "giraffes", "lights"} & said >= {"traffic", "giraffe"}
+    assert "the" not in said
+    assert "red" not in said
+    words = {vocabulary.texts[i] for i in vocabulary.words.nonzero().flatten().tolist()}
+    assert "giraffe" in words
+    assert not any(len(word) < 2 or not word.isalpha() for word in words)
+
+
+def test_a_word_is_said_by_its_first_piece_if_that_tells_it():
+    tokenizer = build_processor("llava", "vicuna_v1", ["pineapple pinecone pine banana ban"] * 9).tokenizer
+    vocabulary = Vocabulary(tokenizer, len(tokenizer))
+    first = tokenizer("pinewood", add_special_tokens=False).input_ids[0]
+    says = vocabulary.saying(["pinewood"])
+    assert bool(says[first]) == (len(vocabulary.texts[first]) >= 3)
+    assert says.sum() <= 3
+    assert words_of(["Traffic light", "a", "x-ray", "glass of wine"]) == {"traffic", "light", "ray", "glass", "wine"}
+
+
+def test_pieces_from_within_words_say_nothing():
+    texts = ["raincoat coat rain raining training trains"] * 9
+    tokenizer = build_processor("llava", "vicuna_v1", texts).tokenizer
+    vocabulary = Vocabulary(tokenizer, len(tokenizer))
+    marked = [token.startswith("▁") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    assert any(vocabulary.texts[token] == "rain" and not marked[token] for token in range(len(tokenizer)))
+    assert all(marked[token] for token in vocabulary.saying(["rain", "coat"]).nonzero().flatten().tolist())

@@ -1,0 +1,129 @@
+"""What a study cost: benchmark files as Snakemake writes them, and the table and section of the report made of them."""
+
+import polars as pl
+import pytest
+
+from vlmflow.jobs.gpu_lease import VISIBLE, leased
+from vlmflow.jobs.job import logged
+from vlmflow.report.cost import Job, cost_rows, gpus_held, in_report, read_benchmark
+from vlmflow.tables import ANSWERS, PROBE_TABLES
+
+HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+ONE = "3600.5\t1:00:00\t492.3\t2107.0\t379.5\t421.1\t0.0\t0.05\t32.2\t5000.0\n"
+SHORT = "0.02\t0:00:00\tNA\tNA\t-\t-\tNA\tNA\t0.00\tNA\n"
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job with its files: its questions, what its benchmark file holds, how many GPUs its log tells of."""
+
+    def make(model, step, questions, benchmark, gpus=0):
+        place = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        made = Job(model, step, place.with_suffix(".parquet"), place.with_suffix(".tsv"), place.with_suffix(".log"))
+        # Several rows a question, as a probe's table has them.
+        pl.DataFrame({"question_id": [str(n) for n in range(questions)] * 3}).write_parquet(made.table)
+        if benchmark is not None:
+            made.benchmark.write_text(benchmark)
+        names = ", ".join(f"GPU-{n}" for n in range(gpus))
+        made.log.write_text(f"GPU {names}\n" if gpus else "no card\n")
+        return made
+
+    return make
+
+
+def test_one_run(job):
+    spent = read_benchmark(job("m", "answers", 1, HEADER + ONE).benchmark)
+    assert (spent.seconds, spent.cpu_seconds, spent.memory) == (3600.5, 5000.0, 492.3)
+
+
+def test_a_repeated_benchmark_is_the_sum_of_its_runs(job):
+    spent = read_benchmark(job("m", "answers", 1, HEADER + ONE + ONE + SHORT).benchmark)
+    assert (spent.seconds, spent.cpu_seconds, spent.memory) == (7201.02, 10000.0, 492.3)
+
+
+def test_what_could_not_be_measured_is_unknown_not_zero(job):
+    spent = read_benchmark(job("m", "answers", 1, HEADER + SHORT).benchmark)
+    assert (spent.seconds, spent.cpu_seconds, spent.memory) == (0.02, None, None)
+
+
+@pytest.mark.parametrize("content", [None, "", HEADER, "max_rss\n12\n", HEADER + "NA\tNA\n"])
+def test_without_a_time_there_is_no_measurement(job, content):
+    assert read_benchmark(job("m", "answers", 1, content).benchmark) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_the_cards_that_a_job_held_are_those_it_leased(tmp_path, monkeypatch, count):
+    """The log is written by the code that leases, so that the two cannot come apart."""
+    monkeypatch.setenv(VISIBLE, "GPU-of-a-test-1,GPU-of-a-test-2,GPU-of-a-test-3")
+    with logged(str(tmp_path / "log")):
+        print("before")
+        with leased(count):
+            print("after")
+    assert gpus_held(tmp_path / "log") == (count, 0)
+
+
+def test_hours_of_each_model_and_step(job):
+    """Hand-made: three shards on one card each, one of them without a time; and a job on two cards."""
+    rows = cost_rows(
+        [
+            job("small", "table t", 10, HEADER + ONE, gpus=1),
+            job("small", "table t", 10, HEADER + ONE, gpus=1),
+            job("small", "table t", 10, None, gpus=1),
+            job("large", "flow", 7, HEADER + ONE.replace("492.3", "9000.0"), gpus=2),
+            job("large", "flow", 0, HEADER + SHORT),
+            job("large", "lens", 5, None),
+        ]
+    )
+    hour = 3600.5 / 3600
+    assert rows.select("model", "step", "jobs", "unmeasured", "questions", "gpus").rows() == [
+        ("small", "table t", 2, 1, 20, 1),
+        ("large", "flow", 2, 0, 7, 2),
+        ("large", "lens", 0, 1, 0, 0),
+    ]
+    assert rows["hours"].to_list() == pytest.approx([2 * hour, hour + 0.02 / 3600, 0])
+    assert rows["gpu_hours"].to_list() == pytest.approx([2 * hour, 2 * hour, 0])
+    assert rows["cpu_hours"].to_list() == pytest.approx([10000 / 3600, 5000 / 3600, None])
+    assert rows["memory"].to_list() == [492.3, 9000.0, None]
+
+
+def test_waiting_for_a_card_is_not_holding_it(job):
+    made = job("m", "flow", 2, HEADER + ONE.replace("3600.5", "7200"), gpus=2)
+    made.log.write_text("waiting for 2 of the GPUs …\nwaited 3600 s\nGPU GPU-0, GPU-1\n")
+    (row,) = cost_rows([made]).to_dicts()
+    assert (row["hours"], row["gpus"], row["gpu_hours"]) == (2, 2, 2)
+
+
+def test_on_the_page(job):
+    shown = in_report(
+        cost_rows([job("m", "flow", 10, HEADER + ONE, gpus=2), job("m", "lens", 5, None), job("m", "old", 4, None)])
+    )
+    assert shown["unmeasured"] == 2
+    first, unknown, _ = shown["rows"]
+    assert first | {} == {
+        "model": "m",
+        "step": "flow",
+        "jobs": "1",
+        "questions": "10",
+        "gpus": "2",
+        "hours": "1.00",
+        "gpu_hours": "2.00",
+        "cpu_hours": "1.39",
+        "memory": "0.5",
+        "per_question": "360.1",
+    }
+    assert {unknown[name] for name in ("hours", "gpu_hours", "cpu_hours", "gpus", "memory", "per_question")} == {"–"}
+    assert shown["total"]["gpu_hours"] == "2.00"
+
+
+def test_a_processor_costs_no_gpu_hours(job):
+    row = in_report(cost_rows([job("m", "flow", 10, HEADER + SHORT)]))["rows"][0]
+    assert (row["gpu_hours"], row["gpus"], row["hours"]) == ("0", "0", "5.6e-06")
+
+
+def test_a_study_without_probes(job):
+    assert in_report(cost_rows([])) == {"rows": [], "total": None, "unmeasured": 0}
+
+
+def test_questions_can_be_counted_in_every_table_that_asks():
+    assert all("question_id" in rows.columns for rows, _ in PROBE_TABLES.values())
+    assert "question_id" in ANSWERS.columns

@@ -1,0 +1,263 @@
+"""studies/flow.yaml, from download to figures, on local servers: the paper's models and data in small, nothing else
+changed; with connections that break, a damaged picture, a missing one, and an archive that is not there at first."""
+
+import hashlib
+import json
+import re
+import shutil
+import zipfile
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import yaml
+
+from support import tiny_models
+from support.paper_rows import write_gqa, write_paper_files
+from support.paths import ROOT
+from support.servers import HubHandler, serving
+from support.workspace import Workspace
+from vlmflow.study import read_study
+from vlmflow.tables import ACCURACY, ANSWERS, PATCHES, PROBE_TABLES, SKIPPED
+
+pytestmark = pytest.mark.slow
+
+STUDY = yaml.safe_load((ROOT / "studies" / "flow.yaml").read_text())
+# What each of the small models says to every question: each of them is right in some tasks.
+ANSWERS_OF = {
+    "llava-1.5-13b": "left",
+    "llava-1.5-7b": "yes",
+    "llava-v1.6-vicuna-7b": "right",
+    "llava-v1.6-vicuna-13b": "color",
+    "llama3-llava-next-8b": "no",
+}
+PICTURES, SHARDS = 18, 2
+DAMAGED, ABSENT = "3", "7"  # pictures
+
+
+def serve_gqa(folder, gqa):
+    """GQA's three archives, with a damaged picture and without another one."""
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(folder / "questions1.2.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(gqa / "questions.json", "val_balanced_questions.json")
+        archive.writestr("train_balanced_questions.json", "{}" * 10**6)
+    with zipfile.ZipFile(folder / "sceneGraphs.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(gqa / "sceneGraphs.json", "val_sceneGraphs.json")
+    path = folder / "images.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for picture in sorted((gqa / "images").iterdir()):
+            if picture.stem != ABSENT:
+                archive.write(picture, f"images/{picture.name}")
+        place = archive.getinfo(f"images/{DAMAGED}.jpg").header_offset
+    content = bytearray(path.read_bytes())
+    content[place + 700] ^= 0xFF
+    path.write_bytes(content)
+
+
+def small_flow(server, files):
+    """The study as it is, but for where things are fetched from, and for numbers that a small computer needs."""
+    study = json.loads(json.dumps(STUDY))
+    checksums = {name: hashlib.sha256((files / name).read_bytes()).hexdigest() for name in STUDY_FILES}
+    study["dataset"] |= {"base_url": f"{server.url}/paper", "gqa_url": f"{server.url}/gqa", "sha256": checksums}
+    study["tables"]["table-2"] |= {"dataset": {"source": "gqa", "base_url": f"{server.url}/gqa"}, "shards": SHARDS}
+    for model in study["models"].values():
+        model["dtype"] = "float32"
+    return study
+
+
+STUDY_FILES = [
+    f"GQA_val_correct_question_with_{name}.csv"
+    for name in (
+        "choose_ChooseAttr",
+        "categoryThatThisChoose_objThisChoose_ChooseCat",
+        "relChooser_ChooseRel",
+        "twoCommon_CompareAttr",
+        "existThatOr_LogicalObj",
+        "positionQuery_QueryAttr",
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The servers, and the two runs: the first one without GQA's questions, the second one to the end."""
+    base = tmp_path_factory.mktemp("flow")
+    gqa, served = base / "gqa", base / "served"
+    write_gqa(gqa, images=PICTURES)
+    counts = write_paper_files(gqa, served / "paper")
+    serve_gqa(served / "gqa", gqa)
+    texts = [entry["question"] for entry in json.loads((gqa / "questions.json").read_text()).values()]
+    for seed, (name, model) in enumerate(STUDY["models"].items()):
+        kind = "llava" if "1.5" in name else "llava_next"
+        folder = served / "hub" / model["path"]
+        words = [*texts, *ANSWERS_OF.values()]
+        # As many layers as the study's larger window.
+        tiny_models.save(folder, kind, model["template"], words, ANSWERS_OF[name], seed, layers=9)
+        (folder / "pytorch_model.bin").write_bytes(b"never fetched")
+        (folder / "modeling_evil.py").write_text("raise SystemExit('never run')")
+    with serving(served) as server, serving(served / "hub", HubHandler) as hub:
+        (base / "work").mkdir()
+        workspace = Workspace(base / "work", HF_ENDPOINT=hub.url, HF_HOME=str(base / "cache"))
+        workspace.write(small_flow(server, served / "paper"))
+        server.faults.status["/gqa/questions1.2.zip"] = 404
+        # Every one of these cuts falls into a picture of the archive; a single file would use up all of its tries.
+        server.faults.cut, server.faults.cut_from, server.faults.cut_at = 4, 1500, "/images.zip"
+        first = workspace.snakemake("--resources", "gpu=4")
+        leftover_cuts = server.faults.cut
+        server.faults.status.clear()
+        before = len(server.requests)
+        second = workspace.snakemake("--resources", "gpu=4")
+        yield SimpleNamespace(
+            workspace=workspace,
+            results=workspace.folder / "results" / "flow",
+            first=first,
+            second=second,
+            cuts_left=leftover_cuts,
+            again=server.requests[before:],
+            server=server,
+            hub=hub,
+            counts=counts,
+            cache=base / "cache",
+        )
+
+
+def test_an_archive_that_is_not_there_is_told_and_nothing_else_is_lost(run):
+    assert run.first.returncode != 0
+    text = run.first.stdout + run.first.stderr
+    assert "DownloadError" in text
+    assert f"{run.server.url}/gqa/questions1.2.zip: 404" in text
+    # Whatever did not need it went on, whatever connections broke meanwhile, and is not fetched again.
+    assert run.cuts_left == 0
+    assert not any("/paper/" in path for _, path, _ in run.again)
+
+
+def test_the_same_command_goes_on_to_the_end(run):
+    assert run.second.returncode == 0, run.second.stdout + run.second.stderr
+    study = read_study(STUDY, "flow.yaml")
+    drawn = [(name, model) for name, figure in study.figures.items() for model in study.models_of(figure.probe)]
+    # Figures 3 to 6 of every model.
+    assert sorted((name.removesuffix("-32"), model) for name, model in drawn) == [
+        (f"figure-{number}", model) for number in range(3, 7) for model in sorted(STUDY["models"])
+    ]
+    for figure, model in drawn:
+        for ending in (".html", ".svg", ".png", "-narrow.svg"):
+            assert (run.results / "figures" / figure / f"{model}{ending}").stat().st_size > 1000
+    assert (run.results / "index.html").stat().st_size > 50_000
+    third = run.workspace.snakemake("--dry-run")
+    assert "Nothing to be done" in third.stdout + third.stderr
+
+
+def test_nothing_is_half_written(run):
+    inside = [path for path in run.workspace.folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts]
+    temporary = [path for path in inside if path.name.startswith((".", "tmp")) and path.name != ".gitignore"]
+    assert [path for path in temporary if not path.name.endswith(".lock")] == []
+    pictures = {path.stem for path in (run.workspace.folder / "resources/gqa/images").glob("*.jpg")}
+    assert pictures == {str(number) for number in range(PICTURES)} - {DAMAGED, ABSENT}
+    assert not list((run.workspace.folder / "resources/gqa").glob("*.zip"))
+
+
+def test_pictures_that_cannot_be_had_drop_their_questions_with_the_reason(run):
+    skipped = SKIPPED.read(run.results / "summary" / "skipped.parquet")
+    reasons = skipped.filter((pl.col("stage") == "pictures") & (pl.col("task") != "table-2"))
+    damaged = reasons.filter(pl.col("reason").str.contains("is damaged"))
+    absent = reasons.filter(pl.col("reason").str.contains(f"there is no images/{ABSENT}.jpg in"))
+    assert len(damaged) + len(absent) == len(reasons)
+    assert len(damaged)
+    assert len(absent)
+    page = (run.results / "index.html").read_text()
+    assert "is damaged" in page
+
+
+def test_every_model_is_analysed_on_its_own_correct_answers(run):
+    accuracy = ACCURACY.read(run.results / "summary" / "answers.parquet")
+    assert set(accuracy["model"]) == set(STUDY["models"])
+    for name, word in ANSWERS_OF.items():
+        right = accuracy.filter((pl.col("model") == name) & (pl.col("right") > 0))
+        assert len(right) > 0, name
+        for task in right["task"]:
+            answers = ANSWERS.read(run.results / name / "answers" / f"{task}.parquet")
+            assert answers.filter("correct")["predicted"].unique().to_list() == [word]
+            probe = "flow" if name in STUDY["probes"]["flow"]["models"] else "flow-32"
+            flow = PROBE_TABLES["knockout"][0].read(run.results / name / probe / f"{task}.parquet")
+            assert set(flow["question_id"]) == set(answers.filter("correct")["question_id"])
+            assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
+            lens = PROBE_TABLES["lens"][0].read(run.results / name / "tracking" / f"{task}.parquet")
+            assert set(lens["question_id"]) == set(flow["question_id"])
+    assert accuracy.filter(pl.col("right") == 0)["analysed"].sum() == 0
+
+
+def test_patches_are_those_of_each_way_to_cut_a_picture(run):
+    fixed = PATCHES.read(run.results / "llava-1.5-7b" / "patches" / "QueryAttr.parquet")
+    assert set(fixed["tokens"]) == {9}
+    assert fixed["no_patch"].list.len().sum() == 0
+    tiles = PATCHES.read(run.results / "llama3-llava-next-8b" / "patches" / "QueryAttr.parquet")
+    assert min(tiles["tokens"]) > 9
+    assert len(set(tiles["tokens"])) > 1  # the pictures' shapes differ
+    assert tiles["no_patch"].list.len().min() > 0
+    for model in STUDY["models"]:
+        for task in STUDY["tasks"]:
+            assert (run.results / model / "sheets" / f"{task}.png").stat().st_size > 5000
+
+
+def test_table_1(run):
+    table = pl.read_csv(run.results / "tables" / "table-1.csv")
+    assert table["task"].to_list() == list(STUDY["tasks"])
+    kinds = dict(zip(table["task"], table["kind"], strict=True))
+    assert kinds == dict.fromkeys(STUDY["tasks"], "open") | {"LogicalObj": "binary"}
+    for row in table.to_dicts():
+        skipped = SKIPPED.read(run.results / "tasks" / f"{row['task']}.pictures.skipped.parquet")
+        assert row["questions"] + len(skipped) in run.counts.values()
+        assert row["question"]
+    assert "data:image/jpeg;base64" in (run.results / "tables" / "table-1.html").read_text()
+
+
+def test_table_2(run):
+    table = pl.read_csv(run.results / "tables" / "table-2.csv")
+    answers = pl.concat(
+        ANSWERS.read(path)
+        for path in (run.results / "tables" / "table-2" / "answers").glob("*.parquet")
+        if "skipped" not in path.name
+    )
+    assert answers["question_id"].is_unique().all()
+    assert table["questions"].sum() == len(answers)
+    assert table["accuracy"].dot(table["questions"]) == pytest.approx(answers["correct"].sum())
+    assert set(zip(table["structural"], table["semantic"], strict=True)) >= {("choose", "rel"), ("logical", "obj")}
+    assert (table["low"] <= table["accuracy"]).all()
+    assert (table["high"] >= table["accuracy"]).all()
+    assert 0 < table.filter(pl.col("semantic") == "rel")["accuracy"][0] < 1
+
+
+def test_only_safetensors_and_data_come_from_the_hub(run):
+    files = [(method, path) for method, path, _ in run.hub.requests if "/resolve/" in path]
+    fetched = {path.rsplit("/", 1)[1] for method, path in files if method == "GET"}
+    assert "model.safetensors" in fetched
+    assert not {"pytorch_model.bin", "modeling_evil.py"} & fetched
+    files_kept = next((run.workspace.folder / "resources/hub/llava-hf").rglob("*.files.json"))
+    assert {"config.json", "model.safetensors"} <= set(json.loads(files_kept.read_text()))
+    note = json.loads(files_kept.with_name(files_kept.name.replace(".files", "")).read_text())
+    assert note["bytes"] > 0
+    revisions = {path.split("/resolve/")[1].split("/")[0] for _, path in files}
+    assert revisions == {model["revision"] for model in STUDY["models"].values()}
+
+
+def test_inference_needs_no_hub(run):
+    run.hub.requests.clear()
+    target = "results/flow/llama3-llava-next-8b/answers/ChooseRel.parquet"
+    done = run.workspace.snakemake("--force", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run.hub.requests == []
+
+
+def test_a_model_that_was_deleted_from_the_cache_is_fetched_again(run):
+    hidden = run.cache.with_name("cache-hidden")
+    run.cache.rename(hidden)
+    run.hub.requests.clear()
+    try:
+        done = run.workspace.snakemake("--force", "results/flow/llava-1.5-7b/answers/ChooseRel.parquet")
+    finally:
+        shutil.rmtree(run.cache, ignore_errors=True)
+        hidden.rename(run.cache)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"llava-1\.5-7b-hf/\w+\.json: .*model\.safetensors.* is gone from the hub's cache", done.stderr)
+    fetched = {path for method, path, _ in run.hub.requests if method == "GET" and path.endswith(".safetensors")}
+    assert len(fetched) == 1, "of the one model that a job needs"

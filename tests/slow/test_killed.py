@@ -1,0 +1,101 @@
+"""Kill anything at any time, run the same command again, get the same bytes.
+
+`VLMFLOW_KILL_STUDY=config.yaml pytest -m slow --no-cov tests/test_killed.py` does it to the whole demo.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import yaml
+from workflow.test_workflow import small_study
+
+from support.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+MOMENTS = 20
+# What tells of a run, not of the study: it differs from run to run.
+TIMED = ("logs", "benchmarks", "index.html", "cost.parquet")
+
+
+def study():
+    """Its model takes one of two GPUs, which have names, but do not exist: leases are held when jobs are killed."""
+    path = os.environ.get("VLMFLOW_KILL_STUDY")
+    chosen = yaml.safe_load(Path(path).read_text()) if path else small_study()
+    chosen["models"]["tiny-llava"]["gpus"] = 1
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def cards():
+    return {"CUDA_VISIBLE_DEVICES": ",".join(f"GPU-killed-{os.getpid()}-{number}" for number in range(2))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cards):
+    workspace = Workspace(tmp_path_factory.mktemp("undisturbed"), **cards)
+    workspace.write(study())
+    begin = time.monotonic()
+    done = workspace.snakemake("--resources", "gpu=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return SimpleNamespace(seconds=time.monotonic() - begin, results=results(workspace))
+
+
+def results(workspace):
+    """Path → bytes of all that the study has made."""
+    folder = workspace.folder / "results"
+    files = [file for file in folder.rglob("*") if file.is_file() and not set(file.parts) & set(TIMED)]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files if not file.name.startswith(".")}
+
+
+def finished(workspace):
+    return sum(1 for file in (workspace.folder / "results").rglob("*.parquet") if not file.name.startswith("."))
+
+
+def kill(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def test_kills_at_random_moments(tmp_path, undisturbed, cards):
+    rng = random.Random(0)
+    longest = undisturbed.seconds / 5  # between two kills, each of which also costs a start
+    workspace = Workspace(tmp_path, **cards)
+    workspace.write(study())
+    moments, run = [], None
+    while len(moments) < MOMENTS:
+        if run is None or run.poll() is not None:
+            run = workspace.start("--resources", "gpu=2")
+        until = time.monotonic() + rng.uniform(0.5, longest)
+        while run.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        if run.poll() is not None:  # it has ended by itself, since a job of its was killed; or since all is done
+            if run.poll() == 0:
+                shutil.rmtree(tmp_path / "results" / study()["study"] / "tiny-llava", ignore_errors=True)
+            continue
+        jobs = run.children(recursive=True)
+        victims = rng.choice([[run], jobs, [run, *jobs], [rng.choice(jobs)]] if jobs else [[run]])
+        moments.append((finished(workspace), len(victims), run in victims))
+        for victim in victims:
+            kill(victim)
+        if run in victims:
+            run.wait(60)
+    kill(run)
+    run.wait(60)
+    print(moments)
+    done = workspace.snakemake("--resources", "gpu=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert results(workspace) == undisturbed.results
+    assert not list((tmp_path / "results").rglob(".*-*")), "what was half written is gone"
+    # The moments were spread over the run, and all kinds of processes were among the victims.
+    assert len({done for done, *_ in moments}) >= 4
+    assert {whole for *_, whole in moments} == {True, False}
+    assert "Nothing to be done" in workspace.snakemake("--resources", "gpu=2").stderr
+    time.sleep(2)
+    assert not [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(tmp_path)]

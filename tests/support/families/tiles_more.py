@@ -1,0 +1,236 @@
+"""Further families whose image is one or several squares, and further ones that are refused by their configuration."""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    CohereCompassConfig,
+    CohereCompassForConditionalGeneration,
+    Glm5NextConfig,
+    Granite4VisionConfig,
+    Granite4VisionForConditionalGeneration,
+    Lfm3VlConfig,
+    LightOnOcrConfig,
+    LightOnOcrForConditionalGeneration,
+    LlavaNextVideoConfig,
+    LlavaNextVideoForConditionalGeneration,
+    MiniCPMV4_6Config,
+    MiniCPMV4_6ForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    QianfanOCRConfig,
+    QianfanOCRForConditionalGeneration,
+    Qwen3_5MoeConfig,
+    T5Gemma2Config,
+)
+
+from support.families.base import LAYERS, SMALL_TEXT, SMALL_VISION, Family, byte_tokenizer, chat, ids, save_parts
+from support.families.grids import HEAD_WIDTH_8, QWEN_3_VISION
+from support.families.tiles import CHATML, PATCH, SIDE, SIGLIP, SQUARE, VISION, chatml
+
+CLIP = {**VISION, "model_type": "clip_vision_model"}
+GRIDS = {"image_grid_pinpoints": [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]}
+
+
+def qwen_2_text(tokenizer: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
+    """A small decoder of Qwen's, which speaks with the tokenizer."""
+    text = {**SMALL_TEXT, "model_type": "qwen2", "vocab_size": len(tokenizer), **more}
+    return text | ids(tokenizer, bos_token_id="<|endoftext|>", eos_token_id="<|im_end|>")
+
+
+def chatml_tokenizer(named: dict[str, str], *more: str) -> PreTrainedTokenizerFast:
+    """With tokens that the processor asks for by name."""
+    ends = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    return byte_tokenizer([*CHATML, *named.values(), *more], **ends, extra_special_tokens=named)
+
+
+def qianfan_ocr(folder: Path) -> None:
+    """Qianfan-OCR: InternVL's squares; its template writes an image as another token than those it becomes."""
+    named = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>"}
+    tokenizer = chatml_tokenizer(named, "<image>")
+    vision = {**VISION, "image_size": [SIDE, SIDE], "patch_size": [PATCH, PATCH]}
+    image_ids = ids(tokenizer, image_token_id="<IMG_CONTEXT>")
+    text = qwen_2_text(tokenizer, model_type="qwen3", head_dim=8)
+    config = QianfanOCRConfig(text_config=text, vision_config=vision, image_seq_length=4, **image_ids)
+    save_parts(
+        folder,
+        QianfanOCRForConditionalGeneration(config),
+        tokenizer,
+        chatml("<image>{{ '\n' }}"),
+        processor={"processor_class": "QianfanOCRProcessor", "image_seq_length": 4},
+        image={"image_processor_type": "GotOcr2ImageProcessor", "size": SQUARE, "crop_to_patches": True},
+    )
+
+
+def light_on_ocr(folder: Path) -> None:
+    """LightOnOCR: Pixtral's image encoder."""
+    named = {"image_token": "<|image_pad|>", "image_break_token": "<|vision_pad|>", "image_end_token": "<|vision_end|>"}
+    tokenizer = chatml_tokenizer(named)
+    vision = {**SMALL_VISION, "model_type": "pixtral", "image_size": 4 * SIDE, "patch_size": PATCH, "head_dim": 8}
+    text = qwen_2_text(tokenizer, model_type="qwen3", head_dim=8)
+    config = LightOnOcrConfig(text_config=text, vision_config=vision, **ids(tokenizer, image_token_id="<|image_pad|>"))
+    size = {"size": {"longest_edge": 140}, "patch_size": {"height": 2 * PATCH, "width": 2 * PATCH}}
+    save_parts(
+        folder,
+        LightOnOcrForConditionalGeneration(config),
+        tokenizer,
+        chatml("<|image_pad|>"),
+        processor={"processor_class": "LightOnOcrProcessor", "patch_size": PATCH, "spatial_merge_size": 2},
+        image={"image_processor_type": "PixtralImageProcessor", **size},
+    )
+
+
+def mini_cpm(folder: Path) -> None:
+    """MiniCPM-V 4.6: the whole image, then slices of it."""
+    named = {
+        "image_token": "<|image_pad|>",
+        "video_token": "<|video_pad|>",
+        "image_start_token": "<image>",
+        "image_end_token": "</image>",
+        "slice_start_token": "<slice>",
+        "slice_end_token": "</slice>",
+        "image_id_start_token": "<image_id>",
+        "image_id_end_token": "</image_id>",
+    }
+    tokenizer = chatml_tokenizer(named)
+    vision = {**SMALL_VISION, "image_size": 8 * PATCH, "patch_size": PATCH, "insert_layer_id": 0}
+    token_ids = ids(tokenizer, image_token_id="<|image_pad|>", video_token_id="<|video_pad|>")
+    text = qwen_2_text(tokenizer, model_type="qwen3", head_dim=8)
+    config = MiniCPMV4_6Config(
+        text_config=text, vision_config=vision, insert_layer_id=0, image_size=8 * PATCH, **token_ids
+    )
+    slices = {"scale_resolution": 8 * PATCH, "patch_size": PATCH, "max_slice_nums": 4, "downsample_mode": "16x"}
+    save_parts(
+        folder,
+        MiniCPMV4_6ForConditionalGeneration(config),
+        tokenizer,
+        chatml("<|image_pad|>"),
+        processor={"processor_class": "MiniCPMV4_6Processor"},
+        image={"image_processor_type": "MiniCPMV4_6ImageProcessor", **slices},
+        video={"video_processor_type": "MiniCPMV4_6VideoProcessor", **slices},
+    )
+
+
+def cohere_compass(folder: Path) -> None:
+    """Cohere Compass."""
+    named = {"image_token": "<|IMAGE_PAD|>", "video_token": "<|VIDEO_PAD|>"}
+    tokenizer = chatml_tokenizer(named, "<|VISION_START|>", "<|VISION_END|>")
+    rope = {"sliding_attention": HEAD_WIDTH_8, "full_attention": HEAD_WIDTH_8}
+    windows = {"sliding_window": 8, "layer_types": list(rope) * (LAYERS // 2)}
+    text = {**SMALL_TEXT, **windows, "vocab_size": len(tokenizer), "rope_parameters": rope}
+    text |= ids(tokenizer, bos_token_id="<|endoftext|>", eos_token_id="<|im_end|>", pad_token_id="<|endoftext|>")
+    token_ids = ids(
+        tokenizer,
+        image_token_id="<|IMAGE_PAD|>",
+        video_token_id="<|VIDEO_PAD|>",
+        vision_start_token_id="<|VISION_START|>",
+        vision_end_token_id="<|VISION_END|>",
+    )
+    config = CohereCompassConfig(text_config=text, vision_config=QWEN_3_VISION, **token_ids)
+    pixels = {"patch_size": 16, "size": {"shortest_edge": 56 * 56, "longest_edge": 280 * 280}}
+    save_parts(
+        folder,
+        CohereCompassForConditionalGeneration(config),
+        tokenizer,
+        chatml("<|VISION_START|><|IMAGE_PAD|><|VISION_END|>"),
+        processor={"processor_class": "CohereCompassProcessor"},
+        image={"image_processor_type": "CohereCompassImageProcessor", **pixels},
+        video={"video_processor_type": "CohereCompassVideoProcessor", **pixels},
+    )
+
+
+def next_video(folder: Path) -> None:
+    """LLaVA-NeXT-Video, which reads images as LLaVA-NeXT does."""
+    special = ["<unk>", "<s>", "</s>", "<pad>", "<video>", "<image>"]
+    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    tokenizer = byte_tokenizer(special, begin="<s>", **named)
+    text = {**SMALL_TEXT, "model_type": "llama", "vocab_size": len(tokenizer)}
+    text |= ids(tokenizer, bos_token_id="<s>", eos_token_id="</s>", pad_token_id="<pad>")
+    token_ids = ids(tokenizer, image_token_index="<image>", video_token_index="<video>")
+    config = LlavaNextVideoConfig(text_config=text, vision_config=CLIP, **GRIDS, **token_ids)
+    counting = {"patch_size": PATCH, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE}
+    save_parts(
+        folder,
+        LlavaNextVideoForConditionalGeneration(config),
+        tokenizer,
+        chat(turn="{{ message['role'] | upper }}: ", image="<image>\n", end=" ", answer="{{ 'ASSISTANT:' }}"),
+        processor={"processor_class": "LlavaNextVideoProcessor", **counting},
+        image={"image_processor_type": "LlavaNextImageProcessor", **pixels, **GRIDS},
+        video={"video_processor_type": "LlavaNextVideoVideoProcessor", **pixels},
+    )
+
+
+def granite_4(folder: Path) -> None:
+    """Granite Vision: features of inner layers are added in several layers of its decoder, whose logits are scaled."""
+    tokenizer = byte_tokenizer(
+        ["<|end_of_text|>", "<|pad|>", "<|start_of_role|>", "<|end_of_role|>", "<image>"],
+        bos_token="<|end_of_text|>",
+        eos_token="<|end_of_text|>",
+        pad_token="<|pad|>",
+    )
+    text = {**SMALL_TEXT, "vocab_size": len(tokenizer), "logits_scaling": 8.0, "embedding_multiplier": 12.0}
+    text |= {"residual_multiplier": 0.22, "attention_multiplier": 0.125}
+    text |= ids(tokenizer, bos_token_id="<|end_of_text|>", eos_token_id="<|end_of_text|>", pad_token_id="<|pad|>")
+    reader = {"model_type": "blip_2_qformer", "num_hidden_layers": 1, "intermediate_size": 64}
+    reader |= {"use_qformer_text_input": False, "cross_attention_frequency": 1}
+    vision = {**SIGLIP, "hidden_size": 64}
+    config = Granite4VisionConfig(
+        text_config=text,
+        vision_config=vision,
+        qformer_config=reader,
+        downsample_rate="2/4",
+        deepstack_layer_map=[[-1, 0], [-2, 1]],
+        spatial_target_layers=[0, 1, 2, 3],
+        vision_feature_select_strategy="full",
+        **GRIDS,
+        **ids(tokenizer, image_token_index="<image>"),
+    )
+    counting = {"patch_size": PATCH, "vision_feature_select_strategy": "full", "downsample_rate": "2/4"}
+    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE, **GRIDS}
+    save_parts(
+        folder,
+        Granite4VisionForConditionalGeneration(config),
+        tokenizer,
+        chat(
+            turn="<|start_of_role|>{{ message['role'] }}<|end_of_role|>",
+            image="<image>\n",
+            end="<|end_of_text|>\n",
+            answer="<|start_of_role|>assistant<|end_of_role|>",
+        ),
+        processor={"processor_class": "Granite4VisionProcessor", **counting},
+        image={"image_processor_type": "LlavaNextImageProcessor", **pixels},
+    )
+
+
+def qwen_3_5_moe(folder: Path) -> None:
+    """Qwen3.5 with experts."""
+    Qwen3_5MoeConfig(text_config=SMALL_TEXT).save_pretrained(folder)
+
+
+def lfm_3(folder: Path) -> None:
+    """LFM3-VL, as LFM2-VL."""
+    text = {**SMALL_TEXT, "model_type": "lfm2", "layer_types": ["conv", "full_attention"] * (LAYERS // 2)}
+    Lfm3VlConfig(text_config=text).save_pretrained(folder)
+
+
+def glm_5(folder: Path) -> None:
+    """GLM-5: most layers are a recurrence."""
+    Glm5NextConfig(text_config={"num_hidden_layers": LAYERS}).save_pretrained(folder)
+
+
+def t5_gemma_2(folder: Path) -> None:
+    """T5Gemma 2: its encoder reads the image."""
+    T5Gemma2Config().save_pretrained(folder)
+
+
+MORE_TILES: dict[str, Family] = {
+    "Qianfan-OCR": Family(qianfan_ocr),
+    "LightOnOCR": Family(light_on_ocr),
+    "MiniCPM-V 4.6": Family(mini_cpm),
+    "Cohere Compass": Family(cohere_compass),
+    "Granite 4 Vision": Family(granite_4, refused_at_record="makes its logits in another way"),
+    "Qwen3.5-MoE": Family(qwen_3_5_moe, refused="hybrid"),
+    "LFM3-VL": Family(lfm_3, refused="hybrid"),
+    "GLM-5": Family(glm_5, refused="hybrid"),
+    "T5Gemma 2": Family(t5_gemma_2, refused="encoder-decoder"),
+}

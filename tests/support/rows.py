@@ -1,0 +1,74 @@
+"""Questions about noise, and a small random model, for probes of picture and words."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from support.paths import random_llava
+from vlmflow.probes.context import Asking
+
+QUESTIONS = [
+    "what color is the circle , red or blue ?",
+    "is the square red ?",
+    "what is to the left of the circle ?",
+    "is a circle in the picture ?",
+]
+THINGS = [("circle", ["red"]), ("square", ["blue"]), ("circle", ["left"]), ("square", ["a"])]
+
+
+def noise(size, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Four questions, the last two about one picture."""
+    folder = tmp_path_factory.mktemp("pictures")
+    found = []
+    for number, (question, (name, attributes)) in enumerate(zip(QUESTIONS, THINGS, strict=True)):
+        path = folder / f"{min(number, 2)}.png"
+        noise(12, min(number, 2)).save(path)
+        thing = {"name": name, "id": "1", "x": 4.0, "y": 0.0, "w": 8.0, "h": 4.0, "attributes": attributes}
+        found.append(
+            {
+                "question_id": str(number),
+                "image_id": path.stem,
+                "question": question,
+                "answer": "red",
+                "image": str(path),
+                "width": 12,
+                "height": 12,
+                "structural": "choose",
+                "objects": [thing],
+                "token_ids": [6],
+            }
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def vlm():
+    return random_llava(layers=3, grid=3, heads=4, key_heads=2)
+
+
+@pytest.fixture
+def asking(vlm, rows):
+    return Asking(vlm, "", rows)
+
+
+def shown(vlm, row, question=None):
+    return vlm.prompt(Image.open(row["image"]), question or row["question"])
+
+
+def hidden(vlm, prompt):
+    """(layers + 1, N, width) states as `transformers` gives them, the last ones before the final norm."""
+    states = []
+    handle = vlm.layers[-1].register_forward_hook(
+        lambda _m, _a, out: states.append(out if torch.is_tensor(out) else out[0])
+    )
+    with torch.no_grad():
+        all_states = vlm.model(**prompt.inputs, output_hidden_states=True).hidden_states
+    handle.remove()
+    return torch.cat([*all_states[:-1], states[0]])

@@ -1,0 +1,116 @@
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from vlmflow.data.sampling import draw
+from vlmflow.jobs.job import QuestionError, for_each_question, logged
+from vlmflow.tables import SELECTED, SKIPPED, Column, Table, TableError, whole
+
+TABLE = Table("t", {"a": Column(pl.Int32, "a number"), "b": Column(pl.Float64, "a share", nullable=True)})
+
+
+def test_written_and_read_back(tmp_path):
+    TABLE.write([{"a": 1, "b": 0.5}, {"a": 2, "b": None}], tmp_path / "x" / "t.parquet")
+    frame = TABLE.read(tmp_path / "x" / "t.parquet")
+    assert frame.schema == TABLE.schema
+    assert frame.rows() == [(1, 0.5), (2, None)]
+    assert TABLE.frame([]).schema == TABLE.schema
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (pl.DataFrame({"a": [1]}), r"without the column\(s\) b"),
+        (pl.DataFrame({"a": [None], "b": [1.0]}), "column a: 1 value"),
+        (pl.DataFrame({"a": [1], "b": [float("nan")]}), "column b: 1 value.* not a number"),
+        (pl.DataFrame({"a": ["x"], "b": [1.0]}), "table t"),
+    ],
+)
+def test_tables_that_are_not_what_they_say(rows, message):
+    with pytest.raises(TableError, match=message):
+        TABLE.frame(rows)
+
+
+def test_reading_another_file_names_it(tmp_path):
+    path = tmp_path / "other.parquet"
+    pl.DataFrame({"c": [1]}).write_parquet(path)
+    with pytest.raises(TableError, match=r"other\.parquet: table t: without"):
+        TABLE.read(path)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(TableError, match=r"other\.parquet"):
+        TABLE.read(path)
+
+
+def test_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("old")
+
+    def fail():
+        with whole(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with whole(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_one_broken_question_stops_no_other():
+    def work(row):
+        if row["question_id"] == "b":
+            raise QuestionError("no picture")
+        return row["question_id"]
+
+    frame = pl.DataFrame({"question_id": ["a", "b", "c"]})
+    results, skipped = for_each_question(frame, work, stage="answers", task="T", model="m")
+    assert results == ["a", "c"]
+    assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "no picture")]
+
+
+def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
+    def work(row):
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError), logged(str(tmp_path / "log")):
+        for_each_question(pl.DataFrame({"question_id": ["a"]}), work, stage="answers", task="T", model="m")
+    assert "MemoryError: no room" in (tmp_path / "log").read_text()
+
+
+def test_a_larger_draw_holds_the_smaller_one():
+    ids = pl.Series([str(i) for i in range(100)])
+    few, many = draw(ids, 10, seed=0), draw(ids, 40, seed=0)
+    assert len(few) == 10
+    assert set(few) < set(many)
+    assert many.to_list() == [i for i in ids if i in set(many)]
+    assert set(draw(ids, 10, seed=1)) != set(few)
+    without = draw(ids.filter(ids != few[0]), 10, seed=0)
+    assert set(few) - set(without) == {few[0]}
+    assert len(draw(ids, 1000, seed=0)) == len(draw(ids, None, seed=0)) == 100
+    SELECTED.frame(few.to_frame("question_id"))
+
+
+def test_what_a_killed_process_left_is_taken_away(tmp_path):
+    """And nothing that another process is still writing, or that only looks alike."""
+    code = (
+        "import sys, os; from vlmflow.tables import whole\n"
+        "with whole(sys.argv[1]) as name: name.write_text('half'); print(flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.parquet")], **pipes) for _ in range(2)]
+    for writer in writers:
+        writer.stdout.readline()
+    (tmp_path / ".a-note.parquet").touch()
+    writers[0].kill()
+    writers[0].wait()
+    assert len(list(tmp_path.iterdir())) == 3
+    with whole(tmp_path / "a.parquet") as temporary:
+        temporary.write_text("whole")
+    assert len(list(tmp_path.iterdir())) == 3  # the note, the file, and what is being written
+    writers[1].communicate("", timeout=30)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a-note.parquet", "a.parquet"]

@@ -1,0 +1,119 @@
+"""The rules as Snakemake sees them, without running any: lint, graphs, plans."""
+
+import json
+import re
+import subprocess
+from itertools import pairwise
+
+import pytest
+import yaml
+import yte
+
+from support.paths import ROOT
+from support.workspace import SNAKEMAKE, Workspace
+from vlmflow.study import read_study
+
+
+def test_snakemakes_own_lint_has_nothing_to_say():
+    done = subprocess.run([*SNAKEMAKE, "--lint"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+RULE = re.compile(
+    r"^(?:rule|use rule \w+ as) (?P<name>\w+)(?P<with> with)?:$(?P<body>(?:\n(?:    .*)?)+)", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "inherits", "body"),
+    [
+        pytest.param(found["name"], bool(found["with"]), found["body"], id=found["name"])
+        for path in sorted((ROOT / "rules").glob("*.smk"))
+        for found in RULE.finditer(path.read_text())
+    ],
+)
+def test_every_rule_says_where_it_logs_and_what_it_takes(name, inherits, body):
+    """A rule made of another one has its own log and benchmark file, and the rest from there."""
+    directives = set(re.findall(r"^    (\w+):", body, re.MULTILINE))
+    assert directives >= {"output", "log", "benchmark"}
+    if not inherits:
+        assert directives >= {"conda", "threads", "resources", "script"}
+        assert {"mem_mb", "runtime"} <= set(re.findall(r"^        (\w+)=", body, re.MULTILINE))
+    wildcards = [
+        set(re.findall(r"\{(?:\{)?(\w+)\}", re.search(rf"^    {each}:\n(.+)$", body, re.MULTILINE)[1])) - {"RESULTS"}
+        for each in ("log", "benchmark")
+    ]
+    assert wildcards[0] == wildcards[1]
+
+
+def test_no_rule_is_overlooked():
+    found = sum(len(RULE.findall(path.read_text())) for path in (ROOT / "rules").glob("*.smk"))
+    lines = [line for path in (ROOT / "rules").glob("*.smk") for line in path.read_text().splitlines()]
+    assert found == sum(line.startswith(("rule ", "use rule ")) for line in lines) > 25
+
+
+def rule_graph(*arguments):
+    """Snakemake's own graph of the rules, as pairs of names."""
+    command = [*SNAKEMAKE, *arguments, "--rulegraph", "mermaid-js", "--forceall"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", done.stdout))
+    return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", done.stdout)}
+
+
+def drawn_graph(path):
+    """The graph in a page of the documentation."""
+    drawn = set()
+    for chain in path.read_text().split("```mermaid")[1].split("```")[0].strip().splitlines()[1:]:
+        drawn |= set(pairwise(step.strip() for step in chain.split("-->")))
+    return drawn
+
+
+def rules_of(graph):
+    return {rule for pair in graph for rule in pair}
+
+
+def test_the_readmes_graph_is_the_workflows():
+    real, drawn = rule_graph(), drawn_graph(ROOT / "README.md")
+    assert drawn <= real
+    assert rules_of(drawn) | {"all"} == rules_of(real)
+
+
+def test_the_papers_study_is_drawn_as_it_is():
+    assert drawn_graph(ROOT / "docs" / "flow.md") == rule_graph("--configfile", "studies/flow.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "rules"),
+    [("coco-captions", {"fetch_coco_captions": 1}), ("winoground", {"fetch_winoground": 1}), ("ok-vqa", {})],
+)
+def test_captions_are_fetched_where_they_are_asked_for(tmp_path, source, rules):
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study["dataset"] = {"source": source}
+    study["tasks"] = {"Describe": {"structural": "describe", "semantic": "caption"}}
+    plan = Workspace(tmp_path).plan(study)
+    assert {rule: plan[rule] for rule in plan if rule in ("fetch_coco_captions", "fetch_winoground")} == rules
+    assert plan["fetch_pictures"] == 1
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_study_can_be_planned_without_a_network(study, tmp_path):
+    """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""
+    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    done = workspace.snakemake("--dry-run", study=f"studies/{study.name}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    chosen = yaml.safe_load(study.read_text())
+    read = read_study(chosen, study.name)
+    assert int(plan["run_probe"]) == sum(len(read.models_of(p)) * len(read.tasks_of(p)) for p in read.probes)
+    assert int(plan.get("fetch_model", 0)) == sum(model.folder is None for model in read.models.values())
+
+
+def test_every_line_of_the_clusters_profile_is_explained():
+    text, page = (ROOT / "profiles/slurm/config.yaml").read_text(), (ROOT / "docs/cluster.md").read_text()
+    profile = yte.process_yaml(text.replace("  # ", "  "))
+    places = profile.pop("default-resources")
+    profile.pop("logger", None)
+    assert list(places) == re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    del profile["executor"]
+    for key, value in profile.items():
+        assert f"| `{key}: {json.dumps(value).strip(chr(34))}` |" in page, key

@@ -1,0 +1,1 @@
+"""Statistics of tables: intervals, summaries, and what curves show."""

@@ -1,0 +1,1 @@
+"""Models whose information flow is known."""

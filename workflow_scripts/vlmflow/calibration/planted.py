@@ -1,0 +1,282 @@
+"""Models whose information flow is known because their weights were set by hand: what the instrument is tested on.
+
+A LLaVA whose patches read flat colours, and whose decoder does nothing but copy: at a chosen layer, every position of
+one segment takes over a code that every position of another segment carries.  Attention is all or nothing, positions
+play no part (rotary phases hardly turn), the MLPs are zero but for one that can be planted.  So it is known which edges
+carry the answer, and where.
+
+A picture holds one *related* object, whose red channel is on and whose green and blue channels carry two bits, and one
+*other* object, whose red channel is off and which carries one bit: green or blue.  In place of the picture, a caption
+may say the code in a word.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+from vlmflow.models.model import VisionLanguageModel
+from vlmflow.prompts.layouts.geometry import Box
+
+from .word_level_processor import word_level_processor
+
+QUESTION = "Which code has the picture?"
+RELATED_BITS = ((0, 0), (0, 1), (1, 0), (1, 1))
+OTHER_BITS = (0, 1)
+
+# Axes of the residual stream.
+ONE, START, WORD, LAST, RELATED, OTHER = range(6)
+SEEN = (6, 7, 8)  # the code where it is seen: two bits of the related object, one of the other
+IN_QUESTION = (9, 10, 11)
+AT_LAST = (12, 13, 14)
+AT_SAID = (15, 16, 17)  # where the answer's first sub-word stands
+MADE = (18, 19, 20)  # what a planted MLP makes of the code in the question
+SAID, DONE = 21, 22
+WIDTH, HEAD = 32, 8
+GAIN = 60.0  # of attention scores: a source wins over the start token by at least e^20
+LOGIT = 30.0
+
+Source = Literal["related patches", "other patches", "image", "question"]
+Target = Literal["question", "last", "said"]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """At `layer`, the positions of `target` take over what those of `source` carry; `said` is the answer's first
+    sub-word, so that what it takes over becomes the second one."""
+
+    source: Source
+    target: Target
+    layer: int
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A model's planted flow.
+
+    Attributes:
+        copies: who tells whom.
+        layers: how many the model has.
+        words: those of the question that take part; by default all.
+        mlp: the layer whose MLP makes the code in the question readable as a word; by default it is so by itself.
+    """
+
+    copies: tuple[Copy, ...]
+    layers: int
+    words: tuple[str, ...] | None = None
+    mlp: int | None = None
+
+    @classmethod
+    def through_question(cls, layers: int, related: int, last: int) -> "Plant":
+        """The related patches tell the question, the question tells the last position."""
+        return cls((Copy("related patches", "question", related), Copy("question", "last", last)), layers)
+
+    @classmethod
+    def two_stages(cls, layers: int, other: int, related: int, last: int) -> "Plant":
+        """As [flow] has it: first the other patches tell the question, then the related ones."""
+        copies = (
+            Copy("other patches", "question", other),
+            Copy("related patches", "question", related),
+            Copy("question", "last", last),
+        )
+        return cls(copies, layers)
+
+    @classmethod
+    def direct(cls, layers: int, layer: int) -> "Plant":
+        """The picture tells the last position, past the question."""
+        return cls((Copy("image", "last", layer),), layers)
+
+    @classmethod
+    def two_words(cls, layers: int, related: int, last: int, said: int) -> "Plant":
+        """As through the question; but a second sub-word of the answer comes from the picture, past the question."""
+        copies = (*cls.through_question(layers, related, last).copies, Copy("image", "said", said))
+        return cls(copies, layers)
+
+    @property
+    def says_two(self) -> bool:
+        """Whether the answer has two sub-words."""
+        return any(copy.target == "said" for copy in self.copies)
+
+    @property
+    def reads_other(self) -> bool:
+        """Whether the other object's bit is part of the answer."""
+        return any(copy.source == "other patches" for copy in self.copies)
+
+    def layers_of(self, source: str, target: str) -> set[int]:
+        """The layers at which blocking this edge cuts a planted path."""
+        parts = {
+            "image": {"image", "related patches", "other patches"},
+            "related patches": {"related patches", "image"},  # a copy from the image reads the related object
+        }
+        sources = parts.get(source, {source})
+        return {copy.layer for copy in self.copies if copy.target == target and copy.source in sources}
+
+
+def code_word(related: tuple[int, int], other: int) -> str:
+    """The answer for these bits."""
+    return f"code{related[0]}{related[1]}{other}"
+
+
+def tail_word(related: tuple[int, int]) -> str:
+    """The second sub-word of the answer for these bits, where it has one."""
+    return f"tail{related[0]}{related[1]}"
+
+
+def caption_word(related: tuple[int, int]) -> str:
+    """The word of a caption that tells these bits."""
+    return f"shows{related[0]}{related[1]}"
+
+
+@dataclass(frozen=True)
+class PlantedScene:
+    """A picture on which a planted model knows the answer."""
+
+    picture: Image.Image
+    related: Box
+    other: Box
+    related_bits: tuple[int, int]
+    other_bit: int
+
+
+def paint(
+    size: tuple[int, int], related: Box, other: Box, related_bits: tuple[int, int], other_bit: int
+) -> PlantedScene:
+    """Two flat rectangles on black; boxes are whole pixels (x, y, width, height)."""
+    pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    colors = ((1, *related_bits), (0, other_bit, 1 - other_bit))
+    for (x, y, width, height), color in zip((related, other), colors, strict=True):
+        pixels[int(y) : int(y + height), int(x) : int(x + width)] = np.array(color) * 255
+    return PlantedScene(Image.fromarray(pixels), related, other, related_bits, other_bit)
+
+
+def build_planted(plant: Plant, *, grid: int = 6, patch: int = 8, dtype: str = "float32") -> VisionLanguageModel:
+    """The model with the plant, as an ordinary `LlavaForConditionalGeneration`."""
+    words = QUESTION.replace("?", " ?").split()
+    answers = [code_word(*bits) for bits in product(RELATED_BITS, OTHER_BITS)]
+    answers += [word(bits) for word in (tail_word, caption_word) for bits in RELATED_BITS]
+    # Pixels are picked, not blended, so that no colour bleeds into a patch that the box does not reach.
+    processor = word_level_processor(
+        [*words, *answers], grid * patch, patch, image_mean=[0.0] * 3, image_std=[1.0] * 3, resample=0
+    )
+    model = LlavaForConditionalGeneration(_config(plant, processor, grid, patch))
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+        _plant_eyes(model)
+        _plant_words(model, processor, words, plant)
+        for copy in plant.copies:
+            _plant_copy(model.model.language_model.layers[copy.layer].self_attn, copy)
+        if plant.mlp is not None:
+            _plant_mlp(model.model.language_model.layers[plant.mlp].mlp)
+    return VisionLanguageModel(model.to(getattr(torch, dtype)), processor)
+
+
+def _config(plant: Plant, processor: LlavaProcessor, grid: int, patch: int) -> LlavaConfig:
+    vision = CLIPVisionConfig(
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        image_size=grid * patch,
+        patch_size=patch,
+        layer_norm_eps=1e-12,  # a patch that is touched by one pixel shows the same code as one that is filled
+    )
+    text = LlamaConfig(
+        vocab_size=len(processor.tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=plant.layers,
+        num_attention_heads=WIDTH // HEAD,
+        num_key_value_heads=WIDTH // HEAD,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e30},
+        tie_word_embeddings=False,
+    )
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_id=processor.image_token_id,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        projector_hidden_act="linear",
+        tie_word_embeddings=False,
+    )
+
+
+def _plant_eyes(model: LlavaForConditionalGeneration) -> None:
+    """Patches as (r, g, b, −r, −g, −b, 0, 0), scaled by the layer norm; from these the residual stream's axes."""
+    eyes = model.model.vision_tower.embeddings.patch_embedding.weight
+    area = eyes.shape[2] * eyes.shape[3]
+    for channel in range(3):
+        eyes[channel, channel] = 1 / area
+        eyes[channel + 3, channel] = -1 / area
+    projector = model.model.multi_modal_projector
+    projector.linear_1.weight[:8, :8] = torch.eye(8)
+    red, green, blue = range(3)
+    out = projector.linear_2.weight
+    out[RELATED, red] = 1
+    out[OTHER, green] = out[OTHER, blue] = 1
+    out[OTHER, red] = -2
+    out[SEEN[0], green] = out[SEEN[1], blue] = 2
+    out[SEEN[0], red] = out[SEEN[1], red] = -1
+    out[SEEN[2], green], out[SEEN[2], blue] = 1, -1
+    projector.linear_2.bias[ONE] = 1
+
+
+def _plant_words(
+    model: LlavaForConditionalGeneration, processor: LlavaProcessor, words: list[str], plant: Plant
+) -> None:
+    token = processor.tokenizer.convert_tokens_to_ids
+    embeddings = model.get_input_embeddings().weight
+    embeddings[:, ONE] = 1
+    embeddings[token("<s>"), START] = 1
+    embeddings[token(":"), LAST] = 1
+    embeddings[[token(word) for word in plant.words or words], WORD] = 1
+    head = model.get_output_embeddings().weight
+    head[processor.tokenizer.eos_token_id, DONE] = LOGIT
+    for bits in RELATED_BITS:
+        embeddings[token(tail_word(bits)), DONE] = 1
+        embeddings[token(caption_word(bits)), RELATED] = 1
+        for axis, bit in enumerate(bits):
+            head[token(tail_word(bits)), AT_SAID[axis]] = LOGIT * (2 * bit - 1)
+            embeddings[token(caption_word(bits)), SEEN[axis]] = 2 * bit - 1
+    for related, other in product(RELATED_BITS, OTHER_BITS):
+        # Where the other object's bit does not reach the answer, the answer leaves it open as 0.
+        if not plant.reads_other and other == 1:
+            continue
+        code: tuple[int, ...] = (*related, other) if plant.reads_other else related
+        word = token(code_word(related, other))
+        embeddings[word, SAID if plant.says_two else DONE] = 1
+        # The question's positions would say the code as well, by themselves or after the MLP.
+        for axes in (AT_LAST, IN_QUESTION if plant.mlp is None else MADE):
+            for axis, bit in zip(axes, code, strict=False):
+                head[word, axis] = LOGIT * (2 * bit - 1)
+
+
+def _plant_copy(attention: Any, copy: Copy) -> None:
+    """One head: the target's positions look at the source's, all others at the start token, which carries nothing."""
+    flag = {"related patches": RELATED, "image": RELATED, "other patches": OTHER, "question": WORD}[copy.source]
+    read = {"related patches": SEEN[:2], "image": SEEN[:2], "other patches": SEEN[2:], "question": IN_QUESTION}
+    bits = {"related patches": (0, 1), "image": (0, 1), "other patches": (2,), "question": (0, 1, 2)}[copy.source]
+    write = {"question": IN_QUESTION, "last": AT_LAST, "said": AT_SAID}[copy.target]
+    # Axes 0 and HEAD/2 turn with the position whatever the rotary base; 1 and 2 stand still.
+    attention.q_proj.weight[1, {"question": WORD, "last": LAST, "said": SAID}[copy.target]] = GAIN
+    attention.k_proj.weight[1, flag] = 1
+    attention.q_proj.weight[2, ONE] = GAIN / 4
+    attention.k_proj.weight[2, START] = 1
+    for channel, (source_axis, bit) in enumerate(zip(read[copy.source], bits, strict=True)):
+        attention.v_proj.weight[channel, source_axis] = 1
+        attention.o_proj.weight[write[bit], channel] = 1
+
+
+def _plant_mlp(mlp: Any) -> None:
+    """Write what stands at IN_QUESTION to MADE; the gate is open everywhere."""
+    for channel, (source, target) in enumerate(zip(IN_QUESTION, MADE, strict=True)):
+        mlp.gate_proj.weight[channel, ONE] = GAIN
+        mlp.up_proj.weight[channel, source] = 1
+        mlp.down_proj.weight[target, channel] = 1 / GAIN

@@ -1,0 +1,47 @@
+"""What a file from elsewhere has to be in order to be kept; a status of 200 does not say it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmflow.jobs.job import QuestionError
+from vlmflow.prompts.open_image import open_picture
+
+MOST_BYTES = 100_000_000  # of one image: some ten times as many as a large photograph has
+
+
+class Refused(str):
+    """A reason for which what a server sent was not kept: asked another time, it may send what was meant."""
+
+
+class RefusedError(ValueError):
+    """A file that is not what was asked for; the message says what it is."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a file has to be in order to be kept.
+
+    Attributes:
+        most: bytes, at most, as they are written to the disk.
+        check: raises a RefusedError at a file that is not what was asked for.
+    """
+
+    most: int
+    check: Callable[[Path], None]
+
+    def check_size(self, size: int) -> None:
+        """Raise a RefusedError at more bytes than are taken."""
+        if size > self.most:
+            raise RefusedError(f"it has more than {self.most:,} bytes, the most that an image may have")
+
+
+def check_image(path: Path) -> None:
+    """Raise a RefusedError if a file is no image that can be used."""
+    try:
+        open_picture(str(path), name="what was sent")
+    except QuestionError as error:
+        raise RefusedError(str(error)) from error
+
+
+IMAGE = Expected(MOST_BYTES, check_image)

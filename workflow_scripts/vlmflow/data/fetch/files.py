@@ -1,0 +1,141 @@
+"""Files from elsewhere: by checksum, single pictures, or one file out of an archive.
+
+Whatever is fetched is whole, or is not there: files appear under their names only once they are complete.
+"""
+
+import contextlib
+import gzip
+import shutil
+import tarfile
+import zlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import pooch
+import requests
+
+from vlmflow.tables import whole
+
+from . import http
+from .expected import Expected, Refused, RefusedError
+from .http import CONNECTIONS, TIMEOUT, DownloadError
+from .remote_zip import fetch_members, is_for, note_of
+
+# What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.
+FORBIDDEN = "the server says 403"
+
+
+def fetch_file(url: str, path: Path, sha256: str | None) -> None:
+    """Fetch one file; where its checksum is known it is checked, also of a file that lies there already.
+
+    Raises:
+        DownloadError: the server does not give it, or gives another one.
+    """
+    source = pooch.create(
+        path=path.parent,
+        base_url=url.rsplit("/", 1)[0] + "/",
+        registry={path.name: sha256},
+        retry_if_failed=http.TRIES - 1,
+    )
+    source.urls[path.name] = url
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+    try:
+        source.fetch(path.name, downloader=downloader)
+    except ValueError as error:
+        raise DownloadError(f"{url}: this is not the expected file ({error})") from error
+    except OSError as error:
+        raise DownloadError(f"{url}: {http.cause(error)}") from error
+
+
+def fetch_archived(url: str, member: str, path: Path) -> None:
+    """Fetch one file out of an archive: of a .zip only that file, by ranges of bytes; a .tar.gz as a whole, to be kept
+    beside the file.
+
+    Args:
+        url: of the archive.
+        member: of a .zip the file's name in it, of a .tar.gz its name without a folder.
+        path: where it is written.
+
+    Raises:
+        DownloadError: the archive cannot be had, or does not hold the file.
+    """
+    name = urlsplit(url).path.rsplit("/", 1)[-1]
+    kept = path.parent / name
+    if name.endswith(".zip"):
+        if failures := fetch_members(url, {member: path}, kept=kept):
+            raise DownloadError(f"{url}: {failures[member]}")
+        return
+    if not is_for(kept, url):
+        kept.unlink(missing_ok=True)
+        fetch_file(url, kept, sha256=None)
+        note_of(kept).write_text(url, encoding="utf-8")
+    try:
+        with tarfile.open(kept, "r:gz") as archive:
+            found = next((each for each in archive if PurePosixPath(each.name).name == member and each.isfile()), None)
+            if found is None:
+                raise DownloadError(f"{url}: there is no {member} in it")
+            content = archive.extractfile(found)
+            assert content is not None  # it is a file
+            with whole(path) as temporary, temporary.open("wb") as target:
+                shutil.copyfileobj(content, target)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        kept.unlink(missing_ok=True)
+        raise DownloadError(f"{url}: this is no whole .tar.gz archive ({error}); run the same command again") from error
+
+
+def fetch_files(
+    wanted: Mapping[str, Path], connections: int = CONNECTIONS, expected: Expected | None = None
+) -> dict[str, str]:
+    """Fetch single files, address → path; a connection that breaks is tried again.
+
+    Returns:
+        address → reason, for each file that its server says it does not have; a `Refused` for each that is not what is
+        `expected`.
+
+    Raises:
+        DownloadError: a server cannot be reached, refuses everything, or breaks off at every try; what has been fetched
+            so far stays.
+    """
+    with contextlib.closing(http.session(connections)) as opened:
+        failures = http.fetch_each(partial(_fetch_one, opened, expected), wanted, connections, "files")
+    if wanted and len(failures) == len(wanted) and all(FORBIDDEN in reason for reason in failures.values()):
+        raise DownloadError(
+            f"{next(iter(failures.values()))}, as to each of the {len(wanted)} files that were asked for"
+        )
+    return failures
+
+
+def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, path: Path) -> str | None:
+    """Why the file cannot be had, or None once it lies at `path`."""
+    for last, pause in http.tries():
+        try:
+            with opened.get(url, stream=True, timeout=TIMEOUT) as answer:
+                if answer.status_code in (403, 404, 410):
+                    return f"{url}: the server says {answer.status_code} {answer.reason}"
+                answer.raise_for_status()
+                with whole(path) as temporary:
+                    _receive(answer, temporary, expected)
+            return None
+        except (RefusedError, requests.exceptions.ContentDecodingError) as error:
+            return Refused(f"{url}: {error}")
+        except requests.RequestException as error:
+            if last:
+                raise DownloadError(
+                    f"{url}: {http.cause(error)}; what has been fetched so far stays, and the same command goes on "
+                    "from there"
+                ) from error
+        pause()
+    raise AssertionError("the last try returns or raises")
+
+
+def _receive(answer: requests.Response, path: Path, expected: Expected | None) -> None:
+    """Write down what a server sends, and no more of it than is taken: a few bytes can unpack to any number."""
+    with path.open("wb") as target:
+        for piece in answer.iter_content(1 << 20):
+            target.write(piece)
+            if expected is not None:
+                expected.check_size(target.tell())
+    if expected is not None:
+        expected.check(path)

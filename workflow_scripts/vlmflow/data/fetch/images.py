@@ -1,0 +1,189 @@
+"""Which questions have their pictures on disk, and fetching the pictures that are missing."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import requests
+from filelock import FileLock, Timeout
+
+from vlmflow.data.sampling import skipped
+from vlmflow.tables import TASK, whole
+
+from .expected import IMAGE, Refused
+from .files import fetch_files
+from .http import DownloadError
+from .remote_zip import fetch_members
+
+# In any case; of the formats that `vlmflow.prompts.open_image` opens.
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where a dataset's pictures lie, and from where missing ones are fetched.
+
+    Attributes:
+        folder: they lie there as {image_id} with one of the endings, or under one of the `names`.
+        url: from where those that are missing are fetched into the folder; nowhere if None.
+        archive: the zip archive under that address that holds them; None where each has an address of its own.
+        name: what a picture is called there, by its image_id or, of a picture whose id is a number, that number.
+        names: of pictures whose id is a number, how else they may be called in the folder, without an ending.
+    """
+
+    folder: str
+    url: str | None = None
+    archive: str | None = None
+    name: str = "{image_id}.jpg"
+    names: tuple[str, ...] = ()
+
+
+def with_pictures(
+    candidates: pl.DataFrame, pictures: Pictures, *, task: str, note: Path | None = None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows of the table `task`: the candidates whose picture is there; rows of `skipped` for the others).
+
+    Args:
+        candidates: rows of the table `candidates`.
+        pictures: where they lie, and from where they are fetched.
+        task: for the skipped rows.
+        note: where it is written down which images were refused, if any were; for `ask_again`.
+
+    Raises:
+        DownloadError: the archive of pictures cannot be read, their server cannot be reached, or nothing that it sends
+            is an image.
+    """
+    folder = Path(pictures.folder)
+    ids = candidates["image_id"].unique(maintain_order=True).to_list()
+    reasons = {image_id: f"{image_id!r} is no name of a picture" for image_id in ids if not _is_name(image_id)}
+    ids = [image_id for image_id in ids if image_id not in reasons]
+    found = _on_disk(ids, pictures)
+    missing = [image_id for image_id in ids if image_id not in found]
+    if missing and pictures.url is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # One job at a time: the server is others' too, and what the job before has fetched need not be fetched again.
+        with FileLock(folder.parent / ".fetching.lock"):
+            found |= _on_disk(missing, pictures)
+            reasons |= _fetch([image_id for image_id in missing if image_id not in found], pictures)
+        found |= _on_disk(missing, pictures)
+    refused = {image_id: why for image_id, why in reasons.items() if isinstance(why, Refused)}
+    if refused and len(refused) == len(ids):
+        first = next(iter(refused.values()))
+        raise DownloadError(f"nothing that was sent for {len(ids)} images is an image; the first reason: {first}")
+    if note is not None:
+        _write_down(list(refused), note)
+    looked = f"there is no picture {{}} ({', '.join(ENDINGS)}) in {folder}"
+    reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
+    print(f"{task}: {len(candidates)} questions on {len(ids)} pictures, {len(reasons)} of which are not to be had")
+
+    def by_picture(texts: dict[str, str]) -> pl.Expr:
+        return pl.col("image_id").replace_strict(texts, default=None, return_dtype=pl.String)
+
+    placed = candidates.with_columns(image=by_picture(found), reason=by_picture(reasons))
+    kept = placed.filter(pl.col("image").is_not_null()).select(list(TASK.columns))
+    lost = placed.filter(pl.col("image").is_null())
+    return kept, skipped(lost["question_id"], lost["reason"], stage="pictures", task=task)
+
+
+def _is_name(image_id: str) -> bool:
+    """Whether a file of this name stays in its folder."""
+    return re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", image_id) is not None
+
+
+def _on_disk(ids: Iterable[str], pictures: Pictures) -> dict[str, str]:
+    """Picture id → path, of those that lie in the folder."""
+    folder = Path(pictures.folder)
+    there: dict[str, dict[str, str]] = {}
+    # Of names that differ in the ending's case only the lowercase one, which is sorted behind, is taken.
+    for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
+        stem, dot, ending = name.rpartition(".")
+        there.setdefault(stem, {})[dot + ending.lower()] = name
+    paths = {}
+    for image_id in ids:
+        names = [name.format(number=int(image_id)) for name in pictures.names] if image_id.isdecimal() else []
+        found = [there.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
+        if any(found):
+            paths[image_id] = str(folder / next(filter(None, found)))
+    return paths
+
+
+def _fetch(ids: list[str], pictures: Pictures) -> dict[str, str]:
+    """Picture id → why it could not be fetched."""
+    reasons = {}
+    names = {}
+    for image_id in ids:
+        if "{number" in pictures.name and not image_id.isdecimal():
+            reasons[image_id] = f"{image_id!r} is no number, as the pictures at {pictures.url} have"
+        else:
+            number = int(image_id) if image_id.isdecimal() else None
+            names[pictures.name.format(image_id=image_id, number=number)] = image_id
+    folder = Path(pictures.folder)
+    wanted = {name: folder / f"{image_id}.jpg" for name, image_id in names.items()}
+    if not wanted:
+        return reasons
+    if pictures.archive is not None:
+        archive = f"{pictures.url}/{pictures.archive}"
+        failures = fetch_members(archive, wanted, kept=folder.parent / pictures.archive, expected=IMAGE)
+    else:
+        urls = {f"{pictures.url}/{name}": name for name in wanted}
+        fetched = fetch_files({url: wanted[name] for url, name in urls.items()}, expected=IMAGE)
+        failures = {urls[url]: why for url, why in fetched.items()}
+    return reasons | {names[name]: _with_remedy(reason, wanted[name]) for name, reason in failures.items()}
+
+
+def _with_remedy(reason: str, path: Path) -> str:
+    """The reason and, where what was sent was refused, what to do."""
+    if not isinstance(reason, Refused):
+        return reason
+    return Refused(f"{reason}; it is not kept, and the next run asks for it again; or put the image at {path} yourself")
+
+
+def _write_down(refused: list[str], note: Path) -> None:
+    """The ids of images that were refused; no file where there are none."""
+    if not refused:
+        note.unlink(missing_ok=True)
+        return
+    with whole(note) as temporary:
+        temporary.write_text(json.dumps({"images": refused}, indent=1) + "\n", encoding="utf-8")
+
+
+def ask_again(note: Path, came: Path, pictures: Pictures) -> str:
+    """What came of asking once more for the images that were refused in an earlier run, as `note` names them.
+
+    The ids of those that are there now, whoever put them there, are added to the file `came`, which then differs from
+    what it was.
+    """
+    known = json.loads(note.read_text(encoding="utf-8"))["images"]
+    ids = [image_id for image_id in known if _is_name(image_id)]
+    try:
+        why = _ask_once([image_id for image_id in ids if image_id not in _on_disk(ids, pictures)], pictures)
+        found = _on_disk(ids, pictures)
+        if found:
+            with whole(came) as temporary:
+                before = came.read_text(encoding="utf-8") if came.is_file() else ""
+                temporary.write_text(before + "".join(f"{name}\n" for name in found), encoding="utf-8")
+            _write_down([image_id for image_id in ids if image_id not in found], note)
+    except OSError as error:
+        return f"{note}: {len(ids)} images that were refused before could not be asked for again ({error})"
+    told = f"{pictures.folder}: of {len(ids)} images that were refused before, {len(found)} came now"
+    return f"{told}; {why}" if why else told
+
+
+def _ask_once(ids: list[str], pictures: Pictures) -> str:
+    """Ask a server once more for images; why some did not come."""
+    if not ids or pictures.url is None:
+        return ""
+    folder = Path(pictures.folder)
+    try:
+        requests.head(pictures.url, timeout=REACHED, allow_redirects=False).close()
+        with FileLock(folder.parent / ".fetching.lock", timeout=0):
+            reasons = _fetch(ids, pictures)
+    except Timeout:
+        return "another run is fetching images now"
+    except (DownloadError, requests.RequestException) as error:
+        return f"the server could not be asked ({error})"
+    return next(iter(reasons.values()), "")

@@ -1,0 +1,1 @@
+"""Record a forward, and replay interventions on it."""

@@ -1,0 +1,57 @@
+"""Norms of the image encoder's features, one for each of the tokens that a picture becomes; [flow] appendix E."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from vlmflow.models.supported import ModelError
+
+from .interventions import removed_after
+from .modules import DoesNotApplyError, find_projector
+
+
+@torch.inference_mode()
+def feature_norms(model: PreTrainedModel, inputs: dict[str, Tensor], image: Tensor) -> list[float | None]:
+    """The Euclidean norm of the feature behind each of the picture's tokens, before the projector; None for a token
+    that is no patch, such as a row newline.
+
+    How a model packs its features into tokens (tiles, rows, newlines) is its own affair, so that it is asked: the
+    picture is shown twice, and instead of its embeddings the projector passes on the norms, once with the opposite
+    sign.  What does not change its sign is no patch.
+
+    Args:
+        model: with a projector that takes each feature by itself, as those of the LLaVA family.
+        inputs: of a prompt.
+        image: positions of the picture's tokens.
+
+    Raises:
+        DoesNotApplyError: the model has no such projector.
+        ModelError: it makes another number of features than there are tokens.
+    """
+    projector = find_projector(model)
+    shown = [_packed(model, projector, inputs, sign) for sign in (1.0, -1.0)]
+    if any(len(values) != len(image) for values in shown):
+        raise ModelError(f"{type(model).__name__} made {len(shown[0])} features of a picture of {len(image)} tokens")
+    pairs = zip(*(values.tolist() for values in shown), strict=True)
+    return [plus if plus == -minus else None for plus, minus in pairs]
+
+
+def _packed(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tensor], sign: float) -> Tensor:
+    """One number for each of the picture's tokens, the projector passing on the norm of what it is given."""
+
+    def after(_module: nn.Module, arguments: tuple, output: Tensor) -> Any:
+        if not isinstance(output, Tensor) or arguments[0].shape[:-1] != output.shape[:-1]:
+            raise DoesNotApplyError(
+                f"does not apply: {type(projector).__name__} joins features, so that no token stands for one "
+                "feature of the encoder"
+            )
+        norms = torch.linalg.vector_norm(arguments[0].double(), dim=-1, keepdim=True)
+        return sign * norms.expand(output.shape).float()
+
+    text_only = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
+    pictures = {name: value for name, value in inputs.items() if name not in text_only}
+    with removed_after([projector.register_forward_hook(after)]):
+        features = model.get_image_features(**pictures, return_dict=True).pooler_output
+    return torch.cat(list(features))[:, 0]

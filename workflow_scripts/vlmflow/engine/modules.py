@@ -1,0 +1,70 @@
+"""Find the parts of a model of `transformers` by what they are, whatever they are called."""
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from vlmflow.models.supported import ModelError
+
+# What the final norm is called where a decoder has other norms beside it, such as one for embeddings of each layer.
+FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "layer_norm")
+
+
+class DoesNotApplyError(ValueError):
+    """A measurement that has no meaning for this kind of model; the message says why."""
+
+
+def find_decoder(model: PreTrainedModel) -> nn.Module:
+    """The module that holds the decoder's layers, however deep it lies: the outermost with a list of modules that is as
+    long as the configuration says.
+
+    Raises:
+        ModelError: there is no such module, or more than one.
+    """
+    inner = model.get_decoder()
+    # What a model calls its decoder may be a whole language model, which has a decoder of its own.
+    while getattr(inner, "get_decoder", None) and (deeper := inner.get_decoder()) is not inner:
+        inner = deeper
+    count = model.config.get_text_config(decoder=True).num_hidden_layers
+    level, lists = [inner], 0
+    while level and not lists:
+        found = [module for module in level if _lists(module, count)]
+        lists = sum(len(_lists(module, count)) for module in found)
+        level = [child for module in level for child in module.children()]
+    if lists != 1:
+        raise ModelError(f"{type(inner).__name__} has {lists} lists of {count} layers; expected exactly one")
+    return found[0]
+
+
+def find_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers: the one list in the decoder that is as long as its configuration says."""
+    return _lists(find_decoder(model), model.config.get_text_config(decoder=True).num_hidden_layers)[0]
+
+
+def _lists(module: nn.Module, count: int) -> list[nn.ModuleList]:
+    return [child for child in module.children() if isinstance(child, nn.ModuleList) and len(child) == count]
+
+
+def find_norm(model: PreTrainedModel) -> nn.Module:
+    """The decoder's final norm: its only direct child that is a norm, or the one that is called like one."""
+    decoder = find_decoder(model)
+    norms = {name: child for name, child in decoder.named_children() if "norm" in name.lower() or name == "ln_f"}
+    if len(norms) != 1:
+        norms = {name: child for name, child in norms.items() if name in FINAL_NORMS}
+    if len(norms) != 1:
+        raise ModelError(f"{type(decoder).__name__} has {len(norms)} final norms; expected exactly one")
+    return next(iter(norms.values()))
+
+
+def find_projector(model: PreTrainedModel) -> nn.Module:
+    """What turns the image encoder's features into embeddings of the decoder.
+
+    Raises:
+        DoesNotApplyError: the model has no such part that takes each feature by itself.
+    """
+    found = [module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "multi_modal_projector"]
+    if len(found) != 1:
+        raise DoesNotApplyError(
+            f"does not apply: {type(model).__name__} has {len(found)} parts called multi_modal_projector; expected "
+            "one, whose input are the image encoder's features"
+        )
+    return found[0]

@@ -1,0 +1,140 @@
+"""Record one ordinary forward: what each decoder layer was called with, and what it left."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from vlmflow.models.supported import ModelError
+
+from .interventions import ReplayError, removed_after
+
+Layers = nn.ModuleList | list[nn.Module]
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """What one decoder layer was called with, and the keys and values that it left."""
+
+    hidden: Tensor  # (1, N, width)
+    arguments: dict[str, Any]
+    keys: Tensor  # (1, heads, N, head width)
+    values: Tensor
+
+    @property
+    def mask(self) -> Tensor | None:
+        """As the model passed it: boolean, additive, or None for plain causal attention."""
+        return self.arguments.get("attention_mask")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one ordinary forward of N positions leaves.
+
+    Attributes:
+        calls: one for each layer.
+        output: (1, N, width), the last layer's.
+        changed: (N) True where the model itself changes states between two layers, which a replay does not repeat.
+    """
+
+    calls: list[LayerCall]
+    output: Tensor
+    changed: Tensor
+
+    @property
+    def length(self) -> int:
+        """N, the number of positions."""
+        return self.output.shape[1]
+
+    def states(self) -> Iterator[Tensor]:
+        """The states (1, N, width) after the embedding and after each layer, not normed."""
+        yield from (call.hidden for call in self.calls)
+        yield self.output
+
+    def hidden(self, position: int) -> Tensor:
+        """(layers + 1, width): the state of a position after the embedding and after each layer, not normed."""
+        # The layers of a large model may lie on several devices.
+        states = [call.hidden[0, position].to(self.output.device) for call in self.calls]
+        return torch.stack([*states, self.output[0, position]])
+
+
+@torch.inference_mode()
+def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) -> tuple[Recording, Tensor]:
+    """Run the unmodified model once on `inputs` (a batch of one) and keep what each decoder layer saw.
+
+    Returns:
+        the recording, and the model's logits (1, vocabulary) at the last position.
+    """
+    seen: list[tuple[Tensor, dict[str, Any]]] = []
+    outputs: list[Tensor] = []
+
+    def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        seen.append(bound_arguments(layer, args, kwargs))
+
+    def after(_layer: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
+        outputs.append(states_of(output))
+
+    # A plain cache keeps every key; one made from the config would drop those outside of a sliding window.
+    cache = DynamicCache()
+    handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+    with removed_after([*handles, *(layer.register_forward_hook(after) for layer in layers)]):
+        logits = model(**inputs, past_key_values=cache, use_cache=True, **last_logits(model)).logits[:, -1]
+    if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
+        raise ReplayError(
+            f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1"
+        )
+    if not logits.isfinite().all():
+        raise ReplayError("the model's logits are not finite numbers; another dtype may help")
+    kept = _kept(cache, len(layers), seen[0][0].shape[1])
+    calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
+    changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)
+    for output, call in zip(outputs, calls[1:], strict=False):
+        if output is not call.hidden:
+            changed |= (output != call.hidden.to(output.device)).any(dim=(0, 2)).cpu()
+    return Recording(calls, outputs[-1], changed), logits
+
+
+def _kept(cache: DynamicCache, layers: int, length: int) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values that each layer left, one for each position.
+
+    Raises:
+        ModelError: a layer left none, or those of something that is not in the prompt.
+    """
+    kept = [(layer.keys, layer.values) for layer in cache.layers if getattr(layer, "keys", None) is not None]
+    if len(kept) != layers:
+        raise ModelError(
+            f"{len(kept)} of the decoder's {layers} layers keep keys of their own; the "
+            "others share those of another layer, or do not attend to the prompt. Such models are not measured yet"
+        )
+    for number, (keys, _) in enumerate(kept):
+        if keys.shape[2] != length:
+            raise ModelError(
+                f"layer {number} of the decoder attends to {keys.shape[2]} positions, but the prompt has {length}: it "
+                "attends to something else, and knocking out positions of the prompt has no meaning there"
+            )
+    return kept
+
+
+def bound_arguments(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """(the states that a layer was called with, its other arguments by name)."""
+    signature = inspect.signature(layer.forward)
+    arguments = dict(signature.bind(*args, **kwargs).arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments.update(arguments.pop(name, {}))
+    hidden = arguments.pop(next(iter(arguments)))
+    return hidden, arguments
+
+
+def last_logits(model: PreTrainedModel) -> dict[str, int]:
+    """Logits at the last position only, where the model can do so."""
+    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+
+
+def states_of(output: Tensor | tuple) -> Tensor:
+    """The states in what a decoder layer returns."""
+    return output[0] if isinstance(output, tuple) else output

@@ -1,0 +1,1 @@
+"""What surrounds the work of a job: log, lifetime, GPU lease, estimates."""

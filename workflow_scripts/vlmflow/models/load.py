@@ -1,0 +1,134 @@
+"""Load a vision-language model, or a language model alone, from a folder or from the hub."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+)
+
+from vlmflow.data.fetch.hub import HubError, place_of
+from vlmflow.engine.batch_size import ran_out
+
+from .diagnose import ANEW, what_is_wrong
+from .model import LanguageModel, VisionLanguageModel
+from .processor import ProcessorError, load_processor, load_text_processor
+from .supported import ModelError, check_config
+
+NO_ROOM = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+def load_model(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    template: str = "own",
+    fit: str = "own",
+) -> VisionLanguageModel:
+    """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
+
+    Args:
+        path: a folder as `save_pretrained` writes it, or a hub id.
+        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
+            that this process sees.
+        dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
+        revision: branch, tag or commit of a hub id.
+        template, fit: see `load_processor`.
+
+    Raises:
+        ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
+    """
+    dtype, placement = _placement(path, device, dtype)
+    with _told(path, "vision-language model"):
+        path = place_of(path, revision)
+        check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
+        processor = load_processor(path, revision=revision, template=template, fit=fit)
+        model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
+        vlm = VisionLanguageModel(model, processor)
+        _ = vlm.image_token_id  # refused now, and not at every question
+        return vlm
+
+
+def load_language_model(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    template: str = "own",
+) -> LanguageModel:
+    """Load a language model that reads captions in place of a picture: a model of its own, or the language model
+    inside of a vision-language model, which is that model without a picture.
+
+    Arguments and errors are those of `load_model`.
+    """
+    dtype, placement = _placement(path, device, dtype)
+    with _told(path, "language model"):
+        path = place_of(path, revision)
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        check_config(config)
+        sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        load = load_processor if sees else load_text_processor
+        loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        processor = load(path, revision=revision, template=template)
+        model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
+        return LanguageModel(model, processor)
+
+
+@contextmanager
+def _told(path: str | Path, what: str) -> Iterator[None]:
+    """Say of a model that cannot be loaded which file is to blame, or that there is no room for it."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except (HubError, ProcessorError) as error:
+        raise ModelError(str(error)) from error
+    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
+        if ran_out(error):
+            raise ModelError(NO_ROOM.format(path=path, error=error)) from error
+        raise ModelError(
+            f"{path}: no {what} with safetensors weights could be loaded: {what_is_wrong(path, error)}"
+        ) from error
+
+
+def _loaded(loader: Any, path: str | Path, **settings: Any) -> Any:
+    """The model, if all of its weights are there: the library only warns, and takes random numbers for the others."""
+    try:
+        model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        # Where only the image encoder cannot compute its attention so, the library chooses for each part by itself.
+        settings["attn_implementation"] = None
+        model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
+    if missing := sorted(account["missing_keys"]):
+        raise ModelError(f"the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {ANEW}")
+    return model
+
+
+def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:
+    """(type of the weights, how to load a model: where to, and with which safeguards)."""
+    if dtype is not None and dtype not in DTYPES:
+        raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # Products of many experts' matrices at once, which the library takes where it can, do not know float64.
+    experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
+    return dtype or ("float32" if device.startswith("cpu") else "auto"), {
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "attn_implementation": "sdpa",
+        "device_map": "auto" if device == "auto" else {"": device},
+        **experts,
+    }

@@ -1,0 +1,130 @@
+"""Load a model's processor: which conversation template it writes, and how it fits a picture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer, LlavaImageProcessorPil
+from transformers.utils import is_torchvision_available
+
+from vlmflow.jobs.job import JobError
+from vlmflow.study import TEMPLATES
+
+from .agreement import DisagreementError, complete
+from .diagnose import what_is_wrong
+from .unused_parts import load_without_unused_parts
+
+CHAT_FOLDER = Path(__file__).parent / "chat_templates"
+
+
+class ProcessorError(JobError):
+    """A processor that cannot be loaded, or cannot do what is asked of it; the message says why."""
+
+
+def load_processor(path: str | Path, *, revision: str | None = None, template: str = "own", fit: str = "own") -> Any:
+    """The model's processor, cutting pictures with PIL, so that every machine cuts them the same way.
+
+    Args:
+        path: a folder or a hub id.
+        revision: branch, tag or commit of a hub id.
+        template: the conversation around the question: "own", one of `study.TEMPLATES`, or a .jinja file.
+        fit: how a picture that is no square is fitted into one: "own" (as the processor does it), "pad" (on a square of
+            the mean colour, as LLaVA-1.5 was trained) or "crop" (the middle of it).
+
+    Raises:
+        ProcessorError: there is no processor, no such template, it cannot fit pictures so, it needs a package that is
+            not installed, or it contradicts the model's configuration.
+    """
+    try:
+        processor = load_without_unused_parts(path, revision)
+        for setting in ("truncation_strategy", "max_length"):
+            # A tokenizer that was saved while it cut texts would go on to cut prompts.
+            processor.tokenizer.init_kwargs.pop(setting, None)
+        if not Path(path).is_dir() or (Path(path) / "config.json").is_file():
+            config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+            complete(processor, config, path, revision)
+    except DisagreementError as error:
+        raise ProcessorError(f"{path}: {error}") from error
+    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
+        why = _without_torchvision(error) or what_is_wrong(path, error)
+        raise ProcessorError(f"{path}: no processor could be loaded: {why}") from error
+    if template != "own":
+        processor.chat_template = _template(template)
+    elif processor.chat_template is None:
+        raise _without_template(path)
+    if fit != "own":
+        processor.image_processor = _fitting(processor, fit, path)
+    return processor
+
+
+def _without_torchvision(error: Exception) -> str | None:
+    """What to install for a processor that cuts images with torchvision only; None if that is not what failed."""
+    if is_torchvision_available() or "torchvision" not in str(error).lower():
+        return None
+    return (
+        "it cuts images with torchvision, which is not installed; install it with "
+        "`pip install -c constraints.txt -e '.[torchvision]'`"
+    )
+
+
+@dataclass
+class TextProcessor:
+    """A language model's tokenizer, as a processor that knows no pictures."""
+
+    tokenizer: Any
+    chat_template: str | None = None
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
+        """The conversation as text; messages are lists of parts, as of a model that reads pictures too."""
+        if self.chat_template is None:
+            # The templates of language models take strings.
+            messages = [m | {"content": "".join(part["text"] for part in m["content"])} for m in messages]
+        return self.tokenizer.apply_chat_template(
+            messages,
+            chat_template=self.chat_template,
+            add_generation_prompt=add_generation_prompt,
+            tokenize=False,
+        )
+
+
+def load_text_processor(path: str | Path, *, revision: str | None = None, template: str = "own") -> TextProcessor:
+    """The tokenizer of a language model, with the same conversation templates as `load_processor`.
+
+    Raises:
+        ProcessorError: there is no tokenizer, or it has no template of its own and none is given.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
+    except Exception as error:
+        raise ProcessorError(f"{path}: no tokenizer could be loaded: {what_is_wrong(path, error)}") from error
+    if template == "own" and tokenizer.chat_template is None:
+        raise _without_template(path)
+    return TextProcessor(tokenizer, None if template == "own" else _template(template))
+
+
+def _without_template(path: str | Path) -> ProcessorError:
+    return ProcessorError(
+        f"{path}: this model has no conversation template of its own; give template: {', '.join(TEMPLATES)}, or a "
+        ".jinja file"
+    )
+
+
+def _template(name: str) -> str:
+    path = CHAT_FOLDER / f"{name}.jinja" if name in TEMPLATES else Path(name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProcessorError(f"template {name!r}: {error}; known are own, {', '.join(TEMPLATES)}") from error
+
+
+def _fitting(processor: Any, fit: str, path: str | Path) -> Any:
+    """The processor's picture processing with padding instead of cropping, or the other way round."""
+    own = getattr(processor, "image_processor", None)
+    if own is None or not hasattr(own, "crop_size") or hasattr(own, "image_grid_pinpoints"):
+        raise ProcessorError(
+            f"{path}: fit {fit!r} is for processors that show the model one square of the picture, as LLaVA-1.5's; "
+            f"{type(processor).__name__} cuts it in another way, so leave this key out"
+        )
+    kept = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor", "do_rescale", "do_normalize")
+    settings = {name: getattr(own, name) for name in kept}
+    return LlavaImageProcessorPil(**settings, do_resize=True, do_center_crop=True, do_pad=fit == "pad")

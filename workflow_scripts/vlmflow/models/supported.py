@@ -1,0 +1,87 @@
+"""Which kinds of models are measured: decoders whose every layer attends to the prompt's own positions.
+
+What the engine cannot measure with a meaning is refused by name: by its configuration before gigabytes of weights are
+read, and by its modules once it is there.
+"""
+
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedConfig
+
+from vlmflow.jobs.job import JobError
+
+# Attention to the prompt's own positions, of which knocking out has a meaning.
+ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
+
+# What modules that attend to something outside of the prompt are called, in small letters.
+CROSSING = ("cross", "encoder_attn", "encdecattention")
+
+
+class ModelError(JobError):
+    """A model that cannot be loaded, or that is not built as the engine needs; the message says what is missing."""
+
+
+def check_config(config: PreTrainedConfig) -> None:
+    """Refuse what a configuration says to be of a kind that is not measured.
+
+    Raises:
+        ModelError: it is an encoder-decoder, has cross-attention or layers without attention, or layers share keys.
+    """
+    text, name = config.get_text_config(decoder=True), config.model_type
+    inner = [config, text, getattr(config, "text_config", None), getattr(config, "decoder", None)]
+    if any(getattr(each, "is_encoder_decoder", False) for each in inner):
+        raise ModelError(f"{name} is an encoder-decoder; only decoder-only models are measured")
+    crossing = getattr(text, "cross_attention_layers", None)
+    if not crossing and (interval := getattr(text, "cross_layer_interval", None)):
+        crossing = list(range(0, text.num_hidden_layers, interval))
+    if crossing:
+        raise _crossing(name, f"layers {_listed(crossing)} of the decoder")
+    kinds = _layer_kinds(text)
+    if others := [number for number, kind in enumerate(kinds) if kind not in ATTENTION]:
+        found = ", ".join(sorted({kinds[number] for number in others}))
+        raise ModelError(
+            f"{name} is a hybrid: layers {_listed(others)} of the decoder are {found}, not attention that can be "
+            "knocked out; such models are not measured yet"
+        )
+    if shared := getattr(text, "num_kv_shared_layers", 0):
+        raise ModelError(
+            f"{name} has layers that share keys: the last {shared} of the decoder attend with keys of earlier layers; "
+            "such models are not measured yet"
+        )
+
+
+def check_layers(name: str, layers: nn.ModuleList | list[nn.Module], decoder: nn.Module) -> None:
+    """Refuse a decoder that attends to something which is not in the prompt, whatever its configuration says.
+
+    Raises:
+        ModelError: it has cross-attention.
+    """
+    crossing = [number for number, layer in enumerate(layers) if _crosses(layer)]
+    if crossing:
+        raise _crossing(name, f"layers {_listed(crossing)} of the decoder")
+    for child, module in decoder.named_children():
+        if any(word in child.lower() for word in CROSSING) or (module is not layers and _crosses(module)):
+            raise _crossing(name, f"{child} of the decoder")
+
+
+def _crosses(module: nn.Module) -> bool:
+    return any(word in part.lower() for part, _ in module.named_modules() for word in CROSSING)
+
+
+def _crossing(name: str, where: str) -> ModelError:
+    return ModelError(
+        f"{name} reads the image by cross-attention ({where}): the image has no positions in the prompt that could be "
+        "knocked out; only decoder-only models are measured"
+    )
+
+
+def _layer_kinds(text: Any) -> list[str]:
+    """What each layer of the decoder is; empty where the configuration does not say."""
+    kinds = getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or []
+    return [str(kind) for kind in kinds]
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:8]))
+    return f"{shown}, …" if len(numbers) > 8 else shown

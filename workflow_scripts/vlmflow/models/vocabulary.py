@@ -1,0 +1,65 @@
+"""What a model's tokens are as words: which are words at all, and which say a given name."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlmflow.prompts.spans import plural
+
+# How tokenizers mark the beginning of a word.
+MARKS = ("▁", "Ġ")
+NAME_NOTHING = set("an and are at by for from in is it not of off on or out that the this to up with".split())
+LEAST = 3  # letters of a first sub-word that is taken for its word
+
+
+class Vocabulary:
+    """The words of a tokenizer.
+
+    Attributes:
+        texts: every token as one reads it, stripped.
+        words: (vocabulary) True for tokens that are words: of letters only, at least two, at the beginning of a word
+            where the tokenizer tells.
+    """
+
+    def __init__(self, tokenizer: Any, size: int) -> None:
+        """Of the first `size` tokens, as many as the unembedding has."""
+        self.tokenizer = tokenizer
+        known = min(size, len(tokenizer))
+        raw = tokenizer.convert_ids_to_tokens(list(range(known)))
+        self.texts = [text.strip() for text in tokenizer.batch_decode([[token] for token in range(known)])]
+        self.texts += [""] * (size - known)
+        special = set(tokenizer.all_special_tokens)
+        marked = any(token.startswith(MARKS) for token in raw if token)
+        self.words = torch.tensor([
+            token not in special and len(text) > 1 and text.isalpha() and (not marked or token.startswith(MARKS))
+            for token, text in zip(raw, self.texts[:known], strict=True)
+        ] + [False] * (size - known))  # fmt: skip
+        self._ids: defaultdict[str, list[int]] = defaultdict(list)
+        for token, text in enumerate(self.texts):
+            begins = token < known and (not marked or raw[token].startswith(MARKS))
+            if text and begins and raw[token] not in special:
+                self._ids[text.lower()].append(token)
+
+    def saying(self, names: Iterable[str]) -> Tensor:
+        """(vocabulary) True for tokens that say one of the names: one of its words, its plural, or its first sub-word
+        of at least three letters; in any case.  Pieces from within words say nothing."""
+        says = torch.zeros(len(self.texts), dtype=torch.bool)
+        for word in words_of(names):
+            for form in (word, plural(word), self._begins(word)):
+                says[self._ids.get(form, [])] = True
+        return says
+
+    def _begins(self, word: str) -> str:
+        """The sub-word with which the word begins, where that tells it."""
+        first = self.texts[self.tokenizer(word, add_special_tokens=False).input_ids[0]].lower()
+        return first if len(first) >= LEAST and word.startswith(first) else word
+
+
+def words_of(names: Iterable[str]) -> set[str]:
+    """The words of names and attributes, lowercase, without those that name nothing: `traffic light` is said by either
+    of its two, `glass of wine` not by `of`."""
+    return {word for name in names for word in re.findall(r"[^\W\d_]{2,}", name.lower())} - NAME_NOTHING

@@ -1,0 +1,61 @@
+"""Pictures as a model sees them: cut, squeezed or padded, without the colours' normalisation."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from vlmflow.data.sampling import draw, draw_apart
+from vlmflow.jobs.job import QuestionError
+from vlmflow.prompts.layouts.geometry import GeometryError, PatchMap, patch_map, seen_pixels
+
+from .open_image import open_picture
+
+LEAST = 240  # pixels of a side, so that small pictures are not blurred when they are shown larger
+
+
+def views_of(processor: Any, picture: Image.Image) -> tuple[PatchMap, list[np.ndarray]]:
+    """(how the picture lies on its tokens, what each view shows: (3, height, width) from 0 to 255)."""
+    found = patch_map(processor, picture.size)
+    cut = processor.image_processor([picture], return_tensors="np", do_normalize=False, do_rescale=False)
+    return found, seen_pixels(found, np.asarray(cut["pixel_values"][0]))
+
+
+def as_seen(pixels: np.ndarray) -> Image.Image:
+    """(3, height, width) pixels as a picture."""
+    return Image.fromarray(np.clip(pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8))
+
+
+def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, count: int) -> Iterator[dict[str, Any]]:
+    """Rows of the table `views`: the first view of the pictures of some questions that a probe has measured.
+
+    Args:
+        processor: of the model; one whose tokens are no patches gives no row.
+        questions: rows of the table `task`.
+        measured: ids of the questions that have something to be shown.
+        count: at most so many, the same ones whatever else is asked.
+    """
+    shown, _ = draw_apart(questions, draw(measured, count, seed=0))
+    for row in shown.iter_rows(named=True):
+        try:
+            found, pixels = views_of(processor, open_picture(row["image"]))
+        except (GeometryError, QuestionError):
+            continue
+        first = found.views[0]
+        seen = as_seen(pixels[0][:, : first.rows * first.patch, : first.columns * first.patch])
+        zoom = -(-LEAST // min(seen.size))
+        if zoom > 1:
+            seen = seen.resize((seen.width * zoom, seen.height * zoom), Image.Resampling.NEAREST)
+        buffer = io.BytesIO()
+        seen.save(buffer, "PNG", optimize=True) if zoom > 1 else seen.save(buffer, "JPEG", quality=88)
+        yield {
+            "question_id": row["question_id"],
+            "question": row["question"],
+            "answer": row["answer"],
+            "rows": first.rows,
+            "columns": first.columns,
+            "picture": buffer.getvalue(),
+        }

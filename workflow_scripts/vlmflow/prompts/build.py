@@ -1,0 +1,255 @@
+"""A question and a picture, or captions in its place, as model inputs, with the positions of every named segment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from PIL import Image
+
+from vlmflow.edges import SEGMENTS
+from vlmflow.engine.batch_size import ran_out
+from vlmflow.prompts.layouts.geometry import Box
+
+from .segments import (
+    IMAGE_SEGMENTS,
+    Finder,
+    Missing,
+    Patches,
+    Positions,
+    PromptError,
+    add_objects,
+    add_options,
+    add_patches,
+    add_sinks,
+    special_tokens,
+)
+
+__all__ = [
+    "Patches",
+    "Prompt",
+    "PromptError",
+    "build_caption_prompt",
+    "build_picture_prompt",
+    "build_prompt",
+    "chat_text",
+    "turn_end",
+]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What goes into the model, and where in it each segment stands.
+
+    Attributes:
+        inputs: keyword arguments of `model(**inputs)`, a batch of one.
+        text: the prompt as a string, the picture as one placeholder.
+        segments: segment → sorted positions in the expanded sequence, on the CPU.
+        missing: segment → why this prompt does not have it.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    text: str
+    segments: dict[str, torch.Tensor]
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def positions(self, segment: str) -> torch.Tensor:
+        """1-D LongTensor of the segment's positions, in increasing order.
+
+        Raises:
+            PromptError: there is no such segment, or this prompt does not have it.
+        """
+        if segment not in SEGMENTS:
+            raise PromptError(f"unknown segment {segment!r}; known are {', '.join(SEGMENTS)}")
+        if segment not in self.segments:
+            raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
+        return self.segments[segment]
+
+    def said(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
+        """The same prompt after the model has said these tokens: `last` is the one of them that was said last, and all
+        between the question and it is `template`.
+
+        Args:
+            token_ids: at least one.
+            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.said`.
+        """
+        tokens = self.inputs["input_ids"]
+        length, more = tokens.shape[1], len(token_ids)
+        longer = torch.cat([tokens, torch.tensor([token_ids], device=tokens.device)], dim=1)
+        segments = self.segments | {
+            "template": torch.arange(int(self.segments["question"][-1]) + 1, length + more - 1),
+            "last": torch.tensor([length + more - 1]),
+        }
+        missing = {name: why for name, why in self.missing.items() if name != "template"}
+        return Prompt({**inputs, "input_ids": longer}, self.text, segments, missing)
+
+    def __len__(self) -> int:
+        return self.inputs["input_ids"].shape[1]
+
+
+def build_prompt(
+    processor: Any,
+    image: Image.Image,
+    question: str,
+    *,
+    image_token_id: int,
+    objects: Mapping[str, Sequence[Box]] | None = None,
+    options: tuple[str, str] | None = None,
+    patches: Patches | None = None,
+    sinks: Sequence[int] | None = None,
+    instruction: str = "",
+) -> Prompt:
+    """Put picture and question into the processor's chat template and find every segment.
+
+    Args:
+        processor: a `transformers` processor with a chat template and a fast tokenizer.
+        image: the picture.
+        question: the question's own words.
+        image_token_id: the token that the model replaces by the picture's features.
+        objects: the objects that the question is about, by name, each with its boxes.
+        options: (true option, false option).
+        patches: where the related patches are known already; otherwise found from the boxes.
+        sinks: numbers, among the picture's tokens, of the patches whose features have a high norm.
+        instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
+
+    Raises:
+        PromptError: the question is empty, holds the picture's placeholder, or is not found in the built prompt.
+    """
+    _check_text(processor, "question", question)
+    text = chat_text(processor, question + instruction)
+    inputs, positions = _with_picture(processor, image, text, image_token_id)
+    # Some processors put the picture's tokens before a text that does not name them.
+    after = max(0, text.rfind(str(processor.image_token)))
+    finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
+    segments: Positions = {"image": positions, **finder.of_all()}
+    missing: Missing = {"caption": "its model reads the picture, not captions"}
+    places = add_options(segments, missing, finder, options)
+    add_objects(segments, missing, finder, objects, places)
+    add_patches(segments, missing, processor, image, objects, patches)
+    add_sinks(segments, missing, sinks)
+    return _without_empty(Prompt(inputs, text, segments, missing))
+
+
+def build_picture_prompt(
+    processor: Any, image: Image.Image, text: str, *, image_token_id: int, before: bool = False
+) -> Prompt:
+    """A picture with any text, or none, of which only the picture's tokens are looked at: the one segment is `image`.
+
+    Args:
+        processor, image, image_token_id: as in `build_prompt`.
+        text: may be empty.
+        before: whether the text stands before the picture instead of after it.
+
+    Raises:
+        PromptError: the text holds a special token, or the conversation template has no place for it before a picture.
+    """
+    if text:
+        _check_text(processor, "text", text)
+    said = chat_text(processor, text, text_first=before)
+    if before and text and said == chat_text(processor, text):
+        raise PromptError("its conversation template puts the picture before the text, wherever the text is to stand")
+    inputs, positions = _with_picture(processor, image, said, image_token_id)
+    missing = dict.fromkeys(SEGMENTS, "it was built for the picture's tokens alone")
+    return Prompt(inputs, said, {"image": positions}, missing)
+
+
+def _with_picture(
+    processor: Any, image: Image.Image, text: str, image_token_id: int
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """(model inputs, positions of the picture's tokens)."""
+    special = special_tokens(processor.tokenizer, text)
+    try:
+        inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
+    except Exception as error:  # what a processor does not expect of an image makes it stumble anywhere
+        if ran_out(error):
+            raise
+        raise PromptError(
+            f"{type(processor).__name__} cannot make inputs of this image of {image.width} × {image.height} pixels and "
+            f"this text: {type(error).__name__}: {error}"
+        ) from error
+    inputs.pop("labels", None)  # for training; they may be longer than the logits that are asked for
+    positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
+    if len(positions) == 0:
+        raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
+    return inputs, positions
+
+
+def build_caption_prompt(
+    processor: Any,
+    captions: str,
+    question: str,
+    *,
+    objects: Sequence[str] = (),
+    options: tuple[str, str] | None = None,
+    instruction: str = "",
+) -> Prompt:
+    """As `build_prompt`, with captions in place of the picture; [flow] appendix G.
+
+    Args:
+        processor: of a vision-language model, or of a language model alone; see `processors.load_text_processor`.
+        captions: what the picture shows, in words; they stand where the picture would, on lines of their own.
+        question, options, instruction: as in `build_prompt`.
+        objects: names of the objects that the question is about.
+
+    Raises:
+        PromptError: captions or question are empty, or are not found in the built prompt.
+    """
+    _check_text(processor, "question", question)
+    _check_text(processor, "captions", captions)
+    text = chat_text(processor, f"{captions}\n{question}{instruction}", picture=False)
+    start = text.find(captions)
+    if start < 0:
+        raise PromptError(f"the chat template changes the captions; the prompt became {text!r}")
+    encoded = processor.tokenizer(text, return_tensors="pt", **special_tokens(processor.tokenizer, text))
+    inputs = {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
+    finder = Finder(processor.tokenizer, text, question, start + len(captions), inputs["input_ids"][0])
+    segments: Positions = {"caption": finder.tokens([(start, start + len(captions))]), **finder.of_all()}
+    missing: Missing = dict.fromkeys(IMAGE_SEGMENTS, "its model reads captions, not the picture")
+    places = add_options(segments, missing, finder, options)
+    add_objects(segments, missing, finder, {name: [] for name in objects}, places)
+    return _without_empty(Prompt(inputs, text, segments, missing))
+
+
+def _without_empty(prompt: Prompt) -> Prompt:
+    for name in [name for name, positions in prompt.segments.items() if len(positions) == 0]:
+        del prompt.segments[name]
+        prompt.missing.setdefault(name, "no token is left for it")
+    return prompt
+
+
+def chat_text(processor: Any, question: str, picture: bool = True, text_first: bool = False) -> str:
+    """The prompt's text with one placeholder for the picture, if there is one, up to where the answer begins."""
+    shown = [{"type": "image"}] if picture else []
+    said = [{"type": "text", "text": question}] if question else []
+    message = {"role": "user", "content": said + shown if text_first else shown + said}
+    return processor.apply_chat_template([message], add_generation_prompt=True)
+
+
+def turn_end(processor: Any) -> int | None:
+    """The special token that ends an answer in the conversation template; None where there is no such token."""
+    said = "answer"
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "question"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": said}]},
+    ]
+    try:
+        text = processor.apply_chat_template(messages)
+    except TemplateError:
+        return None
+    _, found, after = text.rpartition(said)
+    tokens = processor.tokenizer(after, add_special_tokens=False).input_ids if found else []
+    return tokens[0] if tokens and tokens[0] in processor.tokenizer.all_special_ids else None
+
+
+def _check_text(processor: Any, what: str, text: str) -> None:
+    if not text.strip():
+        raise PromptError("there are no captions of the picture" if what == "captions" else f"the {what} is empty")
+    specials = {str(getattr(processor, "image_token", None) or ""), *processor.tokenizer.all_special_tokens} - {""}
+    for token in sorted(specials):
+        if token in text:
+            raise PromptError(f"the {what} {text!r} holds {token!r}, which the tokenizer reads as a special token")
+    if not processor.tokenizer.is_fast:
+        raise PromptError(
+            f"{type(processor.tokenizer).__name__} is no fast tokenizer and does not say where tokens stand"
+        )

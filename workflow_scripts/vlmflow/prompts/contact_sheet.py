@@ -1,0 +1,115 @@
+"""Contact sheets: pictures as a model sees them, with patch grid, boxes and related patches, to check by eye."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image, ImageDraw, ImageFont
+
+from vlmflow.data.sampling import draw, draw_apart
+from vlmflow.jobs.job import QuestionError
+from vlmflow.prompts.layouts.geometry import Box, View, clipped
+
+from .as_seen import as_seen, views_of
+from .open_image import open_picture
+
+QUESTIONS = 12
+HEIGHT = 336  # pixels of every view on the sheet
+GAP = 16
+TEXT = 15  # pixels of the letters
+WIDTH = 1500  # of the sheet, at most, unless one picture needs more
+LEAST = 700
+SHADE = (15, 15, 25, 125)  # over what is no related patch, so that the colours of the related ones stay true
+GRID = (130, 130, 140, 120)
+BOX = (255, 220, 0, 255)
+
+
+def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: int = QUESTIONS) -> Image.Image:
+    """A drawn sample of questions, each with every view that the model gets of its picture.
+
+    Args:
+        processor: of the model.
+        questions: rows of the table `task` joined with `patches`.
+        title: written above.
+        count: how many questions, at most.
+    """
+    drawn, _ = draw_apart(questions, draw(questions["question_id"], count, seed=0))
+    cells = [cell for row in drawn.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
+    lines = _lines(cells)
+    width = max([sum(cell.width + GAP for cell in line) for line in lines] + [LEAST]) + GAP
+    heights = [max(cell.height for cell in line) + GAP for line in lines]
+    sheet = Image.new("RGB", (width, 3 * GAP + TEXT + sum(heights)), "white")
+    heading = f"{title}: {len(cells)} of {len(questions)} questions. Bright: related patches; yellow: boxes."
+    ImageDraw.Draw(sheet).text((GAP, GAP), heading, "black", ImageFont.load_default(TEXT + 2))
+    top = 3 * GAP + TEXT
+    for line, height in zip(lines, heights, strict=True):
+        left = GAP
+        for cell in line:
+            sheet.paste(cell, (left, top))
+            left += cell.width + GAP
+        top += height
+    return sheet
+
+
+def _lines(cells: list[Image.Image]) -> list[list[Image.Image]]:
+    """As many cells side by side as the sheet is wide."""
+    lines: list[list[Image.Image]] = []
+    for cell in cells:
+        if lines and sum(other.width + GAP for other in lines[-1]) + cell.width <= WIDTH:
+            lines[-1].append(cell)
+        else:
+            lines.append([cell])
+    return lines
+
+
+def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
+    """One question: the views of its picture side by side, and its text below; None if the picture cannot be read."""
+    try:
+        picture = open_picture(row["image"])
+    except QuestionError:
+        return None
+    found, shown = views_of(processor, picture)
+    # As far as they lie inside of the picture: that is what counts, and what can be drawn.
+    boxes = [
+        (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), picture.size))
+        for item in row["objects"]
+        if item["x"] is not None
+    ]
+    views = [_view(view, pixels, boxes, set(row["related"])) for view, pixels in zip(found.views, shown, strict=True)]
+    width = sum(view.width + GAP for view in views) - GAP
+    names = ", ".join(item["name"] + ("" if item["id"] else " (absent)") for item in row["objects"])
+    text = f"{row['question']}  {row['answer']}\nobjects: {names}; {len(row['related'])} of {row['tokens']} tokens"
+    wrapped = [part for line in text.split("\n") for part in textwrap.wrap(line, max(20, 2 * width // TEXT))]
+    cell = Image.new("RGB", (width, HEIGHT + 6 + (TEXT + 4) * len(wrapped)), "white")
+    left = 0
+    for view in views:
+        cell.paste(view, (left, 0))
+        left += view.width + GAP
+    ImageDraw.Draw(cell).multiline_text((0, HEIGHT + 6), "\n".join(wrapped), "black", ImageFont.load_default(TEXT))
+    return cell
+
+
+def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related: set[int]) -> Image.Image:
+    zoom = HEIGHT / pixels.shape[1]
+    seen = as_seen(pixels)
+    seen = seen.resize((round(pixels.shape[2] * zoom), HEIGHT), Image.Resampling.NEAREST if zoom > 1 else None)
+    layer = Image.new("RGBA", seen.size, (0, 0, 0, 0))
+    brush = ImageDraw.Draw(layer)
+    side = view.patch * zoom
+    for row in range(view.rows):
+        for column in range(view.columns):
+            corners = (column * side, row * side, (column + 1) * side, (row + 1) * side)
+            if int(view.tokens[row, column]) not in related:
+                brush.rectangle(corners, fill=SHADE)
+    for row in range(1, view.rows):
+        brush.line((0, row * side, seen.width, row * side), fill=GRID)
+    for column in range(1, view.columns):
+        brush.line((column * side, 0, column * side, seen.height), fill=GRID)
+    for name, box in boxes:
+        left, top, right, bottom = (end * zoom for end in view.project(box))
+        brush.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0, 255))
+        brush.rectangle((left, top, right, bottom), outline=BOX, width=2)
+        place = (min(max(left + 4, 0), seen.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
+        brush.text(place, name, BOX, ImageFont.load_default(TEXT), stroke_width=2, stroke_fill=(0, 0, 0, 255))
+    return Image.alpha_composite(seen.convert("RGBA"), layer).convert("RGB")

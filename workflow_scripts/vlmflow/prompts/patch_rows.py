@@ -1,0 +1,46 @@
+"""From a question's boxes to its row of the table `patches`."""
+
+from typing import Any
+
+from vlmflow.jobs.job import InapplicableError
+from vlmflow.prompts.layouts.geometry import GeometryError, painted_patches, patch_map
+
+from .open_image import open_picture
+
+
+def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
+    """(width, height) in pixels of a question's picture, for which its boxes were drawn.
+
+    Raises:
+        QuestionError: the picture cannot be opened.
+        GeometryError: the boxes were drawn for a picture of another size.
+    """
+    picture = open_picture(row["image"])
+    if (row["width"], row["height"]) != picture.size:
+        raise GeometryError(
+            f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
+            f"{picture.width} × {picture.height}"
+        )
+    return picture.size
+
+
+def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
+    """A row of the table `patches`; `rule` is overlap or painted, see `geometry`."""
+    boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
+    try:
+        if not row["objects"]:
+            raise GeometryError("the question comes without objects and boxes")
+        if not boxes:
+            raise GeometryError("the question has no box: none of its objects is in the scene graph")
+        size = size_for_boxes(row)
+        found = patch_map(processor, size)
+        related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
+    except GeometryError as error:
+        # Edges of patches are left out then, and all others are measured.
+        raise InapplicableError(str(error)) from error
+    return {
+        "question_id": row["question_id"],
+        "tokens": found.tokens,
+        "related": related,
+        "no_patch": found.no_patch,
+    }

@@ -1,0 +1,186 @@
+"""Where each named segment of a prompt stands: from characters and patches to positions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
+from vlmflow.prompts.layouts.geometry import Box, GeometryError, patch_map
+
+from .spans import Span, find_objects, find_options
+
+IMAGE_SEGMENTS = [name for name, place in SEGMENTS.items() if place == 0 and name != "caption"]
+
+Positions = dict[str, torch.Tensor]
+Missing = dict[str, str]
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be built, or a segment that it does not have; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which of the tokens that a picture becomes stand for related patches.
+
+    Attributes:
+        tokens: how many tokens the picture becomes.
+        related: numbers of the related patches among them, from 0.
+        no_patch: numbers of the tokens that are no patch, such as row newlines.
+    """
+
+    tokens: int
+    related: Sequence[int]
+    no_patch: Sequence[int] = ()
+
+
+class Finder:
+    """Positions of characters of one prompt in its expanded sequence.
+
+    From some place after the picture on, expanded and unexpanded prompt are the same tokens, so that these are counted
+    from the end.
+    """
+
+    def __init__(self, tokenizer: Any, text: str, question: str, after: int, input_ids: torch.Tensor) -> None:
+        """Find the question's words behind the character number `after` of the prompt's text."""
+        start = text.find(question, after)
+        if start < 0:
+            raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
+        self.text = question
+        self.question: Span = (start, start + len(question))
+        # Some processors put a token behind the whole text.
+        for appended in dict.fromkeys(("", "\n", tokenizer.sep_token or "", tokenizer.eos_token or "")):
+            encoded = tokenizer(text + appended, return_offsets_mapping=True, **special_tokens(tokenizer, text))
+            common = _common_end(encoded.input_ids, input_ids.tolist())
+            self.first = len(input_ids) - common
+            self.offsets = encoded.offset_mapping[len(encoded.input_ids) - common :]
+            if self.offsets and self.offsets[0][0] <= start:
+                return
+        raise PromptError("the question is cut into other tokens once the picture before it is expanded")
+
+    def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
+        """Positions of the tokens that overlap at least one of the spans of characters of the prompt; without the last
+        one, which is a segment by itself even where the prompt ends with the question."""
+        found = [
+            self.first + place
+            for place, (start, end) in enumerate(self.offsets[:-1])
+            if end > start and any(start < until and end > since for since, until in spans)
+        ]
+        return torch.tensor(found, dtype=torch.long)
+
+    def in_question(self, spans: Sequence[Span]) -> torch.Tensor:
+        """Positions of the tokens that overlap at least one of the spans of characters of the question."""
+        begin = self.question[0]
+        return self.tokens([(begin + start, begin + end) for start, end in spans])
+
+    def of_all(self) -> Positions:
+        """The segments that every prompt has: question, template, last."""
+        question, last = self.tokens([self.question]), self.first + len(self.offsets) - 1
+        return {
+            "question": question,
+            "template": torch.arange(int(question[-1]) + 1, last),
+            "last": torch.tensor([last]),
+        }
+
+
+def special_tokens(tokenizer: Any, text: str) -> dict[str, bool]:
+    """Chat templates of some models write the beginning-of-sequence token; it must not stand there twice."""
+    start = tokenizer.bos_token
+    return {"add_special_tokens": False} if start and text.startswith(start) else {}
+
+
+def _common_end(first: list[int], second: list[int]) -> int:
+    """How many tokens two sequences end with in common."""
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
+def _without(positions: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
+    return positions[~torch.isin(positions, removed)]
+
+
+def add_options(segments: Positions, missing: Missing, finder: Finder, options: tuple[str, str] | None) -> list[Span]:
+    """Add what has to do with options; returns where they stand in the question."""
+    spans = find_options(finder.text, *options) if options else (None, None)
+    for name, option, span in zip(("true option", "false option"), options or ("", ""), spans, strict=True):
+        if span is not None:
+            segments[name] = finder.in_question([span])
+        elif options:
+            missing[name] = f"{option!r} does not stand in the question {finder.text!r}"
+        else:
+            missing[name] = "it was built without options"
+    if "true option" in segments and "false option" in segments:
+        both = torch.cat([segments["true option"], segments["false option"]]).unique()
+        segments["options"] = both
+        segments["question without options"] = _without(segments["question"], both)
+    else:
+        reason = missing.get("true option") or missing["false option"]
+        missing["options"] = missing["question without options"] = reason
+    return [span for span in spans if span is not None]
+
+
+def add_objects(
+    segments: Positions,
+    missing: Missing,
+    finder: Finder,
+    objects: Mapping[str, Sequence[Box]] | None,
+    options: Sequence[Span],
+) -> None:
+    """Add the object words, which are looked for outside of the options."""
+    spans = find_objects(finder.text, list(objects or {}), options)
+    if spans:
+        segments["objects"] = finder.in_question(spans)
+        segments["question without objects"] = _without(segments["question"], segments["objects"])
+        return
+    names = ", ".join(repr(name) for name in objects or {})
+    reason = f"{names} does not stand in the question {finder.text!r}" if names else "it was built without objects"
+    missing["objects"] = missing["question without objects"] = reason
+
+
+def add_patches(
+    segments: Positions,
+    missing: Missing,
+    processor: Any,
+    image: Image.Image,
+    objects: Mapping[str, Sequence[Box]] | None,
+    patches: Patches | None,
+) -> None:
+    """Add related and other patches."""
+    image_tokens = segments["image"]
+    try:
+        if patches is None:
+            found = patch_map(processor, image.size)
+            boxes = [box for boxes in (objects or {}).values() for box in boxes]
+            if not boxes:
+                raise GeometryError("it was built without boxes")
+            patches = Patches(found.tokens, found.related(boxes), found.no_patch)
+        if patches.tokens != len(image_tokens):
+            raise GeometryError(
+                f"the picture became {len(image_tokens)} tokens, but its patch map has {patches.tokens}"
+            )
+    except GeometryError as error:
+        missing |= dict.fromkeys(("related patches", "other patches"), str(error))
+        return
+    related = image_tokens[_numbers(patches.related)]
+    others = _without(image_tokens, torch.cat([related, image_tokens[_numbers(patches.no_patch)]]))
+    segments |= {"related patches": related, "other patches": others}
+
+
+def add_sinks(segments: Positions, missing: Missing, sinks: Sequence[int] | None) -> None:
+    """Add the attention sinks, whose numbers among the picture's tokens are `sinks`, and the patches without them."""
+    if sinks is None:
+        missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the numbers of the sinks")
+        return
+    segments["sinks"] = segments["image"][_numbers(sinks)]
+    for name in ("related patches", "other patches"):
+        if name in segments:
+            segments[f"{name} without sinks"] = _without(segments[name], segments["sinks"])
+        else:
+            missing[f"{name} without sinks"] = missing[name]
+
+
+def _numbers(numbers: Sequence[int]) -> torch.Tensor:
+    return torch.as_tensor(numbers, dtype=torch.long)

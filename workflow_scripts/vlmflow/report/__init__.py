@@ -1,0 +1,1 @@
+"""The report: one page, its tables and the cost."""

@@ -1,0 +1,145 @@
+"""What a study cost: time and memory of the jobs that ask models, from the benchmark files that Snakemake leaves."""
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlmflow.tables import COST
+
+HOUR = 3600  # seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that asked a model, and where its table, its benchmark file and its log lie."""
+
+    model: str
+    step: str  # answers, the name of a probe, or `table` and the name of a table
+    table: Path
+    benchmark: Path
+    log: Path
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one job took; None where it is not known."""
+
+    seconds: float
+    cpu_seconds: float | None
+    memory: float | None  # megabytes
+
+
+def read_benchmark(path: Path) -> Spent | None:
+    """What a benchmark file says, its rows (of a benchmark that is repeated) taken together; None without the file.
+
+    Snakemake writes NA or - for what it could not measure, for instance of a job that was over at once.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except FileNotFoundError:
+        return None
+    seconds = [value for row in rows if (value := _number(row, "s")) is not None]
+    if not seconds:
+        return None
+    cpu = [value for row in rows if (value := _number(row, "cpu_time")) is not None]
+    memory = [value for row in rows if (value := _number(row, "max_rss")) is not None]
+    return Spent(sum(seconds), sum(cpu) if cpu else None, max(memory, default=None))
+
+
+def _number(row: dict[str, str], column: str) -> float | None:
+    try:
+        return float(row.get(column) or "")
+    except ValueError:
+        return None
+
+
+def gpus_held(log: Path) -> tuple[int, float]:
+    """(GPUs that a job leased, seconds for which it waited for them), as `devices.leased` says in its log; (0, 0) where
+    it says nothing."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return 0, 0
+    leased = re.search(r"^GPU (.+)$", text, re.MULTILINE)
+    waited = re.search(r"^waited (\d+) s$", text, re.MULTILINE)
+    return len(leased[1].split(",")) if leased else 0, float(waited[1]) if waited else 0
+
+
+def cost_rows(jobs: Iterable[Job]) -> pl.DataFrame:
+    """A row for each model and step, in the order of the jobs: the table COST.
+
+    A job whose benchmark file is missing or empty is counted in `unmeasured`, and its questions nowhere.
+    """
+    steps: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        steps.setdefault((job.model, job.step), []).append(job)
+    return COST.frame([_row(model, step, members) for (model, step), members in steps.items()])
+
+
+def _row(model: str, step: str, jobs: list[Job]) -> dict[str, Any]:
+    measured = [(job, spent) for job in jobs if (spent := read_benchmark(job.benchmark)) is not None]
+    held = {job: gpus_held(job.log) for job, _ in measured}
+    return {
+        "model": model,
+        "step": step,
+        "jobs": len(measured),
+        "unmeasured": len(jobs) - len(measured),
+        "questions": sum(_questions(job.table) for job, _ in measured),
+        "hours": sum(spent.seconds for _, spent in measured) / HOUR,
+        "gpus": max((count for count, _ in held.values()), default=0),
+        "gpu_hours": sum(held[job][0] * max(0.0, spent.seconds - held[job][1]) for job, spent in measured) / HOUR,
+        "cpu_hours": _total([spent.cpu_seconds for _, spent in measured]),
+        "memory": max((spent.memory for _, spent in measured if spent.memory is not None), default=None),
+    }
+
+
+def _questions(table: Path) -> int:
+    return pl.scan_parquet(table).select(pl.col("question_id").n_unique()).collect().item()
+
+
+def _total(seconds: list[float | None]) -> float | None:
+    """Hours in all; None where nothing is known."""
+    known = [each for each in seconds if each is not None]
+    return sum(known) / HOUR if known else None
+
+
+def in_report(cost: pl.DataFrame) -> dict[str, Any]:
+    """Rows as the report shows them, with the sum of all, and how many jobs nothing is known of."""
+    rows = cost.to_dicts()
+    whole: dict[str, Any] = {name: cost[name].sum() for name in ("jobs", "questions", "hours", "gpu_hours")}
+    whole |= {"cpu_hours": cost["cpu_hours"].sum() if cost["cpu_hours"].count() else None}
+    whole |= {"gpus": cost["gpus"].max(), "memory": cost["memory"].max()}
+    return {
+        "rows": [_shown(row) for row in rows],
+        "total": _shown(whole) if len(rows) > 1 else None,
+        "unmeasured": sum(row["unmeasured"] for row in rows),
+    }
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row in text: hours with as many digits as they need, – for what is not known."""
+    per_question = row["hours"] * HOUR / row["questions"] if row["questions"] else None
+    return {
+        "model": row.get("model"),
+        "step": row.get("step"),
+        "jobs": f"{row['jobs']:,}",
+        "questions": f"{row['questions']:,}",
+        "gpus": "–" if not row["jobs"] else str(row["gpus"]),
+        "memory": "–" if row["memory"] is None else f"{row['memory'] / 1000:.1f}",
+        "per_question": _digits(per_question),
+    } | {name: _digits(row[name] if row["jobs"] else None) for name in ("hours", "gpu_hours", "cpu_hours")}
+
+
+def _digits(value: float | None) -> str:
+    """Two digits of what is small, tenths of what is large."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"

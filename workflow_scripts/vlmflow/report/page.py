@@ -1,0 +1,169 @@
+"""The study's report: one HTML page that holds its figures and opens without a network."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlmflow.data.sampling import in_task, is_right, place_in_draw
+from vlmflow.figures import caption
+from vlmflow.figures.findings import findings, sentence
+from vlmflow.study import Study
+
+from .cost import in_report as cost_in_report
+from .html import ENVIRONMENT
+from .tables import in_report
+
+WRONG = 3  # so many wrong answers are shown of a model and task most of whose answers are wrong
+# Bytes of a drawing from which on the page holds its pixels instead: a heat map has a shape for every cell.
+LARGE = 1_500_000
+
+
+def render(
+    study: Study,
+    *,
+    questions: pl.DataFrame,
+    task_questions: dict[str, pl.DataFrame],
+    accuracy: pl.DataFrame,
+    answers: dict[tuple[str, str], pl.DataFrame],
+    skipped: pl.DataFrame,
+    cost: pl.DataFrame,
+    summaries: dict[str, pl.DataFrame],
+    landmarks: dict[str, pl.DataFrame],
+    tables: dict[str, pl.DataFrame],
+    figures: Path,
+    drawn: Mapping[str, list[str]],
+    left_out: Sequence[dict[str, str]] = (),
+) -> str:
+    """The page as HTML; every text that comes from data is escaped.
+
+    Args:
+        study: as the study file has it.
+        questions: the study's dataset.
+        task_questions: those of tasks with a dataset of their own.
+        answers: those of each model and task.
+        accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
+        figures: the folder of all figures.
+        drawn: figure → the models of which it is drawn.
+        left_out: what has failed of single models; see `leaving_out`.
+    """
+    everything = pl.concat([questions, *task_questions.values()])
+    return ENVIRONMENT.get_template("report.html").render(
+        study=study,
+        total=len(everything),
+        pictures=everything["image_id"].n_unique(),
+        examples=_examples(study, questions, task_questions),
+        types=_types(everything),
+        accuracy=accuracy.to_dicts(),
+        mostly_wrong=_mostly_wrong(answers, questions, task_questions),
+        tabulated=[in_report(name, study.tables[name], written) for name, written in tables.items()],
+        figures=[
+            {
+                "name": name,
+                "number": number,
+                "title": figure.title or name,
+                "caption": caption(figure, study.probes[figure.probe]),
+                "models": [_drawn(figures / name, name, model) for model in drawn[name]],
+                "sentences": [
+                    said
+                    for model in drawn[name]
+                    if (
+                        said := sentence(
+                            figure,
+                            study.probes[figure.probe],
+                            summaries[figure.probe],
+                            model,
+                            landmarks.get(figure.probe),
+                        )
+                    )
+                ],
+                "findings": findings(figure, study.probes[figure.probe], summaries[figure.probe]),
+            }
+            for number, (name, figure) in enumerate(study.figures.items(), 1)
+        ],
+        skipped=_reasons(skipped),
+        total_skipped=len(skipped),
+        cost=cost_in_report(cost),
+        failures=_failures(left_out),
+    )
+
+
+def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """What has failed of each model, with the reason; what failed for the same reason is one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in left_out:
+        what = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
+        found.setdefault((each["model"], each["why"]), []).append(what)
+    return [{"model": model, "why": why, "what": "; ".join(what)} for (model, why), what in found.items()]
+
+
+def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
+    """A question of each task, with how many there are."""
+    rows = []
+    for name, task in study.tasks.items():
+        found = own.get(name, questions).filter(in_task(task))
+        example = found.row(0, named=True) if len(found) else {"question": "–", "answer": "–"}
+        rows.append({"task": name, "count": len(found), "question": example["question"], "answer": example["answer"]})
+    return rows
+
+
+def _mostly_wrong(
+    answers: dict[tuple[str, str], pl.DataFrame], questions: pl.DataFrame, own: dict[str, pl.DataFrame]
+) -> list[dict[str, Any]]:
+    """Each model and task more than half of whose answers are wrong, with some of these, the same ones every time."""
+    found = []
+    for (model, task), given in answers.items():
+        wrong = given.filter(~pl.col("correct"))
+        if 2 * len(wrong) <= len(given):
+            continue
+        texts = own.get(task, questions).select("question_id", "question")
+        wrong = wrong.join(texts, on="question_id", how="left")
+        rows = sorted(wrong.to_dicts(), key=lambda row: place_in_draw(row["question_id"]))
+        found.append(
+            {
+                "model": model,
+                "task": task,
+                "asked": len(given),
+                "wrong": len(wrong),
+                "relaxed": sum(bool(is_right(row["predicted"], row["answer"], "relaxed")) for row in rows),
+                "rows": rows[:WRONG],
+            }
+        )
+    return found
+
+
+def _types(questions: pl.DataFrame) -> str:
+    """The structural and semantic types that there are."""
+    found = questions.select("structural", "semantic").unique().sort("structural", "semantic")
+    return (
+        ", ".join(f"{structural} {semantic}" for structural, semantic in found.rows()) or "none, as it has no question"
+    )
+
+
+def _drawn(folder: Path, figure: str, model: str) -> dict[str, str]:
+    wide, narrow = folder / f"{model}.svg", folder / f"{model}-narrow.svg"
+    if wide.stat().st_size > LARGE:
+        wide = narrow = folder / f"{model}.png"
+    return {
+        "model": model,
+        "link": f"figures/{figure}/{model}",
+        "wide": _data_uri(wide),
+        "narrow": _data_uri(narrow),
+    }
+
+
+def _data_uri(path: Path) -> str:
+    kind = {".svg": "svg+xml", ".png": "png"}[path.suffix]
+    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
+    """Reasons with their number of questions; those that differ in numbers or names only are one, with an example."""
+    return (
+        skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
+        .group_by("stage", "model", "task", "kind", maintain_order=True)
+        .agg(reason=pl.col("reason").first(), count=pl.len())
+        .to_dicts()
+    )

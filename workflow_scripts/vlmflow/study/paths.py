@@ -1,0 +1,87 @@
+"""Which folder or file a path in the study file means, and whether it is there."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vlmflow.data.files import problem_with
+from vlmflow.models.diagnose import read_config
+from vlmflow.settings import HUB_ID
+
+from . import Dataset, Study, StudyError
+
+RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
+
+
+def no_folder(path: str | Path) -> str:
+    """What is said of a model's folder that is not there, with the name that may have been meant."""
+    folder = Path(path).expanduser().absolute()
+    beside = [each.name for each in folder.parent.iterdir() if each.is_dir()] if folder.parent.is_dir() else []
+    near = difflib.get_close_matches(folder.name, beside, n=1)
+    return f"there is no model folder {folder}" + (f"; did you mean {folder.with_name(near[0])}?" if near else "")
+
+
+def check_places(study: Study, made: Callable[[str], bool]) -> None:
+    """Whether everything is there that a study takes from the disk: a job without its input is not always planned, and
+    then nobody would notice.
+
+    Args:
+        study: as read.
+        made: whether a rule makes a file of this path, which then need not be there yet.
+
+    Raises:
+        StudyError: with a line for each key whose file or folder is missing, or is no model.
+    """
+    lines = [*_models(study)]
+    for key, dataset in _datasets(study):
+        lines += _missing(key, dataset, made)
+    if lines:
+        raise StudyError("\n".join([f"what the study file names is not there, in {len(lines)} place(s):", *lines]))
+
+
+def _models(study: Study) -> Iterator[str]:
+    for name, model in study.models.items():
+        if model.folder is not None and (problem := _wrong_with(model.path, model.folder)):
+            yield f"  models.{name}.path: {problem}"
+        if model.template.endswith(".jinja") and not Path(model.template).is_file():
+            yield f"  models.{name}.template: there is no file {Path(model.template).absolute()}; {RELATIVE}"
+
+
+def _wrong_with(path: str, folder: Path) -> str | None:
+    """Why there is no model in a folder; None where there may be one."""
+    if not folder.is_dir():
+        either = ". As an id on the hub it can be taken only where no folder of its first part's name lies here"
+        return f"{no_folder(folder)} ({RELATIVE}){either if re.fullmatch(HUB_ID, path) else ''}"
+    if not (folder / "config.json").is_file():
+        return (
+            f"there is no model in {path} ({path}/config.json is missing); give a folder as `save_pretrained` writes "
+            "it, or a hub id"
+        )
+    try:
+        read_config(folder)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _datasets(study: Study) -> Iterator[tuple[str, Dataset]]:
+    yield "dataset", study.dataset
+    for name, task in study.tasks.items():
+        if task.dataset is not None:
+            yield f"tasks.{name}.dataset", task.dataset
+    for name, table in study.accuracy_tables.items():
+        if table.dataset is not None:
+            yield f"tables.{name}.dataset", table.dataset
+
+
+def _missing(place: str, dataset: Dataset, made: Callable[[str], bool]) -> Iterator[str]:
+    for key in ("questions", "scene_graphs", "captions", "images_dir"):
+        path = getattr(dataset, key, None)
+        if not isinstance(path, Path) or made(str(path)):
+            continue
+        kind = "folder" if key == "images_dir" else "file"
+        if not path.exists() or (kind == "folder" and not path.is_dir()):
+            yield f"  {place}.{key}: there is no {kind} {path.absolute()}; {RELATIVE}"
+        elif kind == "file" and (problem := problem_with(path, folders=key != "captions")):
+            yield f"  {place}.{key}: {path.absolute()}: {problem}"

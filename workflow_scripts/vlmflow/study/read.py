@@ -1,0 +1,58 @@
+"""Read a study file, and say what is wrong with it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .study import Study
+
+
+class StudyError(ValueError):
+    """A study file with mistakes; the message names each key, what is wrong, and what would be right."""
+
+
+def read_study(config: Mapping[str, Any], source: str) -> Study:
+    """The study in a parsed YAML file; `source` is the file's name, for messages.
+
+    Raises:
+        StudyError: with a line for each mistake.
+    """
+    try:
+        return Study.model_validate(config)
+    except ValidationError as error:
+        lines = [f"  {_place(problem['loc'])}{_plain(problem)}" for problem in error.errors()]
+        raise StudyError("\n".join([f"{source} has {len(lines)} mistake(s):", *lines])) from None
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    """The keys as the user wrote them, without the names of the kinds between which pydantic chose."""
+    keys = [str(part) for part in location if part != "[key]"]
+    kind = {"dataset": 1, "probes": 2, "figures": 2, "tables": 2}.get(keys[0]) if keys else None
+    if kind is not None and len(keys) > kind:
+        del keys[kind]
+    if keys[:1] in (["tables"], ["tasks"]) and keys[2:3] == ["dataset"] and len(keys) > 3:
+        del keys[3]
+    if keys[-2:-1] == ["window"]:
+        del keys[-1]  # a single window is a list of one
+    return f"{'.'.join(keys)}: " if keys else ""
+
+
+def _plain(problem: Any) -> str:
+    message = problem["msg"].removeprefix("Value error, ")
+    match problem["type"]:
+        case "extra_forbidden":
+            return "there is no such key here; check the spelling, or take it out"
+        case "missing":
+            return "this key is missing"
+        case "value_error":
+            return message
+    given = problem.get("input")
+    return message if isinstance(given, dict) else f"{message}, but it is {given!r}"
+
+
+def write_schema(path: str | Path) -> None:
+    """Write the study file's JSON Schema, which editors use to complete and check it."""
+    Path(path).write_text(json.dumps(Study.model_json_schema(), indent=2) + "\n", encoding="utf-8")
