@@ -4,8 +4,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 from vlmflow.jobs.lifetime import begin_run
-from vlmflow.jobs.snakemake import FolderError, check_folder, quote_paths
-from vlmflow.study import StudyError, read_study
+from vlmflow.jobs.snakemake import check_folder, quote_paths
+from vlmflow.errors import FolderError
+from vlmflow.study import read_study
+from vlmflow.errors import StudyError
 from vlmflow.study.yaml_text import check_text
 
 try:

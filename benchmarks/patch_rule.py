@@ -17,7 +17,8 @@ from tqdm import tqdm
 from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
 from vlmflow.data.gqa_paper import read_paper_questions
-from vlmflow.prompts.layouts.geometry import Box, GeometryError, painted_patches, patch_map
+from vlmflow.errors import GeometryError
+from vlmflow.prompts.layouts.geometry import Box, painted_patches, patch_map
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
 PROCESSORS = {

@@ -15,8 +15,8 @@ import torch
 import yaml
 from random_models import PRESETS, build, build_prompt
 
+from vlmflow.errors import PromptError
 from vlmflow.probes import measure
-from vlmflow.prompts.segments import PromptError
 from vlmflow.study import NormsProbe, PruningProbe, read_study
 
 

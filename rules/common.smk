@@ -270,7 +270,8 @@ import functools
 import polars as pl
 
 from vlmflow.jobs import estimates
-from vlmflow.jobs.gpu_lease import DeviceError, visible_gpus
+from vlmflow.jobs.gpu_lease import visible_gpus
+from vlmflow.errors import DeviceError
 
 
 def growing(amount):

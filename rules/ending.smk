@@ -45,7 +45,8 @@ from snakemake.logging import logger
 from vlmflow.jobs import second_run as leaving_out
 from vlmflow.jobs import plan as running
 from vlmflow.jobs.job import failure_note
-from vlmflow.tables import WriteError, check_room
+from vlmflow.tables import check_room
+from vlmflow.errors import WriteError
 
 
 def say(text, **told):

@@ -15,8 +15,8 @@ from support.paths import ROOT
 from support.servers import impatient  # noqa: F401 (a fixture)
 from vlmflow.data.fetch import http
 from vlmflow.data.fetch.files import fetch_archived, fetch_file, fetch_files
-from vlmflow.data.fetch.http import DownloadError
 from vlmflow.data.fetch.remote_zip import fetch_members
+from vlmflow.errors import DownloadError
 
 
 def noise(size, seed=0):

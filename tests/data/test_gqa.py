@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmflow.data import synthetic
-from vlmflow.data.entries import SAME_ID, DatasetError
+from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files
 from vlmflow.data.gqa import Question, derive_mentions, derive_options, read_questions
 from vlmflow.data.reading import read_dataset
 from vlmflow.data.sampling import is_right, select_task
+from vlmflow.errors import DatasetError
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
 

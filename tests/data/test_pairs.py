@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from workflow.test_scripts import run
 
 from support.servers import serving
-from vlmflow.data.entries import SAME_ID, DatasetError
+from vlmflow.data.entries import SAME_ID
 from vlmflow.data.pairs import read_coco_captions, read_winoground
 from vlmflow.data.reading import read_dataset
 from vlmflow.data.sampling import select_task
 from vlmflow.data.sources import COCO_CAPTIONS_MEMBER
+from vlmflow.errors import DatasetError
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
 

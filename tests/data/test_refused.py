@@ -16,9 +16,9 @@ from support.servers import impatient  # noqa: F401 (a fixture)
 from vlmflow.data.fetch import http, images
 from vlmflow.data.fetch.expected import IMAGE, Expected, Refused
 from vlmflow.data.fetch.files import fetch_files
-from vlmflow.data.fetch.http import DownloadError
 from vlmflow.data.fetch.images import Pictures, ask_again, with_pictures
 from vlmflow.data.fetch.remote_zip import fetch_members
+from vlmflow.errors import DownloadError
 from vlmflow.tables import CANDIDATES, SKIPPED
 
 

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmflow.data import synthetic
-from vlmflow.data.entries import SAME_ID, DatasetError
+from vlmflow.data.entries import SAME_ID
 from vlmflow.data.gqa import read_questions
 from vlmflow.data.reading import read_dataset
 from vlmflow.data.region_descriptions import read_captions
 from vlmflow.data.sampling import select_task
 from vlmflow.data.spelling import plain
 from vlmflow.data.vqa import majority, read_a_okvqa, read_ok_vqa
+from vlmflow.errors import DatasetError
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
 

@@ -15,10 +15,10 @@ from workflow.test_workflow import small_study
 from support.paths import ROOT
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
-from vlmflow.data.fetch.hub import HubError
 from vlmflow.data.fetch.winoground import take_pictures
 from vlmflow.data.pairs import read_winoground
 from vlmflow.data.sources import COCO_CAPTIONS_MEMBER
+from vlmflow.errors import HubError
 from vlmflow.tables import ACCURACY, ANSWERS, QUESTIONS, SELECTED, SKIPPED, TASK
 
 REPOSITORY = "facebook/winoground"

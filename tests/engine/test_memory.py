@@ -11,12 +11,18 @@ from engine.test_replay import EDGES, prompt_of
 
 from support.paths import random_llava
 from vlmflow.engine import batch_size, replay
-from vlmflow.engine.batch_size import NoRoomError, Room, ran_out
-from vlmflow.engine.modules import DoesNotApplyError
-from vlmflow.jobs.job import InapplicableError, JobError, QuestionError, UnluckyError, for_each_question
+from vlmflow.engine.batch_size import Room, ran_out
+from vlmflow.errors import (
+    GeometryError,
+    JobError,
+    NotApplicableError,
+    OutOfMemoryError,
+    QuestionError,
+    RetryableQuestionError,
+)
+from vlmflow.jobs.job import for_each_question
 from vlmflow.probes.knockout import knockout
 from vlmflow.probes.run import of_one_question
-from vlmflow.prompts.layouts.geometry import GeometryError
 
 
 class SmallDevice:
@@ -74,7 +80,7 @@ def test_no_attempt_is_made_that_would_be_the_same():
         tried.append(size)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    with pytest.raises(NoRoomError, match="size 60"):
+    with pytest.raises(OutOfMemoryError, match="size 60"):
         room.run(work, most=480, smallest=60)
     assert tried == [4096, 240, 120, 60]
 
@@ -110,7 +116,7 @@ def test_a_larger_batch_is_tried_again_after_a_while(monkeypatch):
 )
 def test_how_libraries_say_that_memory_ran_out(text):
     assert ran_out(RuntimeError(text))
-    with pytest.raises(UnluckyError), of_one_question():
+    with pytest.raises(RetryableQuestionError), of_one_question():
         raise RuntimeError(text)
 
 
@@ -234,7 +240,7 @@ def test_what_befalls_all_questions_is_no_fault_of_theirs():
     assert (done, len(account)) == ([], 0)
 
 
-@pytest.mark.parametrize("error", [GeometryError("no patch map"), DoesNotApplyError("no such part")])
+@pytest.mark.parametrize("error", [GeometryError("no patch map"), NotApplicableError("no such part")])
 def test_what_a_kind_of_model_does_not_have_is_no_failure(error):
     def work(row):
         with of_one_question():
@@ -246,7 +252,7 @@ def test_what_a_kind_of_model_does_not_have_is_no_failure(error):
 
 
 def test_that_there_is_nothing_to_measure_is_no_failure():
-    no_boxes = InapplicableError("no boxes")
+    no_boxes = NotApplicableError("no boxes")
     done, account = for_each_question(QUESTIONS, fails(a=no_boxes, b=no_boxes, c=QuestionError("no picture")), **WHERE)
     assert done == []
     assert account["reason"].to_list() == ["no boxes", "no boxes", "no picture"]

@@ -26,11 +26,12 @@ from support.paths import random_llava
 from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.engine import replay
 from vlmflow.engine.batch_size import Room
-from vlmflow.engine.interventions import Knockout, ReplayError
+from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.modules import find_layers, find_norm
 from vlmflow.engine.plain import plain
 from vlmflow.engine.prefix import can_share
 from vlmflow.engine.record import record
+from vlmflow.errors import InterventionError
 from vlmflow.probes.knockout import edge_knockouts, knockout
 from vlmflow.prompts.build import Patches
 
@@ -251,7 +252,7 @@ def test_knockouts_without_meaning(sources, targets, layers, message):
     vlm = random_llava()
     recording = vlm.record(prompt_of(vlm, [], 2))
     pointless = Knockout(torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long), *layers)
-    with pytest.raises(ReplayError, match=message):
+    with pytest.raises(InterventionError, match=message):
         replay.replay(vlm.layers, recording, [pointless])
 
 
@@ -259,7 +260,7 @@ def test_logits_that_are_no_numbers():
     vlm = random_llava()
     with torch.no_grad():
         vlm.unembedding.weight[0, 0] = float("nan")
-    with pytest.raises(ReplayError, match="not finite"):
+    with pytest.raises(InterventionError, match="not finite"):
         vlm.record(prompt_of(vlm, [], 2))
 
 

@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from support.paths import ROOT, TINY_LLAVA
+from vlmflow.errors import DeviceError
 from vlmflow.jobs import gpu_lease
-from vlmflow.jobs.gpu_lease import DeviceError, leased, visible_gpus
+from vlmflow.jobs.gpu_lease import leased, visible_gpus
 
 HOLD = (
     "import os, sys, time; from vlmflow.jobs import gpu_lease; gpu_lease.POLL = 0.05\n"

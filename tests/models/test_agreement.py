@@ -7,8 +7,8 @@ import pytest
 
 from support.paths import TINY_LLAVA
 from vlmflow import load_model
-from vlmflow.models.processor import ProcessorError, load_processor
-from vlmflow.models.supported import ModelError
+from vlmflow.errors import ModelError, ProcessorError
+from vlmflow.models.processor import load_processor
 from vlmflow.prompts.layouts.geometry import patch_map
 
 QUESTION = "What color is the circle, red or blue?"

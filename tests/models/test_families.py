@@ -11,7 +11,7 @@ from support.families.grids import FAMILIES as GRIDS
 from support.families.more import MORE
 from support.families.others import FAMILIES as OTHERS
 from vlmflow import load_model
-from vlmflow.models.supported import ModelError
+from vlmflow.errors import ModelError
 
 FAMILIES = {**GRIDS, **MORE, **OTHERS}
 

@@ -16,11 +16,11 @@ from support.families.others import FAMILIES, LLAVAS
 from support.families.torchvision_only import llama_4_parts
 from vlmflow import load_model
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
-from vlmflow.models.agreement import DisagreementError, complete
+from vlmflow.errors import GeometryError, ModelError, ProcessorMismatchError
+from vlmflow.models.agreement import complete
 from vlmflow.models.model import VisionLanguageModel
-from vlmflow.models.supported import ModelError
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.geometry import GeometryError, patch_map
+from vlmflow.prompts.layouts.geometry import patch_map
 
 
 @pytest.mark.parametrize("name", LLAVAS | MORE_LLAVAS)
@@ -54,7 +54,7 @@ def test_the_token_that_stands_for_a_patch_is_the_one_that_the_processor_writes(
     tokenizer, model = llama_4
     both = {"tokenizer": tokenizer, "image_token": "<|image|>"}
     complete(SimpleNamespace(**both, img_patch_token="<|patch|>"), model.config, "")
-    with pytest.raises(DisagreementError, match=r"'<\|patch\|>'.*the processor writes '<\|image\|>'"):
+    with pytest.raises(ProcessorMismatchError, match=r"'<\|patch\|>'.*the processor writes '<\|image\|>'"):
         complete(SimpleNamespace(**both), model.config, "")
 
 

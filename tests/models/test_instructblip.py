@@ -9,13 +9,12 @@ from support.paths import TINY_LLAVA
 from support.tiny_models import build_instructblip, save_instructblip
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.plain import plain
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import ProcessorError, PromptError, QuestionError
 from vlmflow.models.load import load_model
 from vlmflow.models.model import VisionLanguageModel
-from vlmflow.models.processor import ProcessorError, load_processor
+from vlmflow.models.processor import load_processor
 from vlmflow.probes.context import prompt_of
 from vlmflow.probes.run import answer_question, prober
-from vlmflow.prompts.build import PromptError
 from vlmflow.study import (
     AttentionMapProbe,
     AttentionProbe,

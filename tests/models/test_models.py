@@ -10,12 +10,11 @@ from PIL import Image
 
 from support.paths import TINY_LLAVA, random_llava
 from vlmflow import load_model
-from vlmflow.engine.interventions import ReplayError
-from vlmflow.engine.modules import ModelError, find_layers, find_norm
-from vlmflow.jobs.job import QuestionError
-from vlmflow.models.processor import ProcessorError, load_processor
+from vlmflow.engine.modules import find_layers, find_norm
+from vlmflow.errors import InterventionError, ModelError, ProcessorError, PromptError, QuestionError
+from vlmflow.models.processor import load_processor
 from vlmflow.probes.run import answer_question, prober, prompt_of
-from vlmflow.prompts.build import Patches, PromptError
+from vlmflow.prompts.build import Patches
 from vlmflow.prompts.open_image import open_picture
 from vlmflow.prompts.patch_rows import map_patches
 from vlmflow.study import KnockoutProbe, LensProbe
@@ -296,7 +295,7 @@ def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matt
     image = prompt.positions("image")
     vlm.layers[1].register_forward_pre_hook(change, with_kwargs=True)
     vlm.knockout(prompt, ["image -> question"], 1)
-    with pytest.raises(ReplayError, match="changes states between its layers"):
+    with pytest.raises(InterventionError, match="changes states between its layers"):
         vlm.knockout(prompt, ["image -> image"], 1)
 
 

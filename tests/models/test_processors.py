@@ -7,8 +7,9 @@ from PIL import Image
 from support import tiny_models
 from support.paths import TINY_LLAVA
 from vlmflow import load_model
-from vlmflow.models.model import ModelError, VisionLanguageModel
-from vlmflow.models.processor import ProcessorError, load_processor
+from vlmflow.errors import ModelError, ProcessorError
+from vlmflow.models.model import VisionLanguageModel
+from vlmflow.models.processor import load_processor
 from vlmflow.prompts.build import chat_text, turn_end
 
 QUESTION = "Is the jar full or empty? \nAnswer the question using a single word or phrase."

@@ -13,11 +13,11 @@ from PIL import Image
 
 from support.paths import TINY_LLAVA
 from vlmflow.data import synthetic
-from vlmflow.data.entries import DatasetError
 from vlmflow.data.fetch.images import Pictures, with_pictures
 from vlmflow.data.gqa import read_questions
 from vlmflow.data.sampling import select_task
-from vlmflow.jobs.job import QuestionError, for_each_question
+from vlmflow.errors import DatasetError, QuestionError
+from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.probes.run import answer_question, prober
 from vlmflow.prompts.open_image import LONGEST, LONGEST_TO_SHORTEST, open_picture

@@ -12,16 +12,16 @@ from support.bidirectional import gemma_3, looking_ahead, pali_gemma
 from support.paths import TINY_LLAVA, random_llava
 from support.rows import QUESTIONS, noise, shown
 from support.tiny_models import build_model, build_processor
-from vlmflow.engine.interventions import Knockout, ReplayError
+from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.plain import plain
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import GeometryError, InterventionError, QuestionError
 from vlmflow.models.load import load_model
 from vlmflow.models.model import VisionLanguageModel
 from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, losses_without, reference
 from vlmflow.probes.budget import budget, cells_of, chosen, numbers, places
 from vlmflow.probes.context import Asking
 from vlmflow.probes.similarity import similarity
-from vlmflow.prompts.layouts.geometry import GeometryError, patch_map
+from vlmflow.prompts.layouts.geometry import patch_map
 from vlmflow.tables import ALL_TOKENS
 
 
@@ -227,5 +227,5 @@ def test_answers_that_are_no_numbers(vlm, asking, rows):
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
         similarity(Asking(broken, "", rows), rows[0], {"own": "{question}"}, 1, notes.append)
     assert "not finite numbers" in notes[0]
-    with pytest.raises(ReplayError, match="not finite"):
+    with pytest.raises(InterventionError, match="not finite"):
         places(Asking(broken, "", rows), rows[0], shown(broken, rows[0]), 3)

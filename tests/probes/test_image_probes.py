@@ -17,15 +17,14 @@ from support.bidirectional import looking_ahead, pali_gemma
 from support.rows import hidden, shown
 from support.tiny_models import build_processor
 from vlmflow.engine.attention_stats import looks
-from vlmflow.engine.modules import DoesNotApplyError, find_layers
+from vlmflow.engine.modules import find_layers
 from vlmflow.engine.prefix import can_share
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import NotApplicableError, PromptError, QuestionError
 from vlmflow.models.vocabulary import Vocabulary, words_of
 from vlmflow.probes.attention import attention, attention_map
 from vlmflow.probes.context import Asking
 from vlmflow.probes.similarity import Directions, similarity
 from vlmflow.probes.visual_lens import Known, visual_lens
-from vlmflow.prompts.build import PromptError
 from vlmflow.tables import PAIRS
 
 
@@ -202,7 +201,7 @@ def test_looks_of_other_architectures(name):
     inputs = {"input_ids": torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))}
     targets = {"some": torch.tensor([9, 12]), "last": torch.tensor([13])}
     if not can_share(model.model):
-        with pytest.raises(DoesNotApplyError, match="does not let its attention be watched"):
+        with pytest.raises(NotApplicableError, match="does not let its attention be watched"):
             looks(model, layers, inputs, targets)
         return
     before = model(**inputs).logits

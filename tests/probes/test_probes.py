@@ -12,11 +12,11 @@ from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeDecoderLaye
 from support import tiny_models
 from support.paths import random_llava
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
-from vlmflow.engine.interventions import Knockout, ModuleKnockout, ReplayError, find_module
-from vlmflow.engine.modules import DoesNotApplyError, ModelError
+from vlmflow.engine.interventions import Knockout, ModuleKnockout, find_module
 from vlmflow.engine.plain import plain
 from vlmflow.engine.record import record
 from vlmflow.engine.replay import last_needed, replay
+from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 from vlmflow.models.model import VisionLanguageModel
 from vlmflow.probes.knockout import knockout
 from vlmflow.probes.norms import sinks, threshold_of
@@ -271,7 +271,7 @@ def test_modules_are_found_or_refused():
     layer = vlm.layers[0]
     assert find_module(layer, "attention") is layer.self_attn
     assert find_module(layer, "mlp") is layer.mlp
-    with pytest.raises(ReplayError, match="0 parts that look like its mlp"):
+    with pytest.raises(InterventionError, match="0 parts that look like its mlp"):
         find_module(torch.nn.TransformerEncoderLayer(4, 1), "mlp")
     small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
     mixed = Qwen3MoeDecoderLayer(Qwen3MoeConfig(**small, moe_intermediate_size=8, num_experts=2), 0)
@@ -281,7 +281,7 @@ def test_modules_are_found_or_refused():
 
 def test_a_model_without_such_modules_is_refused_before_any_question(monkeypatch):
     vlm = random_llava()
-    monkeypatch.setattr("vlmflow.probes.run.find_module", lambda *_: (_ for _ in ()).throw(ReplayError("none")))
+    monkeypatch.setattr("vlmflow.probes.run.find_module", lambda *_: (_ for _ in ()).throw(InterventionError("none")))
     with pytest.raises(ModelError, match=r"probes\.d\.modules: none"):
         prober(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d", "", print)
 
@@ -291,9 +291,9 @@ def test_states_that_are_no_numbers_say_no_words(monkeypatch):
     prompt = prompt_of(vlm, 2)
     nothing = torch.full((3, 10, 16), float("nan")).double()
     monkeypatch.setattr(vlm, "replay", lambda *_: nothing)
-    with pytest.raises(ReplayError, match="not finite numbers"):
+    with pytest.raises(InterventionError, match="not finite numbers"):
         words(vlm, prompt, modules=["mlp"], window=1)
-    with pytest.raises(ReplayError, match="not finite numbers"):
+    with pytest.raises(InterventionError, match="not finite numbers"):
         answers_without_picture(vlm, prompt, [0, 1])
 
 
@@ -349,7 +349,7 @@ def test_norms_of_a_model_that_joins_features():
     vlm = random_llava()
     vlm.model.model.multi_modal_projector = torch.nn.Sequential(torch.nn.AvgPool1d(1), torch.nn.Flatten())
     prompt = prompt_of(vlm, 2)
-    with pytest.raises(DoesNotApplyError, match="joins features"):
+    with pytest.raises(NotApplicableError, match="joins features"):
         vlm.feature_norms(prompt)
 
 

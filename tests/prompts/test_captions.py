@@ -12,12 +12,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from support import tiny_models
 from support.paths import TINY_LLAVA
 from vlmflow import load_language_model
-from vlmflow.engine.modules import ModelError
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import ModelError, PromptError, QuestionError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
 from vlmflow.models.processor import TextProcessor, load_text_processor
 from vlmflow.probes.run import answer_question, prober, prompt_of
-from vlmflow.prompts.build import PromptError, build_caption_prompt
+from vlmflow.prompts.build import build_caption_prompt
 from vlmflow.study import KnockoutProbe, NormsProbe
 
 CAPTIONS = "a red cup. a blue table."

@@ -10,8 +10,9 @@ from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNex
 
 from support import tiny_models
 from vlmflow.calibration.word_level_processor import word_level_processor
+from vlmflow.errors import GeometryError
 from vlmflow.models.model import VisionLanguageModel
-from vlmflow.prompts.layouts.geometry import GeometryError, PatchMap, View, painted_patches, patch_map, seen_pixels
+from vlmflow.prompts.layouts.geometry import PatchMap, View, painted_patches, patch_map, seen_pixels
 
 SIDE, PATCH = 48, 8
 GRIDS = [[48, 96], [96, 48], [96, 96], [144, 48], [48, 144]]

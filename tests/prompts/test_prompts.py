@@ -4,7 +4,7 @@ from PIL import Image
 
 from support.paths import random_llava
 from vlmflow.edges import Edge, window_layers
-from vlmflow.prompts.build import PromptError
+from vlmflow.errors import PromptError
 from vlmflow.prompts.spans import find_objects, find_options, find_words
 
 PICTURE = Image.new("RGB", (8, 8), "red")

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from support.paths import ROOT
-from vlmflow.study import StudyError, read_study
+from vlmflow.errors import StudyError
+from vlmflow.study import read_study
 
 DEMO = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
 

@@ -9,7 +9,8 @@ import yaml
 
 from support.paths import ROOT
 from vlmflow.edges import ALL_EDGES
-from vlmflow.study import Model, Study, StudyError, read_study
+from vlmflow.errors import StudyError
+from vlmflow.study import Model, Study, read_study
 
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
 

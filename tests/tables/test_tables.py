@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from vlmflow.data.sampling import draw
-from vlmflow.jobs.job import QuestionError, for_each_question, logged
-from vlmflow.tables import SELECTED, SKIPPED, Column, Table, TableError, whole
+from vlmflow.errors import QuestionError, TableError
+from vlmflow.jobs.job import for_each_question, logged
+from vlmflow.tables import SELECTED, SKIPPED, Column, Table, whole
 
 TABLE = Table("t", {"a": Column(pl.Int32, "a number"), "b": Column(pl.Float64, "a share", nullable=True)})
 

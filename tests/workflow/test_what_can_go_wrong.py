@@ -19,11 +19,10 @@ from support.paths import ROOT, TINY_LLAVA
 from support.workspace import SNAKEMAKE, Workspace
 from vlmflow import load_model
 from vlmflow.data import synthetic
-from vlmflow.models.model import ModelError
-from vlmflow.models.processor import ProcessorError, load_processor
-from vlmflow.study import StudyError
+from vlmflow.errors import ModelError, ProcessorError, StudyError, WriteError
+from vlmflow.models.processor import load_processor
 from vlmflow.study.yaml_text import check_text
-from vlmflow.tables import ACCURACY, SELECTED, SKIPPED, WriteError, check_room, whole
+from vlmflow.tables import ACCURACY, SELECTED, SKIPPED, check_room, whole
 
 IDS = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]})
 

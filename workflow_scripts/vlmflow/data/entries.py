@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .files import DatasetError as DatasetError
+from vlmflow.errors import DatasetError
+
 from .files import reading
 from .spelling import plain
 

@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from vlmflow.errors import DatasetError
+
 ENDINGS = (".json", ".jsonl")
 PACKED = ".gz"
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".bz2", ".xz", ".zst")
-
-
-class DatasetError(ValueError):
-    """A file that is not the dataset's; the message names the file and what was expected."""
 
 
 def question_files(path: str | Path) -> str | list[str]:

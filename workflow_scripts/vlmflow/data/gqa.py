@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from vlmflow.errors import DatasetError
+
 from .entries import (
     SAME_ID,
     Answer,
-    DatasetError,
     KeysOnce,
     Loose,
     Number,

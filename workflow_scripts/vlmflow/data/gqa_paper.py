@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .entries import SAME_ID, Answer, DatasetError, Pixels, absent_object, malformed, skipped_entry
+from vlmflow.errors import DatasetError
+
+from .entries import SAME_ID, Answer, Pixels, absent_object, malformed, skipped_entry
 from .spelling import squeezed
 
 ABSENT = "-"  # as the files say that the picture does not show an object

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from vlmflow.errors import DatasetError
+
 from .entries import (
-    DatasetError,
     Loose,
     Pixels,
     Rows,

@@ -7,7 +7,9 @@ from typing import Any
 import ijson
 from pydantic import ValidationError
 
-from .entries import DatasetError, Loose, first_mistake
+from vlmflow.errors import DatasetError
+
+from .entries import Loose, first_mistake
 from .files import by_lines, reading
 
 

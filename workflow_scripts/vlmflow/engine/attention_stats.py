@@ -18,8 +18,10 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from vlmflow.errors import NotApplicableError
+
 from .interventions import find_module, removed_after
-from .modules import DoesNotApplyError, find_decoder
+from .modules import find_decoder
 from .prefix import calling, can_share
 from .record import Layers, last_logits
 from .replay import allowed
@@ -73,15 +75,15 @@ def looks(
         targets: segment → its positions.
 
     Raises:
-        DoesNotApplyError: the model computes its attention in another way.
+        NotApplicableError: the model computes its attention in another way.
     """
     if not can_share(find_decoder(model)):
-        raise DoesNotApplyError(f"does not apply: {type(model).__name__} does not let its attention be watched")
+        raise NotApplicableError(f"does not apply: {type(model).__name__} does not let its attention be watched")
     found: list[dict[str, tuple[Tensor, Tensor]]] = []
     with _watched(layers, targets, found):
         model(**inputs, use_cache=False, **last_logits(model))
     if len(found) != len(layers):
-        raise DoesNotApplyError(
+        raise NotApplicableError(
             f"does not apply: {len(found)} of the {len(layers)} layers of {type(model).__name__} project what their "
             "attention gives right away"
         )
@@ -124,7 +126,7 @@ def _attention(
     """`sdpa`, which remembers what it was called with."""
     for name in ("softcap", "s_aux"):
         if others.get(name) is not None:
-            raise DoesNotApplyError(f"does not apply: {type(module).__name__} changes its scores ({name})")
+            raise NotApplicableError(f"does not apply: {type(module).__name__} changes its scores ({name})")
     plain = ALL_ATTENTION_FUNCTIONS["sdpa"]
     output, weights = plain(module, query, key, value, attention_mask, scaling=scaling, **others)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

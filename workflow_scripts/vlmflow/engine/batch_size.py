@@ -6,11 +6,9 @@ from typing import TypeVar
 import torch
 from accelerate.utils.memory import clear_device_cache, find_executable_batch_size, should_reduce_batch_size
 
+from vlmflow.errors import OutOfMemoryError
+
 T = TypeVar("T")
-
-
-class NoRoomError(RuntimeError):
-    """Memory does not suffice for the smallest batch; the message says how large that is."""
 
 
 class Room:
@@ -33,7 +31,7 @@ class Room:
             smallest: the same for a smaller one.
 
         Raises:
-            NoRoomError: not even the smallest fits.
+            OutOfMemoryError: not even the smallest fits.
         """
         self.fitted += 1
         if self.fitted > PATIENCE and self.size < self.largest:
@@ -46,7 +44,7 @@ class Room:
 
         def halve() -> int:
             if self.size <= smallest:
-                raise NoRoomError(f"memory does not suffice for the smallest batch (size {smallest})")
+                raise OutOfMemoryError(f"memory does not suffice for the smallest batch (size {smallest})")
             self.size, self.fitted = max(min(self.size, most) // 2, smallest), 0
             print(f"memory ran out: from here on batches have half the size, {self.size}")
             return self.size
@@ -57,7 +55,7 @@ class Room:
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error says that a device's memory, or the machine's, has run out."""
-    if isinstance(error, NoRoomError | torch.OutOfMemoryError):
+    if isinstance(error, OutOfMemoryError | torch.OutOfMemoryError):
         return True
     if not isinstance(error, RuntimeError):
         return False

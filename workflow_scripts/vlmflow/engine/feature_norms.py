@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from vlmflow.models.supported import ModelError
+from vlmflow.errors import ModelError, NotApplicableError
 
 from .interventions import removed_after
-from .modules import DoesNotApplyError, find_projector
+from .modules import find_projector
 
 
 @torch.inference_mode()
@@ -27,7 +27,7 @@ def feature_norms(model: PreTrainedModel, inputs: dict[str, Tensor], image: Tens
         image: positions of the picture's tokens.
 
     Raises:
-        DoesNotApplyError: the model has no such projector.
+        NotApplicableError: the model has no such projector.
         ModelError: it makes another number of features than there are tokens.
     """
     projector = find_projector(model)
@@ -43,7 +43,7 @@ def _packed(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tens
 
     def after(_module: nn.Module, arguments: tuple, output: Tensor) -> Any:
         if not isinstance(output, Tensor) or arguments[0].shape[:-1] != output.shape[:-1]:
-            raise DoesNotApplyError(
+            raise NotApplicableError(
                 f"does not apply: {type(projector).__name__} joins features, so that no token stands for one "
                 "feature of the encoder"
             )

@@ -7,16 +7,14 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from vlmflow.errors import InterventionError
+
 Module = Literal["attention", "mlp"]
 # What the parts of a decoder layer are called in the names of their classes.
 CLASS_WORDS: dict[Module, tuple[str, ...]] = {
     "attention": ("attention", "attn"),
     "mlp": ("mlp", "feedforward", "moe", "experts"),
 }
-
-
-class ReplayError(ValueError):
-    """An intervention that has no meaning on this recording; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +54,27 @@ def check_layers(intervention: Intervention, layers: int) -> None:
     """Whether there are such positions and layers.
 
     Raises:
-        ReplayError: there are not.
+        InterventionError: there are not.
     """
     if len(intervention.changes) == 0 or (isinstance(intervention, Knockout) and len(intervention.sources) == 0):
-        raise ReplayError("an intervention needs at least one source and one target position")
+        raise InterventionError("an intervention needs at least one source and one target position")
     if not 0 <= intervention.start < intervention.stop <= layers:
-        raise ReplayError(f"layers {intervention.start} to {intervention.stop - 1}: the model has 0 to {layers - 1}")
+        raise InterventionError(
+            f"layers {intervention.start} to {intervention.stop - 1}: the model has 0 to {layers - 1}"
+        )
 
 
 def find_module(layer: nn.Module, module: Module) -> nn.Module:
     """The part of a decoder layer that is its attention, or its MLP.
 
     Raises:
-        ReplayError: the layer has none, or several, of that kind.
+        InterventionError: the layer has none, or several, of that kind.
     """
     found = [child for child in layer.children() if _kind(child) == module]
     if len(found) != 1:
-        raise ReplayError(f"{type(layer).__name__} has {len(found)} parts that look like its {module}; expected one")
+        raise InterventionError(
+            f"{type(layer).__name__} has {len(found)} parts that look like its {module}; expected one"
+        )
     return found[0]
 
 

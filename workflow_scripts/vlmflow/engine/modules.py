@@ -3,14 +3,10 @@
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlmflow.models.supported import ModelError
+from vlmflow.errors import ModelError, NotApplicableError
 
 # What the final norm is called where a decoder has other norms beside it, such as one for embeddings of each layer.
 FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "layer_norm")
-
-
-class DoesNotApplyError(ValueError):
-    """A measurement that has no meaning for this kind of model; the message says why."""
 
 
 def find_decoder(model: PreTrainedModel) -> nn.Module:
@@ -59,11 +55,11 @@ def find_projector(model: PreTrainedModel) -> nn.Module:
     """What turns the image encoder's features into embeddings of the decoder.
 
     Raises:
-        DoesNotApplyError: the model has no such part that takes each feature by itself.
+        NotApplicableError: the model has no such part that takes each feature by itself.
     """
     found = [module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "multi_modal_projector"]
     if len(found) != 1:
-        raise DoesNotApplyError(
+        raise NotApplicableError(
             f"does not apply: {type(model).__name__} has {len(found)} parts called multi_modal_projector; expected "
             "one, whose input are the image encoder's features"
         )

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
-from vlmflow.models.supported import ModelError
+from vlmflow.errors import InterventionError, ModelError
 
-from .interventions import ReplayError, removed_after
+from .interventions import removed_after
 
 Layers = nn.ModuleList | list[nn.Module]
 
@@ -84,11 +84,11 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     with removed_after([*handles, *(layer.register_forward_hook(after) for layer in layers)]):
         logits = model(**inputs, past_key_values=cache, use_cache=True, **last_logits(model)).logits[:, -1]
     if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
-        raise ReplayError(
+        raise InterventionError(
             f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1"
         )
     if not logits.isfinite().all():
-        raise ReplayError("the model's logits are not finite numbers; another dtype may help")
+        raise InterventionError("the model's logits are not finite numbers; another dtype may help")
     kept = _kept(cache, len(layers), seen[0][0].shape[1])
     calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
     changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)

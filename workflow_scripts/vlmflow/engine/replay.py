@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from vlmflow.errors import InterventionError
+
 from .batch_size import Room
-from .interventions import Intervention, Knockout, Module, ModuleKnockout, ReplayError, check_layers, muting
+from .interventions import Intervention, Knockout, Module, ModuleKnockout, check_layers, muting
 from .prefix import SHARED_PREFIX, Prefix, calling, set_prefix
 from .record import Layers, Recording, states_of
 
@@ -49,7 +51,7 @@ def replay(
         share_prefix: attend to the prefix once for all rows instead of copying it for each; see `can_share`.
 
     Raises:
-        ReplayError: an intervention that names no positions, no layers, or leaves a position nothing to attend to.
+        InterventionError: an intervention that names no positions, no layers, or leaves a position nothing to attend to.
     """
     room = room or Room(TOKENS_PER_BATCH)
     length = recording.length
@@ -71,7 +73,9 @@ def replay(
     output = recording.output[:, read.to(recording.output.device)].repeat(len(interventions), 1, 1)
     for start in sorted({start for start in starts if start < end}):
         if recording.changed[start:end].any():
-            raise ReplayError("the model changes states between its layers at positions that this intervention reaches")
+            raise InterventionError(
+                "the model changes states between its layers at positions that this intervention reaches"
+            )
         # Rows in the order in which they join, so that at each layer the running ones are the first of them.
         order = sorted((i for i, s in enumerate(starts) if s == start), key=lambda i: interventions[i].start)
         row = max(end - start, end // PREFIX_TOKENS_PER_TOKEN)
@@ -143,10 +147,12 @@ def replay_without(layers: Layers, recording: Recording, dropped: Tensor, positi
         positions: where states are read, counted as in the intact forward; none of those that are dropped.
 
     Raises:
-        ReplayError: the model itself changes states between its layers, which would be missing.
+        InterventionError: the model itself changes states between its layers, which would be missing.
     """
     if recording.changed.any():
-        raise ReplayError("the model changes states between its layers, so that no position can be left out of them")
+        raise InterventionError(
+            "the model changes states between its layers, so that no position can be left out of them"
+        )
     kept = (~_flags(dropped, recording.length)).nonzero().flatten()
     hidden = recording.calls[0].hidden.index_select(1, kept.to(recording.calls[0].hidden.device))
     for layer, call in zip(layers, recording.calls, strict=True):
@@ -169,7 +175,7 @@ def onlookers(recording: Recording, sources: Tensor) -> Tensor:
     positions that see each other earlier ones too.
 
     Raises:
-        ReplayError: there are none.
+        InterventionError: there are none.
     """
     masks = {id(call.mask): call.mask for call in recording.calls}
     device = recording.output.device
@@ -178,7 +184,7 @@ def onlookers(recording: Recording, sources: Tensor) -> Tensor:
         looking |= allowed(mask, recording.length, device)[:, sources.to(device)].any(dim=1).cpu()
     looking[sources] = False
     if not looking.any():
-        raise ReplayError("no position attends to these, so that nothing can be hidden")
+        raise InterventionError("no position attends to these, so that nothing can be hidden")
     return looking.nonzero().flatten()
 
 
@@ -245,13 +251,13 @@ def _modules(interventions: list[Intervention]) -> list[Module]:
 def _check_masks(knockout: Knockout, may_attend: Tensor, masks: list[Tensor]) -> None:
     # In some layers a window may hide the sources anyway, but not in all of the model.
     if not may_attend[knockout.targets][:, knockout.sources].any():
-        raise ReplayError("no target position attends to a source position; there is nothing to knock out")
+        raise InterventionError("no target position attends to a source position; there is nothing to knock out")
     for mask in masks:
         rows = mask[knockout.targets].clone()
         rows[:, knockout.sources] = False
         if not rows.any(dim=1).all():
             alone = int(knockout.targets[~rows.any(dim=1)][0])
-            raise ReplayError(f"the knockout would leave position {alone} nothing to attend to")
+            raise InterventionError(f"the knockout would leave position {alone} nothing to attend to")
 
 
 def _as_recorded(mask: Tensor, recorded: Tensor | None, dtype: torch.dtype) -> Tensor:

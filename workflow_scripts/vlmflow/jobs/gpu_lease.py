@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .job import JobError
+from vlmflow.errors import DeviceError
 
 POLL = 1.0  # seconds between two looks for a free GPU
 PATIENCE = 60  # seconds for the driver to answer
@@ -23,10 +23,6 @@ NO_CARD = "see to the driver, or say `gpus: 0` (or CUDA_VISIBLE_DEVICES=) to run
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LONGEST = 107  # bytes of a socket's address
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
-
-
-class DeviceError(JobError):
-    """More GPUs are asked for than this machine has; the message says how many."""
 
 
 @contextlib.contextmanager

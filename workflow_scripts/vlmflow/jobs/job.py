@@ -12,26 +12,10 @@ from typing import Any, TextIO
 import polars as pl
 
 from vlmflow.data.sampling import skipped
+from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.progress import shown
 
 from .lifetime import end_with_run
-
-
-class QuestionError(ValueError):
-    """A question that cannot go further; the message is the reason that its row in `skipped` gives."""
-
-
-class UnluckyError(QuestionError):
-    """A question that cannot go further here, though another machine might have managed it."""
-
-
-class InapplicableError(QuestionError):
-    """A measurement that has no meaning for a question, by the kind of the model or of the data; that it has none for
-    all of them is no failure."""
-
-
-class JobError(ValueError):
-    """What no other question of the job would be spared; the message says what would help."""
 
 
 @contextlib.contextmanager
@@ -114,10 +98,10 @@ def for_each_question(
             # Of an error only its text is kept: its traceback would keep all that was computed.
             try:
                 results[number] = work(row)
-            except InapplicableError as error:
+            except NotApplicableError as error:
                 reasons[number] = str(error)
                 inapplicable.add(number)
-            except UnluckyError as error:
+            except RetryableQuestionError as error:
                 unlucky.append((number, row))
                 reasons[number] = str(error)
             except QuestionError as error:

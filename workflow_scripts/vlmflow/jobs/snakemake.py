@@ -15,12 +15,10 @@ from snakemake.script import PythonScript
 from snakemake_interface_executor_plugins import utils
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
 
+from vlmflow.errors import FolderError
+
 BARE, QUOTED = "{py_exec} {fname:q}", "{py_exec:q} {fname:q}"
 MODULE = " -m snakemake"
-
-
-class FolderError(ValueError):
-    """A folder in which the workflow cannot be run; the message names it and says what to do."""
 
 
 def check_folder(folder: str) -> None:

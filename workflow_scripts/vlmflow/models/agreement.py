@@ -12,19 +12,17 @@ import torch
 from transformers import AutoModel, PreTrainedConfig
 from transformers.processing_utils import ProcessorMixin
 
+from vlmflow.errors import ProcessorMismatchError
+
 # What processors of LLaVA's kind count an image's tokens by; the last one marks the kind.
 PATCH, STRATEGY, EXTRA = "patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"
-
-
-class DisagreementError(ValueError):
-    """A processor that contradicts its model's configuration; the message names both files, the keys and values."""
 
 
 def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revision: str | None = None) -> None:
     """Fill in what a processor lacks from the model's configuration, and compare the rest.
 
     Raises:
-        DisagreementError: the two contradict each other, or a value is in neither.
+        ProcessorMismatchError: the two contradict each other, or a value is in neither.
     """
     _check_image_token(processor, config)
     if not hasattr(processor, EXTRA) or getattr(config, "vision_config", None) is None:
@@ -38,7 +36,9 @@ def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revisio
             if key == EXTRA and value is None:
                 continue  # an encoder that cannot be asked: the processor's own default may be right
             if value is None:
-                raise DisagreementError(f"processor_config.json lacks {key}, and config.json does not say it; add it")
+                raise ProcessorMismatchError(
+                    f"processor_config.json lacks {key}, and config.json does not say it; add it"
+                )
             setattr(processor, key, value)
     if wanted[PATCH] not in (None, processor.patch_size):
         raise _contradiction(PATCH, processor.patch_size, f"vision_config.{PATCH}", wanted[PATCH])
@@ -51,7 +51,7 @@ def _check_count(processor: Any, extra: int, strategy: str) -> None:
     given, given_strategy = getattr(processor, EXTRA), getattr(processor, STRATEGY)
     counted, made = _kept(given, given_strategy), _kept(extra, strategy)
     if counted != made:
-        raise DisagreementError(
+        raise ProcessorMismatchError(
             f"processor_config.json ({EXTRA}: {given}, {STRATEGY}: {given_strategy}) counts {counted:+d} tokens "
             f"besides an image's patches, but config.json ({STRATEGY}: {strategy}) and an image encoder with {extra} "
             f"tokens of its own make {made:+d}; correct the one that is wrong"
@@ -63,8 +63,8 @@ def _kept(extra: int, strategy: str) -> int:
     return extra - (strategy == "default")
 
 
-def _contradiction(key: str, said: Any, config_key: str, value: Any) -> DisagreementError:
-    return DisagreementError(
+def _contradiction(key: str, said: Any, config_key: str, value: Any) -> ProcessorMismatchError:
+    return ProcessorMismatchError(
         f"the processor's files say {key}: {said}, but config.json says {config_key}: {value}; images would be laid on "
         "other tokens than the image encoder makes; correct the one that is wrong"
     )
@@ -96,7 +96,7 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
     written = (name, getattr(processor, "img_patch_token", name))
     known |= {*tokenizer.convert_tokens_to_ids(written)}
     if token not in known:
-        raise DisagreementError(
+        raise ProcessorMismatchError(
             f"config.json says that the image token is {token} ({tokenizer.convert_ids_to_tokens(token)!r}), but the "
             f"processor writes {name!r}, which is token {tokenizer.convert_tokens_to_ids(name)}; correct the one that "
             "is wrong"

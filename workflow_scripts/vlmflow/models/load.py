@@ -13,13 +13,14 @@ from transformers import (
     AutoModelForImageTextToText,
 )
 
-from vlmflow.data.fetch.hub import HubError, place_of
+from vlmflow.data.fetch.hub import place_of
 from vlmflow.engine.batch_size import ran_out
+from vlmflow.errors import HubError, ModelError, ProcessorError
 
 from .diagnose import ANEW, what_is_wrong
 from .model import LanguageModel, VisionLanguageModel
-from .processor import ProcessorError, load_processor, load_text_processor
-from .supported import ModelError, check_config
+from .processor import load_processor, load_text_processor
+from .supported import check_config
 
 NO_ROOM = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
 DTYPES = ("float32", "float16", "bfloat16", "float64")

@@ -23,13 +23,14 @@ from vlmflow.engine.attention_stats import Looks, looks
 from vlmflow.engine.batch_size import Room
 from vlmflow.engine.feature_norms import feature_norms
 from vlmflow.engine.float32_products import WideProducts
-from vlmflow.engine.interventions import Intervention, Module, ReplayError
+from vlmflow.engine.interventions import Intervention, Module
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
 from vlmflow.engine.prefix import can_share
+from vlmflow.errors import InterventionError, ModelError
 from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
 from vlmflow.prompts.layouts.geometry import Box
 
-from .supported import ModelError, check_layers
+from .supported import check_layers
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -103,12 +104,12 @@ class LanguageModel:
         """The model's greedy answer, whatever sampling its own generation settings ask for.
 
         Raises:
-            ReplayError: its logits are not finite numbers.
+            InterventionError: its logits are not finite numbers.
         """
         tokens, logits = self.generate(prompt, max_new_tokens, self.ends)
         probability = logits.float().softmax(0)[tokens[0]].item()
         if not math.isfinite(probability):
-            raise ReplayError("the model's logits are not finite numbers; another dtype may help")
+            raise InterventionError("the model's logits are not finite numbers; another dtype may help")
         kept = [token for token in tokens if token not in self.ends]
         return Answer(self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip(), kept, probability)
 
@@ -231,13 +232,13 @@ class LanguageModel:
         Logits are made for some states at a time, since those of many do not fit into memory; `wide` as in `logits`.
 
         Raises:
-            ReplayError: a logit is not a finite number.
+            InterventionError: a logit is not a finite number.
         """
 
         def some(number: int, waiting: Tensor) -> Tensor:
             logits = self.logits(waiting[:number], wide=wide)
             if not logits.isfinite().all():
-                raise ReplayError("logits are not finite numbers; another dtype may help")
+                raise InterventionError("logits are not finite numbers; another dtype may help")
             return reader(logits).cpu()
 
         parts: list[Tensor] = []

@@ -7,18 +7,14 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, LlavaImageProcessorPil
 from transformers.utils import is_torchvision_available
 
-from vlmflow.jobs.job import JobError
+from vlmflow.errors import ProcessorError, ProcessorMismatchError
 from vlmflow.study import TEMPLATES
 
-from .agreement import DisagreementError, complete
+from .agreement import complete
 from .diagnose import what_is_wrong
 from .unused_parts import load_without_unused_parts
 
 CHAT_FOLDER = Path(__file__).parent / "chat_templates"
-
-
-class ProcessorError(JobError):
-    """A processor that cannot be loaded, or cannot do what is asked of it; the message says why."""
 
 
 def load_processor(path: str | Path, *, revision: str | None = None, template: str = "own", fit: str = "own") -> Any:
@@ -43,7 +39,7 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
         if not Path(path).is_dir() or (Path(path) / "config.json").is_file():
             config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
             complete(processor, config, path, revision)
-    except DisagreementError as error:
+    except ProcessorMismatchError as error:
         raise ProcessorError(f"{path}: {error}") from error
     except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
         why = _without_torchvision(error) or what_is_wrong(path, error)

@@ -9,17 +9,13 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig
 
-from vlmflow.jobs.job import JobError
+from vlmflow.errors import ModelError
 
 # Attention to the prompt's own positions, of which knocking out has a meaning.
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
 
 # What modules that attend to something outside of the prompt are called, in small letters.
 CROSSING = ("cross", "encoder_attn", "encdecattention")
-
-
-class ModelError(JobError):
-    """A model that cannot be loaded, or that is not built as the engine needs; the message says what is missing."""
 
 
 def check_config(config: PreTrainedConfig) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from vlmflow.edges import Edge
-from vlmflow.prompts.build import Prompt, PromptError
+from vlmflow.errors import PromptError
+from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.geometry import patch_map
 from vlmflow.prompts.open_image import open_picture
 

@@ -7,10 +7,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vlmflow.engine.interventions import ReplayError
-from vlmflow.jobs.job import InapplicableError
-from vlmflow.prompts.build import Prompt, PromptError
-from vlmflow.prompts.layouts.geometry import GeometryError, patch_map
+from vlmflow.errors import GeometryError, InterventionError, NotApplicableError, PromptError
+from vlmflow.prompts.build import Prompt
+from vlmflow.prompts.layouts.geometry import patch_map
 from vlmflow.prompts.open_image import open_picture
 from vlmflow.tables import ALL_TOKENS
 
@@ -42,19 +41,19 @@ def budget(
         token).
 
     Raises:
-        InapplicableError: no prompt is left.
+        NotApplicableError: no prompt is left.
     """
     rows: list[dict] = []
     for name, text in prompts.items():
         try:
             asked = reference(asking.vlm, asking.worded(row, text), row["answer"], row["token_ids"])
             found = list(_losses(asking, asked, keep, draws, str(row["question_id"])))
-        except (PromptError, ReplayError) as error:
+        except (PromptError, InterventionError) as error:
             leave_out(f"prompt {name}: {error}")
             continue
         rows += [{"prompt": name} | each for each in found]
     if not rows:
-        raise InapplicableError("no prompt of the probe is left")
+        raise NotApplicableError("no prompt of the probe is left")
     return pl.DataFrame(rows, schema_overrides={"number": pl.Int32, "kept": pl.Int32}, infer_schema_length=None)
 
 

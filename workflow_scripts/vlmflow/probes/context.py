@@ -8,9 +8,9 @@ from typing import Any
 
 from vlmflow.data.sampling import right_answer
 from vlmflow.data.spelling import AnswersMatch
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import PromptError, QuestionError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
-from vlmflow.prompts.build import Patches, Prompt, PromptError
+from vlmflow.prompts.build import Patches, Prompt
 from vlmflow.prompts.layouts.geometry import Box
 from vlmflow.prompts.open_image import open_picture
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from vlmflow.edges import Edge, window_layers
-from vlmflow.engine.interventions import Knockout, ReplayError
+from vlmflow.engine.interventions import Knockout
+from vlmflow.errors import InterventionError
 from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def knockout(
     Raises:
         ValueError: an edge or a window is no such thing.
         PromptError: the prompt does not have a segment of an edge.
-        ReplayError: the answer has no tokens.
+        InterventionError: the answer has no tokens.
     """
     if answer is not None and not answer:
-        raise ReplayError("the model said nothing, so that there is no last sub-word to follow")
+        raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
     if answer is not None:
         prompt = vlm.said(prompt, answer[:-1])
     recording = vlm.record(prompt)

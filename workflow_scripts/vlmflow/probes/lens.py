@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import torch
 
-from vlmflow.engine.interventions import ReplayError
+from vlmflow.errors import InterventionError
 from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def lens(vlm: "LanguageModel", prompt: Prompt, words: Mapping[str, str], final_n
     logits = torch.cat([vlm.logits(states[:-1], final_norm, wide=True), vlm.logits(states[-1:], wide=True)])
     probabilities = logits.softmax(-1)
     if not probabilities.isfinite().all():
-        raise ReplayError("a probability read from an inner state is not a finite number; another dtype may help")
+        raise InterventionError("a probability read from an inner state is not a finite number; another dtype may help")
     tokens = {name: first_token(vlm, word) for name, word in words.items()}
     return pl.concat(
         pl.DataFrame(

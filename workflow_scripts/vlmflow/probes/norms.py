@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from vlmflow.models.supported import ModelError
+from vlmflow.errors import ModelError
 from vlmflow.prompts.build import Prompt
 
 if TYPE_CHECKING:

@@ -15,17 +15,24 @@ from vlmflow.data.sampling import is_right, right_answer
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.edges import Edge
 from vlmflow.engine.batch_size import let_go, ran_out
-from vlmflow.engine.interventions import ReplayError, find_module
-from vlmflow.engine.modules import DoesNotApplyError
+from vlmflow.engine.interventions import find_module
+from vlmflow.errors import (
+    GeometryError,
+    InterventionError,
+    JobError,
+    ModelError,
+    NotApplicableError,
+    PromptError,
+    QuestionError,
+    RetryableQuestionError,
+    TableError,
+)
 from vlmflow.jobs.gpu_lease import lease_for_good
-from vlmflow.jobs.job import InapplicableError, JobError, QuestionError, UnluckyError
 from vlmflow.models.load import load_language_model, load_model
 from vlmflow.models.model import LanguageModel
-from vlmflow.models.supported import ModelError
-from vlmflow.prompts.build import Prompt, PromptError
-from vlmflow.prompts.layouts.geometry import GeometryError
+from vlmflow.prompts.build import Prompt
 from vlmflow.study import Probe
-from vlmflow.tables import PROBE_TABLES, TableError
+from vlmflow.tables import PROBE_TABLES
 
 from . import OWN_WORDS, measure, measure_worded
 from .context import Asking, Row, prompt_of
@@ -52,23 +59,23 @@ def of_one_question() -> Iterator[None]:
 
     Raises:
         QuestionError: this question cannot be measured.
-        InapplicableError: there is nothing to measure.
-        UnluckyError: it does not fit into this machine's memory.
+        NotApplicableError: there is nothing to measure.
+        RetryableQuestionError: it does not fit into this machine's memory.
         JobError: the device has failed, and would fail all others.
     """
     try:
         yield
-    except (DoesNotApplyError, GeometryError) as error:
+    except (NotApplicableError, GeometryError) as error:
         # Of a model without a patch map there are no patches to look at, which is no failure.
-        raise InapplicableError(str(error)) from error
-    except (PromptError, ReplayError, TableError) as error:
+        raise NotApplicableError(str(error)) from error
+    except (PromptError, InterventionError, TableError) as error:
         raise QuestionError(str(error)) from error
     except RuntimeError as error:
         if ran_out(error):
             why = str(error).splitlines()[0]
             traceback.clear_frames(error.__traceback__)
             let_go()
-            raise UnluckyError(
+            raise RetryableQuestionError(
                 f"memory ran out, even for the smallest batch ({why}); a device with more memory, a smaller dtype, or "
                 "`gpus: 2` may help"
             ) from None
@@ -124,7 +131,7 @@ def prober(
     for module in getattr(probe, "modules", ()):
         try:
             find_module(vlm.layers[0], module)
-        except ReplayError as error:
+        except InterventionError as error:
             raise ModelError(f"probes.{name}.modules: {error}") from error
     room = len(getattr(probe, "prompts", ())) * (getattr(probe, "partners", 0) + 2)
     asking = Asking(vlm, instruction, questions, room, match)
@@ -141,7 +148,7 @@ def prober(
         if absent:
             left = [str(edge) for edge in probe.edges_asked if edge not in absent]
             if not left and not getattr(probe, "modules", None):
-                raise InapplicableError("no edge of the probe is left")
+                raise NotApplicableError("no edge of the probe is left")
             fitting = probe.model_copy(update={"edges": left})
         return measure(asking, prompt, fitting, row, told)
 

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmflow.engine.interventions import ReplayError
 from vlmflow.engine.record import Recording
-from vlmflow.jobs.job import InapplicableError, QuestionError
-from vlmflow.prompts.build import Prompt, PromptError
+from vlmflow.errors import InterventionError, NotApplicableError, PromptError, QuestionError
+from vlmflow.prompts.build import Prompt
 from vlmflow.tables import PAIRS
 
 from .context import Asking, Row
@@ -43,12 +42,12 @@ class Directions:
         """Of the segments image and question of a recorded prompt.
 
         Raises:
-            ReplayError: one of the two has a single token, or a state is not finite.
+            InterventionError: one of the two has a single token, or a state is not finite.
         """
         image, text = prompt.positions("image"), prompt.positions("question")
         for name, positions in (("picture", image), ("text", text)):
             if len(positions) < 2:
-                raise ReplayError(f"the {name} is a single token, which has no similarity to others of its kind")
+                raise InterventionError(f"the {name} is a single token, which has no similarity to others of its kind")
         sums, words = [], []
         for states in recording.states():
             seen, read = (normalize(_wide(states[0, where.to(states.device)]), dim=-1) for where in (image, text))
@@ -56,9 +55,9 @@ class Directions:
             words.append(read.cpu())
         found = cls(torch.stack(sums), len(image), torch.stack(words), prompt.inputs["input_ids"][0, text].cpu())
         if len(set(found.text_ids.tolist())) < 2:
-            raise ReplayError("the text is one word, which has no similarity to others")
+            raise InterventionError("the text is one word, which has no similarity to others")
         if not (found.image.isfinite().all() and found.text.isfinite().all()):
-            raise ReplayError("states are not finite numbers; another dtype may help")
+            raise InterventionError("states are not finite numbers; another dtype may help")
         return found
 
     def within(self) -> Tensor:
@@ -131,14 +130,14 @@ def similarity(
         unrelated questions), corrected (raw − unrelated).
 
     Raises:
-        InapplicableError: no prompt is left.
+        NotApplicableError: no prompt is left.
     """
     parts = []
     for name, text in prompts.items():
         try:
             mine = directions_of(asking, row, text)
             others = _unrelated(asking, row, text, partners, mine)
-        except (PromptError, ReplayError, QuestionError) as error:
+        except (PromptError, InterventionError, QuestionError) as error:
             leave_out(f"prompt {name}: {error}")
             continue
         raw = mine.within()
@@ -149,7 +148,7 @@ def similarity(
             for place, pair in enumerate(PAIRS)
         ]
     if not parts:
-        raise InapplicableError("no prompt of the probe is left")
+        raise NotApplicableError("no prompt of the probe is left")
     return pl.concat(parts)
 
 
@@ -168,12 +167,12 @@ def _unrelated(asking: Asking, row: Row, text: str, partners: int, mine: Directi
     for other in asking.unrelated(row):
         try:
             across = mine.across(directions_of(asking, other, text))
-        except (PromptError, ReplayError, QuestionError):
+        except (PromptError, InterventionError, QuestionError):
             continue  # its own turn says why
         if across.isfinite().all():
             found.append(across)
         if len(found) == partners:
             break
     if not found:
-        raise InapplicableError("there is no question on another picture, in other words, to compare it with")
+        raise NotApplicableError("there is no question on another picture, in other words, to compare it with")
     return torch.stack(found).mean(dim=0)

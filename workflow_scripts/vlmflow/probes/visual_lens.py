@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vlmflow.engine.record import Recording
 from vlmflow.engine.replay import allowed
-from vlmflow.jobs.job import InapplicableError
+from vlmflow.errors import GeometryError, NotApplicableError, PromptError
 from vlmflow.models.vocabulary import Vocabulary, words_of
-from vlmflow.prompts.build import Prompt, PromptError
-from vlmflow.prompts.layouts.geometry import GeometryError, patch_map
+from vlmflow.prompts.build import Prompt
+from vlmflow.prompts.layouts.geometry import patch_map
 from vlmflow.prompts.open_image import open_picture
 from vlmflow.prompts.patch_rows import size_for_boxes
 from vlmflow.tables import NAMES_OF_OBJECTS
@@ -73,7 +73,7 @@ def visual_lens(
         right instruction), decoded (the word of each patch of the picture's first view, or null).
 
     Raises:
-        InapplicableError: nothing is left to measure.
+        NotApplicableError: nothing is left to measure.
     """
     vocabulary = asking.vlm.vocabulary
     targets, others = _targets(asking, row, leave_out)
@@ -105,7 +105,7 @@ def visual_lens(
                 )
             )
     if not parts:
-        raise InapplicableError("no instruction of the probe can be given")
+        raise NotApplicableError("no instruction of the probe can be given")
     return pl.concat(parts)
 
 

@@ -9,8 +9,8 @@ import polars as pl
 from PIL import Image
 
 from vlmflow.data.sampling import draw, draw_apart
-from vlmflow.jobs.job import QuestionError
-from vlmflow.prompts.layouts.geometry import GeometryError, PatchMap, patch_map, seen_pixels
+from vlmflow.errors import GeometryError, QuestionError
+from vlmflow.prompts.layouts.geometry import PatchMap, patch_map, seen_pixels
 
 from .open_image import open_picture
 

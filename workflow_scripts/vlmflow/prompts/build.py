@@ -10,6 +10,7 @@ from PIL import Image
 
 from vlmflow.edges import SEGMENTS
 from vlmflow.engine.batch_size import ran_out
+from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.geometry import Box
 
 from .segments import (
@@ -18,7 +19,6 @@ from .segments import (
     Missing,
     Patches,
     Positions,
-    PromptError,
     add_objects,
     add_options,
     add_patches,

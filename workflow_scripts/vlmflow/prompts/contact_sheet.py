@@ -8,7 +8,7 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmflow.data.sampling import draw, draw_apart
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import QuestionError
 from vlmflow.prompts.layouts.geometry import Box, View, clipped
 
 from .as_seen import as_seen, views_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import QuestionError
 
 # What pictures are stored in.  Other formats that PIL knows run programs from elsewhere (EPS), or are no photographs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")

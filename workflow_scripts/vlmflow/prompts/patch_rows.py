@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from vlmflow.jobs.job import InapplicableError
-from vlmflow.prompts.layouts.geometry import GeometryError, painted_patches, patch_map
+from vlmflow.errors import GeometryError, NotApplicableError
+from vlmflow.prompts.layouts.geometry import painted_patches, patch_map
 
 from .open_image import open_picture
 
@@ -37,7 +37,7 @@ def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any
         related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
     except GeometryError as error:
         # Edges of patches are left out then, and all others are measured.
-        raise InapplicableError(str(error)) from error
+        raise NotApplicableError(str(error)) from error
     return {
         "question_id": row["question_id"],
         "tokens": found.tokens,

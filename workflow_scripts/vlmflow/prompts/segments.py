@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
-from vlmflow.prompts.layouts.geometry import Box, GeometryError, patch_map
+from vlmflow.errors import GeometryError, PromptError
+from vlmflow.prompts.layouts.geometry import Box, patch_map
 
 from .spans import Span, find_objects, find_options
 
@@ -16,10 +17,6 @@ IMAGE_SEGMENTS = [name for name, place in SEGMENTS.items() if place == 0 and nam
 
 Positions = dict[str, torch.Tensor]
 Missing = dict[str, str]
-
-
-class PromptError(ValueError):
-    """A prompt that cannot be built, or a segment that it does not have; the message says which and why."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from vlmflow.analysis.bootstrap import CONFIDENCE, summarise
 from vlmflow.data.sampling import draw
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import QuestionError
 from vlmflow.prompts.open_image import open_picture
 from vlmflow.study import AccuracyTable, LandmarksTable, StudyTable
 

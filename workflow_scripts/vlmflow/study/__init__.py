@@ -10,6 +10,7 @@ from vlmflow.data.settings import (
     SyntheticDataset,
     WinogroundDataset,
 )
+from vlmflow.errors import StudyError
 
 from .figures import (
     AccuracyTable,
@@ -42,7 +43,7 @@ from .pictured import (
     VisualLensProbe,
 )
 from .probes import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, Sinks, WordsProbe
-from .read import StudyError, read_study, write_schema
+from .read import read_study, write_schema
 from .study import Sample, Study, Task
 
 __all__ = [

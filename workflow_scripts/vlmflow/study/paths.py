@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vlmflow.data.files import problem_with
+from vlmflow.errors import StudyError
 from vlmflow.models.diagnose import read_config
 from vlmflow.settings import HUB_ID
 
-from . import Dataset, Study, StudyError
+from . import Dataset, Study
 
 RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from vlmflow.errors import StudyError
+
 from .study import Study
-
-
-class StudyError(ValueError):
-    """A study file with mistakes; the message names each key, what is wrong, and what would be right."""
 
 
 def read_study(config: Mapping[str, Any], source: str) -> Study:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from .read import StudyError
+from vlmflow.errors import StudyError
 
 
 def check_text(path: str | Path) -> None:

@@ -1,6 +1,8 @@
 """Every table of the workflow: its columns, their types and units, declared once and checked when written."""
 
-from .base import Column, Table, TableError, WriteError, check_room, whole
+from vlmflow.errors import TableError, WriteError
+
+from .base import Column, Table, check_room, whole
 from .probes import (
     ALL_TOKENS,
     ATTENTION_MAP,

@@ -13,13 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-
-class TableError(ValueError):
-    """A table that is not what its schema says; the message names table and column."""
-
-
-class WriteError(OSError):
-    """A file that cannot be written; the message names it, says why, and what to do."""
+from vlmflow.errors import TableError, WriteError
 
 
 @dataclass(frozen=True)

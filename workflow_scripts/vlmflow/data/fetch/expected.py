@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmflow.jobs.job import QuestionError
+from vlmflow.errors import ContentError, QuestionError
 from vlmflow.prompts.open_image import open_picture
 
 MOST_BYTES = 100_000_000  # of one image: some ten times as many as a large photograph has
@@ -14,34 +14,30 @@ class Refused(str):
     """A reason for which what a server sent was not kept: asked another time, it may send what was meant."""
 
 
-class RefusedError(ValueError):
-    """A file that is not what was asked for; the message says what it is."""
-
-
 @dataclass(frozen=True)
 class Expected:
     """What a file has to be in order to be kept.
 
     Attributes:
         most: bytes, at most, as they are written to the disk.
-        check: raises a RefusedError at a file that is not what was asked for.
+        check: raises a ContentError at a file that is not what was asked for.
     """
 
     most: int
     check: Callable[[Path], None]
 
     def check_size(self, size: int) -> None:
-        """Raise a RefusedError at more bytes than are taken."""
+        """Raise a ContentError at more bytes than are taken."""
         if size > self.most:
-            raise RefusedError(f"it has more than {self.most:,} bytes, the most that an image may have")
+            raise ContentError(f"it has more than {self.most:,} bytes, the most that an image may have")
 
 
 def check_image(path: Path) -> None:
-    """Raise a RefusedError if a file is no image that can be used."""
+    """Raise a ContentError if a file is no image that can be used."""
     try:
         open_picture(str(path), name="what was sent")
     except QuestionError as error:
-        raise RefusedError(str(error)) from error
+        raise ContentError(str(error)) from error
 
 
 IMAGE = Expected(MOST_BYTES, check_image)

@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 
+from vlmflow.errors import ContentError, DownloadError
 from vlmflow.tables import whole
 
 from . import http
-from .expected import Expected, Refused, RefusedError
-from .http import CONNECTIONS, TIMEOUT, DownloadError
+from .expected import Expected, Refused
+from .http import CONNECTIONS, TIMEOUT
 from .remote_zip import fetch_members, is_for, note_of
 
 # What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.
@@ -118,7 +119,7 @@ def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, pa
                 with whole(path) as temporary:
                     _receive(answer, temporary, expected)
             return None
-        except (RefusedError, requests.exceptions.ContentDecodingError) as error:
+        except (ContentError, requests.exceptions.ContentDecodingError) as error:
             return Refused(f"{url}: {error}")
         except requests.RequestException as error:
             if last:

@@ -19,10 +19,6 @@ TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of an answer
 LONGEST_WAIT = 60  # seconds, however long a busy server asks to wait before the next try
 
 
-class DownloadError(ValueError):
-    """Something that could not be fetched; the message names address and cause."""
-
-
 def session(connections: int) -> requests.Session:
     """A session that tries again when a server is busy."""
     opened = requests.Session()

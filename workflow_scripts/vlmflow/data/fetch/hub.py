@@ -12,8 +12,8 @@ from huggingface_hub import get_session, is_offline_mode, snapshot_download, try
 from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
+from vlmflow.errors import HubError, NoAccessError
 from vlmflow.jobs.estimates import Size
-from vlmflow.jobs.job import JobError
 from vlmflow.models.diagnose import or_a_folder
 from vlmflow.study import folder_meant
 from vlmflow.study.paths import no_folder
@@ -24,14 +24,6 @@ from .hub_cache import find_snapshot
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 PATIENCE = 8  # seconds in which the hub says something, if it can be reached
 INDEX = "model.safetensors.index.json"
-
-
-class HubError(JobError):
-    """What cannot be fetched, or is not whole; the message names it and says why."""
-
-
-class NoAccessError(HubError):
-    """What the hub does not give to whom is logged in on this machine, if anybody is."""
 
 
 def place_of(path: str | Path, revision: str | None = None) -> str | Path:

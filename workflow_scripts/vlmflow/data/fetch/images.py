@@ -11,11 +11,11 @@ import requests
 from filelock import FileLock, Timeout
 
 from vlmflow.data.sampling import skipped
+from vlmflow.errors import DownloadError
 from vlmflow.tables import TASK, whole
 
 from .expected import IMAGE, Refused
 from .files import fetch_files
-from .http import DownloadError
 from .remote_zip import fetch_members
 
 # In any case; of the formats that `vlmflow.prompts.open_image` opens.

@@ -30,11 +30,12 @@ from remotezip import (
 )
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
-from vlmflow.tables import WriteError, whole
+from vlmflow.errors import ContentError, DownloadError, WriteError
+from vlmflow.tables import whole
 
 from . import http
-from .expected import Expected, Refused, RefusedError
-from .http import CONNECTIONS, TIMEOUT, DownloadError
+from .expected import Expected, Refused
+from .http import CONNECTIONS, TIMEOUT
 
 BROKEN_CONNECTION = (OSError, EOFError, RemoteZipError, urllib3.exceptions.HTTPError)
 DAMAGED = (zipfile.BadZipFile, zlib.error)
@@ -238,7 +239,7 @@ def _extract_one(
             return None
         except WriteError:
             raise
-        except RefusedError as error:
+        except ContentError as error:
             return Refused(f"{member} in {archive.name}: {error}")
         except UNREADABLE as error:
             archive.reopen()

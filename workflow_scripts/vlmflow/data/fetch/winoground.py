@@ -7,10 +7,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlmflow.data.sources import WINOGROUND_EXAMPLES, WINOGROUND_PICTURES
+from vlmflow.errors import ContentError, HubError, NoAccessError
 from vlmflow.tables import whole
 
-from .expected import IMAGE, RefusedError
-from .hub import HubError, NoAccessError, fetch_dataset
+from .expected import IMAGE
+from .hub import fetch_dataset
 
 ENDINGS = (".jpg", ".png")
 FOLDER = "images"  # in the archive
@@ -82,7 +83,7 @@ def take_pictures(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
                             shutil.copyfileobj(source, target)
                         IMAGE.check(temporary)
                     count += 1
-                except RefusedError as error:
+                except ContentError as error:
                     refused[Path(name).stem] = f"{member.filename} in {archive}: {error}"
     except UNREADABLE as error:
         raise HubError(f"{archive}: this is no whole zip archive ({error}); delete it and run again") from error

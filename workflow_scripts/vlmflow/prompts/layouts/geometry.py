@@ -15,13 +15,11 @@ from PIL import Image, ImageDraw
 from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
 from transformers.image_transforms import get_resize_output_image_size
 
+from vlmflow.errors import GeometryError
+
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the original picture
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
-
-
-class GeometryError(ValueError):
-    """A box or a picture that has no place among the patches; the message says why."""
 
 
 @dataclass(frozen=True)
