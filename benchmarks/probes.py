@@ -18,9 +18,10 @@ from types import SimpleNamespace
 import polars as pl
 import yaml
 
+from vlmflow.jobs.open_model import open_model
 from vlmflow.probes.context import prompt_of
 from vlmflow.probes.rows import rows_to_probe
-from vlmflow.probes.run import open_model, prober
+from vlmflow.probes.run import prober
 from vlmflow.study import Study, read_study
 
 IMPORTS = (

@@ -5,7 +5,7 @@ import re
 
 from snakemake.logging import logger
 from vlmflow.models.diagnose import read_config
-from vlmflow.data.fetch.hub_cache import forget_if_gone
+from vlmflow.models.hub_cache import forget_if_gone
 from vlmflow.jobs.second_run import is_left_out, left_out
 
 # Jobs read models from the disk; only `fetch_model` speaks with the hub.

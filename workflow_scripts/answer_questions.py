@@ -4,7 +4,8 @@ import polars as pl
 
 from vlmflow.data.sampling import skipped
 from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.probes.run import answer_question, open_model
+from vlmflow.jobs.open_model import open_model
+from vlmflow.probes.run import answer_question
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
 
 with logged(snakemake.log[0]):

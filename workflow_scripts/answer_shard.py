@@ -1,7 +1,8 @@
 """What a model says to one shard of a whole dataset."""
 
 from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.probes.run import answer_question, open_model
+from vlmflow.jobs.open_model import open_model
+from vlmflow.probes.run import answer_question
 from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_room
 
 with logged(snakemake.log[0]):

@@ -7,9 +7,9 @@ from pathlib import Path
 # Every other job reads from the disk only.
 os.environ["HF_HUB_OFFLINE"] = "0"
 
-from vlmflow.data.fetch.hub import fetch_model, fetched_files
-from vlmflow.data.fetch.hub_cache import files_of
 from vlmflow.jobs.job import logged
+from vlmflow.models.hub import fetch_model, fetched_files
+from vlmflow.models.hub_cache import files_of
 from vlmflow.tables import whole
 
 with logged(snakemake.log[0]):

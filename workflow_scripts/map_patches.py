@@ -1,7 +1,7 @@
 """Which patches the boxes of each question overlap, and a contact sheet on which to check that by eye."""
 
-from vlmflow.data.fetch.hub import location
 from vlmflow.jobs.job import for_each_question, logged
+from vlmflow.models.hub import location
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.contact_sheet import contact_sheet
 from vlmflow.prompts.patch_rows import map_patches

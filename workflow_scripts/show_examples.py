@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from vlmflow.data.fetch.hub import location
 from vlmflow.jobs.job import logged
+from vlmflow.models.hub import location
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.as_seen import example_views
 from vlmflow.tables import PROBE_TABLES, TASK, VIEWS

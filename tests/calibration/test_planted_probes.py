@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, caption_word, code_word, paint, tail_word
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
-from vlmflow.models.model import LanguageModel
+from vlmflow.notebook import LanguageModel
 from vlmflow.probes.knockout import knockout
 from vlmflow.probes.norms import sinks
 from vlmflow.probes.pruning import answers_without_picture, pruning

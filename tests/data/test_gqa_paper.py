@@ -10,7 +10,7 @@ from support import tiny_models
 from support.paper_rows import derived, file_name, real_files, table, write_gqa, write_paper_files
 from vlmflow.data.gqa_paper import read_paper_questions
 from vlmflow.errors import DatasetError, PromptError
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes.run import prompt_of
 from vlmflow.prompts.build import build_prompt
 from vlmflow.prompts.spans import find_objects, find_options

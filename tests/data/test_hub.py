@@ -11,12 +11,12 @@ import pytest
 
 from support.paths import TINY_LLAVA
 from support.servers import HubHandler, serving
-from vlmflow.data.fetch.hub import fetched_files
-from vlmflow.data.fetch.hub_cache import files_of, forget_if_gone
+from vlmflow.models.hub import fetched_files
+from vlmflow.models.hub_cache import files_of, forget_if_gone
 
 REVISION = "ab" * 20
 FETCH = (
-    "import json, sys; from vlmflow.data.fetch.hub import HubError, fetch_model\n"
+    "import json, sys; from vlmflow.data.fetch.hub import HubError; from vlmflow.models.hub import fetch_model\n"
     "try: print(json.dumps(fetch_model(sys.argv[1], sys.argv[2])))\n"
     "except HubError as error: print(error); sys.exit(3)"
 )
@@ -86,7 +86,7 @@ def test_models_that_cannot_be_had(hub, tmp_path):
 
 
 LOCATE = (
-    "import sys; from vlmflow.data.fetch.hub import HubError, location\n"
+    "import sys; from vlmflow.data.fetch.hub import HubError; from vlmflow.models.hub import location\n"
     "try: print(location('owner/model', sys.argv[1]))\n"
     "except HubError as error: print(error); sys.exit(3)"
 )

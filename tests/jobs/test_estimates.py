@@ -9,7 +9,7 @@ import yaml
 from support.paths import ROOT, TINY_LLAVA
 from support.rows import shown
 from vlmflow.jobs import estimates
-from vlmflow.jobs.estimates import LARGE, Size
+from vlmflow.models.size import LARGE, Size
 from vlmflow.probes import OWN_WORDS, measure, measure_worded
 from vlmflow.probes.context import Asking
 from vlmflow.study import Study, read_study

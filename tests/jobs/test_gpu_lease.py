@@ -263,7 +263,7 @@ def test_a_process_keeps_its_cards_until_it_ends(two_gpus):
 
 def test_a_model_is_opened_on_a_card_that_stays_leased(two_gpus):
     code = (
-        "import sys; from vlmflow.probes.run import open_model\n"
+        "import sys; from vlmflow.jobs.open_model import open_model\n"
         f"settings = dict(path={str(ROOT / TINY_LLAVA)!r}, fetched=None, dtype='float32', template='own', "
         "reads='picture', fit='own')\n"
         "with open_model(settings, 1, 1): pass\n"

@@ -18,7 +18,7 @@ from vlmflow import load_model
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
 from vlmflow.errors import GeometryError, ModelError, ProcessorMismatchError
 from vlmflow.models.agreement import complete
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.geometry import patch_map
 

@@ -11,8 +11,8 @@ from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.plain import plain
 from vlmflow.errors import ProcessorError, PromptError, QuestionError
 from vlmflow.models.load import load_model
-from vlmflow.models.model import VisionLanguageModel
 from vlmflow.models.processor import load_processor
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes.context import prompt_of
 from vlmflow.probes.run import answer_question, prober
 from vlmflow.study import (

@@ -8,8 +8,8 @@ from support import tiny_models
 from support.paths import TINY_LLAVA
 from vlmflow import load_model
 from vlmflow.errors import ModelError, ProcessorError
-from vlmflow.models.model import VisionLanguageModel
 from vlmflow.models.processor import load_processor
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import chat_text, turn_end
 
 QUESTION = "Is the jar full or empty? \nAnswer the question using a single word or phrase."

@@ -15,12 +15,12 @@ from support.paths import TINY_LLAVA
 from vlmflow.data import synthetic
 from vlmflow.data.fetch.images import Pictures, with_pictures
 from vlmflow.data.gqa import read_questions
+from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_picture
 from vlmflow.data.sampling import select_task
 from vlmflow.errors import DatasetError, QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.probes.run import answer_question, prober
-from vlmflow.prompts.open_image import LONGEST, LONGEST_TO_SHORTEST, open_picture
 from vlmflow.prompts.patch_rows import map_patches
 from vlmflow.report.tables import task_row, tasks_page
 from vlmflow.study import KnockoutProbe, Task

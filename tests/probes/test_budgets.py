@@ -16,7 +16,7 @@ from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.plain import plain
 from vlmflow.errors import GeometryError, InterventionError, QuestionError
 from vlmflow.models.load import load_model
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, losses_without, reference
 from vlmflow.probes.budget import budget, cells_of, chosen, numbers, places
 from vlmflow.probes.context import Asking

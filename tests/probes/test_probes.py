@@ -17,7 +17,7 @@ from vlmflow.engine.plain import plain
 from vlmflow.engine.record import record
 from vlmflow.engine.replay import last_needed, replay
 from vlmflow.errors import InterventionError, ModelError, NotApplicableError
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes.knockout import knockout
 from vlmflow.probes.norms import sinks, threshold_of
 from vlmflow.probes.pruning import answers_without_picture, pruning

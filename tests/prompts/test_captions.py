@@ -13,8 +13,8 @@ from support import tiny_models
 from support.paths import TINY_LLAVA
 from vlmflow import load_language_model
 from vlmflow.errors import ModelError, PromptError, QuestionError
-from vlmflow.models.model import LanguageModel, VisionLanguageModel
 from vlmflow.models.processor import TextProcessor, load_text_processor
+from vlmflow.notebook import LanguageModel, VisionLanguageModel
 from vlmflow.probes.run import answer_question, prober, prompt_of
 from vlmflow.prompts.build import build_caption_prompt
 from vlmflow.study import KnockoutProbe, NormsProbe

@@ -11,7 +11,7 @@ from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNex
 from support import tiny_models
 from vlmflow.calibration.word_level_processor import word_level_processor
 from vlmflow.errors import GeometryError
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.layouts.geometry import PatchMap, View, painted_patches, patch_map, seen_pixels
 
 SIDE, PATCH = 48, 8

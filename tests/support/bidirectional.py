@@ -10,7 +10,7 @@ from transformers import (
     PaliGemmaForConditionalGeneration,
 )
 
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 
 IMAGE = 50  # the token that stands for a piece of the picture

@@ -6,7 +6,7 @@ import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from vlmflow.calibration.word_level_processor import word_level_processor
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 
 ROOT = Path(__file__).parents[2]
 TINY_LLAVA = ROOT / "resources" / "tiny-llava"

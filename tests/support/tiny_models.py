@@ -28,7 +28,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vlmflow.models.processor import CHAT_FOLDER
+from vlmflow.models.templates import CHAT_FOLDER
 
 PATCH, SIDE = 14, 42  # pixels; nine patches a tile
 VOCABULARY = 600

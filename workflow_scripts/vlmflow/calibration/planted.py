@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.layouts.geometry import Box
 
 from .word_level_processor import word_level_processor

@@ -5,8 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.study import Task
-
+from .settings import Task
 from .spelling import AnswersMatch, same
 
 DESCRIBE = "describe"  # the structural type of what asks for a description

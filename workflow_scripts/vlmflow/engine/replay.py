@@ -51,7 +51,7 @@ def replay(
         share_prefix: attend to the prefix once for all rows instead of copying it for each; see `can_share`.
 
     Raises:
-        InterventionError: an intervention that names no positions, no layers, or leaves a position nothing to attend to.
+        InterventionError: an intervention names no positions or layers, or leaves a position nothing to attend to.
     """
     room = room or Room(TOKENS_PER_BATCH)
     length = recording.length

@@ -6,13 +6,10 @@ generous by a small factor and right in proportion; `python benchmarks/estimates
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass
 
 from vlmflow.edges import Edge
-from vlmflow.models.diagnose import read_config
+from vlmflow.models.size import BYTES, QUESTION, TEMPLATE, Size
 from vlmflow.study import (
     AttentionMapProbe,
     AttentionProbe,
@@ -33,8 +30,6 @@ LAYER_START = 8e-4
 START, LOADING = 15.0, 2e8  # seconds; bytes of weights per second
 DECODED = 4  # tokens of a usual answer
 
-# Tokens of the question and the template behind it; what decoding and an image encoder cost beside a forward.
-QUESTION, TEMPLATE = 15, 30
 ENCODER = 0.3
 
 # Margins: what is asked for is so many times what is expected, and never less than the minutes and megabytes here.
@@ -42,87 +37,7 @@ TIME_MARGIN, LEAST_MINUTES = 3.0, 10
 MEMORY_MARGIN, LIBRARIES = 1.3, 1200
 REPLAYED, READ = 4096, 512  # tokens and states that run at a time, see `replay` and `models`
 
-BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 EDGES_OF_ALL = 47
-
-
-@dataclass(frozen=True)
-class Size:
-    """What of a model's size its cost depends on.
-
-    Attributes:
-        parameters: all of them, the image encoder's included.
-        layers, width, vocabulary: of the decoder.
-        image_tokens: of the largest picture.
-    """
-
-    parameters: int
-    layers: int
-    width: int
-    vocabulary: int
-    image_tokens: int
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], weights: int) -> Self:
-        """By a model's configuration and the bytes of its weight files; where it does not say, what a large model has.
-
-        Of models that cut a picture as they find it, what LLaVA-NeXT makes at most of one is taken.
-        """
-        text = config.get("text_config") or config
-        stored = config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or text.get("torch_dtype")
-        return cls(
-            parameters=weights // BYTES.get(str(stored), 2),
-            layers=text.get("num_hidden_layers") or 40,
-            width=text.get("hidden_size") or 5120,
-            vocabulary=text.get("vocab_size") or 32_000,
-            image_tokens=_image_tokens(config),
-        )
-
-    def saved(self) -> dict[str, int]:
-        """As `Size(**…)` reads it."""
-        return asdict(self)
-
-    @property
-    def tokens(self) -> int:
-        """Of a prompt."""
-        return self.image_tokens + QUESTION + TEMPLATE
-
-    @property
-    def forward(self) -> float:
-        """Floating-point operations of one forward of a prompt."""
-        return 2.0 * self.parameters * self.tokens
-
-
-# Where nothing is known yet: LLaVA-1.5-13b with LLaVA-NeXT's pictures.
-LARGE = Size(parameters=13_000_000_000, layers=40, width=5120, vocabulary=32_000, image_tokens=2880)
-
-
-def _image_tokens(config: Mapping[str, Any]) -> int:
-    """Of the largest picture, by the names that the families of models have for it; none of a model without eyes."""
-    vision = config.get("vision_config")
-    if not vision:
-        return 0 if "vision_config" not in config else LARGE.image_tokens
-    for name in ("num_query_tokens", "mm_tokens_per_image"):
-        if isinstance(config.get(name), int):
-            return int(config[name])
-    size, patch = (_side(vision.get(name)) for name in ("image_size", "patch_size"))
-    if not (size and patch):
-        return int(config.get("image_seq_length") or LARGE.image_tokens)
-    views = [1, *(1 + math.ceil(h * w / size**2) for h, w in config.get("image_grid_pinpoints") or [])]
-    merged = config.get("scale_factor") or 1  # so many patches a side become one token
-    return max(views) * int(size / patch / merged) ** 2
-
-
-def _side(value: Any) -> float:
-    """A number, or the larger of two; 0 where there is none."""
-    sides = value if isinstance(value, list | tuple) else [value]
-    return float(max((side for side in sides if isinstance(side, int | float)), default=0))
-
-
-def folder_size(folder: Path) -> Size:
-    """Of a model in a folder as `save_pretrained` writes it."""
-    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return Size.of(read_config(folder), weights)
 
 
 @dataclass(frozen=True)

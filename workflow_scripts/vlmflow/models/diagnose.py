@@ -6,6 +6,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from .paths import or_a_folder
+
 INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -42,11 +44,6 @@ def what_is_wrong(path: str | Path, error: BaseException) -> str:
         found = f"its weights have other shapes than config.json says (the log lists them); {ANEW}"
     found = found or str(error).strip() or type(error).__name__
     return found if folder.exists() else f"{found}; {or_a_folder(path)}"
-
-
-def or_a_folder(path: str | Path) -> str:
-    """What is said of a hub id that may be meant as a folder."""
-    return f"if it is meant as a folder: there is none at {Path(path).absolute()}"
 
 
 def _in_files(folder: Path) -> str | None:

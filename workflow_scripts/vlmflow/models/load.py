@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import (
@@ -13,15 +13,17 @@ from transformers import (
     AutoModelForImageTextToText,
 )
 
-from vlmflow.data.fetch.hub import place_of
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import HubError, ModelError, ProcessorError
 
 from .diagnose import ANEW, what_is_wrong
+from .hub import place_of
 from .model import LanguageModel, VisionLanguageModel
 from .processor import load_processor, load_text_processor
 from .supported import check_config
 
+V = TypeVar("V", bound=VisionLanguageModel)
+T = TypeVar("T", bound=LanguageModel)
 NO_ROOM = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
@@ -34,7 +36,8 @@ def load_model(
     revision: str | None = None,
     template: str = "own",
     fit: str = "own",
-) -> VisionLanguageModel:
+    model_class: type[V] = VisionLanguageModel,  # type: ignore[assignment]
+) -> V:
     """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
 
     Args:
@@ -44,6 +47,7 @@ def load_model(
         dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
         revision: branch, tag or commit of a hub id.
         template, fit: see `load_processor`.
+        model_class: what is built of model and processor.
 
     Raises:
         ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
@@ -54,7 +58,7 @@ def load_model(
         check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
-        vlm = VisionLanguageModel(model, processor)
+        vlm = model_class(model, processor)
         _ = vlm.image_token_id  # refused now, and not at every question
         return vlm
 
@@ -66,7 +70,8 @@ def load_language_model(
     dtype: str | None = None,
     revision: str | None = None,
     template: str = "own",
-) -> LanguageModel:
+    model_class: type[T] = LanguageModel,  # type: ignore[assignment]
+) -> T:
     """Load a language model that reads captions in place of a picture: a model of its own, or the language model
     inside of a vision-language model, which is that model without a picture.
 
@@ -82,7 +87,7 @@ def load_language_model(
         loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
         model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
-        return LanguageModel(model, processor)
+        return model_class(model, processor)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -23,7 +23,7 @@ from vlmflow.engine.attention_stats import Looks, looks
 from vlmflow.engine.batch_size import Room
 from vlmflow.engine.feature_norms import feature_norms
 from vlmflow.engine.float32_products import WideProducts
-from vlmflow.engine.interventions import Intervention, Module
+from vlmflow.engine.interventions import Intervention
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
 from vlmflow.engine.prefix import can_share
 from vlmflow.errors import InterventionError, ModelError
@@ -32,9 +32,6 @@ from vlmflow.prompts.layouts.geometry import Box
 
 from .supported import check_layers
 from .vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    import polars as pl
 
 # Tokens after which an answer is taken as it is, and states that are read through the unembedding at a time.
 MAX_NEW_TOKENS = 16
@@ -246,54 +243,6 @@ class LanguageModel:
             parts.append(self.read_room.run(partial(some, waiting=states), most=len(states)))
             states = states[len(parts[-1]) :]
         return torch.cat(parts)
-
-    def knockout(self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int]) -> "pl.DataFrame":
-        """How the answer's probability changes with each edge knocked out in a window around each layer.
-
-        Args:
-            prompt: of this model.
-            edges: each as "source -> target".
-            window: layers, odd; or several such numbers.
-
-        Returns:
-            columns edge, window, layer, p_base, p_knockout, change (in percent of p_base); [flow] section 3.2.
-        """
-        from vlmflow.probes.knockout import knockout
-
-        return knockout(self, prompt, edges, window)
-
-    def words(
-        self,
-        prompt: Prompt,
-        modules: Sequence[Module] = (),
-        edges: Sequence[str] = (),
-        window: int = 9,
-        top: int = 10,
-        pooled: bool = False,
-    ) -> "pl.DataFrame":
-        """How alike the words stay that the question's positions predict, with modules or edges knocked out.
-
-        Returns:
-            columns intervention, window, layer, similarity (Jaccard, from 0 to 1); see `probes.words` and [flow]
-            equation 9.
-        """
-        from vlmflow.probes.words import words
-
-        return words(self, prompt, modules=modules, edges=edges, window=window, top=top, pooled=pooled)
-
-    def lens(self, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> "pl.DataFrame":
-        """The probability of each word's first token at the last position after every layer.
-
-        Args:
-            words: name → word, for instance {"lowercase answer": "red"}.
-            final_norm: norm inner states as the last one is; [flow] equation 8 and its code do not.
-
-        Returns:
-            columns layer (−1 for the embedding), word (its name), probability.
-        """
-        from vlmflow.probes.lens import lens
-
-        return lens(self, prompt, words, final_norm)
 
 
 class VisionLanguageModel(LanguageModel):

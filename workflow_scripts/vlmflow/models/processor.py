@@ -8,13 +8,11 @@ from transformers import AutoConfig, AutoTokenizer, LlavaImageProcessorPil
 from transformers.utils import is_torchvision_available
 
 from vlmflow.errors import ProcessorError, ProcessorMismatchError
-from vlmflow.study import TEMPLATES
 
 from .agreement import complete
 from .diagnose import what_is_wrong
+from .templates import CHAT_FOLDER, TEMPLATES
 from .unused_parts import load_without_unused_parts
-
-CHAT_FOLDER = Path(__file__).parent / "chat_templates"
 
 
 def load_processor(path: str | Path, *, revision: str | None = None, template: str = "own", fit: str = "own") -> Any:

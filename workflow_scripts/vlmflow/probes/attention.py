@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.edges import Edge
 from vlmflow.errors import PromptError
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.geometry import patch_map
-from vlmflow.prompts.open_image import open_picture
 
 if TYPE_CHECKING:
     from vlmflow.models.model import LanguageModel

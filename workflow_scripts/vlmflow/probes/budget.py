@@ -7,10 +7,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.errors import GeometryError, InterventionError, NotApplicableError, PromptError
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.geometry import patch_map
-from vlmflow.prompts.open_image import open_picture
 from vlmflow.tables import ALL_TOKENS
 
 from .answer_loss import Reference, intact_loss, loss_without, losses_without, reference

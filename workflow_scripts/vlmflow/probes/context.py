@@ -6,13 +6,13 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.data.sampling import right_answer
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.errors import PromptError, QuestionError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Patches, Prompt
 from vlmflow.prompts.layouts.geometry import Box
-from vlmflow.prompts.open_image import open_picture
 
 Row = dict[str, Any]
 

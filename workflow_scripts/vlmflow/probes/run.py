@@ -4,13 +4,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import polars as pl
 import torch
-import transformers
 
-from vlmflow.data.fetch.hub import location
 from vlmflow.data.sampling import is_right, right_answer
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.edges import Edge
@@ -27,8 +24,6 @@ from vlmflow.errors import (
     RetryableQuestionError,
     TableError,
 )
-from vlmflow.jobs.gpu_lease import lease_for_good
-from vlmflow.models.load import load_language_model, load_model
 from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
 from vlmflow.study import Probe
@@ -36,21 +31,6 @@ from vlmflow.tables import PROBE_TABLES
 
 from . import OWN_WORDS, measure, measure_worded
 from .context import Asking, Row, prompt_of
-
-
-@contextmanager
-def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[LanguageModel]:
-    """The model of a job, with the settings that the rules pass on: on the GPUs that it leases, or on the CPU."""
-    torch.set_num_threads(threads)
-    transformers.utils.logging.disable_progress_bar()  # of loading weights, which a log shows as one long line
-    path = location(settings["path"], settings["fetched"])
-    # What has been on a card stays there until the process ends, and so does the lease.
-    device = lease_for_good(gpus)
-    shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}
-    if settings["reads"] == "captions":
-        yield load_language_model(path, **shared)
-    else:
-        yield load_model(path, **shared, fit=settings["fit"])
 
 
 @contextmanager

@@ -8,13 +8,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.engine.record import Recording
 from vlmflow.engine.replay import allowed
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
 from vlmflow.models.vocabulary import Vocabulary, words_of
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.geometry import patch_map
-from vlmflow.prompts.open_image import open_picture
 from vlmflow.prompts.patch_rows import size_for_boxes
 from vlmflow.tables import NAMES_OF_OBJECTS
 

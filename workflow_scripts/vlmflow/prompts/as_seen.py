@@ -8,11 +8,10 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.data.sampling import draw, draw_apart
 from vlmflow.errors import GeometryError, QuestionError
 from vlmflow.prompts.layouts.geometry import PatchMap, patch_map, seen_pixels
-
-from .open_image import open_picture
 
 LEAST = 240  # pixels of a side, so that small pictures are not blurred when they are shown larger
 

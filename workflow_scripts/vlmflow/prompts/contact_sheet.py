@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.data.sampling import draw, draw_apart
 from vlmflow.errors import QuestionError
 from vlmflow.prompts.layouts.geometry import Box, View, clipped
 
 from .as_seen import as_seen, views_of
-from .open_image import open_picture
 
 QUESTIONS = 12
 HEIGHT = 336  # pixels of every view on the sheet

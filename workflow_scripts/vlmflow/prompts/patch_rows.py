@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.errors import GeometryError, NotApplicableError
 from vlmflow.prompts.layouts.geometry import painted_patches, patch_map
-
-from .open_image import open_picture
 
 
 def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:

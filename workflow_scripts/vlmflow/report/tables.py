@@ -8,9 +8,9 @@ import polars as pl
 from scipy.stats import binomtest
 
 from vlmflow.analysis.bootstrap import CONFIDENCE, summarise
+from vlmflow.data.open_image import open_picture
 from vlmflow.data.sampling import draw
 from vlmflow.errors import QuestionError
-from vlmflow.prompts.open_image import open_picture
 from vlmflow.study import AccuracyTable, LandmarksTable, StudyTable
 
 from .html import ENVIRONMENT, unsigned

@@ -7,10 +7,14 @@ from vlmflow.data.settings import (
     GqaDataset,
     GqaPaperDataset,
     OkVqaDataset,
+    Sample,
     SyntheticDataset,
+    Task,
     WinogroundDataset,
 )
 from vlmflow.errors import StudyError
+from vlmflow.models.paths import folder_meant
+from vlmflow.models.templates import TEMPLATES
 
 from .figures import (
     AccuracyTable,
@@ -32,7 +36,7 @@ from .figures import (
     WindowsChart,
     WordsChart,
 )
-from .models import TEMPLATES, Model, folder_meant
+from .models import Model
 from .pictured import (
     AskedProbe,
     AttentionMapProbe,
@@ -44,7 +48,7 @@ from .pictured import (
 )
 from .probes import KnockoutProbe, LensProbe, NormsProbe, Probe, PruningProbe, Sinks, WordsProbe
 from .read import read_study, write_schema
-from .study import Sample, Study, Task
+from .study import Study
 
 __all__ = [
     "TEMPLATES",

@@ -1,31 +1,19 @@
 """The models of a study."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.settings import HUB_ID, Revision, Strict
-
-# Conversation templates that come with the workflow, in the folder models/chat_templates.
-TEMPLATES = ("vicuna_v1", "llava_llama_3", "plain")
+from vlmflow.models.paths import folder_meant
+from vlmflow.models.templates import TEMPLATES
+from vlmflow.settings import Revision, Strict
 
 
 def _check_template(template: str) -> str:
     if template not in ("own", *TEMPLATES) and not template.endswith(".jinja"):
         raise ValueError(f"{template!r} is no template: give own, {', '.join(TEMPLATES)}, or a .jinja file")
     return template
-
-
-def folder_meant(path: str) -> Path | None:
-    """The folder that a model's path means, whether it is there or not; None where it may be an id on the hub."""
-    looks_local = (
-        path.startswith((".", "/", "~", "resources/", "results/"))
-        or not re.fullmatch(HUB_ID, path)
-        or Path(path).parent.is_dir()  # a folder of models: what is not in it is a folder misspelt
-    )
-    return Path(path).expanduser() if looks_local else None
 
 
 class Model(Strict):

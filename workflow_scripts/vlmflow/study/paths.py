@@ -1,6 +1,5 @@
 """Which folder or file a path in the study file means, and whether it is there."""
 
-import difflib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,19 +7,12 @@ from pathlib import Path
 from vlmflow.data.files import problem_with
 from vlmflow.errors import StudyError
 from vlmflow.models.diagnose import read_config
+from vlmflow.models.paths import no_folder
 from vlmflow.settings import HUB_ID
 
 from . import Dataset, Study
 
 RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
-
-
-def no_folder(path: str | Path) -> str:
-    """What is said of a model's folder that is not there, with the name that may have been meant."""
-    folder = Path(path).expanduser().absolute()
-    beside = [each.name for each in folder.parent.iterdir() if each.is_dir()] if folder.parent.is_dir() else []
-    near = difflib.get_close_matches(folder.name, beside, n=1)
-    return f"there is no model folder {folder}" + (f"; did you mean {folder.with_name(near[0])}?" if near else "")
 
 
 def check_places(study: Study, made: Callable[[str], bool]) -> None:

@@ -1,7 +1,5 @@
 """One study, and what its parts have to do with each other."""
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from vlmflow.data.settings import (
@@ -11,6 +9,8 @@ from vlmflow.data.settings import (
     GqaDataset,
     GqaPaperDataset,
     OkVqaDataset,
+    Sample,
+    Task,
     WinogroundDataset,
     has_captions,
 )
@@ -34,32 +34,6 @@ from .figures import (
 from .models import Model
 from .pictured import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
 from .probes import KnockoutProbe, NormsProbe, Probe
-
-
-class Task(Strict):
-    """A subgroup of questions, by GQA's own type names (describe and caption are ours); or all of a dataset."""
-
-    structural: Literal["choose", "compare", "logical", "query", "verify", "describe"] | None = Field(
-        None, description="Keep only this structural type."
-    )
-    semantic: Literal["attr", "cat", "rel", "obj", "global", "caption"] | None = Field(
-        None, description="Keep only this semantic type."
-    )
-    detailed: list[str] | None = Field(None, description="Keep only these detailed types.", min_length=1)
-    dataset: Dataset | None = Field(None, description="Another one than the study's.")
-
-
-class Sample(Strict):
-    """Which of a model's correctly answered questions are analysed."""
-
-    per_task: int = Field(1000, ge=1, description="At most so many questions a task.")
-    seed: int = Field(0, ge=0)
-    candidates: int | None = Field(
-        None, ge=1, description="At most so many questions a task are asked at all, and their pictures fetched."
-    )
-    answered_by: ModelName | None = Field(
-        None, description="A model: all models are asked only what is drawn from the questions that it answers rightly."
-    )
 
 
 class Study(Strict):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from vlmflow.data import synthetic
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import chat_text
 
 HELD_OUT = {"scenes": 600, "seed": 2}  # a family of scenes that neither training nor the demo study draws from

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlmflow.data.open_image import open_picture
 from vlmflow.errors import ContentError, QuestionError
-from vlmflow.prompts.open_image import open_picture
 
 MOST_BYTES = 100_000_000  # of one image: some ten times as many as a large photograph has
 

@@ -1,88 +1,14 @@
 """Fetch from the Hugging Face hub into its cache: of a model safetensors and what they need, of a dataset single files;
 nothing else."""
 
-import json
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import get_session, is_offline_mode, snapshot_download, try_to_load_from_cache
-from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 
 from vlmflow.errors import HubError, NoAccessError
-from vlmflow.jobs.estimates import Size
-from vlmflow.models.diagnose import or_a_folder
-from vlmflow.study import folder_meant
-from vlmflow.study.paths import no_folder
-
-from .hub_cache import find_snapshot
-
-# No pickled weights, and no code.
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-PATIENCE = 8  # seconds in which the hub says something, if it can be reached
-INDEX = "model.safetensors.index.json"
-
-
-def place_of(path: str | Path, revision: str | None = None) -> str | Path:
-    """Where a model is loaded from: its path, or, of a hub id where the hub cannot be reached, its folder in the cache.
-
-    Whoever asks for a model by a misspelt path, or without a network, is told at once: the libraries would ask for each
-    of its files, six times each, with pauses.
-
-    Raises:
-        HubError: there is no such folder, or the hub cannot be reached and the cache does not have the model.
-    """
-    if Path(path).is_dir():
-        return path
-    if (folder := Path(path).expanduser()).is_dir():
-        return folder
-    if isinstance(path, Path) or folder_meant(path) is not None:
-        raise HubError(no_folder(path))
-    if is_offline_mode():
-        return path
-    try:
-        get_session().head(ENDPOINT, timeout=PATIENCE)
-    except HTTPError as error:
-        if isinstance(cached := try_to_load_from_cache(path, "config.json", revision=revision), str):
-            return Path(cached).parent
-        raise HubError(
-            f"{path}: the hub at {ENDPOINT} cannot be reached ({error}), and its cache here, {HF_HUB_CACHE}, does not "
-            f"have this model; {or_a_folder(path)}"
-        ) from error
-    return path
-
-
-def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
-    """Fetch what is missing of a model; a download that broke off is taken up again.
-
-    Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights,
-        layers, and size as `vlmflow.jobs.estimates` takes it.
-
-    Raises:
-        HubError: there is no such model or revision, no network, or no safetensors weights in it.
-    """
-    try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=WANTED))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise HubError(f"{repository} at {revision or 'main'}: {error}; {or_a_folder(repository)}") from error
-    weights = _weights(folder, repository)
-    return {
-        "repository": repository,
-        "revision": revision,
-        "folder": str(folder),
-        "bytes": (size := sum(file.stat().st_size for file in weights)),
-        **_sizes(folder, size),
-    }
-
-
-def fetched_files(folder: str) -> list[str]:
-    """The names of the files of a snapshot that `fetch_model` fetches; others may lie there too."""
-    names = sorted(path.name for path in Path(folder).iterdir() if path.is_file())
-    return [name for name in names if any(fnmatch(name, pattern) for pattern in WANTED)]
 
 
 def fetch_dataset(repository: str, revision: str | None, names: Sequence[str]) -> list[Path]:
@@ -115,57 +41,3 @@ def _refusal(error: BaseException) -> int | None:
             if isinstance(each, RepositoryNotFoundError) or status in (401, 403):
                 return status
     return None
-
-
-def _sizes(folder: Path, weights: int) -> dict[str, Any]:
-    """By the whole configuration: some files name only what differs from their kind's own."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError):
-        return {"layers": None}
-    size = Size.of(config.to_dict(), weights)
-    return {"layers": getattr(config.get_text_config(), "num_hidden_layers", None), "size": size.saved()}
-
-
-def _weights(folder: Path, repository: str) -> list[Path]:
-    """The model's weight files, every one of which is there."""
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        names = sorted(set(index["weight_map"].values()))
-    except FileNotFoundError:
-        names = ["model.safetensors"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise HubError(
-            f"{repository}: {INDEX} in {folder} is no index of weights ({error}); delete that file and run "
-            "the same command again to fetch it anew"
-        ) from error
-    if absent := [name for name in names if not (folder / name).is_file()]:
-        raise HubError(
-            f"{repository}: {', '.join(absent)} is missing in {folder}; only models with safetensors weights are "
-            "loaded. If the download broke off, run the same command again"
-        )
-    return [folder / name for name in names]
-
-
-def location(path: str, fetched: str | None) -> str:
-    """The folder of a model.
-
-    Args:
-        path: as the study file has it.
-        fetched: of a hub id, the file in which was written what `fetch_model` gave.
-
-    Raises:
-        HubError: the files that were fetched are no longer there.
-    """
-    if fetched is None:
-        return str(Path(path).expanduser())
-    folder, gone = find_snapshot(Path(fetched))
-    if not gone:
-        return str(folder)
-    what = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"
-    raise HubError(
-        f"{path} was fetched to {folder}, and {what} is gone; run the same command again to fetch it anew, or say with "
-        "HF_HOME where the hub's cache is now"
-    )

@@ -18,7 +18,7 @@ from .expected import IMAGE, Refused
 from .files import fetch_files
 from .remote_zip import fetch_members
 
-# In any case; of the formats that `vlmflow.prompts.open_image` opens.
+# In any case; of the formats that `vlmflow.data.open_image` opens.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
 
