@@ -15,7 +15,7 @@ from random_models import PRESETS, build, build_prompt
 
 from vlmflow.edges import FLOW_EDGES, Edge
 from vlmflow.engine.plain import plain
-from vlmflow.probes.knockout import edge_knockouts
+from vlmflow.probes.knockout.measure import edge_knockouts
 
 WINDOW = 9
 

@@ -25,7 +25,8 @@ from vlmflow.probes.run import prober
 from vlmflow.study import Study, read_study
 
 IMPORTS = (
-    "import time; t = time.perf_counter(); import vlmflow.probes.run, vlmflow.probing; print(time.perf_counter() - t)"
+    "import time; t = time.perf_counter(); import vlmflow.probes.run, vlmflow.probes.rows; "
+    "print(time.perf_counter() - t)"
 )
 
 

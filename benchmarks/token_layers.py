@@ -16,8 +16,9 @@ import yaml
 from random_models import PRESETS, build, build_prompt
 
 from vlmflow.errors import PromptError
-from vlmflow.probes import measure
-from vlmflow.study import NormsProbe, PruningProbe, read_study
+from vlmflow.probes import NormsProbe, PruningProbe
+from vlmflow.probes.measure import measure
+from vlmflow.study import read_study
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from pydantic import TypeAdapter
 
 from vlmflow import figures
 from vlmflow.jobs.job import logged
-from vlmflow.study import Figure, Probe
+from vlmflow.probes import Probe
+from vlmflow.study import Figure
 from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES, VIEWS
 
 with logged(snakemake.log[0]):

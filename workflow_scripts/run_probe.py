@@ -5,9 +5,9 @@ from pydantic import TypeAdapter
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
+from vlmflow.probes import Probe
 from vlmflow.probes.rows import rows_to_probe
 from vlmflow.probes.run import prober
-from vlmflow.study import Probe
 from vlmflow.tables import PROBE_TABLES, SKIPPED, check_room
 
 with logged(snakemake.log[0]):

@@ -17,7 +17,7 @@ from vlmflow.analysis.knees import enough, find_knees, knee
 from vlmflow.analysis.phases import StraightLines, cuts, find_phases, most_phases, names_of, supported
 from vlmflow.engine.record import LayerCall, Recording
 from vlmflow.probes.context import Asking
-from vlmflow.probes.similarity import similarity
+from vlmflow.probes.similarity.measure import similarity
 from vlmflow.tables import ALL_TOKENS, BUDGET, KNEES, PAIRS, PHASE_NAMES, PHASES, SIMILARITY
 
 LAYERS = 32

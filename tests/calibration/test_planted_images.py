@@ -9,10 +9,12 @@ from hypothesis import given, settings
 
 from support.paths import random_llava
 from vlmflow.calibration.planted import QUESTION, Plant, build_planted, code_word
-from vlmflow.probes.attention import attention, attention_map
-from vlmflow.probes.budget import budget, places
+from vlmflow.probes.attention.measure import attention
+from vlmflow.probes.attention_map.measure import attention_map
+from vlmflow.probes.budget.measure import budget
 from vlmflow.probes.context import Asking
-from vlmflow.probes.visual_lens import visual_lens
+from vlmflow.probes.occlusion.measure import places
+from vlmflow.probes.visual_lens.measure import visual_lens
 
 RELATED = 7  # the patch of the related object: 6 × 6 patches, row 1, column 1
 

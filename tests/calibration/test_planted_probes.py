@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, caption_word, code_word, paint, tail_word
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.notebook import LanguageModel
-from vlmflow.probes.knockout import knockout
-from vlmflow.probes.norms import sinks
-from vlmflow.probes.pruning import answers_without_picture, pruning
-from vlmflow.probes.words import words
+from vlmflow.probes.knockout.measure import knockout
+from vlmflow.probes.norms.measure import sinks
+from vlmflow.probes.pruning.measure import answers_without_picture, pruning
+from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches
 
 BITS = st.tuples(st.integers(0, 1), st.integers(0, 1))

@@ -200,7 +200,7 @@ def test_a_file_is_known_by_its_checksum(server, tmp_path, monkeypatch):
 
 
 def test_downloads_need_no_torch():
-    code = "import sys, vlmflow.downloads, vlmflow.datasets.fetch; assert 'torch' not in sys.modules"
+    code = "import sys, vlmflow.data.fetch.files, vlmflow.data.fetch.images; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

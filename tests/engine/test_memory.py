@@ -21,7 +21,7 @@ from vlmflow.errors import (
     RetryableQuestionError,
 )
 from vlmflow.jobs.job import for_each_question
-from vlmflow.probes.knockout import knockout
+from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.run import of_one_question
 
 

@@ -32,7 +32,7 @@ from vlmflow.engine.plain import plain
 from vlmflow.engine.prefix import can_share
 from vlmflow.engine.record import record
 from vlmflow.errors import InterventionError
-from vlmflow.probes.knockout import edge_knockouts, knockout
+from vlmflow.probes.knockout.measure import edge_knockouts, knockout
 from vlmflow.prompts.build import Patches
 
 EDGES = [

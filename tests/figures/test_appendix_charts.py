@@ -10,19 +10,9 @@ from vlmflow.analysis.summaries import BINS
 from vlmflow.edges import ALL_EDGES
 from vlmflow.figures.findings import findings, sentence
 from vlmflow.figures.style import strokes_of
-from vlmflow.probes.lens import answer_words
-from vlmflow.study import (
-    AtlasChart,
-    FlowChart,
-    KnockoutProbe,
-    NormsChart,
-    NormsProbe,
-    PruningChart,
-    PruningProbe,
-    WindowsChart,
-    WordsChart,
-    WordsProbe,
-)
+from vlmflow.probes import KnockoutProbe, NormsProbe, PruningProbe, WordsProbe
+from vlmflow.probes.lens.measure import answer_words
+from vlmflow.study import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
 from vlmflow.tables import KNOCKOUT_SUMMARY, NORMS_SUMMARY, PRUNING_SUMMARY, WORDS_SUMMARY
 
 TASKS = ["First", "Second"]

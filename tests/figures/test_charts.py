@@ -9,11 +9,12 @@ import pytest
 from vlmflow import figures
 from vlmflow.data.sampling import is_right
 from vlmflow.figures.style import strokes_of
-from vlmflow.probes.lens import answer_words
+from vlmflow.probes import KnockoutProbe, LensProbe
+from vlmflow.probes.lens.measure import answer_words
 from vlmflow.report.html import signed
 from vlmflow.report.page import _drawn, render
 from vlmflow.report.tables import task_row, without_pictures
-from vlmflow.study import FlowChart, KnockoutProbe, LensChart, LensProbe, Study
+from vlmflow.study import FlowChart, LensChart, Study
 from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
 
 EDGES = ["question -> last", "image -> last"]

@@ -27,7 +27,8 @@ from support.frames import (
 )
 from vlmflow import figures
 from vlmflow.figures.findings import findings, sentence
-from vlmflow.study import AttentionMapProbe, ExamplesChart, MapChart
+from vlmflow.probes import AttentionMapProbe
+from vlmflow.study import ExamplesChart, MapChart
 from vlmflow.tables import ATTENTION_MAP, PLACES, VIEWS, VISUAL_LENS
 from vlmflow.tables.summaries import VISUAL_LENS_SUMMARY
 

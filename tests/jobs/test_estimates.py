@@ -10,8 +10,8 @@ from support.paths import ROOT, TINY_LLAVA
 from support.rows import shown
 from vlmflow.jobs import estimates
 from vlmflow.models.size import LARGE, Size
-from vlmflow.probes import OWN_WORDS, measure, measure_worded
 from vlmflow.probes.context import Asking
+from vlmflow.probes.measure import OWN_WORDS, measure, measure_worded
 from vlmflow.study import Study, read_study
 
 B7 = Size(parameters=7_060_000_000, layers=32, width=4096, vocabulary=32_064, image_tokens=576)

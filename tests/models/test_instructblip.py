@@ -13,9 +13,7 @@ from vlmflow.errors import ProcessorError, PromptError, QuestionError
 from vlmflow.models.load import load_model
 from vlmflow.models.processor import load_processor
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.probes.context import prompt_of
-from vlmflow.probes.run import answer_question, prober
-from vlmflow.study import (
+from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
     BudgetProbe,
@@ -26,6 +24,8 @@ from vlmflow.study import (
     SimilarityProbe,
     VisualLensProbe,
 )
+from vlmflow.probes.context import prompt_of
+from vlmflow.probes.run import answer_question, prober
 
 QUESTION = "Which color is the circle, red or blue?"
 TEXTS = [QUESTION, "What is to the left of the square?", "red", "blue", "Short answer:", "Which shape is it?"]

@@ -14,10 +14,10 @@ from vlmflow.data.open_image import open_picture
 from vlmflow.engine.modules import find_layers, find_norm
 from vlmflow.errors import InterventionError, ModelError, ProcessorError, PromptError, QuestionError
 from vlmflow.models.processor import load_processor
+from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.probes.run import answer_question, prober, prompt_of
 from vlmflow.prompts.build import Patches
 from vlmflow.prompts.patch_rows import map_patches
-from vlmflow.study import KnockoutProbe, LensProbe
 from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
 
 PICTURE = Image.new("RGB", (8, 8), "red")

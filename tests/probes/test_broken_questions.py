@@ -20,10 +20,11 @@ from vlmflow.data.sampling import select_task
 from vlmflow.errors import DatasetError, QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
+from vlmflow.probes import KnockoutProbe
 from vlmflow.probes.run import answer_question, prober
 from vlmflow.prompts.patch_rows import map_patches
 from vlmflow.report.tables import task_row, tasks_page
-from vlmflow.study import KnockoutProbe, Task
+from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
 
 

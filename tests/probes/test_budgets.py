@@ -18,9 +18,10 @@ from vlmflow.errors import GeometryError, InterventionError, QuestionError
 from vlmflow.models.load import load_model
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, losses_without, reference
-from vlmflow.probes.budget import budget, cells_of, chosen, numbers, places
+from vlmflow.probes.budget.measure import budget, chosen, numbers
 from vlmflow.probes.context import Asking
-from vlmflow.probes.similarity import similarity
+from vlmflow.probes.occlusion.measure import cells_of, places
+from vlmflow.probes.similarity.measure import similarity
 from vlmflow.prompts.layouts.geometry import patch_map
 from vlmflow.tables import ALL_TOKENS
 

@@ -21,10 +21,11 @@ from vlmflow.engine.modules import find_layers
 from vlmflow.engine.prefix import can_share
 from vlmflow.errors import NotApplicableError, PromptError, QuestionError
 from vlmflow.models.vocabulary import Vocabulary, words_of
-from vlmflow.probes.attention import attention, attention_map
+from vlmflow.probes.attention.measure import attention
+from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.probes.context import Asking
-from vlmflow.probes.similarity import Directions, similarity
-from vlmflow.probes.visual_lens import Known, visual_lens
+from vlmflow.probes.similarity.measure import Directions, similarity
+from vlmflow.probes.visual_lens.measure import Known, visual_lens
 from vlmflow.tables import PAIRS
 
 

@@ -18,14 +18,14 @@ from vlmflow.engine.record import record
 from vlmflow.engine.replay import last_needed, replay
 from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.probes.knockout import knockout
-from vlmflow.probes.norms import sinks, threshold_of
-from vlmflow.probes.pruning import answers_without_picture, pruning
+from vlmflow.probes import WordsProbe
+from vlmflow.probes.knockout.measure import knockout
+from vlmflow.probes.norms.measure import sinks, threshold_of
+from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 from vlmflow.probes.run import prober
-from vlmflow.probes.words import words
+from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches
 from vlmflow.prompts.layouts.geometry import patch_map
-from vlmflow.study import WordsProbe
 
 QUESTION = "what color is the circle , red or blue ?"
 EDGES = ["question -> last", "image -> last", "image -> question", "question without options -> true option"]

@@ -13,10 +13,10 @@ from support.paths import random_llava
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.plain import plain
 from vlmflow.engine.truncated import pruned, timed, work_share
-from vlmflow.probes import measure
+from vlmflow.probes import PruningProbe
 from vlmflow.probes.context import Asking
-from vlmflow.probes.pruning import answers_without_picture, pruning
-from vlmflow.study import PruningProbe
+from vlmflow.probes.measure import measure
+from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -15,9 +15,9 @@ from vlmflow import load_language_model
 from vlmflow.errors import ModelError, PromptError, QuestionError
 from vlmflow.models.processor import TextProcessor, load_text_processor
 from vlmflow.notebook import LanguageModel, VisionLanguageModel
+from vlmflow.probes import KnockoutProbe, NormsProbe
 from vlmflow.probes.run import answer_question, prober, prompt_of
 from vlmflow.prompts.build import build_caption_prompt
-from vlmflow.study import KnockoutProbe, NormsProbe
 
 CAPTIONS = "a red cup. a blue table."
 QUESTION = "What color is the cup, red or blue?"
@@ -141,7 +141,7 @@ def test_the_language_model_inside_of_a_vision_language_model(tiny_llava):
 def test_knockouts_of_captions_equal_the_plain_method(reader):
     from vlmflow.edges import Edge
     from vlmflow.engine.plain import plain
-    from vlmflow.probes.knockout import edge_knockouts
+    from vlmflow.probes.knockout.measure import edge_knockouts
 
     prompt = reader.caption_prompt(CAPTIONS, QUESTION)
     edges = ["caption -> last", "question -> last", "caption -> question"]

@@ -8,7 +8,7 @@ from support.families.base import QUESTION
 from vlmflow import load_model
 from vlmflow.edges import Edge
 from vlmflow.engine.plain import plain
-from vlmflow.probes.knockout import edge_knockouts
+from vlmflow.probes.knockout.measure import edge_knockouts
 
 EDGES = ("image -> question", "image -> last", "question -> last", "last -> last")
 

@@ -7,20 +7,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from vlmflow.study import (
-    AttentionChart,
-    AttentionMapProbe,
-    AttentionProbe,
-    BudgetChart,
-    BudgetProbe,
-    ExamplesChart,
-    MapChart,
-    PlacesProbe,
-    SimilarityChart,
-    SimilarityProbe,
-    VisualLensChart,
-    VisualLensProbe,
-)
+from vlmflow.probes import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
+from vlmflow.study import AttentionChart, BudgetChart, ExamplesChart, MapChart, SimilarityChart, VisualLensChart
 from vlmflow.tables import KNEES, PAIRS, PHASE_NAMES, PHASES
 from vlmflow.tables.summaries import (
     ATTENTION_MAP_SUMMARY,

@@ -7,9 +7,9 @@ import polars as pl
 
 from vlmflow.engine.interventions import Module
 from vlmflow.models import load, model
-from vlmflow.probes.knockout import knockout
-from vlmflow.probes.lens import lens
-from vlmflow.probes.words import words
+from vlmflow.probes.knockout.measure import knockout
+from vlmflow.probes.lens.measure import lens
+from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Prompt
 
 

@@ -1,21 +1,18 @@
 """What figures show, in words."""
 
 from vlmflow.edges import ALL_EDGES
-from vlmflow.study import (
+from vlmflow.probes import (
     AttentionMapProbe,
     BudgetProbe,
-    ExamplesChart,
-    Figure,
     KnockoutProbe,
     LensProbe,
     PlacesProbe,
     Probe,
     PruningProbe,
-    SimilarityChart,
-    VisualLensChart,
     VisualLensProbe,
     WordsProbe,
 )
+from vlmflow.study import ExamplesChart, Figure, SimilarityChart, VisualLensChart
 
 from .panels import window_of
 

@@ -11,7 +11,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from vlmflow.study import AtlasChart, ExamplesChart, Figure, KnockoutProbe, MapChart, NormsChart, Probe, SimilarityChart
+from vlmflow.probes import KnockoutProbe, Probe
+from vlmflow.study import AtlasChart, ExamplesChart, Figure, MapChart, NormsChart, SimilarityChart
 from vlmflow.tables import whole
 
 from .curve_features import bands_of, marks_of

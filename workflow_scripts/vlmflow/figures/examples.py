@@ -8,7 +8,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from vlmflow.study import AttentionMapProbe, ExamplesChart, Probe, VisualLensProbe
+from vlmflow.probes import AttentionMapProbe, Probe, VisualLensProbe
+from vlmflow.study import ExamplesChart
 
 from .maps import evenly, target_of
 from .style import ARROW_FONT, drawable, dressed, title_of

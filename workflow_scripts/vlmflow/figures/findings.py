@@ -7,18 +7,9 @@ import numpy as np
 import polars as pl
 
 from vlmflow.edges import FLOW_EDGES
+from vlmflow.probes import AttentionMapProbe, Probe
 from vlmflow.report.html import signed, unsigned
-from vlmflow.study import (
-    AtlasChart,
-    AttentionMapProbe,
-    ExamplesChart,
-    Figure,
-    MapChart,
-    NormsChart,
-    Probe,
-    SimilarityChart,
-    VisualLensChart,
-)
+from vlmflow.study import AtlasChart, ExamplesChart, Figure, MapChart, NormsChart, SimilarityChart, VisualLensChart
 
 from . import axes_of, chosen_rows, line_names, name_of, panel_name, why_nothing
 from .findings_of_images import attention_words, budget_words, map_words, similarity_words, visual_lens_words

@@ -4,8 +4,9 @@ from typing import Any
 
 import polars as pl
 
+from vlmflow.probes import AttentionMapProbe, Probe
 from vlmflow.report.html import signed, unsigned
-from vlmflow.study import AttentionMapProbe, MapChart, Probe, SimilarityChart, VisualLensChart
+from vlmflow.study import MapChart, SimilarityChart, VisualLensChart
 from vlmflow.tables import PHASE_NAMES
 
 from . import name_of

@@ -3,7 +3,8 @@
 import altair as alt
 import polars as pl
 
-from vlmflow.study import AttentionMapProbe, MapChart, Probe
+from vlmflow.probes import AttentionMapProbe, Probe
+from vlmflow.study import MapChart
 
 from .style import dressed, title_of
 

@@ -4,18 +4,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vlmflow.study import (
-    AttentionChart,
-    AttentionMapProbe,
-    BudgetChart,
-    Figure,
-    KnockoutProbe,
-    MapChart,
-    Probe,
-    SimilarityChart,
-    VisualLensChart,
-    WordsProbe,
-)
+from vlmflow.probes import AttentionMapProbe, KnockoutProbe, Probe, WordsProbe
+from vlmflow.study import AttentionChart, BudgetChart, Figure, MapChart, SimilarityChart, VisualLensChart
 
 from .maps import target_of
 from .style import name_of

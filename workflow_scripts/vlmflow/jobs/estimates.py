@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vlmflow.edges import Edge
 from vlmflow.models.size import BYTES, QUESTION, TEMPLATE, Size
-from vlmflow.study import (
+from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
     BudgetProbe,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,10 +9,8 @@ from torch import Tensor
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.record import Recording
 from vlmflow.engine.replay import onlookers
+from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
-
-if TYPE_CHECKING:
-    from vlmflow.models.model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Reference:
         return torch.arange(length - len(self.token_ids), length)
 
 
-def reference(vlm: "LanguageModel", prompt: Prompt, text: str, said: Sequence[int]) -> Reference:
+def reference(vlm: LanguageModel, prompt: Prompt, text: str, said: Sequence[int]) -> Reference:
     """A prompt and the tokens of its reference answer.
 
     The answer is written as the model would write it: in its own tokens where it says just that, with a capital where
@@ -56,13 +53,13 @@ def reference(vlm: "LanguageModel", prompt: Prompt, text: str, said: Sequence[in
     return Reference(vlm.said(prompt, tokens[:-1]), tokens)
 
 
-def loss(vlm: "LanguageModel", asked: Reference, states: Tensor) -> float:
+def loss(vlm: LanguageModel, asked: Reference, states: Tensor) -> float:
     """Of the states (answer tokens, width) after the last layer, not normed, that predict the answer's tokens."""
     log = vlm.read(states, lambda logits: logits.log_softmax(-1))
     return -log[torch.arange(len(log)), torch.tensor(asked.token_ids)].double().mean().item()
 
 
-def loss_without(vlm: "LanguageModel", asked: Reference, recording: Recording, dropped: Tensor) -> float:
+def loss_without(vlm: LanguageModel, asked: Reference, recording: Recording, dropped: Tensor) -> float:
     """The loss when the model never sees the positions `dropped`; the others keep their places, and the forward is as
     much shorter.
 
@@ -75,16 +72,14 @@ def loss_without(vlm: "LanguageModel", asked: Reference, recording: Recording, d
     return loss(vlm, asked, vlm.replay_without(recording, dropped, asked.positions))
 
 
-def losses_without(
-    vlm: "LanguageModel", asked: Reference, recording: Recording, hidden: Sequence[Tensor]
-) -> list[float]:
+def losses_without(vlm: LanguageModel, asked: Reference, recording: Recording, hidden: Sequence[Tensor]) -> list[float]:
     """The loss for each set of positions when no other position may attend to them; the same as `loss_without`, and
     cheaper where the sets stand late or are many."""
     knockouts = [Knockout(positions, onlookers(recording, positions), 0, len(vlm.layers)) for positions in hidden]
     return [loss(vlm, asked, states) for states in vlm.replay(recording, knockouts, asked.positions)]
 
 
-def intact_loss(vlm: "LanguageModel", asked: Reference, recording: Recording) -> float:
+def intact_loss(vlm: LanguageModel, asked: Reference, recording: Recording) -> float:
     """The loss of the model as it is."""
     read = asked.positions.to(recording.output.device)
     return loss(vlm, asked, recording.output[0, read])

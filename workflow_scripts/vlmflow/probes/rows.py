@@ -5,10 +5,10 @@ from typing import Any
 import polars as pl
 
 from vlmflow.data.sampling import draw, place_in_draw
-from vlmflow.study import KnockoutProbe, Probe, PruningProbe, SimilarityProbe, Sinks, VisualLensProbe
+from vlmflow.probes import KnockoutProbe, Probe, PruningProbe, SimilarityProbe, Sinks, VisualLensProbe
 from vlmflow.tables import ANSWERS, NORMS, PATCHES, SELECTED, TASK
 
-from .norms import sinks, threshold_of
+from .norms.measure import sinks, threshold_of
 
 
 def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:

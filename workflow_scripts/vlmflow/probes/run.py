@@ -25,12 +25,12 @@ from vlmflow.errors import (
     TableError,
 )
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes import Probe
 from vlmflow.prompts.build import Prompt
-from vlmflow.study import Probe
 from vlmflow.tables import PROBE_TABLES
 
-from . import OWN_WORDS, measure, measure_worded
 from .context import Asking, Row, prompt_of
+from .measure import OWN_WORDS, measure, measure_worded
 
 
 @contextmanager

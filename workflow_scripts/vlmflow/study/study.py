@@ -16,6 +16,17 @@ from vlmflow.data.settings import (
 )
 from vlmflow.data.sources import COCO_URL, GQA_URL, WINOGROUND
 from vlmflow.data.spelling import AnswersMatch
+from vlmflow.probes import (
+    AttentionMapProbe,
+    AttentionProbe,
+    BudgetProbe,
+    KnockoutProbe,
+    NormsProbe,
+    PlacesProbe,
+    Probe,
+    SimilarityProbe,
+    VisualLensProbe,
+)
 from vlmflow.settings import ModelName, Name, Strict
 
 from .figures import (
@@ -32,8 +43,6 @@ from .figures import (
     WindowsChart,
 )
 from .models import Model
-from .pictured import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
-from .probes import KnockoutProbe, NormsProbe, Probe
 
 
 class Study(Strict):

@@ -15,10 +15,9 @@ from torch.nn.functional import normalize
 
 from vlmflow.engine.record import Recording
 from vlmflow.errors import InterventionError, NotApplicableError, PromptError, QuestionError
+from vlmflow.probes.context import Asking, Row
 from vlmflow.prompts.build import Prompt
 from vlmflow.tables import PAIRS
-
-from .context import Asking, Row
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,16 @@
 """Norms of the image encoder's features, by which its attention sinks are known; [flow] appendix E."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from vlmflow.errors import ModelError
+from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
 
-if TYPE_CHECKING:
-    from vlmflow.models.model import LanguageModel
 
-
-def norms(vlm: "LanguageModel", prompt: Prompt) -> pl.DataFrame:
+def norms(vlm: LanguageModel, prompt: Prompt) -> pl.DataFrame:
     """One row: the norms of the features behind the picture's tokens, as a list, null where a token is no patch."""
     from vlmflow.models.model import VisionLanguageModel
 

@@ -1,19 +1,16 @@
 """Logit lens: which word the last position would say after each layer; [flow] equation 8."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
 
 from vlmflow.errors import InterventionError
+from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
 
-if TYPE_CHECKING:
-    from vlmflow.models.model import LanguageModel
 
-
-def lens(vlm: "LanguageModel", prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
+def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
     """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
     states = vlm.record(prompt).hidden(-1)
     # Whatever is done with inner states, the last layer's is read as the model itself reads it.
@@ -31,7 +28,7 @@ def lens(vlm: "LanguageModel", prompt: Prompt, words: Mapping[str, str], final_n
     )
 
 
-def first_token(vlm: "LanguageModel", word: str) -> int:
+def first_token(vlm: LanguageModel, word: str) -> int:
     """The first token with which the model would begin to say the word."""
     return int(vlm.processor.tokenizer(word, add_special_tokens=False).input_ids[0])
 

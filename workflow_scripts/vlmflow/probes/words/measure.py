@@ -1,23 +1,19 @@
 """Which words the question's positions predict, with modules or edges knocked out; [flow] appendices D and K."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 from torch import Tensor
 
 from vlmflow.edges import Edge, module_layers
 from vlmflow.engine.interventions import Intervention, Module, ModuleKnockout
+from vlmflow.models.model import LanguageModel
+from vlmflow.probes.knockout.measure import edge_knockouts
 from vlmflow.prompts.build import Prompt
-
-from .knockout import edge_knockouts
-
-if TYPE_CHECKING:
-    from vlmflow.models.model import LanguageModel
 
 
 def words(
-    vlm: "LanguageModel",
+    vlm: LanguageModel,
     prompt: Prompt,
     *,
     modules: Sequence[Module] = (),
@@ -66,7 +62,7 @@ def words(
     )
 
 
-def _top_words(vlm: "LanguageModel", states: Tensor, top: int) -> Tensor:
+def _top_words(vlm: LanguageModel, states: Tensor, top: int) -> Tensor:
     """(states, width) → (states, top) token ids, on the CPU."""
     return vlm.read(states, lambda logits: logits.topk(top).indices)
 

@@ -13,12 +13,11 @@ from vlmflow.engine.record import Recording
 from vlmflow.engine.replay import allowed
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
 from vlmflow.models.vocabulary import Vocabulary, words_of
+from vlmflow.probes.context import Asking, Row
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.geometry import patch_map
 from vlmflow.prompts.patch_rows import size_for_boxes
 from vlmflow.tables import NAMES_OF_OBJECTS
-
-from .context import Asking, Row
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What every probe has."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -47,3 +47,20 @@ class ProbeSettings(Strict):
     def _one_kind_of_prompt(self) -> "ProbeSettings":
         _ = self.needs
         return self
+
+
+class AskedProbe(ProbeSettings):
+    """A probe that is not about right answers only."""
+
+    answers: Literal["any", "right"] = Field(
+        "any", description="Analyse any question that was asked, or the sample of those that were answered rightly."
+    )
+
+
+class PictureProbe(AskedProbe):
+    """A probe about the picture's tokens."""
+
+    @property
+    def needs(self) -> str | None:
+        """See `ProbeSettings.needs`."""
+        return "picture"

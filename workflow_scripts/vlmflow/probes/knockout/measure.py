@@ -1,21 +1,18 @@
 """Attention knockout: how much the answer's probability changes when an edge is blocked; [flow] section 3.2."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from vlmflow.edges import Edge, window_layers
 from vlmflow.engine.interventions import Knockout
 from vlmflow.errors import InterventionError
+from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
-
-if TYPE_CHECKING:
-    from vlmflow.models.model import LanguageModel
 
 
 def knockout(
-    vlm: "LanguageModel",
+    vlm: LanguageModel,
     prompt: Prompt,
     edges: Sequence[str],
     windows: int | Sequence[int],

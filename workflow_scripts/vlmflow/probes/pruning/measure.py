@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import polars as pl
 import torch
@@ -13,16 +12,14 @@ from vlmflow.data.spelling import AnswersMatch
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.replay import onlookers
 from vlmflow.engine.truncated import pruned, timed, work_share
+from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
-
-if TYPE_CHECKING:
-    from vlmflow.models.model import LanguageModel
 
 REPEATS = 3
 
 
 def pruning(
-    vlm: "LanguageModel",
+    vlm: LanguageModel,
     prompt: Prompt,
     last: Sequence[int],
     answer: str | None,
@@ -61,7 +58,7 @@ def pruning(
 
 
 def answers_without_picture(
-    vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], intact: Sequence[int] = ()
+    vlm: LanguageModel, prompt: Prompt, last: Sequence[int], intact: Sequence[int] = ()
 ) -> dict[int, list[int]]:
     """Greedy answers, number of last layers → token ids, by the engine.
 
@@ -99,7 +96,7 @@ def answers_without_picture(
     return done
 
 
-def _times(vlm: "LanguageModel", prompt: Prompt, last: Sequence[int], new_tokens: int) -> list[float | None]:
+def _times(vlm: LanguageModel, prompt: Prompt, last: Sequence[int], new_tokens: int) -> list[float | None]:
     """Seconds of reading the prompt and decoding so many tokens, over those of the intact model in the same run; null
     where all layers would lose the picture's tokens."""
     numbers = [0, *(number for number in last if 0 < number < len(vlm.layers))]
