@@ -12,7 +12,7 @@ from vlmflow.data.spelling import AnswersMatch
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.replay import onlookers
 from vlmflow.engine.truncated import pruned, timed, work_share
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.model import MAX_NEW_TOKENS, LanguageModel
 from vlmflow.prompts.build import Prompt
 
 REPEATS = 3
@@ -64,13 +64,13 @@ def answers_without_picture(
 
     Dropping tokens in the last layers is the same as letting no later position attend to them there: what the tokens
     themselves would still compute, nobody sees.  The intact model's answer `intact` is proposed for all; from where
-    one of them would say something else, it goes its own way.
+    one of them would say something else, it goes its own way, a token per round.  Tokens once decided stay: in half
+    precision a tie may be broken in another way by every forward, and an answer that is taken back would never end.
     """
-    from vlmflow.models.model import MAX_NEW_TOKENS
-
     image, layers = prompt.positions("image"), len(vlm.layers)
     proposals = dict.fromkeys(last, tuple(intact))
     done: dict[int, list[int]] = {}
+    decided = False
     while proposals:
         further: dict[int, tuple[int, ...]] = {}
         for said in dict.fromkeys(proposals.values()):
@@ -86,13 +86,14 @@ def answers_without_picture(
             for number in asked:
                 states = next(after) if number else as_recorded[0]
                 tokens = vlm.read(states, lambda logits: logits.argmax(-1)).tolist()
-                agreed = next((i for i, token in enumerate(said) if tokens[i] != token), len(said))
+                differing = [] if decided else [i for i, token in enumerate(said) if tokens[i] != token]
+                agreed = min(differing, default=len(said))
                 kept = (*said[:agreed], tokens[agreed])[:MAX_NEW_TOKENS]
                 if kept[-1] in vlm.ends or len(kept) >= MAX_NEW_TOKENS:
                     done[number] = [token for token in kept if token not in vlm.ends]
                 else:
                     further[number] = kept
-        proposals = further
+        proposals, decided = further, True
     return done
 
 
