@@ -270,6 +270,7 @@ import functools
 import polars as pl
 
 from vlmflow.jobs import estimates
+from vlmflow.models import size
 from vlmflow.jobs.gpu_lease import visible_gpus
 from vlmflow.errors import DeviceError
 
@@ -282,9 +283,9 @@ def growing(amount):
 def model_size(model):
     """Of a hub id known once it is fetched; before, a large model is assumed."""
     if model.folder is not None:
-        return estimates.folder_size(model.folder)
+        return size.folder_size(model.folder)
     note = json.loads(Path(model.fetched).read_text()) if Path(model.fetched).is_file() else {}
-    return estimates.Size(**note["size"]) if "size" in note else estimates.LARGE
+    return size.Size(**note["size"]) if "size" in note else size.LARGE
 
 
 def model_memory(wildcards, attempt):
