@@ -13,9 +13,9 @@ import polars as pl
 from PIL import Image
 from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
-from vlmflow.data import synthetic
 from vlmflow.data.fetch.images import with_pictures
 from vlmflow.data.gqa import read_questions
+from vlmflow.data.scenes import write_scenes
 from vlmflow.prompts.contact_sheet import contact_sheet
 from vlmflow.prompts.patch_rows import map_patches
 from vlmflow.tables import CANDIDATES, PATCHES
@@ -27,7 +27,7 @@ ZOOM, WIDER = 4, 160  # of the scenes' pixels, and pixels of ground at the right
 
 def scenes(folder: Path) -> pl.DataFrame:
     """Questions about a few wide pictures."""
-    synthetic.write_scenes(folder, images=2, seed=7)
+    write_scenes(folder, images=2, seed=7)
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     for picture in (folder / "images").iterdir():
         with Image.open(picture) as scene:

@@ -12,7 +12,7 @@ from support.rows import asking, rows, vlm  # noqa: F401 (fixtures of several fi
 from support.servers import server  # noqa: F401
 from support.slurm import cluster  # noqa: F401
 from vlmflow import load_model
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 
 # The same examples in every run, and no deadline: the machines of others are slower or busier.
 settings.register_profile(
@@ -31,5 +31,5 @@ def tiny_llava():
 @pytest.fixture(scope="session")
 def scene():
     """A drawn scene with its picture."""
-    scene = synthetic.draw_scene(6, seed=0)
-    return scene, synthetic.render(scene)
+    scene = scenes.draw_scene(6, seed=0)
+    return scene, scenes.render(scene)

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.paths import TINY_LLAVA
-from vlmflow.data import synthetic
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.fetch.images import Pictures, with_pictures
 from vlmflow.data.gqa_paper import PaperQuestion
 from vlmflow.data.reading import read_dataset
 from vlmflow.data.sampling import in_task, select_task
+from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.patch_rows import map_patches
@@ -126,7 +126,7 @@ def written(content):
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    synthetic.write_scenes(folder, images=2, seed=0)
+    write_scenes(folder, images=2, seed=0)
     return folder
 
 

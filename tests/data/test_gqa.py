@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files
 from vlmflow.data.gqa import Question, derive_mentions, derive_options, read_questions
@@ -114,7 +114,7 @@ def test_answers_in_other_forms(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    synthetic.write_scenes(tmp_path, images=4, seed=0)
+    scenes.write_scenes(tmp_path, images=4, seed=0)
     return tmp_path
 
 
@@ -130,7 +130,7 @@ def test_drawn_scenes_are_read_back(folder):
     assert not any(row["problem"] for row in rows)
     questions = QUESTIONS.frame(rows)
     for row in rows:
-        scene = synthetic.draw_scene(int(row["image_id"]), seed=0)
+        scene = scenes.draw_scene(int(row["image_id"]), seed=0)
         boxes = {thing.id: (thing.x, thing.y, thing.side, thing.side) for thing in scene.things}
         attributes = {thing.id: [thing.color, thing.size, thing.texture] for thing in scene.things}
         for item in row["objects"]:
@@ -156,8 +156,8 @@ def test_objects_without_attributes(folder):
 
 
 def test_pictures_are_the_same_whatever_their_number(tmp_path):
-    synthetic.write_scenes(tmp_path / "few", images=2, seed=3)
-    synthetic.write_scenes(tmp_path / "many", images=5, seed=3)
+    scenes.write_scenes(tmp_path / "few", images=2, seed=3)
+    scenes.write_scenes(tmp_path / "many", images=5, seed=3)
     for name in ("0.png", "1.png"):
         assert (tmp_path / "few/images" / name).read_bytes() == (tmp_path / "many/images" / name).read_bytes()
     few, many = (json.loads((tmp_path / x / "questions.json").read_text()) for x in ("few", "many"))

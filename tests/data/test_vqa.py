@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.gqa import read_questions
 from vlmflow.data.reading import read_dataset
@@ -218,12 +218,12 @@ def test_captions_that_cannot_be_read(tmp_path, text, message):
 
 
 def test_drawn_scenes_have_captions(tmp_path):
-    synthetic.write_scenes(tmp_path, images=3, seed=0)
+    scenes.write_scenes(tmp_path, images=3, seed=0)
     files = [tmp_path / name for name in ("questions.json", "sceneGraphs.json", "region_descriptions.json")]
     rows, _ = read_questions(*files)
-    scene = synthetic.draw_scene(1, 0)
+    scene = scenes.draw_scene(1, 0)
     found = QUESTIONS.frame(rows).filter(pl.col("image_id") == "1")["captions"].unique().to_list()
-    assert found == [". ".join(map(synthetic.describe_thing, scene.things)) + "."]
+    assert found == [". ".join(map(scenes.describe_thing, scene.things)) + "."]
     without, _ = read_questions(*files[:2])
     assert {row["captions"] for row in without} == {None}
     named = dict(zip(("questions", "scene_graphs", "regions"), map(str, files), strict=True))

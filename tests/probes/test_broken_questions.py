@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from support.paths import TINY_LLAVA
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.data.fetch.images import Pictures, with_pictures
 from vlmflow.data.gqa import read_questions
 from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_picture
@@ -30,7 +30,7 @@ from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
 
 @pytest.fixture
 def folder(tmp_path):
-    synthetic.write_scenes(tmp_path, images=3, seed=0)
+    scenes.write_scenes(tmp_path, images=3, seed=0)
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from support.paths import ROOT, TINY_LLAVA
 from support.workspace import SNAKEMAKE, Workspace
 from vlmflow import load_model
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.errors import ModelError, ProcessorError, StudyError, WriteError
 from vlmflow.models.processor import load_processor
 from vlmflow.study.yaml_text import check_text
@@ -293,7 +293,7 @@ def test_study_files_are_checked_before_any_job(tmp_path):
 @pytest.mark.slow
 def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
     workspace = Workspace(tmp_path)
-    synthetic.write_scenes(tmp_path / "mine", images=6, seed=1)
+    scenes.write_scenes(tmp_path / "mine", images=6, seed=1)
     questions = json.loads((tmp_path / "mine" / "questions.json").read_text())
     for entry in questions.values():
         if entry["types"]["structural"] == "query":
