@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
 from vlmflow.data.fetch.images import with_pictures
-from vlmflow.data.gqa import read_questions
+from vlmflow.data.gqa.reader import read_questions
 from vlmflow.data.scenes import write_scenes
 from vlmflow.prompts.contact_sheet import contact_sheet
 from vlmflow.prompts.patch_rows import map_patches

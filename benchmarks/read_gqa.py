@@ -13,7 +13,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from vlmflow.data import scenes
-from vlmflow.data.gqa import read_questions
+from vlmflow.data.gqa.reader import read_questions
 from vlmflow.tables import QUESTIONS
 
 QUESTIONS_COUNT, PICTURES, OBJECTS = 132_062, 10_234, 16

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmflow.data import scenes
+from support.any_json import JSON
+from vlmflow.data import dataset_from, scenes
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files
-from vlmflow.data.gqa import Question, derive_mentions, derive_options, read_questions
-from vlmflow.data.reading import read_dataset
-from vlmflow.data.sampling import is_right, select_task
+from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options, read_questions
+from vlmflow.data.sampling import is_correct, select_task
 from vlmflow.errors import DatasetError
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
@@ -93,7 +93,7 @@ def test_space_and_capitals_around_an_answer(folder, answer, choice, options):
     assert not skipped
     assert [(row["answer"], row["problem"]) for row in rows] == [("black", None)] * 2
     assert (rows[0]["true_option"], rows[0]["false_option"]) == options
-    assert is_right("Black", rows[1]["answer"])
+    assert is_correct("Black", rows[1]["answer"])
 
 
 def test_answers_in_other_forms(folder):
@@ -265,7 +265,7 @@ def test_questions_as_they_are_given_out(folder, form):
     assert isinstance(question_files(place), list) == place.is_dir()
     for way in (place, str(place)) if place.is_file() else (place, question_files(place)):
         files = {"questions": way, "scene_graphs": str(graphs)}
-        found, skipped = read_dataset("gqa", files)
+        found, skipped = dataset_from({"source": "gqa"}).read(files)
         assert sorted(found, key=lambda row: row["question_id"]) == sorted(rows, key=lambda row: row["question_id"])
         assert skipped == []
 
@@ -323,11 +323,6 @@ def test_forms_that_are_not_read(folder, name, content, message):
     assert str(path) in str(error.value)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
-    max_leaves=8,
-)
 FIELDS = ["imageId", "question", "answer", "types", "semantic", "fullAnswer"]
 
 

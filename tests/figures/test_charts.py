@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from vlmflow import figures
-from vlmflow.data.sampling import is_right
+from vlmflow.data.sampling import is_correct
 from vlmflow.figures.style import strokes_of
 from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.probes.lens.measure import answer_words
@@ -202,7 +202,7 @@ def answered(task, pairs):
             "image_id": "1",
             "predicted": said,
             "answer": right,
-            "correct": None if right == "a caption" else is_right(said, right),
+            "correct": None if right == "a caption" else is_correct(said, right),
             "probability": 0.5,
             "token_ids": [1],
         }

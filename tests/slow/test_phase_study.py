@@ -16,7 +16,7 @@ from support.paper_rows import write_gqa
 from support.paths import ROOT
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
-from vlmflow.data.sources import COCO_CAPTIONS_MEMBER
+from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
 from vlmflow.study import read_study
 from vlmflow.tables import ACCURACY, ANSWERS, LANDMARK_TABLES, PROBE_TABLES, SKIPPED
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from support.paths import ROOT
 from vlmflow.data import scenes
-from vlmflow.data.gqa import Question, derive_mentions, derive_options
+from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options
 from vlmflow.data.gqa_paper import read_paper_questions
 
 # Where a run of studies/flow.yaml leaves them, or wherever else they lie.

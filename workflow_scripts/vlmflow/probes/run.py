@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 import torch
 
-from vlmflow.data.sampling import is_right, right_answer
+from vlmflow.data.sampling import correct_answer, is_correct
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.edges import Edge
 from vlmflow.engine.batch_size import let_go, ran_out
@@ -81,7 +81,7 @@ def answer_question(vlm: LanguageModel, row: Row, instruction: str, match: Answe
         "image_id": row["image_id"],
         "predicted": answer.text,
         "answer": row["answer"],
-        "correct": is_right(answer.text, right_answer(row), match),
+        "correct": is_correct(answer.text, correct_answer(row), match),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }

@@ -9,7 +9,7 @@ import polars as pl
 from PIL import Image
 
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import draw, draw_apart
+from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import GeometryError, QuestionError
 from vlmflow.prompts.layouts.geometry import PatchMap, patch_map, seen_pixels
 
@@ -37,7 +37,7 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
         measured: ids of the questions that have something to be shown.
         count: at most so many, the same ones whatever else is asked.
     """
-    shown, _ = draw_apart(questions, draw(measured, count, seed=0))
+    shown, _ = split_by_ids(questions, sample(measured, count, seed=0))
     for row in shown.iter_rows(named=True):
         try:
             found, pixels = views_of(processor, open_picture(row["image"]))

@@ -8,7 +8,7 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import draw, draw_apart
+from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import QuestionError
 from vlmflow.prompts.layouts.geometry import Box, View, clipped
 
@@ -34,7 +34,7 @@ def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: in
         title: written above.
         count: how many questions, at most.
     """
-    drawn, _ = draw_apart(questions, draw(questions["question_id"], count, seed=0))
+    drawn, _ = split_by_ids(questions, sample(questions["question_id"], count, seed=0))
     cells = [cell for row in drawn.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
     lines = _lines(cells)
     width = max([sum(cell.width + GAP for cell in line) for line in lines] + [LEAST]) + GAP

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.data.sampling import in_task, is_right, place_in_draw
+from vlmflow.data.sampling import in_task, is_correct, sampling_order
 from vlmflow.figures import caption
 from vlmflow.figures.findings import findings, sentence
 from vlmflow.study import Study
@@ -120,14 +120,14 @@ def _mostly_wrong(
             continue
         texts = own.get(task, questions).select("question_id", "question")
         wrong = wrong.join(texts, on="question_id", how="left")
-        rows = sorted(wrong.to_dicts(), key=lambda row: place_in_draw(row["question_id"]))
+        rows = sorted(wrong.to_dicts(), key=lambda row: sampling_order(row["question_id"]))
         found.append(
             {
                 "model": model,
                 "task": task,
                 "asked": len(given),
                 "wrong": len(wrong),
-                "relaxed": sum(bool(is_right(row["predicted"], row["answer"], "relaxed")) for row in rows),
+                "relaxed": sum(bool(is_correct(row["predicted"], row["answer"], "relaxed")) for row in rows),
                 "rows": rows[:WRONG],
             }
         )

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from vlmflow.analysis.bootstrap import CONFIDENCE, summarise
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import draw
+from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
 from vlmflow.study import AccuracyTable, LandmarksTable, StudyTable
 
@@ -30,7 +30,7 @@ def task_row(task: str, questions: pl.DataFrame) -> dict[str, Any]:
     row |= {"picture": None, "question": None, "answer": None}
     row |= {"questions": len(questions), "pictures": questions["image_id"].n_unique()}
     if len(questions):
-        drawn = draw(questions["question_id"], 1, seed=task)
+        drawn = sample(questions["question_id"], 1, seed=task)
         example = questions.filter(pl.col("question_id") == drawn[0]).row(0, named=True)
         row |= {name: example[name] for name in ("structural", "semantic", "question", "answer")}
         row |= {"kind": _kind(questions), "picture": example["image"]}

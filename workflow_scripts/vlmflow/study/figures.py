@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.data.settings import Dataset
+from vlmflow.data import AnyDataset
 from vlmflow.settings import EdgeText, ModelName, Name, Strict, Window, each_once
 
 Layers = Annotated[
@@ -174,7 +174,7 @@ class AccuracyTable(Strict):
 
     table: Literal["accuracy"]
     model: ModelName
-    dataset: Dataset | None = Field(None, description="Another one than the study's.")
+    dataset: AnyDataset | None = Field(None, description="Another one than the study's.")
     per_group: int | None = Field(None, ge=1, description="At most so many questions a group; all by default.")
     seed: int = Field(0, ge=0, description="Of the draw, where `per_group` limits it.")
     shards: int = Field(16, ge=1, description="Jobs among which the questions are scattered.")

@@ -1,21 +1,13 @@
 """One study, and what its parts have to do with each other."""
 
+from pathlib import PurePath
+
 from pydantic import Field, model_validator
 
-from vlmflow.data.settings import (
-    AOkVqaDataset,
-    CocoCaptionsDataset,
-    Dataset,
-    GqaDataset,
-    GqaPaperDataset,
-    OkVqaDataset,
-    Sample,
-    Task,
-    WinogroundDataset,
-    has_captions,
-)
-from vlmflow.data.sources import COCO_URL, GQA_URL, WINOGROUND
+from vlmflow.data import AnyDataset
+from vlmflow.data.base import Dataset, Download, HubDataset
 from vlmflow.data.spelling import AnswersMatch
+from vlmflow.data.tasks import Sample, Task
 from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
@@ -49,7 +41,7 @@ class Study(Strict):
     """One study: data, tasks, models, probes, figures."""
 
     study: Name
-    dataset: Dataset
+    dataset: AnyDataset
     tasks: dict[Name, Task] = Field(min_length=1)
     sample: Sample = Field(default_factory=lambda: Sample.model_validate({}))
     answers_match: AnswersMatch = Field(
@@ -75,43 +67,27 @@ class Study(Strict):
         return [self.dataset, *(dataset for dataset in others if dataset is not None)]
 
     @property
-    def paper_files(self) -> dict[str, tuple[str, str]]:
-        """The question files of [flow]: name → (address, sha256)."""
-        files: dict[str, tuple[str, str]] = {}
-        for dataset in self.datasets:
-            if not isinstance(dataset, GqaPaperDataset):
-                continue
-            for name, sha256 in dataset.sha256.items():
-                source = (f"{dataset.base_url}/{name}", sha256)
-                if files.setdefault(name, source) != source:
-                    raise ValueError(f"{name} cannot come from two addresses, or with two checksums, in one study")
-        return files
+    def downloads(self) -> dict[str, Download]:
+        """Path → where it comes from, for every file that the datasets download."""
+        found: dict[str, Download] = {}
+        for path, source in (each for dataset in self.datasets for each in dataset.downloads().items()):
+            if found.setdefault(path, source) != source:
+                name = PurePath(path).name
+                raise ValueError(f"{name} cannot come from two addresses, or with two checksums, in one study")
+        return found
 
     @property
-    def gqa_url(self) -> str:
-        """Where GQA's archives lie, for all datasets of the study."""
-        urls = [dataset.base_url for dataset in self.datasets if isinstance(dataset, GqaDataset)]
-        urls += [dataset.gqa_url for dataset in self.datasets if isinstance(dataset, GqaPaperDataset)]
-        return _one("GQA", urls) or GQA_URL
+    def gated(self) -> dict[str, HubDataset]:
+        """Folder → the dataset on the hub that is fetched into it, for which access has to be requested."""
+        return {folder: source for dataset in self.datasets for folder, source in dataset.gated().items()}
 
-    @property
-    def coco_url(self) -> str:
-        """Where COCO's pictures lie, for all datasets of the study."""
-        kinds = OkVqaDataset | AOkVqaDataset | CocoCaptionsDataset
-        urls = [dataset.coco_url for dataset in self.datasets if isinstance(dataset, kinds)]
-        return _one("COCO", urls) or COCO_URL
+    def dataset_of_task(self, task: str) -> Dataset:
+        """The dataset from which a task takes its questions."""
+        return self.tasks[task].dataset or self.dataset
 
-    @property
-    def winoground(self) -> tuple[str, str | None]:
-        """(repository, revision) of Winoground, for all datasets of the study."""
-        found = [dataset for dataset in self.datasets if isinstance(dataset, WinogroundDataset)]
-        _one("Winoground", [f"{dataset.repository} at {dataset.revision or 'main'}" for dataset in found])
-        return (found[0].repository, found[0].revision) if found else (WINOGROUND, None)
-
-    def source_of(self, kind: type, key: str) -> str:
-        """The address under `key` that all datasets of a kind share."""
-        urls = [getattr(dataset, key) for dataset in self.datasets if isinstance(dataset, kind)]
-        return _one(kind.__name__.removesuffix("Dataset"), urls) or kind.model_fields[key].default  # type: ignore[attr-defined]
+    def dataset_of_table(self, table: str) -> Dataset:
+        """The dataset whose questions are asked for an accuracy table."""
+        return self.accuracy_tables[table].dataset or self.dataset
 
     def models_of(self, probe: str) -> list[str]:
         """The models on which a probe is run: those that it names, or all that read what it is about."""
@@ -126,14 +102,15 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Study":
-        _ = self.gqa_url, self.coco_url, self.paper_files, self.winoground
-        for kind, key in (
-            (OkVqaDataset, "base_url"),
-            (AOkVqaDataset, "url"),
-            (CocoCaptionsDataset, "url"),
-            (GqaDataset, "captions_url"),
-        ):
-            self.source_of(kind, key)
+        known: dict[str, set[str]] = {}
+        for publisher, address in (each for dataset in self.datasets for each in dataset.addresses().items()):
+            known.setdefault(publisher, set()).add(address)
+        for publisher, addresses in known.items():
+            if len(addresses) > 1:
+                raise ValueError(
+                    f"{publisher} cannot come from two addresses in one study: {', '.join(sorted(addresses))}"
+                )
+        _ = self.downloads
         return self
 
     @model_validator(mode="after")
@@ -187,9 +164,8 @@ class Study(Strict):
     def _check_captions(self, probe: str) -> None:
         readers = [model for model in self.models_of(probe) if self.models[model].reads == "captions"]
         for task in self.tasks_of(probe) if readers else ():
-            own = self.tasks[task].dataset
-            if not has_captions(own or self.dataset):
-                key = f"tasks.{task}.dataset" if own else "dataset"
+            if not self.dataset_of_task(task).has_captions:
+                key = f"tasks.{task}.dataset" if self.tasks[task].dataset else "dataset"
                 raise ValueError(
                     f"{key}: its pictures have no captions for the model {readers[0]!r} to read; of GQA's, give "
                     f"captions: visual-genome, or leave the task {task!r} out of probes.{probe}.tasks, or the model "
@@ -255,12 +231,6 @@ class Study(Strict):
                         + (f"there is {', '.join(known)}" if known else "add one")
                     )
         return self
-
-
-def _one(what: str, urls: list[str]) -> str | None:
-    if len(set(urls)) > 1:
-        raise ValueError(f"{what} cannot come from two addresses in one study: {', '.join(sorted(set(urls)))}")
-    return urls[0] if urls else None
 
 
 def _check_measured(name: str, figure: Figure, probe: KnockoutProbe) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 
+from vlmflow.data.base import Download
 from vlmflow.errors import ContentError, DownloadError
 from vlmflow.tables import whole
 
@@ -26,6 +27,18 @@ from .remote_zip import fetch_members, is_for, note_of
 
 # What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.
 FORBIDDEN = "the server says 403"
+
+
+def download(source: Download, path: Path) -> None:
+    """Fetch one file, by its address or out of an archive.
+
+    Raises:
+        DownloadError: the server does not give it, or gives another one.
+    """
+    if source.member is None:
+        fetch_file(source.url, path, source.sha256)
+    else:
+        fetch_archived(source.url, source.member, path)
 
 
 def fetch_file(url: str, path: Path, sha256: str | None) -> None:

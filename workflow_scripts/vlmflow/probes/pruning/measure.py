@@ -7,7 +7,7 @@ import polars as pl
 import torch
 from transformers import DynamicCache
 
-from vlmflow.data.sampling import is_right
+from vlmflow.data.sampling import is_correct
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.replay import onlookers
@@ -49,7 +49,7 @@ def pruning(
         {
             "last": list(last),
             "predicted": texts,
-            "correct": [is_right(text, answer, match) for text in texts],
+            "correct": [is_correct(text, answer, match) for text in texts],
             "work": [work_share(len(prompt), len(image), layers, number) for number in last],
             "time": _times(vlm, prompt, last, len(said) + 1) if with_time else [None] * len(last),
         },

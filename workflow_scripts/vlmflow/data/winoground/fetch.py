@@ -1,32 +1,33 @@
 """Fetch Winoground, which the Hugging Face hub gives to those only who asked for access."""
 
+import json
 import shutil
 import zipfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vlmflow.data.sources import WINOGROUND_EXAMPLES, WINOGROUND_PICTURES
+from vlmflow.data.base import HubDataset
+from vlmflow.data.fetch.expected import IMAGE
+from vlmflow.data.fetch.hub import fetch_dataset
 from vlmflow.errors import ContentError, HubError, NoAccessError
 from vlmflow.tables import whole
 
-from .expected import IMAGE
-from .hub import fetch_dataset
-
+EXAMPLES = "data/examples.jsonl"  # in the dataset
+ARCHIVE = "data/images.zip"
 ENDINGS = (".jpg", ".png")
 FOLDER = "images"  # in the archive
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # a RuntimeError: encrypted
 
 
-def fetch_winoground(
-    repository: str, revision: str | None, access: Path, examples: Path, pictures: Path
-) -> dict[str, Any]:
-    """Fetch the examples to a file and the pictures into a folder; without access both are left empty.
+def fetch_winoground(source: HubDataset, access: Path, examples: Path, images: Path) -> dict[str, Any]:
+    """Fetch the examples to a file and the images into a folder; without access both are left empty.
 
     Args:
-        repository, revision: of the dataset on the hub.
-        access: the file in which what is returned will be written down, for the message.
-        examples, pictures: the file and the folder.
+        source: the dataset on the hub.
+        access: the file in which what is returned is written down as JSON.
+        examples, images: the file and the folder.
 
     Returns:
         repository, revision, granted: whether there is access, reason: why not and what to do; refused, if any were:
@@ -35,20 +36,30 @@ def fetch_winoground(
     Raises:
         HubError: no network, no such revision, or files that are not Winoground's.
     """
-    pictures.mkdir(parents=True, exist_ok=True)
-    account = {"repository": repository, "revision": revision, "granted": True, "reason": None}
+    images.mkdir(parents=True, exist_ok=True)
+    account = asdict(source) | _fetch(source, access, examples, images)
+    with whole(access) as temporary:
+        temporary.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
+    return account
+
+
+def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> dict[str, Any]:
+    """What came of it, as `fetch_winoground` returns it."""
     try:
-        found, archive = fetch_dataset(repository, revision, [WINOGROUND_EXAMPLES, WINOGROUND_PICTURES])
+        found, archive = fetch_dataset(source.repository, source.revision, [EXAMPLES, ARCHIVE])
     except NoAccessError as error:
         examples.write_bytes(b"")
-        return account | {"granted": False, "reason": what_to_do(repository, access, error)}
+        return {"granted": False, "reason": what_to_do(source.repository, access, error)}
     with whole(examples) as temporary:
         shutil.copyfile(found, temporary)
-    count, refused = take_pictures(archive, pictures)
+    count, refused = unpack_images(archive, images)
     if not count:
         why = f"; {next(iter(refused.values()))}" if refused else ""
-        raise HubError(f"{repository}: there is no picture ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}{why}")
+        raise HubError(
+            f"{source.repository}: there is no picture ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}{why}"
+        )
     again = f"delete {archive} and {access} and run the same command again"
+    account: dict[str, Any] = {"granted": True, "reason": None}
     return account | ({"refused": {name: f"{why}; {again}" for name, why in refused.items()}} if refused else {})
 
 
@@ -61,8 +72,8 @@ def what_to_do(repository: str, access: Path, error: NoAccessError) -> str:
     )
 
 
-def take_pictures(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
-    """Unpack the pictures under images/ of a zip archive, each by its own name; what else it holds is left where it is.
+def unpack_images(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
+    """Unpack the images under images/ of a zip archive, each by its own name; what else it holds is left where it is.
 
     Returns:
         how many there were, and name without ending → reason, of each that is no image and not kept.
@@ -74,7 +85,7 @@ def take_pictures(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in opened.infolist():
-                if (name := _picture_name(member.filename)) is None:
+                if (name := _image_name(member.filename)) is None:
                     continue
                 try:
                     IMAGE.check_size(member.file_size)
@@ -90,8 +101,8 @@ def take_pictures(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
     return count, refused
 
 
-def _picture_name(member: str) -> str | None:
-    """The name by which a member is taken: only of pictures that lie in the folder itself, so that none leaves it."""
+def _image_name(member: str) -> str | None:
+    """The name by which a member is taken: only of images that lie in the folder itself, so that none leaves it."""
     path = PurePosixPath(member)
     taken = path.parts[:-1] == (FOLDER,) and path.suffix.lower() in ENDINGS and not path.name.startswith(".")
     return path.name if taken else None

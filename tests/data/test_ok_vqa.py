@@ -1,24 +1,18 @@
-"""Questions without boxes: OK-VQA and A-OKVQA, in their layout and broken; and captions by Visual Genome's layout."""
+"""OK-VQA, in its layout and broken; and what most people answered."""
 
-import gzip
 import json
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmflow.data import scenes
-from vlmflow.data.entries import SAME_ID
-from vlmflow.data.gqa import read_questions
-from vlmflow.data.reading import read_dataset
-from vlmflow.data.region_descriptions import read_captions
+from vlmflow.data.ok_vqa import MEMBERS, OkVqaDataset, read_ok_vqa
+from vlmflow.data.open_questions import majority
 from vlmflow.data.sampling import select_task
 from vlmflow.data.spelling import plain
-from vlmflow.data.vqa import majority, read_a_okvqa, read_ok_vqa
+from vlmflow.data.tasks import Task
 from vlmflow.errors import DatasetError
-from vlmflow.study import Task
-from vlmflow.tables import QUESTIONS, SKIPPED
+from vlmflow.tables import QUESTIONS
 
 
 def write(path, content):
@@ -70,7 +64,8 @@ def test_a_majority_is_one_of_the_answers(answers):
 
 def test_ok_vqa(tmp_path):
     files = ok_vqa(tmp_path, [7, 8, 9], {7: ["pony tail", "pony tail", "braid"], 8: [""] * 10})
-    rows, skipped = read_ok_vqa(*files)
+    rows, skipped = OkVqaDataset(source="ok-vqa").read(dict(zip(MEMBERS, files, strict=True)))
+    assert (rows, skipped) == read_ok_vqa(*files)
     frame = QUESTIONS.frame(rows)
     assert frame["question_id"].to_list() == ["7", "8", "9"]
     assert frame.row(0, named=True) | {"objects": None} == {
@@ -95,34 +90,6 @@ def test_ok_vqa(tmp_path):
     # A task that is all of a dataset.
     usable, broken = select_task(frame, "OK-VQA", Task.model_validate({"dataset": {"source": "ok-vqa"}}))
     assert (len(usable), len(broken)) == (1, 2)
-
-
-def test_a_okvqa(tmp_path):
-    entry = {
-        "split": "val",
-        "image_id": 299207,
-        "question_id": "22MexNkBPpdZGX6sxbxVBH",
-        "question": "What is the man by the bags awaiting?",
-        "choices": ["skateboarder", "train", "delivery", "cab"],
-        "correct_choice_idx": 3,
-        "direct_answers": ["ride", "cab", "cab", "taxi"],
-        "difficult_direct_answer": False,
-        "rationales": [],
-    }
-    broken = [{"question_id": "x"}, entry | {"question_id": "z", "direct_answers": []}]
-    rows, skipped = read_a_okvqa(
-        write(
-            tmp_path / "a.json", [entry, entry | {"question_id": "y", "difficult_direct_answer": True}, entry, *broken]
-        )
-    )
-    frame = QUESTIONS.frame(rows)
-    assert frame["answer"].to_list() == ["cab", "cab"]
-    assert frame["problem"].to_list() == [None, "its authors mark it as too open for a direct answer"]
-    account = {row["question_id"]: row["reason"] for row in SKIPPED.frame(skipped).to_dicts()}
-    assert account[entry["question_id"]] == SAME_ID
-    assert "image_id: Field required" in account["x"]
-    assert "direct_answers" in account["z"]
-    assert read_dataset("a-okvqa", {"questions": str(tmp_path / "a.json")}) == (rows, skipped)
 
 
 @pytest.mark.parametrize(
@@ -168,63 +135,3 @@ def test_several_annotations_of_one_question_cost_that_question(tmp_path):
         "2": None,
     }
     assert skipped == []
-
-
-REGIONS = [
-    {"id": 1, "regions": [{"region_id": 5, "phrase": " a cup ", "x": -4}, {"phrase": "a table."}, {"phrase": "a cup"}]},
-    {"id": 2, "regions": []},
-    {"id": 3, "regions": [{"phrase": "<script>"}]},
-]  # fmt: skip
-
-
-def test_captions_are_region_descriptions(tmp_path):
-    path = write(tmp_path / "regions.json", REGIONS)
-    assert read_captions(path, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
-    # Of two entries for a picture none is lost; what nobody asks for may be malformed.
-    again = [*REGIONS, {"id": 1, "regions": [{"phrase": "a dog"}, {"phrase": "a cup"}]}, {"id": 5, "regions": 3}]
-    assert read_captions(write(path, again), {"1"}) == ({"1": "a cup. a table. a dog."}, {})
-
-
-@pytest.mark.parametrize("name", ["r.json.gz", "r.jsonl", "r.jsonl.gz"])
-def test_captions_packed_or_by_lines(tmp_path, name):
-    text = "\n".join(map(json.dumps, REGIONS)) if "jsonl" in name else json.dumps(REGIONS)
-    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-    assert read_captions(tmp_path / name, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
-
-
-def test_one_malformed_description_costs_its_picture_only(tmp_path, capsys):
-    path = write(tmp_path / "regions.json", [*REGIONS, {"id": 4, "regions": [{}]}, 7])
-    texts, broken = read_captions(path, {"1", "4"})
-    assert texts == {"1": "a cup. a table."}
-    assert broken == {"4": "regions.json: entry 4 is no picture with regions: regions.0.phrase: Field required"}
-    assert "entry 5 is no picture with regions" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "there is no such file; expected region descriptions"),
-        ("[{", "this is no JSON"),
-        ('[{"id": 1}]', "entry 1 is no picture with regions: regions"),
-        ("[3]", "entry 1 is no picture with regions"),
-    ],
-)
-def test_captions_that_cannot_be_read(tmp_path, text, message):
-    path = tmp_path / "regions.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DatasetError, match=message):
-        read_captions(path, {"1"})
-
-
-def test_drawn_scenes_have_captions(tmp_path):
-    scenes.write_scenes(tmp_path, images=3, seed=0)
-    files = [tmp_path / name for name in ("questions.json", "sceneGraphs.json", "region_descriptions.json")]
-    rows, _ = read_questions(*files)
-    scene = scenes.draw_scene(1, 0)
-    found = QUESTIONS.frame(rows).filter(pl.col("image_id") == "1")["captions"].unique().to_list()
-    assert found == [". ".join(map(scenes.describe_thing, scene.things)) + "."]
-    without, _ = read_questions(*files[:2])
-    assert {row["captions"] for row in without} == {None}
-    named = dict(zip(("questions", "scene_graphs", "regions"), map(str, files), strict=True))
-    assert read_dataset("synthetic", named) == (rows, [])

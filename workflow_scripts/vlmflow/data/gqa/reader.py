@@ -9,9 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from vlmflow.errors import DatasetError
-
-from .entries import (
+from vlmflow.data.entries import (
     SAME_ID,
     Answer,
     KeysOnce,
@@ -19,6 +17,7 @@ from .entries import (
     Number,
     Pixels,
     Repeated,
+    Rows,
     absent_object,
     clean,
     first_mistake,
@@ -28,9 +27,10 @@ from .entries import (
     read_lines,
     skipped_entry,
 )
-from .files import by_lines, problem_with, question_files
-from .region_descriptions import read_captions
-from .spelling import plain, squeezed
+from vlmflow.data.files import by_lines, problem_with, question_files
+from vlmflow.data.region_descriptions import read_captions
+from vlmflow.data.spelling import plain, squeezed
+from vlmflow.errors import DatasetError
 
 IDS = re.compile(r"[\d,\s]+|-")
 
@@ -82,7 +82,7 @@ class Mention:
 
 def read_questions(
     questions: Path | Sequence[Path], scene_graphs: Path | Sequence[Path], regions: Path | None = None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> Rows:
     """Rows of the tables `questions` and `skipped`: every entry of the files is in one of the two, and a question
     whose captions cannot be read is in both.
 

@@ -1,0 +1,46 @@
+"""Scenes drawn on the spot, in the layout of GQA."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import Dataset, Files, ImageSource
+from .entries import Rows
+from .gqa import read_in_layout
+
+# Where the rule `render_scenes` draws them.
+FOLDER = "resources/synthetic/{images}-{seed}"
+
+
+class SyntheticDataset(Dataset):
+    """Scenes drawn on the spot, with questions of six tasks."""
+
+    source: Literal["synthetic"]
+    images: int = Field(600, ge=1, description="How many pictures to draw.")
+    seed: int = Field(0, ge=0, description="Another seed, other pictures.")
+
+    @property
+    def has_captions(self) -> bool:
+        """Each thing is described in words."""
+        return True
+
+    @property
+    def folder(self) -> str:
+        """Where the scenes of these settings lie."""
+        return FOLDER.format(images=self.images, seed=self.seed)
+
+    def files(self) -> Files:
+        """Questions, scene graphs and region descriptions, as they are drawn."""
+        return {
+            "questions": f"{self.folder}/questions.json",
+            "scene_graphs": f"{self.folder}/sceneGraphs.json",
+            "regions": f"{self.folder}/region_descriptions.json",
+        }
+
+    def image_source(self) -> ImageSource:
+        """The folder into which the images are drawn."""
+        return ImageSource(f"{self.folder}/images")
+
+    def read(self, files: Files) -> Rows:
+        """As GQA is read."""
+        return read_in_layout(files)
