@@ -164,12 +164,12 @@ ASKED_AGAIN = set()
 
 
 def came_later(pattern, get_dataset):
-    """A note of the images that were refused by the job that writes this table, and came since; none if none did.
+    """The function of an input: the note of the images that this table's job was refused and that came since, if any.
 
-    A job succeeds although some of what its server sent is no image, so that by its files there is nothing to be done.
-    These images are asked for again here, when the next run is planned: the job, and all that follows from it, is to run
-    again if one of them comes, and only then. A param that differs after each refusal would measure everything anew in
-    every run for an image that its server never mends.
+    A job succeeds although some of what its server sent is no image, so that Snakemake sees no reason to run it again.
+    These images are therefore requested once more when the next run is planned. If one of them comes, the job and all
+    that follows from it run again, and only then. A param that differs after each refusal would measure everything anew
+    in every run because of an image that its server never repairs.
     """
 
     def note(wildcards):
@@ -183,7 +183,7 @@ def came_later(pattern, get_dataset):
 
 
 def ask_again_once(note, came, dataset):
-    """Snakemake may ask several times for the inputs of a job."""
+    """Request refused images again, once in a run: Snakemake may call the function of an input several times."""
     if note in ASKED_AGAIN or not note.is_file():
         return
     ASKED_AGAIN.add(note)
@@ -202,7 +202,7 @@ def get_table_dataset(wildcards):
     return study.dataset_of_table(wildcards.table)
 
 
-def task_questions(wildcards):
+def get_task_questions(wildcards):
     """The table of questions from which a task is taken."""
     own = wildcards.task in OWN_TASKS
     return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"

@@ -64,7 +64,7 @@ use rule read_questions as read_task_questions with:
 
 rule select_task:
     input:
-        questions=task_questions,
+        questions=get_task_questions,
     output:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         skipped=f"{RESULTS}/candidates/{{task}}.skipped.parquet",
@@ -81,7 +81,7 @@ rule select_task:
     params:
         task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json", exclude={"dataset"}),
         candidates=study.sample.candidates,
-        # A draw that keeps everything is the same whatever the seed.
+        # A sample that keeps everything is the same with every seed.
         seed=study.sample.seed if study.sample.candidates else None,
     script:
         "../workflow_scripts/select_task.py"

@@ -31,6 +31,6 @@ DATASETS: tuple[type[Dataset], ...] = get_args(get_args(AnyDataset)[0])
 
 
 def dataset_from(settings: Mapping[str, Any]) -> Dataset:
-    """The dataset with these settings, of which `source` says the kind."""
+    """The dataset with these settings; `source` is its kind."""
     dataset: Dataset = TypeAdapter(AnyDataset).validate_python(settings)
     return dataset

@@ -103,7 +103,7 @@ class Dataset(Strict):
     def has_captions(self) -> bool:
         """Whether the images have captions that a model can read in their place.
 
-        A caption that a model is to find itself is no such caption.
+        A caption that a model is asked for does not count.
         """
         return False
 

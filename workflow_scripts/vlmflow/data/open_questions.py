@@ -9,8 +9,8 @@ from .spelling import plain
 
 
 def majority(answers: Iterable[str]) -> str | None:
-    """What most people answered, as answers are compared; of equally frequent answers the one that was given first.
-    None where nobody said anything."""
+    """The most frequent answer, in the form in which answers are compared; the first one of several that are equally
+    frequent. None where all answers are empty."""
     counts = Counter(text for answer in answers if (text := plain(answer)))
     return counts.most_common(1)[0][0] if counts else None
 

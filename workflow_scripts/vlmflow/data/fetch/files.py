@@ -1,4 +1,4 @@
-"""Files from elsewhere: by checksum, single pictures, or one file out of an archive.
+"""Files from elsewhere: by checksum, single images, or one file out of an archive.
 
 Whatever is fetched is whole, or is not there: files appear under their names only once they are complete.
 """
@@ -25,7 +25,7 @@ from .expected import Expected, Refused
 from .http import CONNECTIONS, TIMEOUT
 from .remote_zip import fetch_members, is_for, note_of
 
-# What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.
+# A server's answer to those whom it does not serve; if it does not list its files, also where a single one is missing.
 FORBIDDEN = "the server says 403"
 
 

@@ -1,4 +1,4 @@
-"""Which questions have their pictures on disk, and fetching the pictures that are missing."""
+"""Which questions have their images on the disk, and fetching those that are missing."""
 
 import json
 import re
@@ -79,7 +79,7 @@ def _on_disk(ids: Iterable[str], source: ImageSource) -> dict[str, str]:
     """Picture id → path, of those that lie in the folder."""
     folder = Path(source.folder)
     there: dict[str, dict[str, str]] = {}
-    # Of names that differ in the ending's case only the lowercase one, which is sorted behind, is taken.
+    # Names that differ only in the ending's case: the lowercase one, which is sorted behind the others, is taken.
     for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
         stem, dot, ending = name.rpartition(".")
         there.setdefault(stem, {})[dot + ending.lower()] = name

@@ -91,7 +91,7 @@ class GqaDataset(Dataset):
 
     def files(self) -> Files:
         """Questions and scene graphs, and region descriptions where the study file asks for them."""
-        # Of a folder its files are the input: its own time says only when a file was last added or taken out.
+        # The input is the files of a folder: a folder's own time shows only when a file was last added or removed.
         return {what: path if what == "regions" else question_files(path) for what, path in self._paths.items()}
 
     def downloads(self) -> dict[str, Download]:

@@ -74,7 +74,7 @@ class SceneGraph(Loose):
 
 @dataclass
 class Mention:
-    """An object that a program speaks of; no ids where GQA says that the picture does not show it."""
+    """An object that a program names; no ids where, according to GQA, the image does not show it."""
 
     name: str
     ids: list[str] = field(default_factory=list)
@@ -249,7 +249,7 @@ def _annotated(entry: Question, graph: SceneGraph | None) -> Iterator[Mention]:
 def derive_options(entry: Question) -> tuple[str, str] | None:
     """(true option, false option) of a question that offers two, as its program names them, else None.
 
-    Of a relation, `to the left of`, only the word that an answer gives is the option.
+    The option of a relation (`to the left of`) is only the word that an answer gives (`left`).
     """
     for step in entry.semantic:
         if not step.operation.startswith("choose"):
