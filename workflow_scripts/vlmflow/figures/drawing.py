@@ -15,12 +15,12 @@ from vlmflow.probes import KnockoutProbe, Probe
 from vlmflow.study import AtlasChart, ExamplesChart, Figure, MapChart, NormsChart, SimilarityChart
 from vlmflow.tables import whole
 
-from .curve_features import bands_of, marks_of
-from .distribution import draw_distribution
-from .examples import draw_examples
-from .heatmap import draw_heatmap
-from .lines import Lines, draw_lines
-from .maps import draw_maps
+from .marks.curve_features import bands_of, marks_of
+from .marks.distribution import draw_distribution
+from .marks.heatmap import draw_heatmap
+from .marks.image_panels import draw_examples
+from .marks.lines import Lines, draw_lines
+from .marks.maps import draw_maps
 from .panels import axes_of, chosen_rows, line_names, panel_name, window_of
 from .style import STROKES, drawable, dressed, title_of
 

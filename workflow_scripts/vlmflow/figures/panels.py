@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.probes import AttentionMapProbe, KnockoutProbe, Probe, WordsProbe
 from vlmflow.study import AttentionChart, BudgetChart, Figure, MapChart, SimilarityChart, VisualLensChart
 
-from .maps import target_of
+from .marks.maps import target_of
 from .style import name_of
 
 MIDDLE = "Layer (middle of the window)"

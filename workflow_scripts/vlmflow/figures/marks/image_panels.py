@@ -11,8 +11,8 @@ import polars as pl
 from vlmflow.probes import AttentionMapProbe, Probe, VisualLensProbe
 from vlmflow.study import ExamplesChart
 
+from ..style import ARROW_FONT, drawable, dressed, title_of
 from .maps import evenly, target_of
-from .style import ARROW_FONT, drawable, dressed, title_of
 
 SIDE = 140  # pixels of a picture
 WORD = 30  # pixels of a patch on which a word stands

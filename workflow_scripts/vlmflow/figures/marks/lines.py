@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import altair as alt
 import polars as pl
 
-from .style import dressed, name_of, strokes_of, title_of
+from ..style import dressed, name_of, strokes_of, title_of
 
 PANEL = {"width": 190, "height": 140}
 

@@ -6,7 +6,7 @@ import polars as pl
 from vlmflow.probes import AttentionMapProbe, Probe
 from vlmflow.study import MapChart
 
-from .style import dressed, title_of
+from ..style import dressed, title_of
 
 SIDE = 118  # pixels of a map
 # White is nothing; what a model would lose is dark, so that a grey print tells high from low.

@@ -3,8 +3,8 @@
 import altair as alt
 import polars as pl
 
+from ..style import dressed, name_of, strokes_of, title_of
 from .lines import PANEL
-from .style import dressed, name_of, strokes_of, title_of
 
 
 def draw_distribution(

@@ -5,7 +5,7 @@ import polars as pl
 
 from vlmflow.edges import ALL_EDGES
 
-from .style import ARROW_FONT, dressed, name_of, title_of
+from ..style import ARROW_FONT, dressed, name_of, title_of
 
 LIMIT = 100  # percent of the answer's probability, at which colours end
 # Dark for what the answer loses, so that a grey print still tells loss from gain.

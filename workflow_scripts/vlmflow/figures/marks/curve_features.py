@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import polars as pl
 
+from ..panels import Axes
 from .lines import Lines
-from .panels import Axes
 
 # Whoever has more phases gets digits.
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
