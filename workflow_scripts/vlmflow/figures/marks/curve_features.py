@@ -1,21 +1,25 @@
-"""Phases and knees on figures of lines."""
+"""Phases and knees on panels of lines."""
 
 from dataclasses import replace
 
 import polars as pl
 
-from ..panels import Axes
-from .lines import Lines
+from .lines import LineChartData
 
-# Whoever has more phases gets digits.
+# Later phases are numbered with digits.
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
-def bands_of(shown: Lines, phases: pl.DataFrame, axes: Axes) -> Lines:
-    """The lines with a band for each phase that the curves support, numbered."""
-    placed = _in_panels(shown, phases.filter(pl.col("of") == pl.col("supported")), axes)
+def with_phase_bands(data: LineChartData, phases: pl.DataFrame) -> LineChartData:
+    """The lines with a numbered band for each phase that the curves support.
+
+    Args:
+        data: the lines of one model.
+        phases: rows of the table `phases` of that model.
+    """
+    placed = _in_panels(data, phases.filter(pl.col("of") == pl.col("supported")))
     if len(placed) == 0:
-        return shown
+        return data
     bands = placed.select(
         "panel",
         start=pl.col("first") - 0.5,
@@ -27,24 +31,29 @@ def bands_of(shown: Lines, phases: pl.DataFrame, axes: Axes) -> Lines:
         shaded=pl.col("phase") % 2 == 0,
         begins=pl.col("phase") > 1,
     )
-    return replace(shown, bands=bands)
+    return replace(data, bands=bands)
 
 
 def _numeral(phase: int) -> str:
     return NUMERALS[phase - 1] if phase <= len(NUMERALS) else str(phase)
 
 
-def marks_of(shown: Lines, knees: pl.DataFrame, axes: Axes) -> Lines:
-    """The lines with a mark at each knee."""
-    placed = _in_panels(shown, knees.drop_nulls("knee"), axes)
+def with_knee_marks(data: LineChartData, knees: pl.DataFrame) -> LineChartData:
+    """The lines with a mark at each knee.
+
+    Args:
+        data: the lines of one model.
+        knees: rows of the table `knees` of that model.
+    """
+    placed = _in_panels(data, knees.drop_nulls("knee"))
     if len(placed) == 0:
-        return shown
-    marks = placed.select("panel", line=pl.col(axes.line), x="knee", mean="at_knee", low="low", high="high")
-    return replace(shown, marks=marks)
+        return data
+    marks = placed.select("panel", line=pl.col(data.axes.line), x="knee", mean="at_knee", low="low", high="high")
+    return replace(data, marks=marks)
 
 
-def _in_panels(shown: Lines, landmarks: pl.DataFrame, axes: Axes) -> pl.DataFrame:
-    """The landmarks whose panel is shown, with its name."""
-    keys = [key for key in dict.fromkeys((*axes.panels, axes.line)) if key in landmarks.columns]
-    panels = shown.rows.select("panel", *keys).unique(maintain_order=True)
-    return landmarks.join(panels, on=keys, how="inner", maintain_order="left")
+def _in_panels(data: LineChartData, features: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose panel is shown, with the panel's heading."""
+    keys = [key for key in dict.fromkeys((*data.axes.panels, data.axes.line)) if key in features.columns]
+    panels = data.rows.select("panel", *keys).unique(maintain_order=True)
+    return features.join(panels, on=keys, how="inner", maintain_order="left")
