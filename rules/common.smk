@@ -288,14 +288,13 @@ def cards_here():
 
 
 # What figures are drawn from besides the summary of their probe, and how tables are shown.
-from vlmflow.study import ExamplesChart, LandmarksTable
-from vlmflow.tables import LANDMARK_TABLES as KINDS_WITH_LANDMARKS
+from vlmflow.figures import kinds_with_curve_features
 
-LANDMARK_TABLES = [name for name, table in study.tables.items() if isinstance(table, LandmarksTable)]
+LANDMARK_TABLES = study.tables_of("landmarks")
 # The tables of which something can be shown.
 NO_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
 SHOWN_TABLES = [name for name in study.tables if name not in NO_TABLES]
-TASKS_TABLES = [name for name in study.tables if name not in {*study.accuracy_tables, *LANDMARK_TABLES}]
+TASKS_TABLES = study.tables_of("tasks")
 
 
 # How every table is shown by `snakemake --report report.html`.
@@ -307,7 +306,7 @@ TABLE_PAGE = report(
 )
 
 # Probes on whose curves something is to be found.
-LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in KINDS_WITH_LANDMARKS]
+LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in kinds_with_curve_features()]
 
 
 def probe_of(wildcards):
@@ -318,14 +317,13 @@ def probe_of(wildcards):
 def landmarks_of_figure(wildcards):
     """Phases or knees, where the figure shows them."""
     figure = study.figures[wildcards.figure]
-    shown = getattr(figure, "phases", figure.chart == "budget")
-    return [f"{RESULTS}/summary/{figure.probe}.landmarks.parquet"] if shown else []
+    return [f"{RESULTS}/summary/{figure.probe}.landmarks.parquet"] if figure.curve_features_shown else []
 
 
 def example_files(wildcards, pattern):
     """A file for each task, of a figure that shows examples."""
     figure = study.figures[wildcards.figure]
-    if not isinstance(figure, ExamplesChart):
+    if not figure.examples_per_task:
         return []
     names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
     return expand(f"{RESULTS}/{pattern}", task=tasks_of_figure(wildcards), **names)

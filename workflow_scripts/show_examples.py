@@ -1,4 +1,4 @@
-"""Pictures of some questions that a probe has measured, as the model sees them, for a figure to draw on."""
+"""The images of some questions that a probe has measured, as the model sees them, for a figure of examples."""
 
 import polars as pl
 
@@ -14,7 +14,7 @@ with logged(snakemake.log[0]):
         location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
     rows = PROBE_TABLES[params.kind][0].read(snakemake.input.rows)
-    # Words are kept of examples only.
+    # The words of patches are kept for some of the questions only.
     rows = rows.filter(pl.col("decoded").is_not_null()) if "decoded" in rows.columns else rows
     measured = rows["question_id"].unique(maintain_order=True)
     views = list(example_views(processor, TASK.read(snakemake.input.questions), measured, params.most))

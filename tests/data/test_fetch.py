@@ -11,6 +11,7 @@ from transformers import LlavaImageProcessorPil
 from support import tiny_models
 from support.paper_rows import table, write_gqa, write_paper_files
 from support.servers import serving
+from vlmflow.analysis.group_accuracy import accuracy_rows
 from vlmflow.data.base import ImageSource
 from vlmflow.data.coco import COCO_NAMES
 from vlmflow.data.fetch.images import with_pictures
@@ -165,7 +166,7 @@ def test_the_table_of_accuracies(paper):
             for row in kept.to_dicts()
         ]
     )
-    groups = tables.accuracy_rows(kept, answers)
+    groups = accuracy_rows(kept, answers)
     assert groups["structural"].to_list() == ["query", "choose", "choose", "choose", "logical", "compare"]
     for row in groups.to_dicts():
         inside = kept.filter(pl.col("structural") == row["structural"], pl.col("semantic") == row["semantic"])
@@ -185,8 +186,8 @@ def test_the_table_of_accuracies(paper):
     assert "Count" in page
     assert page.count("<tr>") == 6
     described = answers.with_columns(correct=pl.when(kept["structural"] != "query").then("correct"))
-    assert tables.accuracy_rows(kept, described).equals(groups.filter(pl.col("structural") != "query"))
-    empty = tables.accuracy_rows(kept.head(0), answers)
+    assert accuracy_rows(kept, described).equals(groups.filter(pl.col("structural") != "query"))
+    empty = accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
     assert "<table>" in tables.accuracy_page(empty, "T", "m")
 

@@ -114,7 +114,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
     knees = LANDMARK_TABLES["budget"].read(demo.results / "summary" / "tokens.landmarks.parquet")
     assert len(knees) == 2 * 2 * 3
     assert knees["enough"].min() >= 8
-    assert "95 % of the fall with" in demo.page
+    assert "95 % of the decrease with" in demo.page
 
 
 def test_a_figure_that_is_changed_draws_that_figure_alone(demo):

@@ -331,7 +331,7 @@ def test_every_study_in_the_repository_is_valid(path):
 
 
 def test_the_docs_name_every_key():
-    text = Path(ROOT / "docs" / "study.md").read_text()
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("study.md", "figures.md"))
     for model in (Study, *Study.model_json_schema()["$defs"].values()):
         fields = model.model_fields if model is Study else model["properties"]
         for field in fields:

@@ -314,7 +314,9 @@ def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
     }
     assert len(skipped) == sum(entry["types"]["structural"] == "query" for entry in questions.values())
     page = " ".join((results / "index.html").read_text().split())
-    assert "No question is of the types of the task <b>Verify</b>. The dataset has these: choose attr, " in page
+    assert "No question has the types of the task <b>Verify</b>. The dataset has these: choose attr, " in page
     for task in ("QueryAttr", "Verify"):
-        assert f"Of the task <b>{task}</b> nothing could be analysed on tiny-llava: it was asked 0 questions." in page
+        assert (
+            f"No question of the task <b>{task}</b> could be analysed on tiny-llava: it was asked 0 questions." in page
+        )
     assert "there is no scene graph for the picture nowhere" in page

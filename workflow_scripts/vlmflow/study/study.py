@@ -1,5 +1,6 @@
 """One study, and what its parts have to do with each other."""
 
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from pydantic import Field, model_validator
@@ -8,33 +9,12 @@ from vlmflow.data import AnyDataset
 from vlmflow.data.base import Dataset, Download, HubDataset
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.data.tasks import Sample, Task
-from vlmflow.probes import (
-    AttentionMapProbe,
-    AttentionProbe,
-    BudgetProbe,
-    KnockoutProbe,
-    NormsProbe,
-    PlacesProbe,
-    Probe,
-    SimilarityProbe,
-    VisualLensProbe,
-)
+from vlmflow.figures import AnyChart, Chart, charts_of
+from vlmflow.probes import KnockoutProbe, NormsProbe, Probe
 from vlmflow.settings import ModelName, Name, Strict
 
-from .figures import (
-    CHARTS_OF,
-    AccuracyTable,
-    AttentionChart,
-    ExamplesChart,
-    Figure,
-    FlowChart,
-    LandmarksTable,
-    MapChart,
-    StudyTable,
-    VisualLensChart,
-    WindowsChart,
-)
 from .models import Model
+from .tables import AccuracyTable, StudyTable
 
 
 class Study(Strict):
@@ -51,7 +31,7 @@ class Study(Strict):
     )
     models: dict[ModelName, Model] = Field(min_length=1)
     probes: dict[Name, Probe] = Field(min_length=1)
-    figures: dict[Name, Figure] = Field(default_factory=dict)
+    figures: dict[Name, AnyChart] = Field(default_factory=dict)
     tables: dict[Name, StudyTable] = Field(default_factory=dict)
 
     @property
@@ -196,96 +176,27 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _figures_fit_probes(self) -> "Study":
-        for name, figure in self.figures.items():
+        figures: Mapping[str, Chart] = self.figures
+        for name, figure in figures.items():
             probe = self.probes.get(figure.probe)
             if probe is None:
                 raise ValueError(
                     f"figures.{name}.probe: there is no probe {figure.probe!r}; there are {', '.join(self.probes)}"
                 )
-            if figure.chart not in CHARTS_OF[probe.kind]:
+            if figure.chart not in (known := charts_of(probe.kind)):
                 raise ValueError(
                     f"figures.{name}.chart: {figure.chart!r} cannot draw the probe {figure.probe!r} of kind "
-                    f"{probe.kind!r}; use {' or '.join(repr(chart) for chart in CHARTS_OF[probe.kind])}"
+                    f"{probe.kind!r}; use {' or '.join(map(repr, known))}"
                 )
-            if isinstance(probe, KnockoutProbe):
-                _check_measured(name, figure, probe)
-            if isinstance(probe, AttentionProbe) and isinstance(figure, AttentionChart):
-                _check_edges(name, figure.edges or [], probe.edges, figure.probe)
-            if isinstance(figure, MapChart | ExamplesChart):
-                _check_target(name, figure, probe)
-                _check_layers(name, figure, probe)
-            if isinstance(probe, VisualLensProbe):
-                _check_lens(name, figure, probe)
+            figure.check(probe, name)
         return self
 
     @model_validator(mode="after")
-    def _landmarks_can_be_found(self) -> "Study":
+    def _tables_fit_probes(self) -> "Study":
         for name, table in self.tables.items():
-            if isinstance(table, LandmarksTable):
-                known = [
-                    other for other, probe in self.probes.items() if isinstance(probe, SimilarityProbe | BudgetProbe)
-                ]
-                if table.probe not in known:
-                    raise ValueError(
-                        f"tables.{name}.probe: there is no probe {table.probe!r} of kind similarity or budget; "
-                        + (f"there is {', '.join(known)}" if known else "add one")
-                    )
+            table.check(self.probes, name)
         return self
 
-
-def _check_measured(name: str, figure: Figure, probe: KnockoutProbe) -> None:
-    """Whether the probe measures the edges and the window that the figure shows."""
-    if isinstance(figure, FlowChart | WindowsChart):
-        _check_edges(name, figure.edges, probe.edges, figure.probe)
-    if isinstance(figure, WindowsChart):
-        return
-    window = getattr(figure, "window", None)
-    measured = ", ".join(map(str, probe.window))
-    if window is None and len(probe.window) > 1:
-        raise ValueError(f"figures.{name}.window: this key is missing; the probe has the windows {measured}")
-    if window is not None and window not in probe.window:
-        raise ValueError(f"figures.{name}.window: the probe {figure.probe!r} measures {measured}, not {window}")
-
-
-def _check_edges(figure: str, shown: list[str], measured: list[str], probe: str) -> None:
-    for edge in shown:
-        if edge not in measured:
-            raise ValueError(
-                f"figures.{figure}.edges: {edge!r} is not measured by the probe {probe!r}; add it to "
-                f"probes.{probe}.edges"
-            )
-
-
-def _check_target(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> None:
-    """Whether who looks, in the figure, is someone whom the probe watches."""
-    if figure.target is None:
-        return
-    if not isinstance(probe, AttentionMapProbe):
-        raise ValueError(f"figures.{name}.target: in the probe {figure.probe!r} nobody looks; take this key out")
-    if figure.target not in probe.targets:
-        raise ValueError(
-            f"figures.{name}.target: {figure.target!r} is not measured by the probe {figure.probe!r}; add it to "
-            f"probes.{figure.probe}.targets"
-        )
-
-
-def _check_layers(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> None:
-    """Whether the probe measures something in the figure's layers, as far as that can be told without the model."""
-    if figure.layers and isinstance(probe, PlacesProbe):
-        raise ValueError(f"figures.{name}.layers: the probe {figure.probe!r} tells no layers apart; take this key out")
-    if -1 in (figure.layers or []) and isinstance(probe, AttentionMapProbe):
-        raise ValueError(f"figures.{name}.layers: −1 is the embedding, where nobody looks at anything; begin with 0")
-
-
-def _check_lens(name: str, figure: Figure, probe: VisualLensProbe) -> None:
-    """Whether the probe measures what the figure compares, or keeps the words that it shows."""
-    if isinstance(figure, ExamplesChart) and probe.examples == 0:
-        raise ValueError(
-            f"figures.{name}.probe: {figure.probe!r} keeps no words; give a number in probes.{figure.probe}.examples"
-        )
-    compares = isinstance(figure, VisualLensChart) and figure.quantity in ("agreement", "difference")
-    if compares and probe.instructions == ["right"]:
-        raise ValueError(
-            f"figures.{name}.quantity: the probe {figure.probe!r} has nothing to compare the right instruction with; "
-            f"add wrong or none to probes.{figure.probe}.instructions"
-        )
+    def tables_of(self, kind: str) -> list[str]:
+        """Names of the tables of a kind."""
+        return [name for name, table in self.tables.items() if table.table == kind]
