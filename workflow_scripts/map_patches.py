@@ -4,7 +4,7 @@ from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.models.hub import location
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.contact_sheet import contact_sheet
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import PATCHES, SKIPPED, TASK, check_room, whole
 
 with logged(snakemake.log[0]):
@@ -16,7 +16,7 @@ with logged(snakemake.log[0]):
     questions = TASK.read(snakemake.input.questions)
     rows, skipped = for_each_question(
         questions,
-        lambda row: map_patches(processor, row, snakemake.params.rule),
+        lambda row: patch_row(processor, row, snakemake.params.rule),
         stage="patches",
         task=wildcards.task,
         model=wildcards.model,

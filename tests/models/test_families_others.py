@@ -20,7 +20,7 @@ from vlmflow.errors import GeometryError, ModelError, ProcessorMismatchError
 from vlmflow.models.agreement import complete
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 @pytest.mark.parametrize("name", LLAVAS | MORE_LLAVAS)
@@ -39,7 +39,7 @@ def test_where_tokens_lie_is_not_guessed_from_a_patch_size_alone(tmp_path):
     vlm = loaded(FAMILIES["AyaVision"], tmp_path)
     assert vlm.processor.patch_size
     with pytest.raises(GeometryError, match="AyaVisionProcessor cuts pictures in a way that has no patch map yet"):
-        patch_map(vlm.processor, (130, 90))
+        find_patch_map(vlm.processor, (130, 90))
 
 
 def test_a_token_that_the_processor_never_writes_is_refused(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from vlmflow.engine.interventions import Module
+from vlmflow.engine.modules import Module
 from vlmflow.models import load, model
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens

@@ -11,7 +11,7 @@ from PIL import Image
 from vlmflow.edges import SEGMENTS
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import PromptError
-from vlmflow.prompts.layouts.geometry import Box
+from vlmflow.prompts.layouts.base import Box
 
 from .segments import (
     IMAGE_SEGMENTS,
@@ -66,13 +66,13 @@ class Prompt:
             raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
         return self.segments[segment]
 
-    def said(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
-        """The same prompt after the model has said these tokens: `last` is the one of them that was said last, and all
-        between the question and it is `template`.
+    def continued(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
+        """The same prompt with these tokens of an answer behind it: `last` is the last of them, and all positions
+        between the question and it are `template`.
 
         Args:
             token_ids: at least one.
-            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.said`.
+            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.continue_prompt`.
         """
         tokens = self.inputs["input_ids"]
         length, more = tokens.shape[1], len(token_ids)

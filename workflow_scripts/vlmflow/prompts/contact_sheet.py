@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 from vlmflow.data.open_image import open_picture
 from vlmflow.data.sampling import draw, draw_apart
 from vlmflow.errors import QuestionError
-from vlmflow.prompts.layouts.geometry import Box, View, clipped
+from vlmflow.prompts.layouts.base import Box, View, clipped
+from vlmflow.prompts.layouts.registry import find_views
 
-from .as_seen import as_seen, views_of
+from .as_seen import as_image
 
 QUESTIONS = 12
 HEIGHT = 336  # pixels of every view on the sheet
@@ -69,7 +70,7 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
         picture = open_picture(row["image"])
     except QuestionError:
         return None
-    found, shown = views_of(processor, picture)
+    found, shown = find_views(processor, picture)
     # As far as they lie inside of the picture: that is what counts, and what can be drawn.
     boxes = [
         (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), picture.size))
@@ -92,7 +93,7 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
 
 def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related: set[int]) -> Image.Image:
     zoom = HEIGHT / pixels.shape[1]
-    seen = as_seen(pixels)
+    seen = as_image(pixels)
     seen = seen.resize((round(pixels.shape[2] * zoom), HEIGHT), Image.Resampling.NEAREST if zoom > 1 else None)
     layer = Image.new("RGBA", seen.size, (0, 0, 0, 0))
     brush = ImageDraw.Draw(layer)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
-from vlmflow.prompts.layouts.geometry import Box, patch_map
+from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 from .spans import Span, find_objects, find_options
 
@@ -149,7 +150,7 @@ def add_patches(
     image_tokens = segments["image"]
     try:
         if patches is None:
-            found = patch_map(processor, image.size)
+            found = find_patch_map(processor, image.size)
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
             if not boxes:
                 raise GeometryError("it was built without boxes")

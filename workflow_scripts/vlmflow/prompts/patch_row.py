@@ -4,7 +4,8 @@ from typing import Any
 
 from vlmflow.data.open_image import open_picture
 from vlmflow.errors import GeometryError, NotApplicableError
-from vlmflow.prompts.layouts.geometry import painted_patches, patch_map
+from vlmflow.prompts.layouts.painted import painted_patches
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
@@ -23,7 +24,7 @@ def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
     return picture.size
 
 
-def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
+def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
     """A row of the table `patches`; `rule` is overlap or painted, see `geometry`."""
     boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
     try:
@@ -32,7 +33,7 @@ def map_patches(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any
         if not boxes:
             raise GeometryError("the question has no box: none of its objects is in the scene graph")
         size = size_for_boxes(row)
-        found = patch_map(processor, size)
+        found = find_patch_map(processor, size)
         related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
     except GeometryError as error:
         # Edges of patches are left out then, and all others are measured.
