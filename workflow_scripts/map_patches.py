@@ -1,7 +1,7 @@
 """Which patches the boxes of each question overlap, and a contact sheet on which to check that by eye."""
 
 from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.models.hub import location
+from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.contact_sheet import contact_sheet
 from vlmflow.prompts.patch_row import patch_row
@@ -11,7 +11,7 @@ with logged(snakemake.log[0]):
     check_room(snakemake.output)
     settings, wildcards = snakemake.params.model, snakemake.wildcards
     processor = load_processor(
-        location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
+        model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
     questions = TASK.read(snakemake.input.questions)
     rows, skipped = for_each_question(

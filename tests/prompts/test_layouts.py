@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNextImageProcessorPil
+from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
 from support import tiny_models
+from support.layout_processors import GRIDS, KINDS, PATCH, SHAPE, SIDE, Processor
 from vlmflow.calibration.word_level_processor import word_level_processor
 from vlmflow.errors import GeometryError
 from vlmflow.notebook import VisionLanguageModel
@@ -16,28 +17,6 @@ from vlmflow.prompts.layouts.any_resolution import AnyResolutionLayout
 from vlmflow.prompts.layouts.base import PatchMap, View
 from vlmflow.prompts.layouts.painted import painted_patches
 from vlmflow.prompts.layouts.registry import find_patch_map, find_views
-
-SIDE, PATCH = 48, 8
-GRIDS = [[48, 96], [96, 48], [96, 96], [144, 48], [48, 144]]
-SHAPE = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
-
-
-class Processor:
-    """As much of a processor as patch maps look at."""
-
-    patch_size = PATCH
-    num_additional_image_tokens = 0
-
-    def __init__(self, pictures, **settings):
-        self.image_processor = pictures
-        self.__dict__ |= settings
-
-
-KINDS = {
-    "crop": Processor(CLIPImageProcessorPil(**SHAPE)),
-    "pad": Processor(LlavaImageProcessorPil(**SHAPE, do_pad=True)),
-    "any resolution": Processor(LlavaNextImageProcessorPil(**SHAPE, image_grid_pinpoints=GRIDS)),
-}
 
 
 def nearest(**settings):

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures as a model sees them, with patch grid, boxes and related patches, to check by eye."""
+"""Contact sheets: images as a model sees them, with patch grid, boxes and related patches, to check by eye."""
 
 import textwrap
 from typing import Any
@@ -19,7 +19,7 @@ QUESTIONS = 12
 HEIGHT = 336  # pixels of every view on the sheet
 GAP = 16
 TEXT = 15  # pixels of the letters
-WIDTH = 1500  # of the sheet, at most, unless one picture needs more
+WIDTH = 1500  # of the sheet, at most, unless one image needs more
 LEAST = 700
 SHADE = (15, 15, 25, 125)  # over what is no related patch, so that the colours of the related ones stay true
 GRID = (130, 130, 140, 120)
@@ -27,7 +27,7 @@ BOX = (255, 220, 0, 255)
 
 
 def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: int = QUESTIONS) -> Image.Image:
-    """A drawn sample of questions, each with every view that the model gets of its picture.
+    """A drawn sample of questions, each with every view that the model gets of its image.
 
     Args:
         processor: of the model.

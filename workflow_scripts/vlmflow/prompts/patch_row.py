@@ -9,11 +9,11 @@ from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
-    """(width, height) in pixels of a question's picture, for which its boxes were drawn.
+    """(width, height) in pixels of a question's image, for which its boxes were drawn.
 
     Raises:
-        QuestionError: the picture cannot be opened.
-        GeometryError: the boxes were drawn for a picture of another size.
+        QuestionError: the image cannot be opened.
+        GeometryError: the boxes were drawn for an image of another size.
     """
     picture = open_picture(row["image"])
     if (row["width"], row["height"]) != picture.size:
@@ -25,7 +25,17 @@ def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
 
 
 def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
-    """A row of the table `patches`; `rule` is overlap or painted, see `geometry`."""
+    """A row of the table `patches`.
+
+    Args:
+        processor: of the model.
+        row: of the table `task`.
+        rule: "overlap" (patches that a box overlaps) or "painted" (the rule of the published code of [flow]).
+
+    Raises:
+        QuestionError: the image cannot be opened.
+        NotApplicableError: there are no boxes, or they have no place among the patches.
+    """
     boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
     try:
         if not row["objects"]:

@@ -183,8 +183,8 @@ def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tupl
     targets = [
         Target(
             torch.tensor(tokens),
-            vocabulary.saying(_names(item)),
-            vocabulary.saying(wrong) if wrong else None,
+            vocabulary.token_mask_for(_names(item)),
+            vocabulary.token_mask_for(wrong) if wrong else None,
         )
         for item, tokens in zip(placed, places, strict=True)
     ]
@@ -235,7 +235,7 @@ def _measured(
         # Elsewhere, the names of all objects are looked for, one object at a time.
         "elsewhere": [said(others, target.says) for target in targets] if others is not None and len(others) else [],
         "shuffled": shuffled,
-        "words": [vocabulary.words[first]],
+        "words": [vocabulary.is_word[first]],
         "agreement": [first == right.words[:, :, 0]] if right is not None and comparable else [],
     }  # fmt: skip
     return pl.DataFrame(
