@@ -31,7 +31,7 @@ class LanguageModel(model.LanguageModel):
         Raises:
             ValueError: an edge or a window is no such thing.
             PromptError: the prompt does not have a segment of an edge.
-            InterventionError: an edge cannot be knocked out: its target attends to nothing of its source, or to nothing else.
+            InterventionError: an edge cannot be knocked out, since its target does not attend to its source.
         """
         return knockout(self, prompt, edges, window)
 

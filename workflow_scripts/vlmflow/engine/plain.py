@@ -1,6 +1,6 @@
 """The plain method, one full forward per intervention: the oracle of the tests and of the benchmark.
 
-It shares nothing with the replay but the interventions' own words, `blocks` and `edits`.
+It shares with the replay only what interventions themselves say, `blocks` and `edits`, and the search for modules.
 """
 
 from collections.abc import Iterator, Sequence

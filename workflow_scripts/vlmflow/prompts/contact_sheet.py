@@ -70,14 +70,17 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
         picture = open_picture(row["image"])
     except QuestionError:
         return None
-    found, shown = find_views(processor, picture)
+    found, pixels_of_views = find_views(processor, picture)
     # As far as they lie inside of the picture: that is what counts, and what can be drawn.
     boxes = [
         (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), picture.size))
         for item in row["objects"]
         if item["x"] is not None
     ]
-    views = [_view(view, pixels, boxes, set(row["related"])) for view, pixels in zip(found.views, shown, strict=True)]
+    views = [
+        _view(view, pixels, boxes, set(row["related"]))
+        for view, pixels in zip(found.views, pixels_of_views, strict=True)
+    ]
     width = sum(view.width + GAP for view in views) - GAP
     names = ", ".join(item["name"] + ("" if item["id"] else " (absent)") for item in row["objects"])
     text = f"{row['question']}  {row['answer']}\nobjects: {names}; {len(row['related'])} of {row['tokens']} tokens"
@@ -111,6 +114,6 @@ def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related:
         left, top, right, bottom = (end * zoom for end in view.project(box))
         brush.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0, 255))
         brush.rectangle((left, top, right, bottom), outline=BOX, width=2)
-        place = (min(max(left + 4, 0), seen.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
-        brush.text(place, name, BOX, ImageFont.load_default(TEXT), stroke_width=2, stroke_fill=(0, 0, 0, 255))
+        corner = (min(max(left + 4, 0), seen.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
+        brush.text(corner, name, BOX, ImageFont.load_default(TEXT), stroke_width=2, stroke_fill=(0, 0, 0, 255))
     return Image.alpha_composite(seen.convert("RGBA"), layer).convert("RGB")
