@@ -113,8 +113,6 @@ def _extra_tokens(vision: Any) -> int | None:
             with torch.device("meta"), torch.no_grad():
                 made = AutoModel.from_config(config)(pixel_values=pixels)
             return made.last_hidden_state.shape[1] - (config.image_size // config.patch_size) ** 2
-        except (
-            Exception
-        ):  # encoders that are called in another way: nothing is known about them, and nothing is compared
+        except Exception:  # encoders that are called in another way cannot be asked, and are not compared
             continue
     return None
