@@ -17,7 +17,7 @@ from vlmflow.data.fetch.images import with_pictures
 from vlmflow.data.gqa.reader import read_questions
 from vlmflow.data.scenes import write_scenes
 from vlmflow.prompts.contact_sheet import contact_sheet
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import CANDIDATES, PATCHES
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
@@ -52,7 +52,7 @@ if __name__ == "__main__":
         questions = scenes(Path(folder))
         for pictures, name in zip(PROCESSORS, ("padded to a square", "any resolution"), strict=True):
             processor = SimpleNamespace(image_processor=pictures, patch_size=14)
-            patches = PATCHES.frame([map_patches(processor, row, "overlap") for row in questions.iter_rows(named=True)])
+            patches = PATCHES.frame([patch_row(processor, row, "overlap") for row in questions.iter_rows(named=True)])
             sheets.append(
                 contact_sheet(processor, questions.join(patches, on="question_id", maintain_order="left"), name)
             )

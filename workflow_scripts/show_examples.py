@@ -3,7 +3,7 @@
 import polars as pl
 
 from vlmflow.jobs.job import logged
-from vlmflow.models.hub import location
+from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.as_seen import example_views
 from vlmflow.tables import PROBE_TABLES, TASK, VIEWS
@@ -11,7 +11,7 @@ from vlmflow.tables import PROBE_TABLES, TASK, VIEWS
 with logged(snakemake.log[0]):
     settings, params = snakemake.params.model, snakemake.params
     processor = load_processor(
-        location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
+        model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
     rows = PROBE_TABLES[params.kind][0].read(snakemake.input.rows)
     # The words of patches are kept for some of the questions only.

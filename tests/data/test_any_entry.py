@@ -23,7 +23,7 @@ from vlmflow.data.sampling import in_task, select_task
 from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
 
@@ -156,7 +156,7 @@ def follow(questions, pictures, processor):
     assert Counter([*kept["question_id"], *unseen["question_id"]]) == Counter(usable["question_id"])
     for rule in ("overlap", "painted"):
         rows, unmapped = for_each_question(
-            kept, lambda row, rule=rule: map_patches(processor, row, rule), stage="patches", task="T", model="m"
+            kept, lambda row, rule=rule: patch_row(processor, row, rule), stage="patches", task="T", model="m"
         )
         PATCHES.frame(rows)
         SKIPPED.frame(pl.concat([lacking, unseen, unmapped]))

@@ -18,7 +18,7 @@ from vlmflow.data.fetch.images import with_pictures
 from vlmflow.data.sampling import sample
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.contact_sheet import GAP, HEIGHT, TEXT, contact_sheet
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report import tables
 from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
 
@@ -198,7 +198,7 @@ def test_a_contact_sheet(paper, kind, tmp_path):
     kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
     rows, lost = for_each_question(
-        kept, lambda row: map_patches(processor, row, "overlap"), stage="patches", task="T", model="m"
+        kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
     )
     assert len(rows) + len(lost) == len(kept)
     assert len(lost) == 0 or kind == "llava"  # the crop loses some boxes, tiles lose none
@@ -234,8 +234,8 @@ def test_patches_by_the_published_rule(paper):
         size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True
     )
     for row in kept.iter_rows(named=True):
-        ours = set(map_patches(processor, row, "overlap")["related"])
-        theirs = set(map_patches(processor, row, "painted")["related"])
+        ours = set(patch_row(processor, row, "overlap")["related"])
+        theirs = set(patch_row(processor, row, "painted")["related"])
         assert theirs
         assert len(ours ^ theirs) <= 4
         assert Image.open(row["image"]).size == (row["width"], row["height"])

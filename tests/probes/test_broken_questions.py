@@ -23,7 +23,7 @@ from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe
 from vlmflow.probes.run import answer_question, prober
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report.tables import task_row, tasks_page
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
@@ -184,7 +184,7 @@ def test_boxes_that_are_none(folder, processor, tiny_llava, box, reason, rule):
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="query"))
     kept, _ = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     rows, skipped = for_each_question(
-        kept, lambda row: map_patches(processor, row, rule), stage="patches", task="T", model="m"
+        kept, lambda row: patch_row(processor, row, rule), stage="patches", task="T", model="m"
     )
     patches = {row["question_id"]: row["related"] for row in PATCHES.frame(rows).to_dicts()}
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
@@ -289,7 +289,7 @@ def test_a_picture_that_is_none_costs_its_questions_only(folder, processor, cont
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="query"))
     kept, unseen = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     rows, skipped = for_each_question(
-        TASK.frame(kept), lambda row: map_patches(processor, row, "overlap"), stage="patches", task="T", model="m"
+        TASK.frame(kept), lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
     )
     reasons = dict(SKIPPED.frame(pl.concat([unseen, skipped])).select("question_id", "reason").rows())
     assert set(reasons) == set(table.filter(image_id="1")["question_id"])

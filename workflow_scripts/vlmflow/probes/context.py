@@ -12,7 +12,7 @@ from vlmflow.data.spelling import AnswersMatch
 from vlmflow.errors import PromptError, QuestionError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Patches, Prompt
-from vlmflow.prompts.layouts.geometry import Box
+from vlmflow.prompts.layouts.base import Box
 
 Row = dict[str, Any]
 

@@ -6,35 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNextImageProcessorPil
+from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
 from support import tiny_models
+from support.layout_processors import GRIDS, KINDS, PATCH, SHAPE, SIDE, Processor
 from vlmflow.calibration.word_level_processor import word_level_processor
 from vlmflow.errors import GeometryError
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.prompts.layouts.geometry import PatchMap, View, painted_patches, patch_map, seen_pixels
-
-SIDE, PATCH = 48, 8
-GRIDS = [[48, 96], [96, 48], [96, 96], [144, 48], [48, 144]]
-SHAPE = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
-
-
-class Processor:
-    """As much of a processor as patch maps look at."""
-
-    patch_size = PATCH
-    num_additional_image_tokens = 0
-
-    def __init__(self, pictures, **settings):
-        self.image_processor = pictures
-        self.__dict__ |= settings
-
-
-KINDS = {
-    "crop": Processor(CLIPImageProcessorPil(**SHAPE)),
-    "pad": Processor(LlavaImageProcessorPil(**SHAPE, do_pad=True)),
-    "any resolution": Processor(LlavaNextImageProcessorPil(**SHAPE, image_grid_pinpoints=GRIDS)),
-}
+from vlmflow.prompts.layouts.any_resolution import AnyResolutionLayout
+from vlmflow.prompts.layouts.base import PatchMap, View
+from vlmflow.prompts.layouts.painted import painted_patches
+from vlmflow.prompts.layouts.registry import find_patch_map, find_views
 
 
 def nearest(**settings):
@@ -63,7 +45,7 @@ def test_the_map_is_what_a_painted_mask_becomes(kind, case):
     """Every patch with pure paint is related, and every related patch has it unless the box only grazes it."""
     size, (x, y, w, h) = case
     processor = KINDS[kind]
-    found = patch_map(processor, size)
+    found = find_patch_map(processor, size)
     try:
         painted = set(painted_patches(processor, size, [(x, y, w, h)]))
     except GeometryError:
@@ -83,7 +65,7 @@ def test_the_map_is_what_a_painted_mask_becomes(kind, case):
 @settings(max_examples=60)
 @given(case=sizes_and_boxes())
 def test_every_token_is_a_patch_or_none(kind, case):
-    found = patch_map(KINDS[kind], case[0])
+    found = find_patch_map(KINDS[kind], case[0])
     patches = [token for view in found.views for token in view.tokens.flatten().tolist()]
     assert sorted(patches + found.no_patch) == list(range(found.tokens))
     newlines = [view.first + (row + 1) * (view.columns + 1) - 1 for view in found.views[1:] for row in range(view.rows)]
@@ -93,10 +75,10 @@ def test_every_token_is_a_patch_or_none(kind, case):
 def test_a_wide_picture_at_any_resolution():
     """Squeezed once, and once on a grid of which the model drops rows at both sides."""
     processor, size = KINDS["any resolution"], (200, 50)
-    found = patch_map(processor, size)
+    found = find_patch_map(processor, size)
     base, tiles = found.views
     assert (base.rows, base.columns) == (6, 6)
-    assert found.grid == (1, 3)
+    assert AnyResolutionLayout().grid(processor, size) == (1, 3)
     # 144 × 36 pixels in the middle of 144 × 48: of six rows of patches the picture fills four and a half, and the
     # model, rounding, keeps four, so that two pixels of the picture are lost at the top and at the bottom.
     assert (tiles.rows, tiles.columns, tiles.first) == (4, 18, 36)
@@ -106,19 +88,18 @@ def test_a_wide_picture_at_any_resolution():
     assert found.related([(0, 3, 1, 1)]) == [0, 36]
     assert found.related([(199, 46, 1, 1)]) == [35, 36 + 3 * 19 + 17]
     assert found.no_patch[:2] == [36 + 18, 36 + 19 + 18]
-    pixels = processor.image_processor([Image.new("RGB", size, "red")], return_tensors="np", do_normalize=False)
-    shown = seen_pixels(found, pixels["pixel_values"][0])
+    shown = find_views(processor, Image.new("RGB", size, "red"))[1]
     assert [view.shape for view in shown] == [(3, 48, 48), (3, 32, 144)]
-    assert all((view[0] == 1).all() for view in shown)
+    assert all((view[0] == 255).all() for view in shown)
 
 
 def test_a_tall_picture_loses_its_padding_on_the_grid():
-    found = patch_map(KINDS["any resolution"], (30, 100))
+    found = find_patch_map(KINDS["any resolution"], (30, 100))
     tiles = found.views[1]
     # 30 × 100 becomes 44 × 144 in 48 × 144: two pixels of padding at each side, less than a patch.
-    assert found.grid == (3, 1)
+    assert AnyResolutionLayout().grid(KINDS["any resolution"], (30, 100)) == (3, 1)
     assert (tiles.columns, tiles.shift_x) == (6, 2)
-    slim = patch_map(KINDS["any resolution"], (10, 100)).views[1]
+    slim = find_patch_map(KINDS["any resolution"], (10, 100)).views[1]
     # 15 of 48 pixels remain: of six columns of patches two are dropped at each side, by the model's own rounding.
     assert slim.columns == 2
     assert slim.shift_x == (48 - 15) // 2 - 2 * PATCH
@@ -126,16 +107,13 @@ def test_a_tall_picture_loses_its_padding_on_the_grid():
 
 def test_a_square_picture_on_a_grid_that_is_wider():
     """The first grid of the list is taken where a larger one would gain nothing."""
-    found = patch_map(KINDS["any resolution"], (40, 40))
-    assert found.grid == (1, 2)
-    pixels = KINDS["any resolution"].image_processor(
-        [Image.new("RGB", (40, 40), "red")], return_tensors="np", do_normalize=False
-    )
-    assert all((view[0] == 1).all() for view in seen_pixels(found, pixels["pixel_values"][0]))
+    assert AnyResolutionLayout().grid(KINDS["any resolution"], (40, 40)) == (1, 2)
+    shown = find_views(KINDS["any resolution"], Image.new("RGB", (40, 40), "red"))[1]
+    assert all((view[0] == 255).all() for view in shown)
 
 
 def test_whole_patches_are_exact():
-    found = patch_map(nearest(), (SIDE, SIDE))
+    found = find_patch_map(nearest(), (SIDE, SIDE))
     assert found.tokens == 36
     assert found.related([(0, 0, 8, 8)]) == [0]
     assert found.related([(8, 0, 8, 16)]) == [1, 7]
@@ -156,11 +134,11 @@ def test_a_box_outside_is_refused_by_either_rule():
 
 def test_a_wide_picture_cropped_and_padded():
     size = (2 * SIDE, SIDE)
-    cropped = patch_map(KINDS["crop"], size)
+    cropped = find_patch_map(KINDS["crop"], size)
     assert cropped.related([(SIDE / 2, 0, 8, 8)]) == [0]
     with pytest.raises(GeometryError, match="outside of what the model sees"):
         cropped.related([(0, 0, 20, 20)])
-    padded = patch_map(KINDS["pad"], size)
+    padded = find_patch_map(KINDS["pad"], size)
     # Half as large, between a quarter of padding above and one below: rows 1.5 to 4.5.
     assert padded.related([(0, 0, 16, 8)]) == [6]
     assert padded.related([(80, 40, 16, 8)]) == [29]
@@ -168,20 +146,24 @@ def test_a_wide_picture_cropped_and_padded():
 
 def test_no_resizing_a_small_picture_is_laid_on_black():
     cut = nearest(do_resize=False)
-    assert set(patch_map(cut, (21, 34)).related([(2, 3, 8, 8)])) == set(painted_patches(cut, (21, 34), [(2, 3, 7, 7)]))
+    assert set(find_patch_map(cut, (21, 34)).related([(2, 3, 8, 8)])) == set(
+        painted_patches(cut, (21, 34), [(2, 3, 7, 7)])
+    )
 
 
 def test_squeezed_to_a_square():
     cut = nearest(do_center_crop=False, size={"height": SIDE, "width": SIDE})
     size = (100, 60)
-    assert set(patch_map(cut, size).related([(50, 0, 50, 30)])) == set(painted_patches(cut, size, [(50, 0, 49, 29)]))
-    assert len(patch_map(cut, size).related([(50, 0, 50, 30)])) == 9
+    assert set(find_patch_map(cut, size).related([(50, 0, 50, 30)])) == set(
+        painted_patches(cut, size, [(50, 0, 49, 29)])
+    )
+    assert len(find_patch_map(cut, size).related([(50, 0, 50, 30)])) == 9
 
 
 def test_a_model_that_keeps_the_class_token():
     processor = nearest()
     processor.vision_feature_select_strategy = "full"
-    found = patch_map(processor, (SIDE, SIDE))
+    found = find_patch_map(processor, (SIDE, SIDE))
     assert (found.tokens, found.no_patch) == (37, [0])
     assert found.related([(0, 0, 8, 8)]) == [1]
 
@@ -189,7 +171,7 @@ def test_a_model_that_keeps_the_class_token():
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5, -1)])
 def test_boxes_without_area(box):
     with pytest.raises(GeometryError, match="has no area"):
-        patch_map(nearest(), (SIDE, SIDE)).related([box])
+        find_patch_map(nearest(), (SIDE, SIDE)).related([box])
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -198,7 +180,7 @@ def test_boxes_that_are_no_numbers(number, place):
     box = [1e308 if number == 1.7e308 else 1.0] * 4
     box[place] = number
     with pytest.raises(GeometryError, match="is not four finite numbers"):
-        patch_map(nearest(), (SIDE, SIDE)).related([tuple(box)])
+        find_patch_map(nearest(), (SIDE, SIDE)).related([tuple(box)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -209,7 +191,7 @@ def test_of_a_box_over_the_border_the_inside_counts(kind, case, moved):
     size, (x, y, w, h) = case
     x, y = x + moved[0], y + moved[1]
     left, top, right, bottom = max(0, x), max(0, y), min(size[0], x + w), min(size[1], y + h)
-    found = patch_map(KINDS[kind], size)
+    found = find_patch_map(KINDS[kind], size)
     inside = related(found, (left, top, right - left, bottom - top)) if left < right and top < bottom else set()
     assert related(found, (x, y, w, h)) == inside
     wide = related(found, (-1e300, -1e300, 2e300, 2e300))
@@ -220,7 +202,7 @@ def test_of_a_box_over_the_border_the_inside_counts(kind, case, moved):
 
 def test_no_box():
     with pytest.raises(GeometryError, match="no box"):
-        patch_map(nearest(), (SIDE, SIDE)).related([])
+        find_patch_map(nearest(), (SIDE, SIDE)).related([])
 
 
 @pytest.mark.parametrize(
@@ -247,14 +229,14 @@ def test_no_box():
 )
 def test_processors_that_are_not_known(processor, message):
     with pytest.raises(GeometryError, match=message):
-        patch_map(processor, (SIDE, SIDE))
+        find_patch_map(processor, (SIDE, SIDE))
 
 
 def test_a_processor_that_counts_other_tokens_is_refused():
     processor = nearest()
     processor.num_additional_image_tokens = 3
     with pytest.raises(GeometryError, match=r"becomes 38 tokens, but its patch map has 36"):
-        patch_map(processor, (SIDE, SIDE))
+        find_patch_map(processor, (SIDE, SIDE))
 
 
 def test_views_say_where_a_box_lies():
@@ -293,7 +275,7 @@ def test_the_model_has_each_patch_where_the_map_says(tiny, case):
         prompt = tiny.prompt(picture, "where?")
         states.append(tiny.record(prompt).calls[0].hidden[0, prompt.positions("image")])
     changed = set((states[0] != states[1]).any(dim=1).nonzero().flatten().tolist())
-    found = patch_map(tiny.processor, size)
+    found = find_patch_map(tiny.processor, size)
     assert len(states[0]) == found.tokens
     for view in found.views:
         reach_x, reach_y = (3 * max(1, 1 / scale) + 2 / scale for scale in (view.scale_x, view.scale_y))
