@@ -4,20 +4,19 @@ from pydantic import TypeAdapter
 
 from vlmflow import figures
 from vlmflow.jobs.job import logged
-from vlmflow.probes import Probe
+from vlmflow.probes import AnyProbe
 from vlmflow.study import Figure
-from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES, VIEWS
+from vlmflow.tables import VIEWS
 
 with logged(snakemake.log[0]):
     source, tasks = snakemake.input, snakemake.params.tasks
     figure = TypeAdapter(Figure).validate_python(snakemake.params.figure)
-    probe = TypeAdapter(Probe).validate_python(snakemake.params.probe)
-    rows_table, summary_table = PROBE_TABLES[probe.kind]
-    summary = summary_table.read(source.summary)
-    landmarks = [LANDMARK_TABLES[probe.kind].read(path) for path in source.landmarks]
+    probe = TypeAdapter(AnyProbe).validate_python(snakemake.params.probe)
+    summary = probe.summary_table().read(source.summary)
+    landmarks = [probe.features.table.read(path) for path in source.landmarks]
     more = figures.More(
         landmarks=landmarks[0] if landmarks else None,
-        rows={task: rows_table.read(path) for task, path in zip(tasks, source.rows, strict=False)},
+        rows={task: probe.table.read(path) for task, path in zip(tasks, source.rows, strict=False)},
         views={task: VIEWS.read(path) for task, path in zip(tasks, source.views, strict=False)},
     )
     for path, columns in zip(snakemake.output, (3, 3, 3, 1), strict=True):

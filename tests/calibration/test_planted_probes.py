@@ -9,7 +9,7 @@ from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, ca
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.notebook import LanguageModel
 from vlmflow.probes.knockout.measure import knockout
-from vlmflow.probes.norms.measure import sinks
+from vlmflow.probes.norms.sinks import sinks
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches

@@ -15,7 +15,7 @@ from vlmflow.report.html import signed
 from vlmflow.report.page import _drawn, render
 from vlmflow.report.tables import task_row, without_pictures
 from vlmflow.study import FlowChart, LensChart, Study
-from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, TASK
 
 EDGES = ["question -> last", "image -> last"]
 TASKS = ["Second", "First"]
@@ -30,7 +30,7 @@ def interval(mean):
 
 @pytest.fixture
 def flow():
-    return KNOCKOUT_SUMMARY.frame(
+    return KnockoutProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "edge": edge, "window": 3, "layer": layer}
             | interval(-10.0 * layer * (edge == EDGES[0]))
@@ -43,7 +43,7 @@ def flow():
 
 @pytest.fixture
 def lens():
-    return LENS_SUMMARY.frame(
+    return LensProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift))
             for task in TASKS
@@ -283,7 +283,7 @@ def test_a_large_drawing_is_shown_by_its_pixels(tmp_path, size, kind):
 def test_an_edge_that_could_be_measured_on_no_question():
     from vlmflow.figures.findings import flow_words
 
-    rows = KNOCKOUT_SUMMARY.frame(
+    rows = KnockoutProbe.summary_table().frame(
         [{"model": "m", "task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0)]
     )
     words = flow_words(EDGES, rows)
@@ -308,7 +308,7 @@ def test_both_spellings_of_the_false_option_are_lines_of_the_lens(tmp_path):
         for layer in range(-1, 3)
     ]
     figure = LensChart(chart="lens", probe="p")
-    chart = figures.draw(LENS_SUMMARY.frame(rows), figure, LensProbe(kind="lens"), "m", TASKS, columns=2)
+    chart = figures.draw(LensProbe.summary_table().frame(rows), figure, LensProbe(kind="lens"), "m", TASKS, columns=2)
     figures.save(chart, tmp_path / "lens.svg")
     (drawn,) = chart.to_dict()["datasets"].values()
     assert {(row["panel"].split(" (")[0], row["line"]) for row in drawn} == {

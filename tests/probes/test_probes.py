@@ -20,9 +20,9 @@ from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes import WordsProbe
 from vlmflow.probes.knockout.measure import knockout
-from vlmflow.probes.norms.measure import sinks, threshold_of
+from vlmflow.probes.norms.sinks import sinks, threshold_of
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
-from vlmflow.probes.run import prober
+from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches
 from vlmflow.prompts.layouts.geometry import patch_map
@@ -281,9 +281,11 @@ def test_modules_are_found_or_refused():
 
 def test_a_model_without_such_modules_is_refused_before_any_question(monkeypatch):
     vlm = random_llava()
-    monkeypatch.setattr("vlmflow.probes.run.find_module", lambda *_: (_ for _ in ()).throw(InterventionError("none")))
+    monkeypatch.setattr(
+        "vlmflow.engine.interventions.find_module", lambda *_: (_ for _ in ()).throw(InterventionError("none"))
+    )
     with pytest.raises(ModelError, match=r"probes\.d\.modules: none"):
-        prober(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d", "", print)
+        ProbeRun(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d")
 
 
 def test_states_that_are_no_numbers_say_no_words(monkeypatch):

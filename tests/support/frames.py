@@ -8,16 +8,9 @@ import pytest
 from PIL import Image
 
 from vlmflow.probes import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
+from vlmflow.probes.budget import KNEES
+from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, PHASES
 from vlmflow.study import AttentionChart, BudgetChart, ExamplesChart, MapChart, SimilarityChart, VisualLensChart
-from vlmflow.tables import KNEES, PAIRS, PHASE_NAMES, PHASES
-from vlmflow.tables.summaries import (
-    ATTENTION_MAP_SUMMARY,
-    ATTENTION_SUMMARY,
-    BUDGET_SUMMARY,
-    PLACES_SUMMARY,
-    SIMILARITY_SUMMARY,
-    VISUAL_LENS_SUMMARY,
-)
 
 # Words that lines of other figures are called by, and that figures write out there.
 TASKS = ["other", "first"]
@@ -94,7 +87,7 @@ def similar(task, prompt, pair, quantity, layer):
 
 @pytest.fixture(scope="module")
 def similarity():
-    return SIMILARITY_SUMMARY.frame(
+    return SimilarityProbe.summary_table().frame(
         [
             {"task": task, "prompt": prompt, "pair": pair, "quantity": quantity, "layer": layer}
             | interval(similar(task, prompt, pair, quantity, layer), 0.05)
@@ -160,7 +153,7 @@ def attention():
             return 5.0 + layer
         return {("other", "weight", 2): 40.0, ("first", "share", 1): 23.0}.get((task, quantity, layer), 10.0)
 
-    return ATTENTION_SUMMARY.frame(
+    return AttentionProbe.summary_table().frame(
         [
             {"task": task, "edge": edge, "quantity": quantity, "layer": layer}
             | interval(looks(task, edge, quantity, layer))
@@ -188,7 +181,7 @@ def lens():
         "agreement": 80.0,
         "difference": -2.0,
     }
-    return VISUAL_LENS_SUMMARY.frame(
+    return VisualLensProbe.summary_table().frame(
         [
             {"task": task, "instruction": instruction, "place": place, "quantity": quantity, "layer": layer}
             | interval((height + (task == "other")) * (1 + layer / 10) + (place == "before"), 0.5)
@@ -215,7 +208,7 @@ def budget():
         for task, prompt, keep, (place, number) in itertools.product(TASKS, PROMPTS, WAYS, enumerate(KEPT))
     ]
     some = {"task": "other", "prompt": "all", "keep": "first", "number": 100, "kept": 100.0}
-    return BUDGET_SUMMARY.frame([*rows, some | interval(0.1) | {"questions": 3}])
+    return BudgetProbe.summary_table().frame([*rows, some | interval(0.1) | {"questions": 3}])
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +243,7 @@ MAP = MapChart(chart="map", probe="p")
 @pytest.fixture(scope="module")
 def looks():
     """The last position looks ten times as much as the question; of it all most at the lower right, in layer 6."""
-    return ATTENTION_MAP_SUMMARY.frame(
+    return AttentionMapProbe.summary_table().frame(
         [
             {"task": task, "target": target, "quantity": quantity, "layer": layer, "row": row, "column": column}
             | interval(
@@ -266,7 +259,7 @@ def looks():
 
 def growths(values):
     """A map of 2 × 2 cells for each task; the task first has half of it."""
-    return PLACES_SUMMARY.frame(
+    return PlacesProbe.summary_table().frame(
         [
             {"task": task, "row": place // 2, "column": place % 2} | interval(value / (1 + (task == "first")), 0.1)
             for task in TASKS

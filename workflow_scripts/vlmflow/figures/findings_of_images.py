@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 
 from vlmflow.probes import AttentionMapProbe, Probe
+from vlmflow.probes.similarity import PHASE_NAMES
 from vlmflow.report.html import signed, unsigned
 from vlmflow.study import MapChart, SimilarityChart, VisualLensChart
-from vlmflow.tables import PHASE_NAMES
 
 from . import name_of
 

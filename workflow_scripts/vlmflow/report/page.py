@@ -11,6 +11,7 @@ from vlmflow.data.sampling import in_task, is_right, place_in_draw
 from vlmflow.figures import caption
 from vlmflow.figures.findings import findings, sentence
 from vlmflow.study import Study
+from vlmflow.tables import full_reason
 
 from .cost import in_report as cost_in_report
 from .html import ENVIRONMENT
@@ -162,7 +163,8 @@ def _data_uri(path: Path) -> str:
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
     """Reasons with their number of questions; those that differ in numbers or names only are one, with an example."""
     return (
-        skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
+        skipped.with_columns(reason=full_reason())
+        .with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
         .group_by("stage", "model", "task", "kind", maintain_order=True)
         .agg(reason=pl.col("reason").first(), count=pl.len())
         .to_dicts()

@@ -8,7 +8,18 @@ from vlmflow.edges import Edge, window_layers
 from vlmflow.engine.interventions import Knockout
 from vlmflow.errors import InterventionError
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.knockout import KnockoutProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
+
+
+def measure(probe: KnockoutProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `knockout` for one question; see `Probe.measure`."""
+    prompt, answer = context.prompt(question), question.token_ids
+    edges = context.applicable_edges(question, prompt, probe.parsed_edges)
+    rows = knockout(context.vlm, prompt, edges, probe.window, answer if probe.token == "last" else None)
+    return rows.with_columns(sub_words=pl.lit(len(answer), dtype=pl.Int32))
 
 
 def knockout(

@@ -7,7 +7,16 @@ import torch
 
 from vlmflow.errors import InterventionError
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.lens import LensProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
+
+
+def measure(probe: LensProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `lens` for one question; see `Probe.measure`."""
+    false_option = question.options[1] if question.options else None
+    return lens(context.vlm, context.prompt(question), answer_words(question.answer, false_option), probe.final_norm)
 
 
 def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:

@@ -13,9 +13,25 @@ from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.replay import onlookers
 from vlmflow.engine.truncated import pruned, timed, work_share
 from vlmflow.models.model import MAX_NEW_TOKENS, LanguageModel
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.pruning import PruningProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 
 REPEATS = 3
+
+
+def measure(probe: PruningProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `pruning` for one question; see `Probe.measure`."""
+    return pruning(
+        context.vlm,
+        context.prompt(question),
+        probe.last,
+        question.correct_answer,
+        question.token_ids,
+        with_time=question.in_detail,
+        match=context.match,
+    )
 
 
 def pruning(

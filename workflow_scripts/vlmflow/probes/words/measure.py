@@ -8,8 +8,26 @@ from torch import Tensor
 from vlmflow.edges import Edge, module_layers
 from vlmflow.engine.interventions import Intervention, Module, ModuleKnockout
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.knockout.measure import edge_knockouts
+from vlmflow.probes.question import Question
+from vlmflow.probes.words import WordsProbe
 from vlmflow.prompts.build import Prompt
+
+
+def measure(probe: WordsProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `words` for one question; see `Probe.measure`."""
+    prompt = context.prompt(question)
+    edges = context.applicable_edges(question, prompt, probe.parsed_edges, required=not probe.modules)
+    return words(
+        context.vlm,
+        prompt,
+        modules=probe.modules,
+        edges=edges,
+        window=probe.window,
+        top=probe.top,
+        pooled=probe.pooled,
+    )
 
 
 def words(
