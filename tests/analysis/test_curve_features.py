@@ -219,6 +219,7 @@ def test_the_cost_is_the_distance_to_the_best_lines():
     assert supported(lines, cuts(lines, 3)) == 1
 
 
+@pytest.mark.planted("similarity")
 def test_states_with_planted_similarities():
     """From states to phases: states are planted whose cosines are known exactly, layer by layer, in a model that is
     asked as ever."""

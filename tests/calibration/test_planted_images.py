@@ -34,6 +34,7 @@ def row_of(shown, folder, answer, **more):
     return make_question(**about, answer=answer, objects=(thing("picture", shown.related),), **more)
 
 
+@pytest.mark.planted("attention")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS)
 def test_what_is_looked_at_and_what_is_taken_from_there(at, bits):
@@ -57,6 +58,7 @@ def test_what_is_looked_at_and_what_is_taken_from_there(at, bits):
     assert blurred["norm"].max() < 1e-3
 
 
+@pytest.mark.planted("attention-map")
 @settings(max_examples=8)
 @given(at=stages(2), bits=BITS)
 def test_maps_show_the_patch(at, bits, tmp_path_factory):
@@ -74,6 +76,7 @@ def test_maps_show_the_patch(at, bits, tmp_path_factory):
         assert max(others) - min(others) < 1e-3
 
 
+@pytest.mark.planted("places")
 @pytest.mark.parametrize("bits", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_only_the_objects_place_contributes(folder, bits):
     vlm = build_planted(Plant.through_question(4, 1, 3))
@@ -91,6 +94,7 @@ def test_only_the_objects_place_contributes(folder, bits):
     assert max(map(abs, coarse[1:])) < 1e-3
 
 
+@pytest.mark.planted("budget")
 def test_the_loss_falls_where_the_objects_token_comes_in(folder):
     vlm = build_planted(Plant.through_question(4, 1, 3))
     shown = scene((1, 0))
@@ -107,6 +111,7 @@ def test_the_loss_falls_where_the_objects_token_comes_in(folder):
     assert random[0] > random[5] > random[-1]
 
 
+@pytest.mark.planted("visual-lens")
 def test_patches_that_say_their_object(folder):
     """Features that are a word's direction decode to that word, at every layer of a decoder that changes nothing."""
     vlm = random_llava(layers=2, grid=6, width=32)

@@ -104,6 +104,7 @@ def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
     assert expected.probability == pytest.approx(logits.softmax(0).max().item(), rel=1e-5)
 
 
+@pytest.mark.oracle("lens")
 def test_the_lens_ends_where_the_model_ends(vlm):
     prompt = vlm.prompt(PICTURE, QUESTION)
     expected = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)

@@ -133,6 +133,7 @@ def test_the_reference_is_written_as_the_model_writes():
     assert asked.positions.tolist() == [len(prompt) - 1, len(prompt)]
 
 
+@pytest.mark.oracle("budget")
 def test_budgets(vlm, context, rows):
     prompts = {"own": "{question}", "please": "the picture , {question}", "none": "is {object} red ?"}
     row = replace(rows[0], objects=())
@@ -173,6 +174,7 @@ def test_which_tokens_are_kept(tokens, seed):
     assert numbers_kept(512)[-1] == 256
 
 
+@pytest.mark.oracle("places")
 def test_occlusion_equals_a_forward_per_cell(vlm, context, rows):
     row = rows[0]
     prompt = shown(vlm, row)

@@ -60,6 +60,7 @@ def unrelated_pair_by_pair(mine, other):
     return np.array(found).T
 
 
+@pytest.mark.oracle("similarity")
 def test_similarity_equals_the_pairs(vlm, context, rows):
     measured = similarity(context, rows[0], {"own": "{question}", "other": "is the {object} red ?"}, 2)
     for name, text in (("own", "{question}"), ("other", "is the {object} red ?")):
@@ -233,6 +234,7 @@ def test_memory_is_cut_without_changing_the_result(vlm, rows, monkeypatch):
         torch.testing.assert_close(cut[segment].weights, look.weights, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.oracle("attention")
 def test_edges_add_up_what_is_looked_at(vlm, rows):
     prompt = shown(vlm, rows[0])
     found = attention(vlm, prompt, ["image -> last", "question -> last", "image -> question"])
@@ -245,6 +247,7 @@ def test_edges_add_up_what_is_looked_at(vlm, rows):
     assert len(found) == 9
 
 
+@pytest.mark.oracle("attention-map")
 def test_maps_show_the_patches_in_their_places(vlm, context, rows):
     prompt = shown(vlm, rows[0])
     found = attention_map(vlm, prompt, rows[0].image, ["question"])
@@ -262,6 +265,7 @@ def test_maps_show_the_patches_in_their_places(vlm, context, rows):
         AttentionMapProbe(kind="attention-map", targets=["objects"]).measure(context, bare)
 
 
+@pytest.mark.oracle("visual-lens")
 def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
     found = visual_lens(
         context,

@@ -82,6 +82,7 @@ def probability(vlm, inputs, token, knockouts=()):
     return vlm.logits(plain(vlm.model, vlm.layers, inputs, knockouts)[:, -1]).softmax(-1)[:, token].tolist()
 
 
+@pytest.mark.oracle("knockout")
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), layers=st.integers(1, 5), key_heads=st.sampled_from([1, 2]))
 def test_one_recording_serves_all_windows(seed, layers, key_heads):
@@ -142,6 +143,7 @@ def test_what_has_been_said_is_template():
     assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
 
 
+@pytest.mark.oracle("words")
 @settings(max_examples=8)
 @given(
     seed=st.integers(0, 10**6),
@@ -322,6 +324,7 @@ def test_half_precision(dtype):
 TEXTS = ["What is it?", QUESTION]
 
 
+@pytest.mark.oracle("norms")
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
 @pytest.mark.parametrize("size", [(60, 60), (90, 50), (50, 120)])
 def test_norms_are_those_of_the_encoders_features(kind, size):

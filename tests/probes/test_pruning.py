@@ -70,6 +70,7 @@ def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
     assert not any(layer._forward_pre_hooks for layer in vlm.layers)
 
 
+@pytest.mark.oracle("pruning")
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
 def test_answers_without_the_picture(seed):
@@ -102,7 +103,8 @@ def test_answers_without_the_picture(seed):
 
 def test_rows_of_pruning(tmp_path):
     vlm = talking_llava(4, 3)
-    prompt = prompt_of(vlm, 3)
+    image = noise(3)
+    prompt = prompt_of(vlm, 3, image)
     answer = vlm.answer(prompt)
     right, said = answer.text.lower(), answer.token_ids
     rows = pruning(vlm, prompt, [0, 2, 4], right, said, with_time=True)
@@ -123,7 +125,7 @@ def test_rows_of_pruning(tmp_path):
     assert described["correct"].to_list() == [None, None], "there is nothing to be right"
     probe = PruningProbe(kind="pruning", last=[0, 2])
     path = tmp_path / "image.png"
-    noise(3).save(path)
+    image.save(path)
     strict, relaxed = (ProbeContext(vlm, match=match) for match in ("strict", "relaxed"))
     asked = make_question(id="1", image_id="1", image=str(path), text=QUESTION, correct_answer=None, token_ids=said)
     assert probe.measure(strict, asked).equals(described)
