@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from vlmflow import figures
-from vlmflow.analysis.summaries import BINS
 from vlmflow.edges import ALL_EDGES
 from vlmflow.figures.findings import findings, sentence
 from vlmflow.figures.style import strokes_of
 from vlmflow.probes import KnockoutProbe, NormsProbe, PruningProbe, WordsProbe
 from vlmflow.probes.lens.measure import answer_words
+from vlmflow.probes.norms.bins import BINS
 from vlmflow.study import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
 
 TASKS = ["First", "Second"]

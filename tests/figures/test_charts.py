@@ -155,7 +155,9 @@ def test_the_report(flow, lens, tmp_path, asked):
     group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "pictures": 2}
     groups = pl.DataFrame([group | {"accuracy": 0.625, "low": 0.5, "high": 0.75}])
     reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
-    skipped = [{"question_id": "1", "task": None, "model": None, "stage": "tasks", "reason": r} for r in reasons]
+    skipped = [
+        {"question_id": "1", "task": None, "model": None, "stage": "tasks", "what": "", "reason": r} for r in reasons
+    ]
     page = render(
         study,
         questions=QUESTIONS.frame([question]),

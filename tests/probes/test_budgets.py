@@ -19,7 +19,7 @@ from vlmflow.engine.plain import plain
 from vlmflow.errors import GeometryError, InterventionError, QuestionError
 from vlmflow.models.load import load_model
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, losses_without, reference
+from vlmflow.probes.answer_loss import ReferenceAnswer, intact_loss, loss_without, losses_without, reference_answer
 from vlmflow.probes.budget import ALL_TOKENS, numbers_kept
 from vlmflow.probes.budget.measure import budget, chosen
 from vlmflow.probes.context import ProbeContext
@@ -53,7 +53,7 @@ def directly(vlm, prompt, answer, kept):
 def test_dropping_equals_leaving_embeddings_out_and_blocking(kept, answer):
     vlm = random_llava(layers=3, grid=3, heads=4, key_heads=2)
     prompt = vlm.prompt(noise(12, 5), QUESTIONS[0])
-    asked = reference(vlm, prompt, vlm.processor.tokenizer.decode(answer), answer)
+    asked = reference_answer(vlm, prompt, vlm.processor.tokenizer.decode(answer), answer)
     assert asked.token_ids == answer
     image = prompt.positions("image")
     dropped = image[[token for token in range(9) if token not in kept]]
@@ -72,7 +72,7 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
     processor = build_processor(kind, "vicuna_v1", texts)
     vlm = VisionLanguageModel(build_model(kind, processor, "red").double(), processor)
     prompt = vlm.prompt(noise(100, 3), QUESTIONS[0])
-    asked = reference(vlm, prompt, "blue", vlm.answer(prompt).token_ids)
+    asked = reference_answer(vlm, prompt, "blue", vlm.answer(prompt).token_ids)
     image, recording = prompt.positions("image"), vlm.record(asked.prompt)
     for dropped in (image[::2], image[4:], image[:3]):
         later = torch.arange(int(dropped[0]) + 1, len(asked.prompt))
@@ -97,7 +97,7 @@ def test_pictures_whose_tokens_see_each_other(build):
         alone = vlm.model(**prompt.inputs).logits[0, -1]
     torch.testing.assert_close(first, other)
     torch.testing.assert_close(first[0], alone)
-    asked = Reference(vlm.said(prompt, answers[0][:-1]), answers[0])
+    asked = ReferenceAnswer(vlm.said(prompt, answers[0][:-1]), answers[0])
     recording, image = vlm.record(asked.prompt), prompt.positions("image")
     for cell in (image[:3], image[3:6], image[6:], image[4:5], image):
         assert losses_without(vlm, asked, recording, [cell]) == [
@@ -125,10 +125,10 @@ def test_the_reference_is_written_as_the_model_writes():
     vlm = load_model(TINY_LLAVA)
     prompt = vlm.prompt(noise(96, 0), "Is the circle red or blue?")
     tokens = vlm.processor.tokenizer.convert_tokens_to_ids
-    assert reference(vlm, prompt, "red", [tokens("Red")]).token_ids == [tokens("Red")]
-    assert reference(vlm, prompt, "blue", [tokens("Red")]).token_ids == [tokens("Blue")]
-    assert reference(vlm, prompt, "blue", [tokens("red")]).token_ids == [tokens("blue")]
-    asked = reference(vlm, prompt, "left right", [tokens("red")])
+    assert reference_answer(vlm, prompt, "red", [tokens("Red")]).token_ids == [tokens("Red")]
+    assert reference_answer(vlm, prompt, "blue", [tokens("Red")]).token_ids == [tokens("Blue")]
+    assert reference_answer(vlm, prompt, "blue", [tokens("red")]).token_ids == [tokens("blue")]
+    asked = reference_answer(vlm, prompt, "left right", [tokens("red")])
     assert len(asked.prompt) == len(prompt) + 1
     assert asked.positions.tolist() == [len(prompt) - 1, len(prompt)]
 
@@ -142,7 +142,7 @@ def test_budgets(vlm, context, rows):
     assert set(found["prompt"]) == {"own", "please"}
     for name, text in (("own", row.text), ("please", f"the picture , {row.text}")):
         prompt = shown(vlm, row, text)
-        asked = reference(vlm, prompt, row.answer, row.token_ids)
+        asked = reference_answer(vlm, prompt, row.answer, row.token_ids)
         for way in ("first", "spread", "random"):
             mine = found.filter((pl.col("prompt") == name) & (pl.col("keep") == way)).sort("kept")
             assert mine["number"].to_list() == [0, 1, 2, 4, 8, ALL_TOKENS]
@@ -179,7 +179,7 @@ def test_occlusion_equals_a_forward_per_cell(vlm, context, rows):
     row = rows[0]
     prompt = shown(vlm, row)
     found = occlusion(context, row, prompt, 3).row(0, named=True)
-    answer = reference(vlm, prompt, row.answer, row.token_ids).token_ids
+    answer = reference_answer(vlm, prompt, row.answer, row.token_ids).token_ids
     intact = directly(vlm, prompt, answer, list(range(9)))
     assert found["loss"] == pytest.approx(intact, abs=1e-9)
     assert found["grid"] == 3

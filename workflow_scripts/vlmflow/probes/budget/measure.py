@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlmflow.errors import InterventionError, NotApplicableError, PromptError
 from vlmflow.models.model import LanguageModel
-from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, reference
+from vlmflow.probes.answer_loss import ReferenceAnswer, intact_loss, loss_without, reference_answer
 from vlmflow.probes.budget import ALL_TOKENS, BudgetProbe, numbers_kept
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question
@@ -43,7 +43,7 @@ def budget(
     rows: list[dict] = []
     for name, text in prompts.items():
         try:
-            asked = reference(vlm, context.custom_prompt(question, text), question.answer, question.token_ids)
+            asked = reference_answer(vlm, context.custom_prompt(question, text), question.answer, question.token_ids)
             found = list(_losses(vlm, asked, keep, draws, question.id))
         except (PromptError, InterventionError) as error:
             context.leave_out(question, f"prompt {name}", str(error))
@@ -54,7 +54,7 @@ def budget(
     return pl.DataFrame(rows, schema_overrides={"number": pl.Int32, "kept": pl.Int32}, infer_schema_length=None)
 
 
-def _losses(vlm: LanguageModel, asked: Reference, keep: Sequence[str], draws: int, seed: str) -> Iterator[dict]:
+def _losses(vlm: LanguageModel, asked: ReferenceAnswer, keep: Sequence[str], draws: int, seed: str) -> Iterator[dict]:
     """A row for each way and number, of one prompt."""
     recording = vlm.record(asked.prompt)
     image = asked.prompt.positions("image")

@@ -29,24 +29,23 @@ def knockout(
     windows: int | Sequence[int],
     answer: Sequence[int] | None = None,
 ) -> pl.DataFrame:
-    """Every edge, knocked out in every window around every layer, from one recording; see `LanguageModel.knockout`.
+    """The change of the answer's probability for every edge, window and layer; see `vlmflow.notebook`.
 
     Args:
         vlm: the model.
         prompt: of this model.
         edges: each as "source -> target".
         windows: layers, odd; one number or several.
-        answer: token ids of the model's answer, whose last sub-word is then followed, the earlier ones given ([flow]
-            appendix C); by default it is the first one, which the model itself says.
+        answer: token ids of the answer, whose last sub-word is followed ([flow] appendix C); by default the first is.
 
     Raises:
-        ValueError: an edge or a window is no such thing.
+        ValueError: an edge or a window is not valid.
         PromptError: the prompt does not have a segment of an edge.
         InterventionError: the answer has no tokens.
     """
-    if answer is not None and not answer:
-        raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
     if answer is not None:
+        if not answer:
+            raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
         prompt = vlm.said(prompt, answer[:-1])
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
@@ -58,7 +57,7 @@ def knockout(
         for window in ([windows] if isinstance(windows, int) else windows)
         for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))
     ]
-    # At the ends of a model, windows of several sizes are cut to the same layers.
+    # At both ends of a model, windows of several sizes are cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
     states = vlm.replay(recording, list(spans.values()))[:, 0]
     after = vlm.read(states, lambda logits: logits.softmax(-1)[:, token])

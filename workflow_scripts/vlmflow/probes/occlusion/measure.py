@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlmflow.data.open_image import open_picture
 from vlmflow.errors import GeometryError
-from vlmflow.probes.answer_loss import intact_loss, losses_without, reference
+from vlmflow.probes.answer_loss import intact_loss, losses_without, reference_answer
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.occlusion import PlacesProbe
 from vlmflow.probes.question import Question
@@ -40,7 +40,7 @@ def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: i
     """
     vlm = context.vlm
     cells = cells_of(vlm.processor, question.image, grid)
-    asked = reference(vlm, prompt, question.answer, question.token_ids)
+    asked = reference_answer(vlm, prompt, question.answer, question.token_ids)
     image = asked.prompt.positions("image")
     recording = vlm.record(asked.prompt)
     intact = intact_loss(vlm, asked, recording)

@@ -95,7 +95,24 @@ def visual_lens(
     vlm = context.image_model
     targets, others = _targets(context, question)
     grid = _grid(vlm.processor, question.image) if keep_words else None
-    parts, decoder = [], Decoder(vlm, top)
+    parts = []
+    for instruction, place, decoded, right in _decoded(context, question, top, instructions, places):
+        words = _patch_words(decoded, vlm.vocabulary, grid if instruction == "right" else None)
+        parts.append(
+            _shares(decoded, right, vlm.vocabulary, targets, others).with_columns(
+                instruction=pl.lit(instruction), place=pl.lit(place), decoded=words
+            )
+        )
+    if not parts:
+        raise NotApplicableError("no instruction of the probe can be given")
+    return pl.concat(parts)
+
+
+def _decoded(
+    context: ProbeContext, question: Question, top: int, instructions: Sequence[str], places: Sequence[str]
+) -> Iterator[tuple[str, str, Decoded, Decoded | None]]:
+    """(instruction, place, its words, those with the right instruction in this place)."""
+    vlm, decoder = context.image_model, Decoder(context.image_model, top)
     # The right one first, with which the others are compared.
     order = sorted(instructions, key="right wrong none".split().index)
     texts = list(_texts(context, question, order))
@@ -109,15 +126,7 @@ def visual_lens(
                 context.leave_out(question, f"{instruction} instruction {place} the picture", str(error))
                 continue
             right = decoded if instruction == "right" else right
-            words = _patch_words(decoded, vlm.vocabulary, grid if instruction == "right" else None)
-            parts.append(
-                _shares(decoded, right, vlm.vocabulary, targets, others).with_columns(
-                    instruction=pl.lit(instruction), place=pl.lit(place), decoded=words
-                )
-            )
-    if not parts:
-        raise NotApplicableError("no instruction of the probe can be given")
-    return pl.concat(parts)
+            yield instruction, place, decoded, right
 
 
 def _texts(context: ProbeContext, question: Question, instructions: Sequence[str]) -> Iterator[tuple[str, str]]:
