@@ -3,10 +3,10 @@
 import numpy as np
 
 RESAMPLES = 500
-LEAST_FALL = 0.5  # of what the picture does to the loss, that is behind a knee
-SLOWER = 0.25  # of the slope before a knee, that is left behind it, at most
-LEAST_FOUND = 50  # percent of the resamples that have a knee, if the curve is to be said to have one
-REST = 0.05  # of the fall, that may be missing where there are tokens enough
+LEAST_FALL = 0.5  # share of the fall that is done at a knee, at least
+SLOWER = 0.25  # slope behind a knee over the slope before it, at most
+LEAST_FOUND = 50  # percent of the resamples that must have a knee
+REST = 0.05  # share of the fall that may be missing where the tokens are enough
 
 
 def knee(tokens: np.ndarray, loss: np.ndarray) -> float | None:

@@ -17,8 +17,8 @@ RESAMPLES = 500
 LEAST = 2  # states in a phase
 LEAST_WEIGHT = 1e-3  # of a curve
 FLAT = 1e-9  # standard deviation of a curve that does not change
-LEFT = 0.05  # of a curve's variance, that lines need not describe
-CHANCE = 2.0  # times the sampling error, which lines need not describe either: by chance it is more than expected
+LEFT = 0.05  # share of a curve's variance that lines need not describe
+CHANCE = 2.0  # times the sampling error, which lines need not describe either; it may exceed its expectation by chance
 
 
 class StraightLines(BaseCost):
@@ -46,7 +46,7 @@ class StraightLines(BaseCost):
         return self
 
     def error(self, start: int, end: int) -> float:
-        """Of the states `start` … `end` − 1."""
+        """The error of one phase of the states `start` … `end` − 1."""
         return float(self.errors[start, end].sum())
 
     def of_each(self, ends: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tables of questions, and of what every model has to say to them."""
+"""Tables of questions, and of every model's answers to them."""
 
 from dataclasses import dataclass
 
@@ -95,7 +95,7 @@ ANSWERS = Table(
         "question_id": Column(pl.String, "id in the source"),
         "image_id": Column(pl.String, "id of the picture"),
         "predicted": Column(pl.String, "what the model says, greedily"),
-        "answer": Column(pl.String, "the right answer, or what somebody else said where there is none"),
+        "answer": Column(pl.String, "the correct answer, or somebody's description where many answers are correct"),
         "correct": Column(
             pl.Boolean,
             "predicted is the answer, as the study's answers_match says; null: nothing to be right",

@@ -1,8 +1,8 @@
-"""Contextualisation: how alike the states of picture and text are, between and within them; [phase], [thesis].
+"""Contextualisation: the similarity of the states of image and text, between and within them; [phase], [thesis].
 
-The mean cosine of all pairs of tokens is the product of sums: of n and m unit vectors it is (Σu · Σv) / nm, so that it
-takes O((n + m) · width) and no pair is ever made.  States point into a common direction whatever they mean
-(anisotropy), so that the same mean over tokens of unrelated questions is subtracted.
+The mean cosine over all pairs of n and m unit vectors is (Σu · Σv) / nm, so that it takes O((n + m) · width) and no
+pair is ever computed.  All states share a common direction whatever they mean (anisotropy), so that the same mean over
+tokens of unrelated questions is subtracted.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,8 @@ class Directions:
     """The directions of a prompt's states after every layer, the embedding first, on the CPU.
 
     Attributes:
-        image: (layers + 1, width) sum of the unit vectors of the picture's tokens.
-        image_tokens: how many they are.
+        image: (layers + 1, width) sum of the unit vectors of the image's tokens.
+        image_tokens: their number.
         text: (layers + 1, tokens, width) unit vectors of the text's tokens.
         text_ids: (tokens) which tokens these are.
     """
@@ -44,7 +44,7 @@ class Directions:
 
     @classmethod
     def of(cls, recording: Recording, prompt: Prompt) -> "Directions":
-        """Of the segments image and question of a recorded prompt.
+        """The directions of a recorded prompt's segments image and question.
 
         Raises:
             InterventionError: one of the two has a single token, or a state is not finite.
@@ -66,8 +66,10 @@ class Directions:
         return found
 
     def within(self) -> Tensor:
-        """(3, layers + 1) mean cosine of all pairs of different positions of this prompt, in the order of `PAIRS`; of
-        text, of different words, as in `across`.  It is null (NaN) where there are none."""
+        """(3, layers + 1) mean cosine over all pairs of different positions of this prompt, in the order of `PAIRS`.
+
+        Within text, only pairs of different words count, as in `across`; it is NaN where there are none.
+        """
         words, text = self.text.sum(dim=1), len(self.text_ids)
         same, number = self._same_words(self)  # each position with itself among them
         return torch.stack([
@@ -77,10 +79,10 @@ class Directions:
         ])  # fmt: skip
 
     def across(self, other: "Directions") -> Tensor:
-        """(3, layers + 1) mean cosine of tokens of this prompt to tokens of another one.
+        """(3, layers + 1) mean cosine over pairs of a token of this prompt and one of another prompt.
 
-        Of text, only pairs of different words count: where prompts have words in common, a word and itself are as
-        similar as can be, which is no sign of a common direction.  It is null (NaN) where there are no different words.
+        Within text, only pairs of different words count: a word that both prompts have is as similar to itself as can
+        be, which is no sign of a common direction.  It is NaN where there are no different words.
         """
         here, there = self.text.sum(dim=1), other.text.sum(dim=1)
         pairs = len(self.text_ids) * len(other.text_ids)
@@ -113,8 +115,8 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _of_different(total: Tensor, count: int) -> Tensor:
-    """Mean over the pairs of different vectors of so many unit vectors with this sum: each one's pair with itself is
-    1."""
+    """The mean cosine over pairs of different vectors, from the sum of `count` unit vectors; each vector's cosine with
+    itself is 1."""
     return (_dot(total, total) - count) / (count * (count - 1))
 
 
