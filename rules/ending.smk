@@ -23,7 +23,7 @@ def check_layers():
     for name, probe in study.probes.items():
         for model in study.models_of(name):
             layers = known_layers(study.models[model])
-            for key, asked in probe.layers_asked.items():
+            for key, asked in probe.layers_required.items():
                 if layers is not None and asked > layers:
                     raise WorkflowError(
                         f"probes.{name}.{key}: {asked} is more than the {layers} layers of the model {model}; give at "

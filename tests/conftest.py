@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from support.frames import attention, budget, knees, lens, looks, phases, similarity  # noqa: F401
 from support.paths import TINY_LLAVA
-from support.rows import asking, rows, vlm  # noqa: F401 (fixtures of several files)
+from support.rows import context, rows, vlm  # noqa: F401 (fixtures of several files)
 from support.servers import server  # noqa: F401
 from support.slurm import cluster  # noqa: F401
 from vlmflow import load_model
