@@ -16,7 +16,7 @@ NAMES = ["my project", "it's", 'my it\'s "project"']
 RUN = """
 import sys
 sys.path.insert(0, {library!r})
-from vlmflow.jobs.snakemake import quote_paths
+from vlmflow.jobs.quoting import quote_paths
 quote_paths(str(workflow.basedir))
 
 rule all:
@@ -76,7 +76,8 @@ GUARD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from snakemake.script import PythonScript
-from vlmflow.jobs.snakemake import FolderError, quote_paths
+from vlmflow.errors import FolderError
+from vlmflow.jobs.quoting import quote_paths
 
 def execute_script(self, fname, edit=False):
     self._execute_cmd(f"{sys.executable} {fname}")

@@ -64,7 +64,7 @@ class Run:
         self.total = len(names)
 
     def plan(self, planned: Iterable[Mapping[str, Any]]) -> None:
-        """Every job is known: as `planned_jobs` in rules/handlers.smk tells of them."""
+        """Every job is known: as `planned_jobs` in jobs/plan.py has them."""
         known = {entry["jobid"]: (entry["runs"], _planned(entry)) for entry in planned}
         self.jobs = {jobid: job for jobid, (runs, job) in known.items() if runs}
         self.waiting = dict.fromkeys(self.jobs)

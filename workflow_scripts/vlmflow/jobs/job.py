@@ -15,7 +15,7 @@ from vlmflow.data.sampling import skipped
 from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.progress import shown
 
-from .lifetime import end_with_run
+from .lifetime import exit_with_run
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def logged(path: str) -> Iterator[None]:
     """
     failure_note(path).unlink(missing_ok=True)
     log = Path(path).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 (closed below)
-    end_with_run(log)
+    exit_with_run(log)
     with contextlib.ExitStack() as stack:
         stack.callback(_close, log)
         stack.enter_context(contextlib.redirect_stdout(log))
