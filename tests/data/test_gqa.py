@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.strategies import JSON
 from vlmflow.data import synthetic
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files
@@ -323,11 +324,6 @@ def test_forms_that_are_not_read(folder, name, content, message):
     assert str(path) in str(error.value)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
-    max_leaves=8,
-)
 FIELDS = ["imageId", "question", "answer", "types", "semantic", "fullAnswer"]
 
 

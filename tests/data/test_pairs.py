@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
-from data.test_gqa import JSON
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workflow.test_scripts import run
 
+from support.scripts import run_script
 from support.servers import serving
+from support.strategies import JSON
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.pairs import read_coco_captions, read_winoground
 from vlmflow.data.reading import read_dataset
@@ -237,7 +237,7 @@ def test_only_the_captions_of_cocos_archive_are_fetched(tmp_path):
     with serving(tmp_path / "served") as server:
         members = [(f"{server.url}/annotations_trainval2017.zip", COCO_CAPTIONS_MEMBER)]
         where = {"output": [str(path)], "params": SimpleNamespace(members=members), "wildcards": {}}
-        run("fetch_archived.py", tmp_path, **where)
+        run_script("fetch_archived.py", tmp_path, **where)
         assert server.sent < 2 * 10**5
     assert path.read_text() == content
     rows, _ = read_coco_captions(path, PROMPT)

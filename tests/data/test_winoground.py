@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
-from workflow.test_workflow import small_study
 
 from support.paths import ROOT
 from support.servers import HubHandler, serving
+from support.studies import small_study
 from support.workspace import Workspace
 from vlmflow.data.fetch.winoground import take_pictures
 from vlmflow.data.pairs import read_winoground

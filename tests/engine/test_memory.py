@@ -7,9 +7,10 @@ import weakref
 import polars as pl
 import pytest
 import torch
-from engine.test_replay import EDGES, prompt_of
 
 from support.paths import random_llava
+from support.random_prompts import EDGES
+from support.random_prompts import prompt_with_words as prompt_of
 from vlmflow.engine import batch_size, replay
 from vlmflow.engine.batch_size import Room, ran_out
 from vlmflow.errors import (

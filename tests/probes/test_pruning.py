@@ -3,13 +3,14 @@
 import polars as pl
 import pytest
 import torch
-from engine.test_replay import DECODERS, random_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from probes.test_probes import prompt_of, talking_llava
 from transformers import DynamicCache
 
+from support.decoders import DECODERS, random_decoder
 from support.paths import random_llava
+from support.random_prompts import prompt_with_segments as prompt_of
+from support.random_prompts import talking_llava
 from vlmflow.engine.interventions import Knockout
 from vlmflow.engine.plain import plain
 from vlmflow.engine.truncated import pruned, timed, work_share

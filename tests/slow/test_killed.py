@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import yaml
-from workflow.test_workflow import small_study
 
+from support.studies import small_study
 from support.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from workflow.test_what_can_go_wrong import study
 
 from support.paths import ROOT
+from support.studies import smallest_study
 from support.workspace import Workspace
 
 NAMES = ["my project", "it's", 'my it\'s "project"']
@@ -53,7 +53,7 @@ def test_python_lies_in_a_folder_that_a_shell_would_take_apart(tmp_path, name):
     (folder := tmp_path / name).mkdir()
     workspace = Workspace(folder)
     workspace.python = python_inside(folder)
-    workspace.write(study())
+    workspace.write(smallest_study())
     done = workspace.snakemake("--until", "select_task")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "results/small/candidates/QueryAttr.parquet").is_file()
@@ -103,7 +103,7 @@ def test_a_snakemake_that_starts_python_in_another_way(tmp_path):
 def test_a_folder_with_braces_is_named(tmp_path):
     (folder := tmp_path / "{x}").mkdir()
     workspace = Workspace(folder)
-    workspace.write(study())
+    workspace.write(smallest_study())
     done = workspace.snakemake("--dry-run")
     assert done.returncode != 0
     assert f"{folder}: Snakemake takes braces in a path for a placeholder" in done.stdout + done.stderr
@@ -115,7 +115,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 def test_a_locale_that_is_not_utf_8(tmp_path):
     workspace = Workspace(tmp_path, **ASCII)
-    written = study() | {"tasks": {"QueryAttr": {"structural": "query", "semantic": "attr"}}}
+    written = smallest_study() | {"tasks": {"QueryAttr": {"structural": "query", "semantic": "attr"}}}
     written["figures"]["f"]["title"] = "où → ü"
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")
     done = workspace.snakemake("--until", "select_task")

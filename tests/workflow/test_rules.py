@@ -79,7 +79,10 @@ def test_the_readmes_graph_is_the_workflows():
 
 
 def test_the_papers_study_is_drawn_as_it_is():
-    assert drawn_graph(ROOT / "docs" / "flow.md") == rule_graph("--configfile", "studies/flow.yaml")
+    real = {
+        (rule, needed_by) for rule, needed_by in rule_graph("--configfile", "studies/flow.yaml") if needed_by != "all"
+    }
+    assert drawn_graph(ROOT / "docs" / "flow.md") == real
 
 
 @pytest.mark.parametrize(

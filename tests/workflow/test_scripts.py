@@ -1,19 +1,12 @@
 """Scripts of rules by themselves: who is drawn and who is counted where there is nothing to be right."""
 
-import runpy
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from support.paths import ROOT
+from support.scripts import run_script
 from vlmflow.tables import ACCURACY, ANSWERS, SELECTED, SKIPPED
-
-
-def run(script, folder, **job):
-    """Run a rule's script as Snakemake does; its log lies in the folder."""
-    snakemake = SimpleNamespace(log=[str(folder / "log")], **job)
-    runpy.run_path(str(ROOT / "workflow_scripts" / script), {"snakemake": snakemake})
 
 
 def answers(*correct):
@@ -25,7 +18,7 @@ def answers(*correct):
 @pytest.mark.parametrize("per_task", [1, 2, 9])
 def test_what_cannot_be_right_is_drawn_too(tmp_path, per_task):
     ANSWERS.write(answers(True, False, None, None, True), tmp_path / "answers")
-    run(
+    run_script(
         "draw_sample.py",
         tmp_path,
         input=SimpleNamespace(answers=tmp_path / "answers"),
@@ -52,7 +45,7 @@ def test_what_cannot_be_right_is_drawn_too(tmp_path, per_task):
 def test_an_answer_of_no_tokens_is_told_from_other_wrong_ones(tmp_path):
     said = answers(False, False).with_columns(token_ids=pl.Series([[], [1]], dtype=pl.List(pl.Int32)))
     ANSWERS.write(said, tmp_path / "answers")
-    run(
+    run_script(
         "draw_sample.py",
         tmp_path,
         input=SimpleNamespace(answers=tmp_path / "answers"),
@@ -69,7 +62,7 @@ def test_accuracy_is_of_what_can_be_right(tmp_path):
     for task, table in tables.items():
         ANSWERS.write(table, tmp_path / task)
     SELECTED.write(SELECTED.frame([]), tmp_path / "selected")
-    run(
+    run_script(
         "summarise_answers.py",
         tmp_path,
         input=SimpleNamespace(answers=[tmp_path / task for task in tables], selected=[tmp_path / "selected"] * 3),
