@@ -1,5 +1,6 @@
 """Memory that runs out: batches get smaller, results stay, and only what cannot fit at all is left out."""
 
+import gc
 import subprocess
 import sys
 import weakref
@@ -24,6 +25,14 @@ from vlmflow.errors import (
 from vlmflow.jobs.job import for_each_question
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.run import of_one_question
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_heap():
+    """Each time that memory runs out, garbage is collected: not among all that the libraries hold."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class SmallDevice:

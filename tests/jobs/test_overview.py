@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from fnmatch import fnmatch
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from snakemake_logger_plugin_vlmflow.logs import last_line
 from snakemake_logger_plugin_vlmflow.state import Run
 from support.paths import ROOT
 from support.workspace import SNAKEMAKE, Workspace
+from vlmflow.jobs.plan import report_message
 
 PAUSE = re.compile(r"\x1b|\r")
 
@@ -352,7 +354,7 @@ def test_a_run_without_a_terminal(tmp_path, environment):
     assert "5 jobs: 3 done, 1 waiting, 1 failed" in done.stderr
 
 
-def test_what_a_run_says_in_the_end(tmp_path):
+def test_messages_at_the_end_of_a_run(tmp_path):
     """The real workflow: a model that cannot be loaded; what does not need it is done and kept."""
     workspace = Workspace(tmp_path, PYTHONPATH=str(ROOT / "workflow_scripts"))
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -370,8 +372,15 @@ def test_what_a_run_says_in_the_end(tmp_path):
     (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]
     assert "1 failed" in said, said
     assert "held up by them" in said, said
-    target = "results/small/tasks/QueryAttr.parquet"
-    assert "The report is" not in workspace.snakemake("--forcerun", "select_task", "--", target).stderr
+
+
+def test_the_report_is_named_where_it_was_asked_for(tmp_path):
+    jobs = [SimpleNamespace(rule=SimpleNamespace(name=name)) for name in ("all", "write_report")]
+    page = tmp_path / "index.html"
+    assert report_message(jobs, page) == ""
+    page.write_text("")
+    assert report_message(jobs, page) == f"The report is {page} (opens offline, by a double click)."
+    assert report_message(jobs[:1], page) == ""
 
 
 def test_snakemake_alone_runs_without_the_plugin(tmp_path):

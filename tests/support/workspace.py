@@ -12,6 +12,8 @@ import yaml
 from support.paths import ROOT
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+# The environment of a machine whose locale is not UTF-8.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PARTS = ["Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "studies", "resources/tiny-llava"]
 
 

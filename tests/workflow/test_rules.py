@@ -10,7 +10,7 @@ import yaml
 import yte
 
 from support.paths import ROOT
-from support.workspace import SNAKEMAKE, Workspace
+from support.workspace import ASCII, SNAKEMAKE, Workspace
 from vlmflow.study import read_study
 
 
@@ -99,9 +99,9 @@ def test_captions_are_fetched_where_they_are_asked_for(tmp_path, source, rules):
 
 
 @pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_study_can_be_planned_without_a_network(study, tmp_path):
+def test_every_study_can_be_planned_without_a_network_whatever_the_locale(study, tmp_path):
     """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""
-    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9", **ASCII)
     done = workspace.snakemake("--dry-run", study=f"studies/{study.name}")
     assert done.returncode == 0, done.stdout + done.stderr
     plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
