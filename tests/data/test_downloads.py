@@ -11,11 +11,12 @@ import pytest
 
 from support.archives import write_tar
 from support.paths import ROOT
-from support.servers import impatient  # noqa: F401 (a fixture)
 from vlmflow.data.fetch import http
 from vlmflow.data.fetch.files import fetch_archived, fetch_file, fetch_files
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def noise(size, seed=0):

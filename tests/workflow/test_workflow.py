@@ -114,6 +114,24 @@ def test_a_benchmark_file_that_is_gone_costs_no_job(workspace):
         path.write_bytes(kept)
 
 
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        ("figures/answer-position/tiny-llava.png", "draw_figure"),
+        ("tiny-llava/sheets/QueryAttr.png", "map_patches"),
+        ("summary/flow.parquet", "summarise_probe"),
+        ("summary/cost.parquet", "summarise_cost"),
+    ],
+)
+def test_a_deleted_file_of_those_that_are_shown_comes_back(workspace, file, rule):
+    path = workspace.folder / "results/small" / file
+    kept = path.rename(path.with_name("kept"))
+    try:
+        assert workspace.plan(small_study())[rule] == 1
+    finally:
+        kept.rename(path)
+
+
 def test_a_second_run_does_nothing(workspace):
     assert workspace.plan(small_study()) == {}
 

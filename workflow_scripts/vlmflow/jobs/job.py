@@ -15,6 +15,7 @@ from vlmflow.data.sampling import skipped
 from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.progress import shown
 
+from .gpu_lease import write_gpu_note
 from .lifetime import exit_with_run
 
 
@@ -31,6 +32,7 @@ def logged(path: str) -> Iterator[None]:
     exit_with_run(log)
     with contextlib.ExitStack() as stack:
         stack.callback(_close, log)
+        stack.callback(write_gpu_note, path)
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
         try:
