@@ -289,9 +289,8 @@ def test_a_job_notes_how_many_cards_it_had(two_gpus, tmp_path):
     for count, expected in ((2, {"gpus": 2, "waited": 0.0}), (1, {"gpus": 1, "waited": 0.0}), (0, None)):
         subprocess.run([sys.executable, "-c", code, tmp_path / "job.log", str(count)], check=True)
         assert (json.loads(note.read_text()) if note.exists() else None) == expected
-    keeper = holder(
-        code="import sys; from vlmflow.jobs import gpu_lease\nprint(gpu_lease.lease_for_good(2), flush=True)\nsys.stdin.read()"
-    )
+    keep = "import sys; from vlmflow.jobs import gpu_lease; print(gpu_lease.lease_for_good(2), flush=True)"
+    keeper = holder(code=f"{keep}; sys.stdin.read()")
     assert line(keeper) == "auto"
     waiter = subprocess.Popen([sys.executable, "-c", code, tmp_path / "job.log", "1"])
     time.sleep(2)

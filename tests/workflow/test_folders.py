@@ -48,7 +48,7 @@ def python_inside(folder):
 
 
 def test_python_lies_in_a_folder_that_a_shell_would_take_apart(tmp_path):
-    """Names with one of these characters are those of the folders in .ci/run."""
+    """All that a shell would take apart at once; .ci/run has a simpler name of this kind."""
     (folder := tmp_path / NAME).mkdir()
     workspace = Workspace(folder)
     workspace.python = python_inside(folder)
