@@ -368,7 +368,7 @@ def test_messages_at_the_end_of_a_run(tmp_path):
     assert "Failed, with the log of each job:\n" in done.stderr
     assert "    answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
     assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, put right what failed and run", done.stderr)
-    # By the overview, which the profile switches on, and which was overview what is planned.
+    # By the overview, which the profile switches on, and which knows the plan.
     (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]
     assert "1 failed" in said, said
     assert "held up by them" in said, said

@@ -122,7 +122,7 @@ def test_a_file_that_a_rule_makes_need_not_be_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("    window: 3\n", "    window: 3\n    window: 5\n", "probes.flow.window: this key stands there twice"),
+        ("    window: 3\n", "    window: 3\n    window: 5\n", "probes.flow.window: this key is given twice"),
         ("study: demo", "study: ../x", "study: name '../x': use letters, digits, '-' and '_'"),
         ("kind: lens", "kind: glass", "probes.tracking"),
         ("      - question -> last", "      - question -> lsat", "edge 'question -> lsat': unknown segment 'lsat'"),

@@ -84,7 +84,7 @@ def test_a_module_reports_mistakes_before_any_job(tmp_path, study):
     assert "probes.flow.window: 11 is more than the 10 layers of the model tiny-llava" in text
     (tmp_path / "mine.yaml").write_text("study: a\nstudy: b\n")
     code, text = Importer(tmp_path, *lines).snakemake("--dry-run")
-    assert "mine.yaml has 1 mistake(s):\n  study: this key stands there twice" in text
+    assert "mine.yaml has 1 mistake(s):\n  study: this key is given twice" in text
 
 
 def test_rules_of_a_module_can_be_renamed(tmp_path, study):

@@ -225,15 +225,15 @@ def test_a_processor_alone_says_it_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", r"1 mistake\(s\):\n  b\.c: this key stands there twice, in lines 2 and 3"),
+        ("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", r"1 mistake\(s\):\n  b\.c: this key is given twice, in lines 2 and 3"),
         ("a: 1\nb:\n- {c: 1}\n- c: 2\n  c: 3\na: 4\n", r"2 mistake\(s\):\n  b\.1\.c: .*\n  a: .*in lines 1 and 6"),
-        ("a: 1\n\tb: 2\n", r"line 2, column 1: this is no YAML \(found character '\\t'.*a tab in place of spaces"),
-        ("a: {b: 1\nc: 2\n", r"line 2, column 2: this is no YAML \(expected ',' or '}'"),
-        ("a: *x\n", r"this is no YAML \(found undefined alias"),
-        ("a: \0\n", "this is no YAML .unacceptable character"),
-        ("[" * 5000, "this is no YAML"),
-        ("", "this holds no keys; write a study as config.yaml"),
-        ("- a\n", "this holds no keys"),
+        ("a: 1\n\tb: 2\n", r"line 2, column 1: this is not YAML \(found character '\\t'.*a tab in place of spaces"),
+        ("a: {b: 1\nc: 2\n", r"line 2, column 2: this is not YAML \(expected ',' or '}'"),
+        ("a: *x\n", r"this is not YAML \(found undefined alias"),
+        ("a: \0\n", "this is not YAML .unacceptable character"),
+        ("[" * 5000, "this is not YAML"),
+        ("", "this has no keys; write it like config.yaml"),
+        ("- a\n", "this has no keys"),
         ("caf\xe9: 1\n".encode("latin-1"), "this is no text in UTF-8"),
         (None, "this file cannot be read"),
     ],
@@ -259,7 +259,7 @@ def test_study_files_are_checked_before_any_job(tmp_path):
     (tmp_path / "study.yaml").write_text(text.replace("    window: 3\n", "    window: 3\n    window: 5\n"))
     done = workspace.snakemake()
     assert done.returncode != 0
-    assert "probes.flow.window: this key stands there twice" in done.stdout + done.stderr
+    assert "probes.flow.window: this key is given twice" in done.stdout + done.stderr
     assert "Job stats" not in done.stdout + done.stderr
     assert not (tmp_path / "results").exists()
     # What is no YAML at all Snakemake refuses by itself.
