@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.strategies import JSON
+from support.any_json import JSON
 from vlmflow.data import synthetic
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files

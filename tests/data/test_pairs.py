@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.any_json import JSON
 from support.scripts import run_script
 from support.servers import serving
-from support.strategies import JSON
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.pairs import read_coco_captions, read_winoground
 from vlmflow.data.reading import read_dataset

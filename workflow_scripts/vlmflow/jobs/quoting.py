@@ -35,8 +35,10 @@ def check_folder(folder: str) -> None:
 
 
 def quote_paths(*folders: str) -> None:
-    """Make Snakemake quote the paths in its commands: that of Python where it starts scripts and jobs, and those of files
-    in the arguments of jobs that are processes of their own or run on a cluster.
+    """Make Snakemake quote the paths in its commands.
+
+    These are the path of Python where it starts scripts and jobs, and the paths of files in the arguments of jobs that
+    are processes of their own or run on a cluster.
 
     Nothing is replaced if the paths of Python and of these folders need no quotes.
 

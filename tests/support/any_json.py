@@ -1,4 +1,4 @@
-"""What tests draw at random with hypothesis."""
+"""Any JSON, for properties of what reads it."""
 
 from hypothesis import strategies as st
 
