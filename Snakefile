@@ -12,9 +12,9 @@ from vlmflow.jobs import handlers
 from vlmflow.jobs.lifetime import register_run
 from vlmflow.jobs.quoting import check_folder, quote_paths
 from vlmflow.jobs.snakemake import Invocation, explained_by_snakemake, warn
-from vlmflow.study import open_study
 from vlmflow.study.checks import check_study
 from vlmflow.study.paths import with_models_of
+from vlmflow.study.yaml_text import open_study
 
 invocation = Invocation(workflow)
 

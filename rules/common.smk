@@ -261,6 +261,7 @@ import polars as pl
 
 from vlmflow.jobs import estimates
 from vlmflow.jobs.gpu_lease import visible_gpus
+from vlmflow.study.model_facts import size_of
 from vlmflow.errors import DeviceError
 
 
@@ -271,7 +272,7 @@ def growing(amount):
 
 def model_memory(wildcards, attempt):
     model = model_of(wildcards)
-    asked = estimates.megabytes(model.size, model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    asked = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
     return at_most("most_mem_mb", asked)
 
 
@@ -288,7 +289,7 @@ def number_of_rows(file):
 
 def time_of(wildcards, work, questions, attempt):
     model = model_of(wildcards)
-    expected = estimates.seconds(work, model.size, questions, gpu=model.gpus > 0)
+    expected = estimates.seconds(work, size_of(model), questions, gpu=model.gpus > 0)
     return at_most("most_runtime", estimates.minutes(expected, attempt))
 
 
@@ -305,7 +306,7 @@ def probing_time(wildcards, input, attempt):
     questions = number_of_rows(input.selected if sampled else input.answers)
     if probe.questions is not None:
         questions = min(questions, probe.questions)
-    work = estimates.work_of(probe, model_of(wildcards).size, questions)
+    work = estimates.work_of(probe, size_of(model_of(wildcards)), questions)
     return time_of(wildcards, work, questions, attempt)
 
 

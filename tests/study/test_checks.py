@@ -8,9 +8,11 @@ import yaml
 from support.paths import ROOT, TINY_LLAVA
 from support.studies import small_study
 from vlmflow.errors import StudyError
-from vlmflow.study import open_study, read_study
+from vlmflow.study import read_study
 from vlmflow.study.checks import check_study, gpu_problems, layer_problems
+from vlmflow.study.model_facts import layers_of, size_of
 from vlmflow.study.paths import check_places, with_models_of
+from vlmflow.study.yaml_text import open_study
 
 
 def read(study):
@@ -63,12 +65,12 @@ def test_the_layers_of_a_hub_id_are_known_once_it_is_fetched(tmp_path, monkeypat
     study = small_study()
     study["models"]["other"] = {"path": "some/model", "revision": "abc"}
     model = read(study).models["other"]
-    assert model.layers is None
-    assert model.size.layers == 40
+    assert layers_of(model) is None
+    assert size_of(model).layers == 40
     note = tmp_path / "resources/hub/some/model/abc.json"
     note.parent.mkdir(parents=True)
-    note.write_text(json.dumps({"layers": 2, "size": model.size.saved() | {"layers": 2}}))
-    assert (model.layers, model.size.layers) == (2, 2)
+    note.write_text(json.dumps({"layers": 2, "size": size_of(model).saved() | {"layers": 2}}))
+    assert (layers_of(model), size_of(model).layers) == (2, 2)
     assert any(
         problem.startswith("probes.flow.window: 3 is more than the 2 layers") for problem in layer_problems(read(study))
     )

@@ -37,7 +37,7 @@ from .figures import (
     WordsChart,
 )
 from .models import Model
-from .read import open_study, read_study, write_schema
+from .read import read_study, write_schema
 from .study import Study
 
 __all__ = [
@@ -74,7 +74,6 @@ __all__ = [
     "WinogroundDataset",
     "WordsChart",
     "folder_meant",
-    "open_study",
     "read_study",
     "write_schema",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from vlmflow.errors import StudyError
 
+from .model_facts import layers_of
 from .paths import check_places
 from .study import Study
 
@@ -39,7 +40,7 @@ def layer_problems(study: Study) -> Iterator[str]:
     """A line for each model that has fewer layers than a probe needs."""
     for name, probe in study.probes.items():
         for model in study.models_of(name):
-            layers = study.models[model].layers
+            layers = layers_of(study.models[model])
             for key, needed in probe.layers_asked.items():
                 if layers is not None and needed > layers:
                     yield (

@@ -1,14 +1,11 @@
 """The models of a study."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.models.diagnose import read_config
 from vlmflow.models.paths import folder_meant
-from vlmflow.models.size import LARGE, Size, folder_size
 from vlmflow.models.templates import TEMPLATES
 from vlmflow.settings import Revision, Strict
 
@@ -58,24 +55,3 @@ class Model(Strict):
     def fetched(self) -> str | None:
         """Of a hub id: the file in which `fetch_model` writes down what it fetched."""
         return f"resources/hub/{self.path}/{self.revision or 'main'}.json" if self.folder is None else None
-
-    @property
-    def size(self) -> Size:
-        """The model's size by its configuration; that of a large model before a hub id is fetched."""
-        if self.folder is not None:
-            return folder_size(self.folder)
-        note = self._note()
-        return Size(**note["size"]) if "size" in note else LARGE
-
-    @property
-    def layers(self) -> int | None:
-        """The number of layers by its configuration; None if that does not give it, or before a hub id is fetched."""
-        if self.folder is None:
-            return self._note().get("layers")
-        config = read_config(self.folder)
-        return (config.get("text_config") or config).get("num_hidden_layers")
-
-    def _note(self) -> dict[str, Any]:
-        """The facts that `fetch_model` wrote down; none before."""
-        note = Path(str(self.fetched))
-        return json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}

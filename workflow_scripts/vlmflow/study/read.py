@@ -1,7 +1,7 @@
 """Read a study file, and report its mistakes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,6 @@ from pydantic import ValidationError
 from vlmflow.errors import StudyError
 
 from .study import Study
-from .yaml_text import check_text
-
-
-def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
-    """The study in the keys that Snakemake has read.
-
-    Args:
-        config: the keys.
-        files: the files from which they come, whose text is checked too; none if they were put together in Python.
-
-    Raises:
-        StudyError: with a line for each mistake.
-    """
-    for file in files:
-        check_text(file)
-    return read_study(config, source=", ".join(map(str, files)) or "the configuration of this workflow")
 
 
 def read_study(config: Mapping[str, Any], source: str) -> Study:

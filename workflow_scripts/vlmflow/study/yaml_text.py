@@ -1,11 +1,30 @@
-"""Checks of a study file's text, for mistakes that a parsed file no longer shows."""
+"""A study from its files, whose text is checked for mistakes that a parsed file no longer shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from vlmflow.errors import StudyError
+
+from .read import read_study
+from .study import Study
+
+
+def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
+    """The study in the keys that Snakemake has read.
+
+    Args:
+        config: the keys.
+        files: the files from which they come, whose text is checked too; none if they were put together in Python.
+
+    Raises:
+        StudyError: with a line for each mistake.
+    """
+    for file in files:
+        check_text(file)
+    return read_study(config, source=", ".join(map(str, files)) or "the configuration of this workflow")
 
 
 def check_text(path: str | Path) -> None:
