@@ -14,7 +14,8 @@ import polars as pl
 from vlmflow.analysis.bootstrap import summarise
 from vlmflow.calibration.planted import QUESTION, Plant, build_planted, paint
 from vlmflow.edges import FLOW_EDGES, Edge
-from vlmflow.figures import ARROW_FONT, FONT, STROKES, save
+from vlmflow.figures.save import save
+from vlmflow.figures.style import ARROW_FONT, FONT, STROKES
 
 LAYERS, PICTURES = 12, 20
 PLANTS = {

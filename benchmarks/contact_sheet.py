@@ -13,11 +13,11 @@ import polars as pl
 from PIL import Image
 from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
-from vlmflow.data import synthetic
 from vlmflow.data.fetch.images import with_pictures
-from vlmflow.data.gqa import read_questions
+from vlmflow.data.gqa.reader import read_questions
+from vlmflow.data.scenes import write_scenes
 from vlmflow.prompts.contact_sheet import contact_sheet
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import CANDIDATES, PATCHES
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
@@ -27,7 +27,7 @@ ZOOM, WIDER = 4, 160  # of the scenes' pixels, and pixels of ground at the right
 
 def scenes(folder: Path) -> pl.DataFrame:
     """Questions about a few wide pictures."""
-    synthetic.write_scenes(folder, images=2, seed=7)
+    write_scenes(folder, images=2, seed=7)
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     for picture in (folder / "images").iterdir():
         with Image.open(picture) as scene:
@@ -52,7 +52,7 @@ if __name__ == "__main__":
         questions = scenes(Path(folder))
         for pictures, name in zip(PROCESSORS, ("padded to a square", "any resolution"), strict=True):
             processor = SimpleNamespace(image_processor=pictures, patch_size=14)
-            patches = PATCHES.frame([map_patches(processor, row, "overlap") for row in questions.iter_rows(named=True)])
+            patches = PATCHES.frame([patch_row(processor, row, "overlap") for row in questions.iter_rows(named=True)])
             sheets.append(
                 contact_sheet(processor, questions.join(patches, on="question_id", maintain_order="left"), name)
             )

@@ -18,7 +18,9 @@ from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNex
 
 from vlmflow.data.gqa_paper import read_paper_questions
 from vlmflow.errors import GeometryError
-from vlmflow.prompts.layouts.geometry import Box, painted_patches, patch_map
+from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.painted import painted_patches
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
 PROCESSORS = {
@@ -66,7 +68,7 @@ def compare(pictures: object, questions: list[Question], name: str) -> dict[str,
     worst, inside = 0, 0
     for size, boxes in tqdm(questions, desc=name, mininterval=2):
         try:
-            ours = set(patch_map(processor, size).related(boxes))
+            ours = set(find_patch_map(processor, size).related(boxes))
         except GeometryError:
             outside += 1
             continue

@@ -14,7 +14,8 @@ import torch
 from random_models import PRESETS, build, build_prompt
 from transformers import DynamicCache
 
-from vlmflow.engine.truncated import pruned, timed, work_share
+from vlmflow.engine.left_out import truncated, work_share
+from vlmflow.engine.timing import timed
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     numbers = sorted({round(step * layers / args.steps) for step in range(args.steps)})
 
     def run(last: int) -> None:
-        with pruned(vlm.layers, image, last):
+        with truncated(vlm.layers, image, last):
             vlm.generate(prompt, args.new_tokens, ends=[], cache=DynamicCache())
 
     run(0)

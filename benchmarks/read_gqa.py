@@ -12,15 +12,15 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from vlmflow.data import synthetic
-from vlmflow.data.gqa import read_questions
+from vlmflow.data import scenes
+from vlmflow.data.gqa.reader import read_questions
 from vlmflow.tables import QUESTIONS
 
 QUESTIONS_COUNT, PICTURES, OBJECTS = 132_062, 10_234, 16
 
 
 def write(folder: Path) -> None:
-    synthetic.write_scenes(folder, images=50, seed=0)
+    scenes.write_scenes(folder, images=50, seed=0)
     questions = json.loads((folder / "questions.json").read_text())
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     filler = {"name": "thing", "x": 1, "y": 2, "w": 3, "h": 4, "attributes": ["a", "b"], "relations": []}

@@ -126,129 +126,73 @@ def probe_seed(wildcards):
     return study.sample.seed if drawn else None
 
 
-# Where questions, pictures and captions of each dataset lie, and where they come from.
+# What the rules ask of datasets, each of which knows its own files.
+from dataclasses import asdict
+
 from snakemake.logging import logger
-from vlmflow.data import sources
-from vlmflow.data.files import question_files
-from vlmflow.study import AOkVqaDataset, CocoCaptionsDataset, GqaDataset, OkVqaDataset
+from vlmflow.data.synthetic import FOLDER as SCENES
+from vlmflow.data.winoground import FOLDER as WINOGROUND
 
-GQA_FOLDER = "resources/gqa"
-OKVQA_FOLDER = "resources/ok-vqa"
-AOKVQA_FILE = f"resources/a-okvqa/{sources.AOKVQA_MEMBER}"
-CAPTIONS_FILE = f"resources/coco/{sources.COCO_CAPTIONS_MEMBER}"
-WINOGROUND_FOLDER = "resources/winoground"
-REGIONS_FILE = f"resources/visual-genome/{sources.REGIONS_MEMBER}"
-
-# Asked for by name, so that deleting one is enough to ask for access again.
-ACCESS_FILES = (
-    [f"{WINOGROUND_FOLDER}/access.json"] if any(each.source == "winoground" for each in study.datasets) else []
-)
+# Requested by name, so that deleting one is enough to request access again.
+ACCESS_FILES = [f"{folder}/access.json" for folder in study.gated]
 
 # Tasks with questions of their own.
 OWN_TASKS = [name for name, task in study.tasks.items() if task.dataset is not None]
 
 
-def raw_files(dataset):
-    """The files that hold a dataset's questions: drawn by a rule, downloaded by a rule, or the user's own."""
-    match dataset.source:
-        case "synthetic":
-            folder = f"resources/synthetic/{dataset.images}-{dataset.seed}"
-            return {
-                "questions": f"{folder}/questions.json",
-                "scene_graphs": f"{folder}/sceneGraphs.json",
-                "regions": f"{folder}/region_descriptions.json",
-            }
-        case "gqa-paper":
-            return {"questions": [f"resources/gqa-paper/{file}" for file in dataset.sha256]}
-        case "gqa":
-            captions = REGIONS_FILE if dataset.captions == "visual-genome" else dataset.captions
-            # Of a folder its files are the input: its own time says only when a file was last added or taken out.
-            return {
-                "questions": question_files(
-                    dataset.questions or f"{GQA_FOLDER}/{dataset.split}_balanced_questions.json"
-                ),
-                "scene_graphs": question_files(
-                    dataset.scene_graphs or f"{GQA_FOLDER}/{dataset.split}_sceneGraphs.json"
-                ),
-            } | ({"regions": str(captions)} if captions else {})
-        case "ok-vqa":
-            return {kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()}
-        case "a-okvqa":
-            return {"questions": AOKVQA_FILE}
-        case "coco-captions":
-            return {"questions": CAPTIONS_FILE}
-        case "winoground":
-            return {"questions": f"{WINOGROUND_FOLDER}/examples.jsonl", "access": f"{WINOGROUND_FOLDER}/access.json"}
+def get_image_source(dataset):
+    """Where a dataset's images lie, and from where missing ones are fetched."""
+    return asdict(dataset.image_source())
 
 
-def reading(dataset):
-    """What a dataset's questions depend on besides its files."""
-    return dataset.model_dump(mode="json", include={"source", "prompt"})
-
-
-def picture_source(dataset):
-    """Where a dataset's pictures lie, and from where missing ones are fetched."""
-    if dataset.source == "synthetic":
-        return {"folder": f"resources/synthetic/{dataset.images}-{dataset.seed}/images"}
-    if dataset.source == "winoground":
-        return {"folder": f"{WINOGROUND_FOLDER}/images"}
-    names = {"names": sources.COCO_NAMES} if dataset.source in sources.COCO_PICTURES else {}
-    if dataset.images_dir is not None:
-        return {"folder": str(dataset.images_dir)} | names
-    if dataset.source in sources.COCO_PICTURES:
-        name = sources.COCO_PICTURES[dataset.source]
-        return {"folder": f"resources/coco/{name.split('/')[0]}", "url": study.coco_url, "name": name} | names
-    archive, name = sources.GQA_PICTURES
-    return {"folder": f"{GQA_FOLDER}/images", "url": study.gqa_url, "archive": archive, "name": name}
-
-
-def picture_folder(dataset):
-    """A folder of pictures that has to be there before the job; none where the job fetches them."""
-    source = picture_source(dataset)
-    return [] if "url" in source else [source["folder"]]
+def get_image_folder(dataset):
+    """A folder of images that has to be there before the job; none where the job fetches them."""
+    return dataset.image_source().needed
 
 
 ASKED_AGAIN = set()
 
 
-def came_later(pattern, dataset_of):
-    """A note of the images that were refused by the job that writes this table, and came since; none if none did.
+def came_later(pattern, get_dataset):
+    """The function of an input: the note of the images that this table's job was refused and that came since, if any.
 
-    A job succeeds although some of what its server sent is no image, so that by its files there is nothing to be done.
-    These images are asked for again here, when the next run is planned: the job, and all that follows from it, is to run
-    again if one of them comes, and only then. A param that differs after each refusal would measure everything anew in
-    every run for an image that its server never mends.
+    A job succeeds although some of what its server sent is no image, so that Snakemake sees no reason to run it again.
+    These images are therefore requested once more when the next run is planned. If one of them comes, the job and all
+    that follows from it run again, and only then. A param that differs after each refusal would measure everything anew
+    in every run because of an image that its server never repairs.
     """
 
     def note(wildcards):
         table = Path(RESULTS, pattern.format(**wildcards))
         came = table.with_suffix(".came.txt")
         if runs():
-            ask_again_once(table.with_suffix(".refused.json"), came, dataset_of(wildcards))
+            ask_again_once(table.with_suffix(".refused.json"), came, get_dataset(wildcards))
         return [str(came)] if came.is_file() else []
 
     return note
 
 
 def ask_again_once(note, came, dataset):
-    """Snakemake may ask several times for the inputs of a job."""
+    """Request refused images again, once in a run: Snakemake may call the function of an input several times."""
     if note in ASKED_AGAIN or not note.is_file():
         return
     ASKED_AGAIN.add(note)
-    from vlmflow.data.fetch.images import Pictures, ask_again
+    from vlmflow.data.fetch.images import ask_again
 
-    logger.warning(ask_again(note, came, Pictures(**picture_source(dataset))))
-
-
-def task_dataset(task):
-    return study.tasks[task].dataset or study.dataset
+    logger.warning(ask_again(note, came, dataset.image_source()))
 
 
-def table_dataset(table):
-    return study.tables[table].dataset or study.dataset
+def get_task_dataset(wildcards):
+    """The dataset from which a task takes its questions."""
+    return study.dataset_of_task(wildcards.task)
 
 
-def task_questions(wildcards):
+def get_table_dataset(wildcards):
+    """The dataset whose questions are asked for a table."""
+    return study.dataset_of_table(wildcards.table)
+
+
+def get_task_questions(wildcards):
     """The table of questions from which a task is taken."""
     own = wildcards.task in OWN_TASKS
     return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"
@@ -325,14 +269,13 @@ def cards_here():
 
 
 # What figures are drawn from besides the summary of their probe, and how tables are shown.
-from vlmflow.study import ExamplesChart, LandmarksTable
-from vlmflow.tables import LANDMARK_TABLES as KINDS_WITH_LANDMARKS
+from vlmflow.figures import kinds_with_curve_features
 
-LANDMARK_TABLES = [name for name, table in study.tables.items() if isinstance(table, LandmarksTable)]
+LANDMARK_TABLES = study.tables_of("landmarks")
 # The tables of which something can be shown.
 NO_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
 SHOWN_TABLES = [name for name in study.tables if name not in NO_TABLES]
-TASKS_TABLES = [name for name in study.tables if name not in {*study.accuracy_tables, *LANDMARK_TABLES}]
+TASKS_TABLES = study.tables_of("tasks")
 
 
 # How every table is shown by `snakemake --report report.html`.
@@ -344,7 +287,7 @@ TABLE_PAGE = report(
 )
 
 # Probes on whose curves something is to be found.
-LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in KINDS_WITH_LANDMARKS]
+LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in kinds_with_curve_features()]
 
 
 def probe_of(wildcards):
@@ -355,14 +298,13 @@ def probe_of(wildcards):
 def landmarks_of_figure(wildcards):
     """Phases or knees, where the figure shows them."""
     figure = study.figures[wildcards.figure]
-    shown = getattr(figure, "phases", figure.chart == "budget")
-    return [f"{RESULTS}/summary/{figure.probe}.landmarks.parquet"] if shown else []
+    return [f"{RESULTS}/summary/{figure.probe}.landmarks.parquet"] if figure.curve_features_shown else []
 
 
 def example_files(wildcards, pattern):
     """A file for each task, of a figure that shows examples."""
     figure = study.figures[wildcards.figure]
-    if not isinstance(figure, ExamplesChart):
+    if not figure.examples_per_task:
         return []
     names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
     return expand(f"{RESULTS}/{pattern}", task=tasks_of_figure(wildcards), **names)

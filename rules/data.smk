@@ -3,14 +3,14 @@
 
 rule render_scenes:
     output:
-        questions="resources/synthetic/{images}-{seed}/questions.json",
-        scene_graphs="resources/synthetic/{images}-{seed}/sceneGraphs.json",
-        regions="resources/synthetic/{images}-{seed}/region_descriptions.json",
-        pictures=directory("resources/synthetic/{images}-{seed}/images"),
+        questions=f"{SCENES}/questions.json",
+        scene_graphs=f"{SCENES}/sceneGraphs.json",
+        regions=f"{SCENES}/region_descriptions.json",
+        pictures=directory(f"{SCENES}/images"),
     log:
-        "resources/synthetic/{images}-{seed}/render.log",
+        f"{SCENES}/render.log",
     benchmark:
-        "resources/synthetic/{images}-{seed}/render.tsv"
+        f"{SCENES}/render.tsv"
     wildcard_constraints:
         images=r"\d+",
         seed=r"\d+",
@@ -26,7 +26,7 @@ rule render_scenes:
 
 rule read_questions:
     input:
-        **raw_files(study.dataset),
+        **study.dataset.files(),
     output:
         questions=f"{RESULTS}/questions.parquet",
         skipped=f"{RESULTS}/questions.skipped.parquet",
@@ -41,14 +41,14 @@ rule read_questions:
         mem_mb=growing(8000),
         runtime=growing(30),
     params:
-        dataset=reading(study.dataset),
+        dataset=study.dataset.settings_read(),
     script:
         "../workflow_scripts/read_questions.py"
 
 
 use rule read_questions as read_task_questions with:
     input:
-        unpack(lambda wildcards: raw_files(task_dataset(wildcards.task))),
+        unpack(lambda wildcards: get_task_dataset(wildcards).files()),
     output:
         questions=f"{RESULTS}/questions/{{task}}.parquet",
         skipped=f"{RESULTS}/questions/{{task}}.skipped.parquet",
@@ -59,12 +59,12 @@ use rule read_questions as read_task_questions with:
     wildcard_constraints:
         task=one_of(OWN_TASKS),
     params:
-        dataset=lambda wildcards: reading(task_dataset(wildcards.task)),
+        dataset=lambda wildcards: get_task_dataset(wildcards).settings_read(),
 
 
 rule select_task:
     input:
-        questions=task_questions,
+        questions=get_task_questions,
     output:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         skipped=f"{RESULTS}/candidates/{{task}}.skipped.parquet",
@@ -81,7 +81,7 @@ rule select_task:
     params:
         task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json", exclude={"dataset"}),
         candidates=study.sample.candidates,
-        # A draw that keeps everything is the same whatever the seed.
+        # A sample that keeps everything is the same with every seed.
         seed=study.sample.seed if study.sample.candidates else None,
     script:
         "../workflow_scripts/select_task.py"

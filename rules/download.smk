@@ -2,26 +2,22 @@
 
 
 localrules:
-    fetch_gqa,
-    fetch_regions,
-    fetch_ok_vqa,
-    fetch_a_okvqa,
-    fetch_paper_questions,
+    download,
     fetch_pictures,
     fetch_table_pictures,
+    fetch_winoground,
     fetch_model,
 
 
-rule fetch_gqa:
+rule download:
     output:
-        questions=f"{GQA_FOLDER}/{{split}}_balanced_questions.json",
-        scene_graphs=f"{GQA_FOLDER}/{{split}}_sceneGraphs.json",
+        file="resources/{file}",
     log:
-        f"{GQA_FOLDER}/logs/{{split}}.log",
+        "resources/logs/{file}.log",
     benchmark:
-        f"{GQA_FOLDER}/logs/{{split}}.tsv"
+        "resources/logs/{file}.tsv"
     wildcard_constraints:
-        split="train|val",
+        file=one_of(path.removeprefix("resources/") for path in study.downloads),
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -29,71 +25,16 @@ rule fetch_gqa:
         mem_mb=growing(1000),
         runtime=growing(120),
     params:
-        members=[(f"{study.gqa_url}/{archive}", member) for archive, member in sources.GQA_MEMBERS.values()],
+        source=lambda wildcards: asdict(study.downloads[f"resources/{wildcards.file}"]),
     script:
-        "../workflow_scripts/fetch_archived.py"
-
-
-use rule fetch_gqa as fetch_regions with:
-    output:
-        regions=REGIONS_FILE,
-    log:
-        "resources/visual-genome/logs/regions.log",
-    benchmark:
-        "resources/visual-genome/logs/regions.tsv"
-    params:
-        members=[(study.source_of(GqaDataset, "captions_url"), sources.REGIONS_MEMBER)],
-
-
-use rule fetch_gqa as fetch_ok_vqa with:
-    output:
-        **{kind: f"{OKVQA_FOLDER}/{member}" for kind, (_, member) in sources.OKVQA_MEMBERS.items()},
-    log:
-        f"{OKVQA_FOLDER}/logs/val.log",
-    benchmark:
-        f"{OKVQA_FOLDER}/logs/val.tsv"
-    params:
-        members=[
-            (f"{study.source_of(OkVqaDataset, 'base_url')}/{archive}", member)
-            for archive, member in sources.OKVQA_MEMBERS.values()
-        ],
-
-
-use rule fetch_gqa as fetch_a_okvqa with:
-    output:
-        questions=AOKVQA_FILE,
-    log:
-        "resources/a-okvqa/logs/val.log",
-    benchmark:
-        "resources/a-okvqa/logs/val.tsv"
-    params:
-        members=[(study.source_of(AOkVqaDataset, "url"), sources.AOKVQA_MEMBER)],
-
-
-rule fetch_paper_questions:
-    output:
-        questions="resources/gqa-paper/{file}.csv",
-    log:
-        "resources/gqa-paper/logs/{file}.log",
-    benchmark:
-        "resources/gqa-paper/logs/{file}.tsv"
-    conda:
-        "../envs/data.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(500),
-        runtime=growing(30),
-    params:
-        file=lambda wildcards: study.paper_files[f"{wildcards.file}.csv"],
-    script:
-        "../workflow_scripts/fetch_paper_questions.py"
+        "../workflow_scripts/download.py"
 
 
 rule fetch_pictures:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
-        folder=lambda wildcards: picture_folder(task_dataset(wildcards.task)),
-        came=came_later("tasks/{task}.parquet", lambda wildcards: task_dataset(wildcards.task)),
+        folder=lambda wildcards: get_image_folder(get_task_dataset(wildcards)),
+        came=came_later("tasks/{task}.parquet", get_task_dataset),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
@@ -108,7 +49,7 @@ rule fetch_pictures:
         mem_mb=growing(1000),
         runtime=growing(240),
     params:
-        source=lambda wildcards: picture_source(task_dataset(wildcards.task)),
+        source=lambda wildcards: get_image_source(get_task_dataset(wildcards)),
     script:
         "../workflow_scripts/fetch_pictures.py"
 
@@ -133,31 +74,15 @@ rule fetch_model:
         "../workflow_scripts/fetch_model.py"
 
 
-localrules:
-    fetch_coco_captions,
-    fetch_winoground,
-
-
-use rule fetch_gqa as fetch_coco_captions with:
-    output:
-        captions=CAPTIONS_FILE,
-    log:
-        "resources/coco/logs/captions.log",
-    benchmark:
-        "resources/coco/logs/captions.tsv"
-    params:
-        members=[(study.source_of(CocoCaptionsDataset, "url"), sources.COCO_CAPTIONS_MEMBER)],
-
-
 rule fetch_winoground:
     output:
-        access=f"{WINOGROUND_FOLDER}/access.json",
-        examples=f"{WINOGROUND_FOLDER}/examples.jsonl",
-        pictures=directory(f"{WINOGROUND_FOLDER}/images"),
+        access=f"{WINOGROUND}/access.json",
+        examples=f"{WINOGROUND}/examples.jsonl",
+        pictures=directory(f"{WINOGROUND}/images"),
     log:
-        f"{WINOGROUND_FOLDER}/logs/winoground.log",
+        f"{WINOGROUND}/logs/winoground.log",
     benchmark:
-        f"{WINOGROUND_FOLDER}/logs/winoground.tsv"
+        f"{WINOGROUND}/logs/winoground.tsv"
     conda:
         "../envs/inference.yaml"
     threads: 1
@@ -165,6 +90,6 @@ rule fetch_winoground:
         mem_mb=growing(1000),
         runtime=growing(60),
     params:
-        repository=study.winoground,
+        source=asdict(study.gated[WINOGROUND]) if WINOGROUND in study.gated else None,
     script:
         "../workflow_scripts/fetch_winoground.py"

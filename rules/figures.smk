@@ -135,7 +135,7 @@ rule tabulate_tasks:
 
 use rule read_questions as read_table_questions with:
     input:
-        unpack(lambda wildcards: raw_files(table_dataset(wildcards.table))),
+        unpack(lambda wildcards: get_table_dataset(wildcards).files()),
     output:
         questions=f"{RESULTS}/tables/{{table}}/questions.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/questions.skipped.parquet",
@@ -144,7 +144,7 @@ use rule read_questions as read_table_questions with:
     benchmark:
         f"{RESULTS}/benchmarks/read_table_questions/{{table}}.tsv"
     params:
-        dataset=lambda wildcards: reading(table_dataset(wildcards.table)),
+        dataset=lambda wildcards: get_table_dataset(wildcards).settings_read(),
 
 
 rule draw_groups:
@@ -173,8 +173,8 @@ rule draw_groups:
 use rule fetch_pictures as fetch_table_pictures with:
     input:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
-        folder=lambda wildcards: picture_folder(table_dataset(wildcards.table)),
-        came=came_later("tables/{table}/asked.parquet", lambda wildcards: table_dataset(wildcards.table)),
+        folder=lambda wildcards: get_image_folder(get_table_dataset(wildcards)),
+        came=came_later("tables/{table}/asked.parquet", get_table_dataset),
     output:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",
@@ -183,7 +183,7 @@ use rule fetch_pictures as fetch_table_pictures with:
     benchmark:
         f"{RESULTS}/benchmarks/fetch_table_pictures/{{table}}.tsv"
     params:
-        source=lambda wildcards: picture_source(table_dataset(wildcards.table)),
+        source=lambda wildcards: get_image_source(get_table_dataset(wildcards)),
 
 
 rule answer_shard:

@@ -201,6 +201,6 @@ rule show_examples:
     params:
         model=processor_settings,
         kind=lambda wildcards: study.probes[probe_of(wildcards)].kind,
-        most=lambda wildcards: study.figures[wildcards.figure].questions,
+        most=lambda wildcards: study.figures[wildcards.figure].examples_per_task,
     script:
         "../workflow_scripts/show_examples.py"

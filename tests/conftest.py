@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from support.paths import TINY_LLAVA
 from vlmflow import load_model
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 
 # Where fixtures of several files are defined.
 pytest_plugins = ["support.frames", "support.rows", "support.servers", "support.slurm"]
@@ -30,8 +30,8 @@ def tiny_llava():
 @pytest.fixture(scope="session")
 def scene():
     """A drawn scene with its picture."""
-    scene = synthetic.draw_scene(6, seed=0)
-    return scene, synthetic.render(scene)
+    scene = scenes.draw_scene(6, seed=0)
+    return scene, scenes.render(scene)
 
 
 # Files that take longest, the longest first: begun last, one of them would keep a process busy when the other is idle.

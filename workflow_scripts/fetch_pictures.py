@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vlmflow.data.fetch.images import Pictures, with_pictures
+from vlmflow.data.base import ImageSource
+from vlmflow.data.fetch.images import with_pictures
 from vlmflow.jobs.job import logged
 from vlmflow.tables import CANDIDATES, SKIPPED, TASK
 
@@ -10,7 +11,7 @@ with logged(snakemake.log[0]):
     wildcards = snakemake.wildcards
     questions, skipped = with_pictures(
         CANDIDATES.read(snakemake.input.candidates),
-        Pictures(**snakemake.params.source),
+        ImageSource(**snakemake.params.source),
         task=wildcards.get("task") or wildcards.table,
         note=Path(snakemake.output.questions).with_suffix(".refused.json"),
     )

@@ -1,6 +1,5 @@
 """Winoground, where the hub gives access to it; where not, an account of what to do."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,20 +7,14 @@ from pathlib import Path
 # Every other job reads from the disk only.
 os.environ["HF_HUB_OFFLINE"] = "0"
 
-from vlmflow.data.fetch.winoground import fetch_winoground
+from vlmflow.data.base import HubDataset
+from vlmflow.data.winoground.fetch import fetch_winoground
 from vlmflow.jobs.job import logged
-from vlmflow.tables import whole
 
 with logged(snakemake.log[0]):
     output = snakemake.output
-    account = fetch_winoground(
-        *snakemake.params.repository,
-        access=Path(output.access),
-        examples=Path(output.examples),
-        pictures=Path(output.pictures),
-    )
-    with whole(output.access) as temporary:
-        temporary.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
+    places = Path(output.access), Path(output.examples), Path(output.pictures)
+    account = fetch_winoground(HubDataset(**snakemake.params.source), *places)
     if not account["granted"]:
         print(account["reason"])
         # The study goes on without it: who starts it should not have to find that out in the end.

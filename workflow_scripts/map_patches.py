@@ -1,22 +1,22 @@
 """Which patches the boxes of each question overlap, and a contact sheet on which to check that by eye."""
 
 from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.models.hub import location
+from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.contact_sheet import contact_sheet
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import PATCHES, SKIPPED, TASK, check_room, whole
 
 with logged(snakemake.log[0]):
     check_room(snakemake.output)
     settings, wildcards = snakemake.params.model, snakemake.wildcards
     processor = load_processor(
-        location(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
+        model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
     questions = TASK.read(snakemake.input.questions)
     rows, skipped = for_each_question(
         questions,
-        lambda row: map_patches(processor, row, snakemake.params.rule),
+        lambda row: patch_row(processor, row, snakemake.params.rule),
         stage="patches",
         task=wildcards.task,
         model=wildcards.model,

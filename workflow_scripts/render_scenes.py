@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlmflow.data.synthetic import write_scenes
+from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):

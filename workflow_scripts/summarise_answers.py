@@ -1,24 +1,13 @@
-"""How many questions each model was asked, answered rightly, and is analysed on."""
+"""How many questions each model was asked, answered correctly, and is analysed on."""
 
+from vlmflow.analysis.accuracy import count_answers
 from vlmflow.jobs.job import logged
 from vlmflow.tables import ACCURACY, ANSWERS, SELECTED
 
 with logged(snakemake.log[0]):
-    rows = []
-    source = snakemake.input
-    for answers_path, selected_path, (model, task) in zip(
-        source.answers, source.selected, snakemake.params.places, strict=True
-    ):
-        answers, selected = ANSWERS.read(answers_path), SELECTED.read(selected_path)
-        judged = answers["correct"].drop_nulls()
-        rows.append(
-            {
-                "model": model,
-                "task": task,
-                "asked": len(answers),
-                "right": judged.sum() if len(judged) else None,
-                "analysed": len(selected),
-                "accuracy": judged.mean(),
-            }
-        )
+    source, places = snakemake.input, snakemake.params.places
+    rows = [
+        count_answers(ANSWERS.read(answers), SELECTED.read(selected), model=model, task=task)
+        for answers, selected, (model, task) in zip(source.answers, source.selected, places, strict=True)
+    ]
     ACCURACY.write(rows, snakemake.output.summary)

@@ -1,4 +1,4 @@
-"""What each model's answers, probes and tables cost in time, by their benchmark files."""
+"""Time and memory that the answers, probes and tables of each model cost, by their benchmark files."""
 
 from pathlib import Path
 

@@ -1,12 +1,13 @@
-"""Phases or knees as a table to read: of every model, task and prompt."""
+"""Phases or knees of every model, task and prompt, as a table to read."""
 
+from vlmflow.figures import curve_feature_rows
 from vlmflow.jobs.job import logged
-from vlmflow.report.tables import landmark_rows, landmarks_page
+from vlmflow.report.tables import landmarks_page
 from vlmflow.tables import LANDMARK_TABLES, whole
 
 with logged(snakemake.log[0]):
     kind = snakemake.params.kind
-    rows = landmark_rows(kind, LANDMARK_TABLES[kind].read(snakemake.input.landmarks))
+    rows = curve_feature_rows(kind, LANDMARK_TABLES[kind].read(snakemake.input.landmarks))
     with whole(snakemake.output.csv) as temporary:
         rows.write_csv(temporary)
     with whole(snakemake.output.html) as temporary:

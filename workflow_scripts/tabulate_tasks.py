@@ -1,7 +1,7 @@
-"""Which questions are asked: number, types and an example of each task."""
+"""The questions that are asked: number, types and an example for each task."""
 
 from vlmflow.jobs.job import logged
-from vlmflow.report import tables
+from vlmflow.report.tables import task_row, tasks_page, without_pictures
 from vlmflow.tables import SELECTED, TASK, whole
 
 with logged(snakemake.log[0]):
@@ -11,9 +11,9 @@ with logged(snakemake.log[0]):
         questions = TASK.read(path)
         if source.chosen:
             questions = questions.join(SELECTED.read(source.chosen[number]), on="question_id", how="semi")
-        rows.append(tables.task_row(task, questions))
+        rows.append(task_row(task, questions))
     title = snakemake.params.title or snakemake.wildcards.table
     with whole(snakemake.output.csv) as temporary:
-        tables.without_pictures(rows).write_csv(temporary)
+        without_pictures(rows).write_csv(temporary)
     with whole(snakemake.output.html) as temporary:
-        temporary.write_text(tables.tasks_page(rows, title), encoding="utf-8")
+        temporary.write_text(tasks_page(rows, title), encoding="utf-8")

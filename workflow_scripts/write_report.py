@@ -1,4 +1,4 @@
-"""The page that tells the study: what was asked, of whom, what was seen, what was left out."""
+"""The page of the study: its questions, models, figures and tables, and what was left out."""
 
 from pathlib import Path
 

@@ -14,15 +14,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.paths import TINY_LLAVA
-from vlmflow.data import synthetic
+from vlmflow.data import dataset_from
+from vlmflow.data.base import ImageSource
 from vlmflow.data.entries import SAME_ID
-from vlmflow.data.fetch.images import Pictures, with_pictures
+from vlmflow.data.fetch.images import with_pictures
 from vlmflow.data.gqa_paper import PaperQuestion
-from vlmflow.data.reading import read_dataset
 from vlmflow.data.sampling import in_task, select_task
+from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
 
@@ -126,7 +127,7 @@ def written(content):
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
-    synthetic.write_scenes(folder, images=2, seed=0)
+    write_scenes(folder, images=2, seed=0)
     return folder
 
 
@@ -150,12 +151,12 @@ def follow(questions, pictures, processor):
     task = Task()
     usable, lacking = select_task(questions, "T", task)
     assert len(usable) + len(lacking) == len(questions.filter(in_task(task)))
-    kept, unseen = with_pictures(CANDIDATES.frame(usable), Pictures(str(pictures)), task="T")
+    kept, unseen = with_pictures(CANDIDATES.frame(usable), ImageSource(str(pictures)), task="T")
     kept = TASK.frame(kept)
     assert Counter([*kept["question_id"], *unseen["question_id"]]) == Counter(usable["question_id"])
     for rule in ("overlap", "painted"):
         rows, unmapped = for_each_question(
-            kept, lambda row, rule=rule: map_patches(processor, row, rule), stage="patches", task="T", model="m"
+            kept, lambda row, rule=rule: patch_row(processor, row, rule), stage="patches", task="T", model="m"
         )
         PATCHES.frame(rows)
         SKIPPED.frame(pl.concat([lacking, unseen, unmapped]))
@@ -205,7 +206,7 @@ def test_ten_thousand_malformed_questions_and_scene_graphs(scenes, processor, tm
         (folder / "questions.json").write_text(written(of_questions)[:-1] + ', "q0": 1, "q1": {}, "q1": null}')
         (folder / "sceneGraphs.json").write_text(written(of_graphs)[:-1] + ', "g0": 1}')
         files = {"questions": folder / "questions.json", "scene_graphs": folder / "sceneGraphs.json"}
-        table, left_out = check(*read_dataset("gqa", files), folder)
+        table, left_out = check(*dataset_from({"source": "gqa"}).read(files), folder)
         accounted = Counter([*table["question_id"], *left_out["question_id"]])
         assert accounted == Counter([*of_questions, "q0", "q1", "q1"])
         mapped = follow(table, pictures, processor)
@@ -231,6 +232,7 @@ def numbered(entry, number, key, own):
 def test_a_thousand_malformed_entries_of_other_datasets(source, tmp_path):
     key = "question_id" if "vqa" in source else "id"
     valid = dict(zip(OTHERS, (OK_QUESTION, A_QUESTION, CAPTION, EXAMPLE), strict=True))[source]
+    dataset = dataset_from({"source": source})
     access = tmp_path / "access.json"
     access.write_text('{"granted": true}')
     files = {name: tmp_path / f"{name}.json" for name in ("questions", "annotations")} | {"access": access}
@@ -251,7 +253,7 @@ def test_a_thousand_malformed_entries_of_other_datasets(source, tmp_path):
         }[source]
         files["questions"].write_text(text)
         files["annotations"].write_text(written({"annotations": annotations}))
-        questions, left_out = check(*read_dataset(source, files, "Describe it."), tmp_path)
+        questions, left_out = check(*dataset.read(files), tmp_path)
         MADE.update(**{source: len(entries)})
         if source == "coco-captions":  # of the captions of a picture, one is taken
             assert questions["image_id"].is_unique().all()
@@ -267,6 +269,7 @@ def test_a_thousand_malformed_entries_of_other_datasets(source, tmp_path):
 
 
 def test_a_thousand_malformed_rows_of_the_papers_files(tmp_path):
+    dataset = dataset_from({"source": "gqa-paper"})
     valid = dict.fromkeys(PaperQuestion.model_fields, "1") | {
         "central object name": "cat",
         "central object id": "7",
@@ -288,7 +291,7 @@ def test_a_thousand_malformed_rows_of_the_papers_files(tmp_path):
             writer.writerows(
                 [*row.values()][: random.choice([99, 99, 99, 5])] + ["more"] * random.choice([0, 0, 9]) for row in rows
             )
-        questions, left_out = check(*read_dataset("gqa-paper", {"questions": [tmp_path / "a.csv"]}), tmp_path)
+        questions, left_out = check(*dataset.read({"questions": [tmp_path / "a.csv"]}), tmp_path)
         assert len(questions) + len(left_out) == len(rows)
         MADE.update(paper=len(rows))
 

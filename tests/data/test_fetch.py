@@ -11,19 +11,21 @@ from transformers import LlavaImageProcessorPil
 from support import tiny_models
 from support.paper_rows import table, write_gqa, write_paper_files
 from support.servers import serving
-from vlmflow.data.fetch.images import Pictures, with_pictures
-from vlmflow.data.sampling import draw
-from vlmflow.data.sources import COCO_NAMES
+from vlmflow.analysis.group_accuracy import accuracy_rows
+from vlmflow.data.base import ImageSource
+from vlmflow.data.coco import COCO_NAMES
+from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.sampling import sample
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.contact_sheet import GAP, HEIGHT, TEXT, contact_sheet
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report import tables
 from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
 
 
 def gqa(folder, url):
     """Pictures as GQA has them."""
-    return Pictures(str(folder), url, "images.zip", "images/{image_id}.jpg")
+    return ImageSource(str(folder), url, "images.zip", "images/{image_id}.jpg")
 
 
 EVIL = "<script>alert(1)</script>"
@@ -40,12 +42,12 @@ def paper(tmp_path):
 
 def test_pictures_that_are_there_are_used_in_place(paper):
     candidates, folder = paper
-    kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, skipped = with_pictures(candidates, ImageSource(str(folder)), task="T")
     assert len(TASK.frame(kept)) == len(candidates)
     assert len(SKIPPED.frame(skipped)) == 0
     (folder / "2.jpg").unlink()
     (folder / "3.jpg").rename(folder / "3.png")
-    kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, skipped = with_pictures(candidates, ImageSource(str(folder)), task="T")
     assert set(skipped["question_id"]) == set(candidates.filter(pl.col("image_id") == "2")["question_id"])
     assert "there is no picture 2 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in" in skipped["reason"][0]
     assert kept.filter(pl.col("image_id") == "3")["image"].unique().to_list() == [str(folder / "3.png")]
@@ -56,7 +58,7 @@ def test_pictures_that_are_there_are_used_in_place(paper):
 def test_endings_in_any_case(paper, name):
     candidates, folder = paper
     (folder / "2.jpg").rename(folder / name.format(2))
-    kept, skipped = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, skipped = with_pictures(candidates, ImageSource(str(folder)), task="T")
     assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / name.format(2))]
     assert len(skipped) == 0
 
@@ -65,7 +67,7 @@ def test_of_several_pictures_of_one_name_always_the_same_is_taken(paper):
     candidates, folder = paper
     for name in ("2.JPG", "2.PNG", "2.png", "2.Jpg"):
         (folder / name).write_bytes((folder / "2.jpg").read_bytes())
-    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / "2.jpg")]
 
 
@@ -76,10 +78,10 @@ def test_of_several_pictures_of_one_name_always_the_same_is_taken(paper):
 def test_cocos_own_names(paper, name):
     candidates, folder = paper
     (folder / "2.jpg").rename(folder / name)
-    kept, _ = with_pictures(candidates, Pictures(str(folder), names=COCO_NAMES), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder), names=COCO_NAMES), task="T")
     assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / name)]
     # Another dataset's numbers mean other pictures.
-    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     assert ("2" in set(kept["image_id"])) == (name == "2.jpg")
 
 
@@ -120,7 +122,7 @@ def test_pictures_with_addresses_of_their_own(paper, tmp_path):
         served.write_bytes(picture.read_bytes())
     odd = candidates.head(1).with_columns(image_id=pl.lit("no-number"))
     with serving(tmp_path / "served") as server:
-        source = Pictures(str(tmp_path / "coco" / "val2014"), server.url, None, name)
+        source = ImageSource(str(tmp_path / "coco" / "val2014"), server.url, None, name)
         kept, skipped = with_pictures(pl.concat([candidates, odd]), source, task="T")
     assert set(kept["image"]) == {str(tmp_path / "coco" / "val2014" / f"{number}.jpg") for number in range(5)}
     reasons = set(skipped["reason"])
@@ -136,7 +138,7 @@ def test_no_questions(tmp_path):
 
 def test_the_table_of_tasks(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     evil = kept.with_columns(question=pl.lit(EVIL))
     rows = [tables.task_row("T", evil), tables.task_row("Empty", TASK.frame([]))]
     assert (rows[0]["questions"], rows[0]["pictures"], rows[0]["kind"]) == (len(kept), 6, "both")
@@ -149,7 +151,7 @@ def test_the_table_of_tasks(paper):
 
 def test_the_table_of_accuracies(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     answers = ANSWERS.frame(
         [
             {
@@ -164,7 +166,7 @@ def test_the_table_of_accuracies(paper):
             for row in kept.to_dicts()
         ]
     )
-    groups = tables.accuracy_rows(kept, answers)
+    groups = accuracy_rows(kept, answers)
     assert groups["structural"].to_list() == ["query", "choose", "choose", "choose", "logical", "compare"]
     for row in groups.to_dicts():
         inside = kept.filter(pl.col("structural") == row["structural"], pl.col("semantic") == row["semantic"])
@@ -184,8 +186,8 @@ def test_the_table_of_accuracies(paper):
     assert "Count" in page
     assert page.count("<tr>") == 6
     described = answers.with_columns(correct=pl.when(kept["structural"] != "query").then("correct"))
-    assert tables.accuracy_rows(kept, described).equals(groups.filter(pl.col("structural") != "query"))
-    empty = tables.accuracy_rows(kept.head(0), answers)
+    assert accuracy_rows(kept, described).equals(groups.filter(pl.col("structural") != "query"))
+    empty = accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
     assert "<table>" in tables.accuracy_page(empty, "T", "m")
 
@@ -193,10 +195,10 @@ def test_the_table_of_accuracies(paper):
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
 def test_a_contact_sheet(paper, kind, tmp_path):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
     rows, lost = for_each_question(
-        kept, lambda row: map_patches(processor, row, "overlap"), stage="patches", task="T", model="m"
+        kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
     )
     assert len(rows) + len(lost) == len(kept)
     assert len(lost) == 0 or kind == "llava"  # the crop loses some boxes, tiles lose none
@@ -205,7 +207,7 @@ def test_a_contact_sheet(paper, kind, tmp_path):
     assert sheet.size[0] > 900
     assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
     # Cells begin below the heading; their first view is the whole picture, of nine patches of 112 pixels.
-    row = questions.filter(pl.col("question_id").is_in(draw(questions["question_id"], 5, seed=0).implode())).row(
+    row = questions.filter(pl.col("question_id").is_in(sample(questions["question_id"], 5, seed=0).implode())).row(
         0, named=True
     )
     cut = processor.image_processor([Image.open(row["image"])], return_tensors="np", do_normalize=False)[
@@ -226,14 +228,14 @@ def test_a_contact_sheet(paper, kind, tmp_path):
 
 def test_patches_by_the_published_rule(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, Pictures(str(folder)), task="T")
+    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())
     processor.image_processor = LlavaImageProcessorPil(
         size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True
     )
     for row in kept.iter_rows(named=True):
-        ours = set(map_patches(processor, row, "overlap")["related"])
-        theirs = set(map_patches(processor, row, "painted")["related"])
+        ours = set(patch_row(processor, row, "overlap")["related"])
+        theirs = set(patch_row(processor, row, "painted")["related"])
         assert theirs
         assert len(ours ^ theirs) <= 4
         assert Image.open(row["image"]).size == (row["width"], row["height"])

@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.any_json import JSON
-from vlmflow.data import synthetic
+from vlmflow.data import dataset_from, scenes
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files
-from vlmflow.data.gqa import Question, derive_mentions, derive_options, read_questions
-from vlmflow.data.reading import read_dataset
-from vlmflow.data.sampling import is_right, select_task
+from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options, read_questions
+from vlmflow.data.sampling import is_correct, select_task
 from vlmflow.errors import DatasetError
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
@@ -94,7 +93,7 @@ def test_space_and_capitals_around_an_answer(folder, answer, choice, options):
     assert not skipped
     assert [(row["answer"], row["problem"]) for row in rows] == [("black", None)] * 2
     assert (rows[0]["true_option"], rows[0]["false_option"]) == options
-    assert is_right("Black", rows[1]["answer"])
+    assert is_correct("Black", rows[1]["answer"])
 
 
 def test_answers_in_other_forms(folder):
@@ -115,7 +114,7 @@ def test_answers_in_other_forms(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    synthetic.write_scenes(tmp_path, images=4, seed=0)
+    scenes.write_scenes(tmp_path, images=4, seed=0)
     return tmp_path
 
 
@@ -131,7 +130,7 @@ def test_drawn_scenes_are_read_back(folder):
     assert not any(row["problem"] for row in rows)
     questions = QUESTIONS.frame(rows)
     for row in rows:
-        scene = synthetic.draw_scene(int(row["image_id"]), seed=0)
+        scene = scenes.draw_scene(int(row["image_id"]), seed=0)
         boxes = {thing.id: (thing.x, thing.y, thing.side, thing.side) for thing in scene.things}
         attributes = {thing.id: [thing.color, thing.size, thing.texture] for thing in scene.things}
         for item in row["objects"]:
@@ -157,8 +156,8 @@ def test_objects_without_attributes(folder):
 
 
 def test_pictures_are_the_same_whatever_their_number(tmp_path):
-    synthetic.write_scenes(tmp_path / "few", images=2, seed=3)
-    synthetic.write_scenes(tmp_path / "many", images=5, seed=3)
+    scenes.write_scenes(tmp_path / "few", images=2, seed=3)
+    scenes.write_scenes(tmp_path / "many", images=5, seed=3)
     for name in ("0.png", "1.png"):
         assert (tmp_path / "few/images" / name).read_bytes() == (tmp_path / "many/images" / name).read_bytes()
     few, many = (json.loads((tmp_path / x / "questions.json").read_text()) for x in ("few", "many"))
@@ -266,7 +265,7 @@ def test_questions_as_they_are_given_out(folder, form):
     assert isinstance(question_files(place), list) == place.is_dir()
     for way in (place, str(place)) if place.is_file() else (place, question_files(place)):
         files = {"questions": way, "scene_graphs": str(graphs)}
-        found, skipped = read_dataset("gqa", files)
+        found, skipped = dataset_from({"source": "gqa"}).read(files)
         assert sorted(found, key=lambda row: row["question_id"]) == sorted(rows, key=lambda row: row["question_id"])
         assert skipped == []
 

@@ -86,8 +86,8 @@ def test_models_that_cannot_be_had(hub, tmp_path):
 
 
 LOCATE = (
-    "import sys; from vlmflow.data.fetch.hub import HubError; from vlmflow.models.hub import location\n"
-    "try: print(location('owner/model', sys.argv[1]))\n"
+    "import sys; from vlmflow.data.fetch.hub import HubError; from vlmflow.models.hub import model_folder\n"
+    "try: print(model_folder('owner/model', sys.argv[1]))\n"
     "except HubError as error: print(error); sys.exit(3)"
 )
 

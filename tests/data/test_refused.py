@@ -12,10 +12,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch import http, images
 from vlmflow.data.fetch.expected import IMAGE, Expected, Refused
 from vlmflow.data.fetch.files import fetch_files
-from vlmflow.data.fetch.images import Pictures, ask_again, with_pictures
+from vlmflow.data.fetch.images import ask_again, with_pictures
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError
 from vlmflow.tables import CANDIDATES, SKIPPED
@@ -115,7 +116,7 @@ def candidates(*ids):
 
 def test_refused_images_are_asked_for_again(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
-    pictures = Pictures(str(tmp_path / "images"), server.url)
+    pictures = ImageSource(str(tmp_path / "images"), server.url)
     for name in ("1", "4"):
         (server.folder / f"{name}.jpg").write_bytes(image())
     server.faults.body |= {"/1.jpg": ({}, [LOGIN]), "/2.jpg": ({}, [LOGIN])}
@@ -142,7 +143,7 @@ def test_refused_images_are_asked_for_again(server, tmp_path):
 
 def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):
     note = tmp_path / "t.refused.json"
-    pictures = Pictures(str(tmp_path / "images"), server.url)
+    pictures = ImageSource(str(tmp_path / "images"), server.url)
     for name in ("1", "2"):
         (server.folder / f"{name}.jpg").write_bytes(image())
     server.faults.body["/1.jpg"] = ({}, [LOGIN])
@@ -155,7 +156,7 @@ def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):
 
 
 def test_where_all_are_refused_the_job_fails_and_says_so_once(server, tmp_path):
-    pictures = Pictures(str(tmp_path / "images"), server.url)
+    pictures = ImageSource(str(tmp_path / "images"), server.url)
     server.faults.body |= {f"/{number}.jpg": ({}, [LOGIN]) for number in range(9)}
     with pytest.raises(DownloadError, match=r"nothing that was sent for 9 images is an image; .*/\d\.jpg: what was"):
         with_pictures(candidates(*map(str, range(9))), pictures, task="T", note=tmp_path / "note")
@@ -170,9 +171,9 @@ def test_where_all_are_refused_the_job_fails_and_says_so_once(server, tmp_path):
 def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
     images._write_down(["1", "2"], note)
-    nobody = Pictures(str(tmp_path / "images"), "http://127.0.0.1:9")
+    nobody = ImageSource(str(tmp_path / "images"), "http://127.0.0.1:9")
     assert "0 came now; the server could not be asked" in ask_again(note, came, nobody)
-    pictures = Pictures(str(tmp_path / "images"), server.url)
+    pictures = ImageSource(str(tmp_path / "images"), server.url)
     (tmp_path / "images").mkdir()
     with FileLock(tmp_path / ".fetching.lock"):
         assert "another run is fetching images" in ask_again(note, came, pictures)
@@ -187,7 +188,7 @@ def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
 def test_names_that_lead_out_of_the_folder_are_not_asked_for(server, tmp_path):
     note = tmp_path / "t.refused.json"
     images._write_down(["../x"], note)
-    pictures = Pictures(str(tmp_path / "images"), server.url)
+    pictures = ImageSource(str(tmp_path / "images"), server.url)
     assert "of 0 images" in ask_again(note, tmp_path / "came", pictures)
     assert server.requests == []
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmflow.data.sampling import is_right
+from vlmflow.data.sampling import is_correct
 from vlmflow.data.spelling import bare, plain, same
 
 STRICT = [
@@ -92,9 +92,9 @@ def test_other_words_are_never_the_same(said, answer):
 
 
 def test_where_there_is_nothing_to_be_right():
-    assert is_right("x", None, "relaxed") is None
-    assert is_right("Black.", "black") is False
-    assert is_right("Black.", "black", "relaxed") is True
+    assert is_correct("x", None, "relaxed") is None
+    assert is_correct("Black.", "black") is False
+    assert is_correct("Black.", "black", "relaxed") is True
 
 
 @given(st.text(), st.text())

@@ -15,9 +15,9 @@ from support.paths import ROOT
 from support.servers import HubHandler, serving
 from support.studies import small_study
 from support.workspace import Workspace
-from vlmflow.data.fetch.winoground import take_pictures
-from vlmflow.data.pairs import read_winoground
-from vlmflow.data.sources import COCO_CAPTIONS_MEMBER
+from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
+from vlmflow.data.winoground import read_winoground
+from vlmflow.data.winoground.fetch import unpack_images
 from vlmflow.errors import HubError
 from vlmflow.tables import ACCURACY, ANSWERS, QUESTIONS, SELECTED, SKIPPED, TASK
 
@@ -25,9 +25,10 @@ REPOSITORY = "facebook/winoground"
 TOKEN = "hf_of-somebody-with-access"
 FETCH = (
     "import sys; from pathlib import Path; from vlmflow.data.fetch.hub import HubError\n"
-    "import json; from vlmflow.data.fetch.winoground import fetch_winoground\n"
+    "import json; from vlmflow.data.base import HubDataset\n"
+    "from vlmflow.data.winoground.fetch import fetch_winoground\n"
     "names = [Path(name) for name in ('access.json', 'examples.jsonl', 'images')]\n"
-    "try: print(json.dumps(fetch_winoground(sys.argv[1], None, *names)))\n"
+    "try: print(json.dumps(fetch_winoground(HubDataset(sys.argv[1]), *names)))\n"
     "except HubError as error: print(error); sys.exit(3)"
 )
 
@@ -161,10 +162,10 @@ OUTSIDE = [
 def test_no_member_leaves_the_folder(tmp_path):
     (tmp_path / "images").mkdir()
     archive = write_zip(tmp_path / "a.zip", [*OUTSIDE, "images/a.png", "images/B.JPG"])
-    assert take_pictures(archive, tmp_path / "images") == (2, {})
+    assert unpack_images(archive, tmp_path / "images") == (2, {})
     assert {path.name for path in tmp_path.rglob("*")} == {"a.zip", "images", "a.png", "B.JPG"}
     assert Image.open(tmp_path / "images" / "a.png").width == len("images/a.png")
-    assert take_pictures(write_zip(tmp_path / "none.zip", OUTSIDE), tmp_path / "images") == (0, {})
+    assert unpack_images(write_zip(tmp_path / "none.zip", OUTSIDE), tmp_path / "images") == (0, {})
 
 
 def test_a_member_that_is_no_image_costs_its_questions(hub, tmp_path):
@@ -177,7 +178,7 @@ def test_a_member_that_is_no_image_costs_its_questions(hub, tmp_path):
             archive.writestr(name, bad.get(name, content))
     _, account = fetch(hub.url, tmp_path)
     assert {path.name for path in (tmp_path / "images").iterdir()} == {"ex_0_img_0.png", "ex_1_img_1.png"}
-    (tmp_path / "access.json").write_text(json.dumps(account))
+    assert json.loads((tmp_path / "access.json").read_text()) == account
     rows, skipped = read_winoground(tmp_path / "examples.jsonl", tmp_path / "access.json", "What is it?")
     problems = {row["question_id"]: row["problem"] for row in rows}
     assert (problems["0-0"], problems["1-1"], skipped) == (None, None, [])
@@ -198,7 +199,7 @@ def test_a_damaged_archive_is_named(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content.replace(b"images/a.png", b"images/a.pnX", 1))
     with pytest.raises(HubError, match=r"a\.zip: this is no whole zip archive"):
-        take_pictures(path, tmp_path)
+        unpack_images(path, tmp_path)
 
 
 # --- a study with it ---

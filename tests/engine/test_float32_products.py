@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from support.paths import random_llava
 from vlmflow.engine import float32_products
-from vlmflow.engine.float32_products import WideProducts
+from vlmflow.engine.float32_products import Float32Products
 from vlmflow.prompts.build import Patches
 
 PICTURE = Image.new("RGB", (8, 8), "red")
@@ -61,7 +61,7 @@ def test_the_lens_makes_its_product_in_float32(dtype, monkeypatch):
 def test_the_lens_on_the_pictures_tokens_does_so_too():
     vlm = random_llava(dtype=torch.bfloat16, width=64)
     states = vlm.record(vlm.prompt(PICTURE, QUESTION)).hidden(-1)
-    wide = vlm.read(states, lambda logits: logits, wide=True)
+    wide = vlm.read(states, lambda logits: logits, in_float32=True)
     with torch.inference_mode():
         expected = vlm.norm(states).float() @ vlm.unembedding.weight.float().T
     assert torch.allclose(wide, expected, rtol=1e-5, atol=1e-6)
@@ -94,7 +94,7 @@ def test_every_row_is_multiplied_once_and_no_more_than_some_at_a_time(rows, bias
     monkeypatch.setattr(float32_products, "ROWS", rows)
     linear = nn.Linear(8, 12, bias=bias, dtype=torch.float16)
     states = torch.randn(2, 3, 8).half()
-    with Multiplied() as multiplied, WideProducts(), torch.inference_mode():
+    with Multiplied() as multiplied, Float32Products(), torch.inference_mode():
         product = linear(states)
     assert sum(multiplied.rows) == 12
     assert max(multiplied.rows) <= rows
@@ -106,7 +106,7 @@ def test_every_row_is_multiplied_once_and_no_more_than_some_at_a_time(rows, bias
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_wider_weights_stay_as_they_are(dtype):
     linear, states = nn.Linear(8, 12, dtype=dtype), torch.randn(3, 8, dtype=dtype)
-    with WideProducts():
+    with Float32Products():
         product = linear(states)
     assert product.dtype == dtype
     assert torch.equal(product, linear(states))

@@ -13,7 +13,7 @@ from support.paths import random_llava
 from support.random_prompts import EDGES
 from support.random_prompts import prompt_with_words as prompt_of
 from vlmflow.engine import batch_size, replay
-from vlmflow.engine.batch_size import Room, ran_out
+from vlmflow.engine.batch_size import AdaptiveBatchSize, ran_out
 from vlmflow.errors import (
     GeometryError,
     JobError,
@@ -58,20 +58,20 @@ def test_a_smaller_device_gives_the_same(capsys):
     device = SmallDevice(small, tokens=len(prompt) + 3)
     halved = knockout(small, prompt, EDGES, 3)
     assert device.most <= len(prompt) + 3
-    assert small.replay_room.size < replay.TOKENS_PER_BATCH
+    assert small.replay_batch_size.size < replay.TOKENS_PER_BATCH
     assert "memory ran out" in capsys.readouterr().out
     for column in ("p_base", "p_knockout"):
         torch.testing.assert_close(*(torch.tensor(rows[column]) for rows in (whole, halved)), rtol=1e-10, atol=1e-14)
     # It is found out once, and kept in mind.
-    size = small.replay_room.size
+    size = small.replay_batch_size.size
     knockout(small, prompt, EDGES, 3)
-    assert small.replay_room.size == size
+    assert small.replay_batch_size.size == size
     assert "memory ran out" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 100, 5000])
 def test_batches_are_halved_until_they_fit(tokens):
-    room, tried = Room(4096), []
+    batches, tried = AdaptiveBatchSize(4096), []
 
     def work(size):
         tried.append(size)
@@ -79,26 +79,26 @@ def test_batches_are_halved_until_they_fit(tokens):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return size
 
-    assert room.run(work, most=4096) == room.size <= tokens
+    assert batches.run(work, most=4096) == batches.size <= tokens
     assert tried == [4096 >> step for step in range(len(tried))]
 
 
 def test_no_attempt_is_made_that_would_be_the_same():
-    room, tried = Room(4096), []
+    batches, tried = AdaptiveBatchSize(4096), []
 
     def work(size):
         tried.append(size)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     with pytest.raises(OutOfMemoryError, match="size 60"):
-        room.run(work, most=480, smallest=60)
+        batches.run(work, most=480, smallest=60)
     assert tried == [4096, 240, 120, 60]
 
 
 def test_a_larger_batch_is_tried_again_after_a_while(monkeypatch):
     """What was too large may have been the question."""
     monkeypatch.setattr(batch_size, "PATIENCE", 3)
-    room, limit, sizes = Room(64), 16, []
+    batches, limit, sizes = AdaptiveBatchSize(64), 16, []
 
     def work(size):
         if size > limit:
@@ -106,12 +106,12 @@ def test_a_larger_batch_is_tried_again_after_a_while(monkeypatch):
         sizes.append(size)
 
     for _ in range(3):
-        room.run(work, most=64)
+        batches.run(work, most=64)
     limit = 64
     for _ in range(9):
-        room.run(work, most=64)
+        batches.run(work, most=64)
     assert sizes[:3] == [16] * 3
-    assert sizes[-1] == room.size == 64
+    assert sizes[-1] == batches.size == 64
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_how_libraries_say_that_memory_ran_out(text):
 
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="shapes"):
-        Room(8).run(lambda _: (_ for _ in ()).throw(RuntimeError("shapes do not match")), most=8)
+        AdaptiveBatchSize(8).run(lambda _: (_ for _ in ()).throw(RuntimeError("shapes do not match")), most=8)
     assert not ran_out(ValueError("CUDA out of memory."))
 
 
@@ -149,21 +149,21 @@ def test_words_are_read_in_smaller_parts_too(monkeypatch):
 
     monkeypatch.setattr(vlm, "logits", small)
     torch.testing.assert_close(vlm.read(states, lambda logits: logits.softmax(-1)), whole, rtol=1e-12, atol=0)
-    assert vlm.read_room.size == 5
+    assert vlm.read_batch_size.size == 5
 
 
 def test_real_memory_that_runs_out():
     """The CPU's, of a process that may not have more."""
     code = """
 import resource, torch
-from vlmflow.engine.batch_size import Room
+from vlmflow.engine.batch_size import AdaptiveBatchSize
 torch.set_num_threads(1)
 torch.ones(10).sum()
 limit = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + 600 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-room = Room(2**30)  # of 4 bytes each
-print(room.run(lambda size: torch.ones(size).sum().item(), most=2**30))
-print(room.size)
+batches = AdaptiveBatchSize(2**30)  # of 4 bytes each
+print(batches.run(lambda size: torch.ones(size).sum().item(), most=2**30))
+print(batches.size)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

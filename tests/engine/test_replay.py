@@ -17,11 +17,12 @@ from support.random_prompts import EDGES
 from support.random_prompts import prompt_with_words as prompt_of
 from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.engine import replay
-from vlmflow.engine.batch_size import Room
-from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.batch_size import AdaptiveBatchSize
+from vlmflow.engine.interventions import AttentionKnockout
+from vlmflow.engine.masks import first_changed
 from vlmflow.engine.modules import find_layers, find_norm
 from vlmflow.engine.plain import plain
-from vlmflow.engine.prefix import can_share
+from vlmflow.engine.prefix import CopiedPrefix, SharedPrefix, can_share
 from vlmflow.engine.record import record
 from vlmflow.errors import InterventionError
 from vlmflow.probes.knockout.measure import edge_knockouts, knockout
@@ -82,9 +83,10 @@ def test_the_batch_size_does_not_matter():
     recording = vlm.record(prompt)
     knockouts = [k for edge in EDGES for k in edge_knockouts(Edge.parse(edge), prompt, 3, 4)]
     whole = replay.replay(vlm.layers, recording, knockouts)
-    for share in (False, True):
+    for prefix in (CopiedPrefix(), SharedPrefix()):
         for tokens in (1, 40, 100):
-            parts = replay.replay(vlm.layers, recording, knockouts, room=Room(tokens), share_prefix=share)
+            sizes = AdaptiveBatchSize(tokens)
+            parts = replay.replay(vlm.layers, recording, knockouts, batch_size=sizes, prefix=prefix)
             torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-14)
 
 
@@ -98,16 +100,16 @@ def test_layers_that_keep_compressed_keys():
     layers, inputs = find_layers(model), {"input_ids": torch.randint(50, (1, 12))}
     recording, _ = record(model, layers, inputs)
     assert recording.calls[0].keys.shape != recording.calls[0].values.shape
-    knockouts = [Knockout(torch.arange(2, 5), torch.arange(6, 12), start, start + 2) for start in range(3)]
+    knockouts = [AttentionKnockout(torch.arange(2, 5), torch.arange(6, 12), start, start + 2) for start in range(3)]
     replayed = replay.replay(layers, recording, knockouts)
     torch.testing.assert_close(replayed, plain(model, layers, inputs, knockouts), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("share", [False, True], ids=["copied prefix", "shared prefix"])
+@pytest.mark.parametrize("prefix", [CopiedPrefix(), SharedPrefix()], ids=["copied prefix", "shared prefix"])
 @pytest.mark.parametrize("name", DECODERS)
-def test_architectures(name, share):
+def test_architectures(name, prefix):
     model = random_decoder(name)
-    if share and not can_share(model.model):
+    if isinstance(prefix, SharedPrefix) and not can_share(model.model):
         pytest.skip("the decoder computes its own attention, which the shared prefix is not")
     layers = find_layers(model)
     assert find_norm(model) is model.model.norm
@@ -116,12 +118,12 @@ def test_architectures(name, share):
     sources, targets, last = torch.arange(6, 9), torch.arange(9, 12), torch.tensor([13])
     spans = [window_layers(layer, 3, 4) for layer in range(4)]
     knockouts = [
-        Knockout(s, t, span.start, span.stop)
+        AttentionKnockout(s, t, span.start, span.stop)
         for s, t in ((sources, targets), (targets, last), (last, last))
         for span in spans
     ]
     expected = plain(model, layers, inputs, knockouts)
-    replayed = replay.replay(layers, recording, knockouts, share_prefix=share)
+    replayed = replay.replay(layers, recording, knockouts, prefix=prefix)
     torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
     assert not torch.allclose(expected[0, 0], recording.output[0, -1])
     if not getattr(model.config, "final_logit_softcapping", None):
@@ -140,7 +142,7 @@ def test_sources_that_only_some_layers_can_see():
     inputs = {"input_ids": torch.randint(0, 50, (1, 14))}
     layers = find_layers(model)
     recording, _ = record(model, layers, inputs)
-    knockouts = [Knockout(torch.arange(1, 4), torch.tensor([13]), layer, layer + 1) for layer in range(4)]
+    knockouts = [AttentionKnockout(torch.arange(1, 4), torch.tensor([13]), layer, layer + 1) for layer in range(4)]
     replayed = replay.replay(layers, recording, knockouts)
     torch.testing.assert_close(replayed, plain(model, layers, inputs, knockouts), rtol=1e-9, atol=1e-12)
     changed = (replayed - recording.output[0, -1]).abs().amax(dim=(1, 2)) > 1e-9
@@ -149,14 +151,14 @@ def test_sources_that_only_some_layers_can_see():
 
 def test_a_bidirectional_block_moves_the_start_of_the_suffix():
     may_attend = torch.ones(8, 8, dtype=torch.bool).tril()
-    assert replay.first_changed(may_attend, 5) == 5
+    assert first_changed(may_attend, 5) == 5
     may_attend[2:6, 2:6] = True
-    assert replay.first_changed(may_attend, 6) == 6
-    assert replay.first_changed(may_attend, 5) == 2
+    assert first_changed(may_attend, 6) == 6
+    assert first_changed(may_attend, 5) == 2
 
 
-@pytest.mark.parametrize("share", [False, True], ids=["copied prefix", "shared prefix"])
-def test_a_bidirectional_prefix_from_end_to_end(share):
+@pytest.mark.parametrize("prefix", [CopiedPrefix(), SharedPrefix()], ids=["copied prefix", "shared prefix"])
+def test_a_bidirectional_prefix_from_end_to_end(prefix):
     """As in PaliGemma: whatever changes in the prefix changes all of it, so the suffix begins at 0."""
     torch.manual_seed(0)
     model = DECODERS["llama"]().double().eval()
@@ -166,11 +168,11 @@ def test_a_bidirectional_prefix_from_end_to_end(share):
     layers = find_layers(model)
     recording, _ = record(model, layers, inputs)
     pairs = [(torch.arange(2, 4), torch.arange(4, 8)), (torch.arange(2, 4), torch.arange(8, 12))]
-    knockouts = [Knockout(s, t, layer, layer + 1) for s, t in pairs for layer in range(4)]
+    knockouts = [AttentionKnockout(s, t, layer, layer + 1) for s, t in pairs for layer in range(4)]
     expected = plain(model, layers, inputs, knockouts)
-    replayed = replay.replay(layers, recording, knockouts, share_prefix=share)
+    replayed = replay.replay(layers, recording, knockouts, prefix=prefix)
     torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
-    assert replay.first_changed(replay.allowed(mask, 12, torch.device("cpu")), 4) == 0
+    assert first_changed(recording.may_attend.layer(0), 4) == 0
 
 
 def test_recording_leaves_the_model_as_it_was():
@@ -196,7 +198,9 @@ def test_recording_leaves_the_model_as_it_was():
 def test_knockouts_without_meaning(sources, targets, layers, message):
     vlm = random_llava()
     recording = vlm.record(prompt_of(vlm, [], 2))
-    pointless = Knockout(torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long), *layers)
+    pointless = AttentionKnockout(
+        torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long), *layers
+    )
     with pytest.raises(InterventionError, match=message):
         replay.replay(vlm.layers, recording, [pointless])
 

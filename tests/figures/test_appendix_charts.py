@@ -5,14 +5,14 @@ import itertools
 import polars as pl
 import pytest
 
-from vlmflow import figures
+from support.frames import drawn
 from vlmflow.analysis.summaries import BINS
 from vlmflow.edges import ALL_EDGES
-from vlmflow.figures.findings import findings, sentence
-from vlmflow.figures.style import strokes_of
+from vlmflow.figures import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
+from vlmflow.figures.save import save
+from vlmflow.figures.style import STROKES, strokes_of
 from vlmflow.probes import KnockoutProbe, NormsProbe, PruningProbe, WordsProbe
 from vlmflow.probes.lens.measure import answer_words
-from vlmflow.study import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
 from vlmflow.tables import KNOCKOUT_SUMMARY, NORMS_SUMMARY, PRUNING_SUMMARY, WORDS_SUMMARY
 
 TASKS = ["First", "Second"]
@@ -58,38 +58,38 @@ def data_of(chart):
 
 def test_a_panel_a_window_and_task(knockout):
     figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
-    chart = figures.draw(knockout, figure, PROBE, "m", TASKS, columns=3)
+    chart = drawn(knockout, figure, PROBE, "m", TASKS, columns=3)
     panels = [f"{task}, k = {window} (n = 7)" for task in TASKS for window in WINDOWS]
     assert chart.to_dict()["facet"]["sort"] == panels
     assert set(data_of(chart)["panel"]) == set(panels)
-    assert "A panel a window of k layers." in figures.caption(figure, PROBE)
+    assert "Each panel has a window of k layers." in figure.caption(PROBE)
 
 
 @pytest.mark.parametrize(("columns", "scale"), [(3, False), (4, True)])
 def test_no_axis_stands_under_a_panel_that_is_not_there(knockout, columns, scale):
     figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
-    chart = figures.draw(knockout, figure, PROBE, "m", TASKS, columns=columns).to_dict()  # six panels
+    chart = drawn(knockout, figure, PROBE, "m", TASKS, columns=columns).to_dict()  # six panels
     assert ("resolve" in chart) == scale
 
 
 def test_a_figure_shows_its_window(knockout):
     for window in WINDOWS:
         figure = FlowChart(chart="flow", probe="p", edges=EDGES, window=window)
-        shown = data_of(figures.draw(knockout, figure, PROBE, "m", TASKS, columns=3))
+        shown = data_of(drawn(knockout, figure, PROBE, "m", TASKS, columns=3))
         assert shown["mean"].min() == -30.0 * window
-        assert f"Window: {window} layer" in figures.caption(figure, PROBE)
+        assert f"Window: {window} layer" in figure.caption(PROBE)
 
 
 def test_the_last_sub_word_says_how_many_have_several(knockout):
     probe = KnockoutProbe(kind="knockout", window=3, edges=EDGES, token="last")
     figure = FlowChart(chart="flow", probe="p", edges=EDGES)
-    chart = figures.draw(knockout, figure, probe, "m", TASKS, columns=3).to_dict()
-    assert chart["facet"]["sort"] == [f"{task} (n = 7, 3 of several sub-words)" for task in TASKS]
-    assert "last sub-word, the earlier ones given" in figures.caption(figure, probe)
+    chart = drawn(knockout, figure, probe, "m", TASKS, columns=3).to_dict()
+    assert chart["facet"]["sort"] == [f"{task} (n = 7, 3 with several sub-words)" for task in TASKS]
+    assert "last sub-word, given the earlier ones" in figure.caption(probe)
 
 
 def test_the_atlas(knockout):
-    chart = figures.draw(knockout, ATLAS, PROBE, "m", TASKS, columns=2)
+    chart = drawn(knockout, ATLAS, PROBE, "m", TASKS, columns=2)
     rows = data_of(chart)
     assert set(rows["window"]) == {3}
     assert "params" not in chart.to_dict()
@@ -100,38 +100,38 @@ def test_the_atlas(knockout):
     edges = chart.to_dict()["spec"]["layer"][0]["encoding"]["y"]["sort"]
     assert edges == ["image ↛ question", "question ↛ last", "true option ↛ last"], "in the order of the prompt"
     alone = knockout.with_columns(pictures=pl.lit(1, dtype=pl.Int32))
-    assert set(data_of(figures.draw(alone, ATLAS, PROBE, "m", TASKS, columns=2))["mark"]) == {""}, "no interval of one"
-    assert "Every segment of the prompt" not in figures.caption(ATLAS, PROBE)
+    assert set(data_of(drawn(alone, ATLAS, PROBE, "m", TASKS, columns=2))["mark"]) == {""}, "no interval of one"
+    assert "Every segment of the prompt" not in ATLAS.caption(PROBE)
     whole = KnockoutProbe(kind="knockout", window=3, edges="all")
-    assert "Every segment of the prompt to every later one." in figures.caption(ATLAS, whole)
-    screen = figures.draw(knockout, ATLAS, PROBE, "m", TASKS, columns=2, interactive=True)
+    assert "Every segment of the prompt to every later one." in ATLAS.caption(whole)
+    screen = drawn(knockout, ATLAS, PROBE, "m", TASKS, columns=2, interactive=True)
     assert set(data_of(screen)["window"]) == set(WINDOWS)
     (chosen,) = screen.to_dict()["params"]
     assert (chosen["value"], chosen["bind"]["options"]) == (3, WINDOWS)
 
 
 def test_what_is_said_of_the_atlas(knockout):
-    words = sentence(ATLAS, PROBE, knockout, "m")
+    words = ATLAS.sentence(PROBE, knockout, "m")
     assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
-    assert "the paper's edges have the ranks question ↛ last 1, image ↛ question 2" in words
+    assert "the paper's edges are at places question ↛ last 1, image ↛ question 2" in words
     other = knockout.filter(pl.col("edge") == "true option -> last").with_columns(window=pl.lit(1, dtype=pl.Int32))
-    words = sentence(ATLAS.model_copy(update={"window": 1}), PROBE, other, "m")
-    assert "ranks" not in words
+    words = ATLAS.model_copy(update={"window": 1}).sentence(PROBE, other, "m")
+    assert "places" not in words
     assert "(1 layer)" in words
 
 
 def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
     figure = FlowChart(chart="flow", probe="p", edges=EDGES, window=5)
-    found = findings(figure, PROBE, knockout)
-    cells = {row["task"]: dict(zip(found["lines"], row["cells"], strict=True)) for row in found["rows"]}
+    found = figure.effects(PROBE, knockout)
+    cells = {row["task"]: dict(zip(found.lines, row["cells"], strict=True)) for row in found.rows}
     assert cells["Second"]["true option ↛ last"] == {"note": "it was built without options"}
     assert cells["First"]["question ↛ last"] == {
         "value": "−150.0 %",
         "interval": "[−151.0, −149.0]",
         "where": "layer 2",
     }
-    nothing = findings(figure, PROBE, knockout.clear())
-    assert nothing["rows"] == []
+    nothing = figure.effects(PROBE, knockout.clear())
+    assert nothing.rows == []
 
 
 WORDS = WordsProbe(kind="words", modules=["attention", "mlp"], edges=["image -> question"], window=3)
@@ -148,15 +148,15 @@ def test_words():
         ]
     )
     figure = WordsChart(chart="words", probe="p")
-    chart = figures.draw(summary, figure, WORDS, "m", TASKS, columns=2)
+    chart = drawn(summary, figure, WORDS, "m", TASKS, columns=2)
     assert set(data_of(chart)["line"]) == {"attention", "MLP", "image ↛ question"}
     assert "Jaccard similarity" in str(chart.to_dict())
     assert "Layer (edges: middle, modules: first of the window)" in str(chart.to_dict())
-    text = figures.caption(figure, WORDS)
+    text = figure.caption(WORDS)
     assert "a module's output is zero at the question's positions in 3 layers from each layer on or the edge" in text
     assert "position by position" in text
-    assert "for the question as a whole" in figures.caption(figure, WORDS.model_copy(update={"pooled": True}))
-    assert "MLP: similarity falls to 0.10 [0.05, 0.15] at layer 0" in sentence(figure, WORDS, summary, "m")
+    assert "for the question as a whole" in figure.caption(WORDS.model_copy(update={"pooled": True}))
+    assert "MLP: similarity falls to 0.10 [0.05, 0.15] at layer 0" in figure.sentence(WORDS, summary, "m")
 
 
 def test_norms():
@@ -171,7 +171,7 @@ def test_norms():
         ]
     )  # fmt: skip
     figure = NormsChart(chart="norms", probe="p", threshold=10.0)
-    chart = figures.draw(summary, figure, probe, "m", TASKS, columns=2)
+    chart = drawn(summary, figure, probe, "m", TASKS, columns=2)
     rows = data_of(chart)
     assert set(rows["line"]) == {"related patches", "other patches"}, "two parts, without their sum"
     assert rows["norm"].min() == BINS[61]
@@ -180,15 +180,15 @@ def test_norms():
     assert len(layers) == 3
     assert layers[2]["encoding"]["x"]["datum"] == 10.0
     assert "symlog" in str(layers)
-    assert "of the patches lie above 10" in sentence(figure, probe, summary, "m")
+    assert "of the patches lie above 10" in figure.sentence(probe, summary, "m")
     # A task without boxes has all patches as one line, beside those that have two.
     mixed = summary.filter((pl.col("task") == "First") | (pl.col("patches") == "all"))
-    drawn = data_of(figures.draw(mixed, figure, probe, "m", TASKS, columns=2))
-    lines = {panel[0]: set(rows["line"]) for panel, rows in drawn.group_by("panel")}
+    points = data_of(drawn(mixed, figure, probe, "m", TASKS, columns=2))
+    lines = {panel[0]: set(rows["line"]) for panel, rows in points.group_by("panel")}
     assert lines["First (n = 7)"] == {"related patches", "other patches"}
     assert lines["Second (n = 7)"] == {"all patches"}
     bare = figure.model_copy(update={"threshold": None})
-    assert len(figures.draw(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
+    assert len(drawn(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
 
 
 def test_pruning():
@@ -202,22 +202,22 @@ def test_pruning():
         ]
     )
     figure = PruningChart(chart="pruning", probe="p")
-    chart = figures.draw(summary, figure, probe, "m", TASKS, columns=2)
+    chart = drawn(summary, figure, probe, "m", TASKS, columns=2)
     assert len(set(data_of(chart)["line"])) == 3
-    assert "Time: on up to 20 questions a task" in figures.caption(figure, probe)
-    assert "Time:" not in figures.caption(figure, probe.model_copy(update={"timed": 0}))
-    assert "of all questions that were asked" in figures.caption(figure, probe)
-    assert "of up to 60 questions that" in figures.caption(figure, probe.model_copy(update={"questions": 60}))
-    words = sentence(figure, probe, summary, "m")
+    assert "Time: the fastest of three runs, on up to 20 questions per task." in figure.caption(probe)
+    assert "Time:" not in figure.caption(probe.model_copy(update={"timed": 0}))
+    assert "percentage of all questions that were asked" in figure.caption(probe)
+    assert "percentage of up to 60 questions that" in figure.caption(probe.model_copy(update={"questions": 60}))
+    words = figure.sentence(probe, summary, "m")
     assert "First up to 5 (work 70 %, time 75 %); Second up to 5" in words
     described = (pl.col("task") == "First") & (pl.col("quantity") == "accuracy")
-    words = sentence(figure, probe, summary.filter(~described), "m")
-    assert "lost: Second up to 5 (work 70 %, time 75 %). First: there is nothing to be right" in words
-    words = sentence(figure, probe, summary.filter(pl.col("quantity") == "work"), "m")
-    assert words == "m: First, Second: there is nothing to be right, and so no accuracy to lose."
+    words = figure.sentence(probe, summary.filter(~described), "m")
     assert (
-        len(set(data_of(figures.draw(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
+        "correct answers: Second up to 5 (work 70 %, time 75 %). First: these questions have no correct answer" in words
     )
+    words = figure.sentence(probe, summary.filter(pl.col("quantity") == "work"), "m")
+    assert words == "m: First, Second: these questions have no correct answer, so there is no accuracy to lose."
+    assert len(set(data_of(drawn(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
 
 
 def test_lines_of_fewer_questions_are_told(knockout):
@@ -226,7 +226,7 @@ def test_lines_of_fewer_questions_are_told(knockout):
         questions=pl.when(fewer & (pl.col("task") == "First")).then(2).otherwise("questions")
     )
     figure = FlowChart(chart="flow", probe="p", edges=EDGES[:2], window=3)
-    chart = figures.draw(KNOCKOUT_SUMMARY.frame(summary), figure, PROBE, "m", TASKS, columns=2).to_dict()
+    chart = drawn(KNOCKOUT_SUMMARY.frame(summary), figure, PROBE, "m", TASKS, columns=2).to_dict()
     assert chart["facet"]["sort"] == ["First (n = 2 to 7)", "Second (n = 7)"]
 
 
@@ -241,7 +241,7 @@ def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
         "question without objects",
     ]
     to_last, to_parts = [f"{part} -> last" for part in parts], [f"image -> {part}" for part in parts]
-    sinks = [edge for edge in figures.STROKES if "sinks" in edge]
+    sinks = [edge for edge in STROKES if "sinks" in edge]
     within = ["question without options -> true option", "question without options -> false option"]
     within.append("question without objects -> objects")
     captions = ["caption -> last", "question -> last", "caption -> question"]
@@ -263,6 +263,6 @@ def test_a_whole_atlas_can_be_written(tmp_path, ending):
         for layer in range(40)
     ]
     probe = KnockoutProbe(kind="knockout", window=[1, 3], edges="all")
-    chart = figures.draw(KNOCKOUT_SUMMARY.frame(rows), ATLAS, probe, "m", ["First"], 1, interactive=ending == ".html")
-    figures.save(chart, tmp_path / f"atlas{ending}")
+    chart = drawn(KNOCKOUT_SUMMARY.frame(rows), ATLAS, probe, "m", ["First"], 1, interactive=ending == ".html")
+    save(chart, tmp_path / f"atlas{ending}")
     assert (tmp_path / f"atlas{ending}").stat().st_size > 10_000

@@ -17,21 +17,20 @@ from support.frames import (
     axes_of,
     cells_of,
     data_of,
+    drawn,
     legend_of,
     nothing,
     panels_of,
     similar,
     specified,
 )
-from vlmflow import figures
-from vlmflow.figures.findings import findings, sentence
-from vlmflow.study import SimilarityChart
+from vlmflow.figures import SimilarityChart
 from vlmflow.tables import PAIRS
 from vlmflow.tables.summaries import ATTENTION_SUMMARY, SIMILARITY_SUMMARY
 
 
 def test_similarity_has_a_panel_a_task_and_prompt(similarity):
-    chart = figures.draw(similarity, BY_PAIR, SIMILARITY_PROBE, "m", TASKS, columns=3)
+    chart = drawn(similarity, BY_PAIR, SIMILARITY_PROBE, "m", TASKS, columns=3)
     panels = [f"{task}, {prompt} (n = 7)" for task in TASKS for prompt in PROMPTS]
     assert panels_of(chart) == panels, "by the user's own names, in the user's order"
     assert set(legend_of(chart)) == set(PAIRS)
@@ -42,17 +41,17 @@ def test_similarity_has_a_panel_a_task_and_prompt(similarity):
     one = rows.filter((pl.col("panel") == panels[0]) & (pl.col("line") == PAIRS[1]) & (pl.col("x") == -1))
     assert one["mean"].item() == pytest.approx(similar("other", "question", PAIRS[1], "corrected", -1))
     assert specified(chart)["title"]["text"] == "Contextualisation"
-    assert specified(chart)["title"]["subtitle"] == ["m; n = 7 questions a task, on 5 pictures"]
+    assert specified(chart)["title"]["subtitle"] == ["m; n = 7 questions per task, on 5 images"]
 
 
 def test_a_prompt_that_all_panels_share_is_not_repeated(similarity):
     alone = similarity.filter(pl.col("prompt") == "all")
-    chart = figures.draw(alone, BY_PAIR, SIMILARITY_PROBE, "m", TASKS[::-1], columns=3)
+    chart = drawn(alone, BY_PAIR, SIMILARITY_PROBE, "m", TASKS[::-1], columns=3)
     assert panels_of(chart) == ["first (n = 7)", "other (n = 7)"]
 
 
 def test_similarity_by_prompt(similarity):
-    chart = figures.draw(similarity, BY_PROMPT, SIMILARITY_PROBE, "m", TASKS, columns=3)
+    chart = drawn(similarity, BY_PROMPT, SIMILARITY_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, {pair} (n = 7)" for task in TASKS for pair in PAIRS]
     assert set(legend_of(chart)) == set(PROMPTS), "as the user calls them: all, and not all patches"
     assert set(data_of(chart)["line"]) == set(PROMPTS)
@@ -61,13 +60,13 @@ def test_similarity_by_prompt(similarity):
 @pytest.mark.parametrize("quantity", ["raw", "unrelated"])
 def test_similarity_that_is_not_corrected(similarity, quantity):
     figure = SimilarityChart(chart="similarity", probe="p", quantity=quantity)
-    rows = data_of(figures.draw(similarity, figure, SIMILARITY_PROBE, "m", TASKS, columns=3))
+    rows = data_of(drawn(similarity, figure, SIMILARITY_PROBE, "m", TASKS, columns=3))
     assert rows["mean"].max() == pytest.approx(similar("first", "all", PAIRS[0], quantity, 5))
 
 
 def test_bands_of_phases(similarity, phases):
-    more = figures.More(landmarks=pl.concat([phases, phases.with_columns(model=pl.lit("another"))]))
-    chart = figures.draw(similarity, WITH_PHASES, SIMILARITY_PROBE, "m", TASKS, 3, more=more)
+    more = {"curve_features": pl.concat([phases, phases.with_columns(model=pl.lit("another"))])}
+    chart = drawn(similarity, WITH_PHASES, SIMILARITY_PROBE, "m", TASKS, 3, **more)
     rows = data_of(chart)
     bands = rows.filter(pl.col("part") == "band")
     places = {
@@ -97,29 +96,29 @@ def test_bands_of_phases(similarity, phases):
 
 
 def test_what_is_said_of_similarity(similarity, phases):
-    words = sentence(BY_PAIR, SIMILARITY_PROBE, similarity, "m", phases)
+    words = BY_PAIR.sentence(SIMILARITY_PROBE, similarity, "m", phases)
     assert words == "m: image and text are most alike in first, all, 0.42 [0.37, 0.47] after layer 5."
-    words = sentence(WITH_PHASES, SIMILARITY_PROBE, similarity, "m", phases)
-    assert "The curves support, by task and prompt: other, question: four phases, as [phase] has it (in 91 %" in words
+    words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity, "m", phases)
+    assert "The curves support, by task and prompt: other, question: four phases, as in [phase] (in 91 %" in words
     assert (
         "they begin after layer 2 [1, 3] (intra-modal encoding), 4 [3, 5] (inter-modal encoding), 7 [6, 8] (output "
         "preparation). other, all: 1 phase, not four (in 70 % of the resamples). first, question: 2 phases, not four "
         "(in 55 % of the resamples); after the first, they begin after layer 3 [2, 4]." in words
     )
-    words = sentence(BY_PROMPT, SIMILARITY_PROBE, similarity, "m", None)
+    words = BY_PROMPT.sentence(SIMILARITY_PROBE, similarity, "m", None)
     assert "between prompts, the similarity of image and text differs by at most 0.03 (other, after layer 3)." in words
-    cells = cells_of(findings(BY_PAIR, SIMILARITY_PROBE, similarity))
+    cells = cells_of(BY_PAIR.effects(SIMILARITY_PROBE, similarity))
     assert len(cells) == len(TASKS) * len(PROMPTS) * len(PAIRS)
     assert cells["first, all", "image and text"] == {"value": "0.42", "interval": "[0.37, 0.47]", "where": "layer 5"}
-    cells = cells_of(findings(BY_PROMPT, SIMILARITY_PROBE, similarity))
+    cells = cells_of(BY_PROMPT.effects(SIMILARITY_PROBE, similarity))
     assert cells["other, within text", "all"] == {"value": "0.07", "interval": "[0.02, 0.12]", "where": "layer 5"}
 
 
 def test_numbers_below_zero_have_a_true_minus(similarity):
     lower = similarity.with_columns(pl.col("mean", "low", "high") - 1)
-    words = sentence(BY_PAIR, SIMILARITY_PROBE, lower, "m")
+    words = BY_PAIR.sentence(SIMILARITY_PROBE, lower, "m")
     assert "−0.58 [−0.63, −0.53]" in words
-    cells = cells_of(findings(BY_PAIR, SIMILARITY_PROBE, lower))
+    cells = cells_of(BY_PAIR.effects(SIMILARITY_PROBE, lower))
     assert cells["first, all", "image and text"]["interval"] == "[−0.63, −0.53]"
 
 
@@ -128,19 +127,19 @@ def test_findings_where_something_could_not_be_measured(similarity, absent):
     """A row without prompt, pair and quantity leaves the others as they are, and tells the reason in every cell."""
     alone = similarity.filter(pl.col("prompt") == "all")
     row = nothing(SIMILARITY_SUMMARY, note="the picture is missing") | absent
-    found = findings(BY_PAIR, SIMILARITY_PROBE, pl.concat([alone, SIMILARITY_SUMMARY.frame([row])]))
-    assert [(each["model"], each["task"]) for each in found["rows"]] == [
+    found = BY_PAIR.effects(SIMILARITY_PROBE, pl.concat([alone, SIMILARITY_SUMMARY.frame([row])]))
+    assert [(each["model"], each["task"]) for each in found.rows] == [
         ("m", "other"),
         ("m", "first"),
         (absent.get("model", "m"), absent["task"]),
     ]
-    assert found["lines"] == list(PAIRS)
-    assert found["rows"][0]["cells"][0]["value"] == "0.32"
-    assert found["rows"][2]["cells"] == [{"note": "the picture is missing"}] * 3
+    assert found.lines == list(PAIRS)
+    assert found.rows[0]["cells"][0]["value"] == "0.32"
+    assert found.rows[2]["cells"] == [{"note": "the picture is missing"}] * 3
 
 
 def test_attention(attention):
-    chart = figures.draw(attention, ATTENTION, ATTENTION_PROBE, "m", TASKS, columns=3)
+    chart = drawn(attention, ATTENTION, ATTENTION_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [
         f"{task}, {quantity} (n = 7)" for task in TASKS for quantity in ("attention weights", "norms")
     ]
@@ -158,18 +157,18 @@ def test_attention(attention):
 
 def test_some_edges_of_attention(attention):
     figure = ATTENTION.model_copy(update={"edges": [EDGES[1], EDGES[0]]})
-    chart = figures.draw(attention, figure, ATTENTION_PROBE, "m", TASKS, columns=3)
+    chart = drawn(attention, figure, ATTENTION_PROBE, "m", TASKS, columns=3)
     assert legend_of(chart) == ["question → last", "image → question"], "in the figure's order"
-    assert findings(figure, ATTENTION_PROBE, attention)["lines"] == ["question → last", "image → question"]
+    assert figure.effects(ATTENTION_PROBE, attention).lines == ["question → last", "image → question"]
 
 
 def test_what_is_said_of_attention(attention):
-    words = sentence(ATTENTION, ATTENTION_PROBE, attention, "m")
+    words = ATTENTION.sentence(ATTENTION_PROBE, attention, "m")
     assert words.startswith(
         "m: question to image: at most 40 % of the attention (layer 2, other) and 23 % of the norms (layer 1, first); "
         "last to question: at most 8 % of the attention (layer 3, "
     )
-    cells = cells_of(findings(ATTENTION, ATTENTION_PROBE, attention))
+    cells = cells_of(ATTENTION.effects(ATTENTION_PROBE, attention))
     assert cells["other, attention weights", "image → question"] == {
         "value": "40.0 %",
         "interval": "[39.0, 41.0]",
@@ -181,9 +180,9 @@ def test_what_is_said_of_attention(attention):
 def test_an_edge_that_a_task_does_not_have(attention):
     row = nothing(ATTENTION_SUMMARY, task="first", edge=EDGES[1], note="it was built without options")
     there = attention.filter((pl.col("task") != "first") | (pl.col("edge") != EDGES[1]))
-    found = findings(ATTENTION, ATTENTION_PROBE, pl.concat([there, ATTENTION_SUMMARY.frame([row])]))
+    found = ATTENTION.effects(ATTENTION_PROBE, pl.concat([there, ATTENTION_SUMMARY.frame([row])]))
     cells = cells_of(found)
-    assert [each["task"] for each in found["rows"]] == [
+    assert [each["task"] for each in found.rows] == [
         "other, attention weights",
         "other, norms",
         "first, attention weights",

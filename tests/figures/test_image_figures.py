@@ -21,6 +21,7 @@ from support.frames import (
     SIMILARITY_PROBE,
     TASKS,
     WITH_PHASES,
+    drawn,
     growths,
     lens_figure,
     lens_rows,
@@ -28,11 +29,10 @@ from support.frames import (
     specified,
     view,
 )
-from vlmflow import figures
-from vlmflow.figures.findings import findings, sentence
+from vlmflow.figures import ExamplesChart, SimilarityChart, curve_feature_rows
+from vlmflow.figures.save import save
 from vlmflow.figures.style import strokes_of
-from vlmflow.report.tables import landmark_rows, landmarks_page
-from vlmflow.study import ExamplesChart, SimilarityChart
+from vlmflow.report.tables import landmarks_page
 from vlmflow.tables import ATTENTION_MAP, VIEWS, VISUAL_LENS
 
 EVIL = "</script><b>"
@@ -45,36 +45,36 @@ def everything(similarity, phases, attention, lens, budget, knees, looks):
     titled = {"title": "A title of some length, as people write them"}
     words = ["sky", EVIL, "<b>", "&amp;", "a", '"'] * 24
     return {
-        "pairs": (similarity, BY_PAIR, SIMILARITY_PROBE, figures.More()),
+        "pairs": (similarity, BY_PAIR, SIMILARITY_PROBE, {}),
         "prompts": (
             similarity.with_columns(pl.col("prompt").replace("all", EVIL)),
             BY_PROMPT,
             SIMILARITY_PROBE,
-            figures.More(),
+            {},
         ),
-        "phases": (similarity, WITH_PHASES.model_copy(update=titled), SIMILARITY_PROBE, figures.More(phases)),
-        "attention": (attention, ATTENTION, ATTENTION_PROBE, figures.More()),
-        "lens": (lens, lens_figure("names"), LENS_PROBE, figures.More()),
-        "budget": (budget, BY_KEEP, BUDGET_PROBE, figures.More(knees)),
-        "looks": (looks, MAP, LOOKS_PROBE, figures.More()),
-        "places": (growths([-0.5, 0.1, 0.2, 0.5]), MAP, PLACES_PROBE, figures.More()),
+        "phases": (similarity, WITH_PHASES.model_copy(update=titled), SIMILARITY_PROBE, {"curve_features": phases}),
+        "attention": (attention, ATTENTION, ATTENTION_PROBE, {}),
+        "lens": (lens, lens_figure("names"), LENS_PROBE, {}),
+        "budget": (budget, BY_KEEP, BUDGET_PROBE, {"curve_features": knees}),
+        "looks": (looks, MAP, LOOKS_PROBE, {}),
+        "places": (growths([-0.5, 0.1, 0.2, 0.5]), MAP, PLACES_PROBE, {}),
         "attention examples": (
             looks,
             EXAMPLES,
             LOOKS_PROBE,
-            figures.More(
-                rows={"other": ATTENTION_MAP.frame(looks_rows("1"))},
-                views={"other": VIEWS.frame([view("1", question=f"{EVIL} and more, {'on and on ' * 20}")])},
-            ),
+            {
+                "rows": {"other": ATTENTION_MAP.frame(looks_rows("1"))},
+                "views": {"other": VIEWS.frame([view("1", question=f"{EVIL} and more, {'on and on ' * 20}")])},
+            },
         ),
         "word examples": (
             lens,
             EXAMPLES,
             LENS_PROBE,
-            figures.More(
-                rows={"other": VISUAL_LENS.frame(lens_rows("1", words, layers=[0, 1]))},
-                views={"other": VIEWS.frame([view("1", 6, 24, question=EVIL)])},
-            ),
+            {
+                "rows": {"other": VISUAL_LENS.frame(lens_rows("1", words, layers=[0, 1]))},
+                "views": {"other": VIEWS.frame([view("1", 6, 24, question=EVIL)])},
+            },
         ),
     }
 
@@ -101,8 +101,8 @@ def test_files(everything, tmp_path, name):
         path = tmp_path / file
         written = []
         for _ in range(2):
-            chart = figures.draw(summary, figure, probe, "m", TASKS, columns, file == "a.html", more)
-            figures.save(chart, path)
+            chart = drawn(summary, figure, probe, "m", TASKS, columns, file == "a.html", **more)
+            save(chart, path)
             written.append(path.read_bytes())
         assert written[0] == written[1], "the same bytes from the same tables"
     root = ET.parse(tmp_path / "a.svg").getroot()
@@ -133,29 +133,34 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
     }
     note = f"the picture was {EVIL} not to be found \x0b"
     alone = pl.DataFrame([row | {"model": "m", "task": "other", "note": note}], schema=summary.schema)
-    chart = figures.draw(alone, figure, probe, "m", TASKS, columns=3)
-    figures.save(chart, tmp_path / "a.svg")
-    drawn = "".join(ET.parse(tmp_path / "a.svg").getroot().itertext())
-    assert f"The picture was {EVIL} not to be found" in drawn
+    chart = drawn(alone, figure, probe, "m", TASKS, columns=3)
+    save(chart, tmp_path / "a.svg")
+    text = "".join(ET.parse(tmp_path / "a.svg").getroot().itertext())
+    assert f"The picture was {EVIL} not to be found" in text
     if not isinstance(figure, ExamplesChart):
-        assert sentence(figure, probe, alone, "m") == f"m: {note}"
-        cells = [cell for row in findings(figure, probe, alone)["rows"] for cell in row["cells"]]
+        assert figure.sentence(probe, alone, "m") == f"m: {note}"
+        cells = [cell for row in figure.effects(probe, alone).rows for cell in row["cells"]]
         assert cells == [{"note": note}]
-    empty = figures.draw(alone.clear(), figure, probe, "m", TASKS, columns=3)
+    empty = drawn(alone.clear(), figure, probe, "m", TASKS, columns=3)
     assert "No question was left to analyse." in str(specified(empty))
 
 
 @pytest.mark.parametrize(
     ("figure", "probe", "said", "not_said"),
     [
-        (BY_PAIR, SIMILARITY_PROBE, ["Mean cosine similarity", "Less that of tokens of unrelated"], ["bands: phases"]),
+        (
+            BY_PAIR,
+            SIMILARITY_PROBE,
+            ["Mean cosine similarity", "of tokens of unrelated questions is subtracted"],
+            ["bands: phases"],
+        ),
         (
             SimilarityChart(chart="similarity", probe="p", quantity="raw"),
             SIMILARITY_PROBE,
-            ["As it is, without a correction"],
-            ["Less that"],
+            ["is not corrected for"],
+            ["subtracted"],
         ),
-        (WITH_PHASES, SIMILARITY_PROBE, ["Grey and white bands: phases", "the 95 % interval of where one begins"], []),
+        (WITH_PHASES, SIMILARITY_PROBE, ["Grey and white bands: phases", "the 95 % interval of a phase's start"], []),
         (ATTENTION, ATTENTION_PROBE, ["attention weights (mean over heads), and norms", "Kobayashi et al. 2020"], []),
         (lens_figure("names"), LENS_PROBE, ["one of the 7 most probable words"], ["In a causal decoder"]),
         (lens_figure("entropy"), LENS_PROBE, ["Entropy of the words", "In a causal decoder"], []),
@@ -171,18 +176,23 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
             ["no piece from within a word"],
             ["In a causal decoder"],
         ),
-        (lens_figure("difference"), LENS_PROBE, ["How many more patches of an object", "In a causal decoder"], []),
+        (
+            lens_figure("difference"),
+            LENS_PROBE,
+            ["minus the percentage with the right instruction", "In a causal decoder"],
+            [],
+        ),
         (BY_KEEP, BUDGET_PROBE, ["Rings: the knee of the curve", "the mean over 5 draws"], []),
         (BY_KEEP, BUDGET_PROBE.model_copy(update={"keep": ["first"]}), ["Rings: the knee"], ["draws"]),
-        (MAP, LOOKS_PROBE, ["What the instruction looks at", "One colour scale for all layers"], []),
-        (MAP, PLACES_PROBE, ["those of one cell of a 2 × 2 grid over the picture"], ["{}"]),
-        (EXAMPLES, LOOKS_PROBE, ["veiled where the target looks less"], ["loss"]),
-        (EXAMPLES, PLACES_PROBE, ["veiled where the loss of the reference answer grows less"], ["target"]),
-        (EXAMPLES, LENS_PROBE, ["the most probable word of each patch's state"], ["veiled"]),
+        (MAP, LOOKS_PROBE, ["Attention of the instruction to the image", "One colour scale for all layers"], []),
+        (MAP, PLACES_PROBE, ["the tokens of one cell of a 2 × 2 grid over the image"], ["{}"]),
+        (EXAMPLES, LOOKS_PROBE, ["darker where the target attends less"], ["loss"]),
+        (EXAMPLES, PLACES_PROBE, ["darker where the reference answer's loss increases less"], ["target"]),
+        (EXAMPLES, LENS_PROBE, ["the most probable word of each patch's state"], ["darker"]),
     ],
 )
 def test_captions(figure, probe, said, not_said):
-    text = figures.caption(figure, probe)
+    text = figure.caption(probe)
     assert "{" not in text
     for words in said:
         assert words in text
@@ -199,7 +209,7 @@ def test_prompts_that_are_called_like_other_lines_look_different():
 
 
 def test_phases_as_a_table(phases):
-    rows = landmark_rows("similarity", phases)
+    rows = curve_feature_rows("similarity", phases)
     assert len(rows) == len(phases)
     assert rows.row(0, named=True) == {
         "Model": "m",
@@ -210,19 +220,19 @@ def test_phases_as_a_table(phases):
         "Name": "alignment",
         "After layers": "-1 to 1",
         "Begins, 95 % interval": "–",
-        "Image and text, change a layer": "−0.010",
+        "Image and text, change per layer": "−0.010",
         "Within image": "0.002",
         "Within text": "0.000",
         "Questions": 7,
-        "Pictures": 5,
+        "Images": 5,
     }
     assert rows["Begins, 95 % interval"][1] == "[1, 3]"
     assert rows["Phase"].to_list()[-6:] == ["1 of 2", "2 of 2", "1 of 4", "2 of 4", "3 of 4", "4 of 4"]
-    assert landmark_rows("similarity", phases.clear()).columns == rows.columns
+    assert curve_feature_rows("similarity", phases.clear()).columns == rows.columns
 
 
 def test_knees_as_a_table(knees):
-    rows = landmark_rows("budget", knees)
+    rows = curve_feature_rows("budget", knees)
     there, absent, _ = rows.to_dicts()
     assert there == {
         "Model": "m",
@@ -232,12 +242,12 @@ def test_knees_as_a_table(knees):
         "Knee, tokens": "8",
         "95 % interval": "[4, 16]",
         "Resamples with a knee, %": "88",
-        "Enough for 95 % of the fall, tokens": "32 [16, 64]",
-        "Loss without the picture, nats": "4.00",
+        "Enough for 95 % of the decrease, tokens": "32 [16, 64]",
+        "Loss without the image, nats per token": "4.00",
         "Loss at the knee": "2.80",
-        "Loss with all of it": "1.90",
+        "Loss with all tokens": "1.90",
         "Questions": 7,
-        "Pictures": 5,
+        "Images": 5,
     }
     dashes = {"Knee, tokens": "–", "95 % interval": "–", "Loss at the knee": "–", "Resamples with a knee, %": "12"}
     assert absent == there | dashes | {"Kept": "spread"}
@@ -246,7 +256,7 @@ def test_knees_as_a_table(knees):
 @pytest.mark.parametrize("kind", ["similarity", "budget"])
 def test_landmarks_as_a_page(phases, knees, kind):
     found = (phases if kind == "similarity" else knees).with_columns(model=pl.lit(EVIL), prompt=pl.lit("a & b"))
-    rows = landmark_rows(kind, found)
+    rows = curve_feature_rows(kind, found)
     page = landmarks_page(rows, f"Title {EVIL}")
     assert EVIL not in page
     assert page.count("&lt;/script&gt;&lt;b&gt;") == len(rows) + 2, "in each row, in the title and the heading"

@@ -17,6 +17,7 @@ from support.frames import (
     TASKS,
     cells_of,
     data_of,
+    drawn,
     growths,
     lens_rows,
     looks_rows,
@@ -25,10 +26,9 @@ from support.frames import (
     specified,
     view,
 )
-from vlmflow import figures
-from vlmflow.figures.findings import findings, sentence
+from vlmflow.figures import ExamplesChart, MapChart
+from vlmflow.figures.save import save
 from vlmflow.probes import AttentionMapProbe
-from vlmflow.study import ExamplesChart, MapChart
 from vlmflow.tables import ATTENTION_MAP, PLACES, VIEWS, VISUAL_LENS
 from vlmflow.tables.summaries import VISUAL_LENS_SUMMARY
 
@@ -51,9 +51,11 @@ def legend_title(chart):
     ],
 )
 def test_maps_of_attention(looks, figure, layers, most, title):
-    chart = figures.draw(looks, figure, LOOKS_PROBE, "m", TASKS, columns=3)
+    chart = drawn(looks, figure, LOOKS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, layer {layer}" for task in TASKS for layer in layers]
-    assert specified(chart)["title"]["subtitle"] == [f"m; n = 7 questions a task; {figure.target or 'question'} looks"]
+    assert specified(chart)["title"]["subtitle"] == [
+        f"m; n = 7 questions per task; attention from {figure.target or 'question'}"
+    ]
     rows = data_of(chart)
     assert len(rows) == len(TASKS) * len(layers) * 6
     assert rows["mean"].max() == pytest.approx(most)
@@ -63,12 +65,12 @@ def test_maps_of_attention(looks, figure, layers, most, title):
 
 
 def test_what_is_said_of_maps_of_attention(looks):
-    words = sentence(MAP, LOOKS_PROBE, looks, "m")
+    words = MAP.sentence(LOOKS_PROBE, looks, "m")
     assert words == (
-        "m: question looks most at the picture in layer 6 (19 % of all, other), and most at a single patch in layer 6 "
+        "m: question attends to the image most in layer 6 (19 % of all, other), and to a single patch most in layer 6 "
         "(6.2 %, row 2, column 3, other)."
     )
-    cells = cells_of(findings(MapChart(chart="map", probe="p", target="last", quantity="weight"), LOOKS_PROBE, looks))
+    cells = cells_of(MapChart(chart="map", probe="p", target="last", quantity="weight").effects(LOOKS_PROBE, looks))
     assert cells["first", "last: attention weights, percent"] == {
         "value": "124.00",
         "interval": "[123.95, 124.05]",
@@ -82,11 +84,11 @@ def test_what_is_said_of_maps_of_attention(looks):
 )
 def test_a_map_of_what_was_not_measured(looks, figure):
     probe = AttentionMapProbe(kind="attention-map", targets=["question", "options"])
-    assert "Of what the figure shows, nothing could be measured." in str(
-        specified(figures.draw(looks, figure, probe, "m", TASKS, 3))
+    assert "Nothing that the figure shows could be measured." in str(
+        specified(drawn(looks, figure, probe, "m", TASKS, 3))
     )
-    assert sentence(figure, probe, looks, "m") == "m: of what the figure shows, nothing could be measured."
-    assert not any(cells_of(findings(figure, probe, looks)).values())
+    assert figure.sentence(probe, looks, "m") == "m: nothing that the figure shows could be measured."
+    assert not any(cells_of(figure.effects(probe, looks)).values())
 
 
 @pytest.mark.parametrize(
@@ -102,9 +104,9 @@ def test_a_map_of_what_was_not_measured(looks, figure):
 )
 def test_maps_of_places(values, domain, white):
     """White is no growth; below it there are colours only where there is something to see."""
-    chart = figures.draw(growths(values), MAP, PLACES_PROBE, "m", TASKS, columns=3)
+    chart = drawn(growths(values), MAP, PLACES_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == TASKS
-    assert legend_title(chart) == "Growth of the loss, nats a token"
+    assert legend_title(chart) == "Increase of the loss, nats per token"
     assert scale_of(chart)["domain"] == pytest.approx(domain)
     assert scale_of(chart)["range"][white] == "#ffffff"
     assert scale_of(chart)["domain"][white] == 0
@@ -114,13 +116,13 @@ def test_maps_of_places(values, domain, white):
 
 def test_what_is_said_of_places():
     summary = growths([-0.8, 0.3, 0.1, 0.2])
-    assert sentence(MAP, PLACES_PROBE, summary, "m") == (
-        "m: the loss grows in other: most without row 1, column 2, +0.30 [+0.20, +0.40] nats; 2 of 4 cells with an "
-        "interval above 0. first: most without row 1, column 2, +0.15 [+0.05, +0.25] nats; 1 of 4 cells with an "
-        "interval above 0."
+    assert MAP.sentence(PLACES_PROBE, summary, "m") == (
+        "m: the loss increases in other: most without row 1, column 2, +0.30 [+0.20, +0.40] nats; the interval is "
+        "above 0 for 2 of 4 cells. first: most without row 1, column 2, +0.15 [+0.05, +0.25] nats; the interval is "
+        "above 0 for 1 of 4 cells."
     )
-    cells = cells_of(findings(MAP, PLACES_PROBE, summary))
-    assert cells["other", "growth of the loss, nats a token"] == {
+    cells = cells_of(MAP.effects(PLACES_PROBE, summary))
+    assert cells["other", "increase of the loss, nats per token"] == {
         "value": "0.30",
         "interval": "[0.20, 0.40]",
         "where": "row 1, column 2",
@@ -145,18 +147,18 @@ def lines_of(chart):
 
 
 def examples_of(figure, probe, table, rows, views, columns=3, summary=None):
-    more = figures.More(
-        rows={task: table.frame(each) for task, each in rows.items()},
-        views={task: VIEWS.frame(each) for task, each in views.items()},
-    )
-    return figures.draw(
+    more = {
+        "rows": {task: table.frame(each) for task, each in rows.items()},
+        "views": {task: VIEWS.frame(each) for task, each in views.items()},
+    }
+    return drawn(
         pl.DataFrame(schema={"model": pl.String, "mean": pl.Float64}) if summary is None else summary,
         figure,
         probe,
         "m",
         TASKS,
         columns,
-        more=more,
+        **more,
     )
 
 
@@ -174,7 +176,7 @@ def test_examples_of_attention():
         "layer 3",
         "layer 4",
     ]
-    assert "question looks" in specified(chart)["title"]["subtitle"][0]
+    assert "attention from question" in specified(chart)["title"]["subtitle"][0]
     seen, *pictures = [[cell["share"] for cell in cells] for _, cells, _ in lines[0][1]]
     assert seen == [1.0] * 6
     assert pictures == [[layer / 4] * 5 + [layer / 8] for layer in (0, 1, 3, 4)], "one scale for all layers"
@@ -200,7 +202,7 @@ def test_examples_of_places():
     assert [cell["share"] for cell in first[1][1]] == [0.0, 0.25, 0.5, 1.0], "less loss is as dark as no change"
     assert [(cell["row"], cell["column"]) for cell in first[1][1]] == list(itertools.product(range(2), range(2)))
     assert [cell["share"] for cell in second[1][1]] == [0.0] * 4
-    assert "brightest where the loss grows most without the cell" in specified(chart)["title"]["subtitle"][0]
+    assert "brightest where the loss increases most without the cell" in specified(chart)["title"]["subtitle"][0]
 
 
 def test_examples_of_words():
@@ -215,8 +217,8 @@ def test_examples_of_words():
     before = LENS_PROBE.model_copy(update={"places": ["before"]})
     chart = examples_of(EXAMPLES, before, VISUAL_LENS, {"other": lens_rows("1", words)}, {"other": [view("1")]})
     assert {cell["word"] for cell in lines_of(chart)[0][1][0][1]} == {"before"}
-    assert sentence(EXAMPLES, LENS_PROBE, VISUAL_LENS_SUMMARY.frame([]), "m") == ""
-    assert findings(EXAMPLES, LENS_PROBE, VISUAL_LENS_SUMMARY.frame([]))["lines"] == []
+    assert EXAMPLES.sentence(LENS_PROBE, VISUAL_LENS_SUMMARY.frame([]), "m") == ""
+    assert EXAMPLES.effects(LENS_PROBE, VISUAL_LENS_SUMMARY.frame([])).lines == []
 
 
 def test_words_that_cannot_be_drawn(tmp_path):
@@ -225,7 +227,7 @@ def test_words_that_cannot_be_drawn(tmp_path):
     views = {"other": [view("1", question="A \x00 and a \x0b?")]}
     chart = examples_of(EXAMPLES, LENS_PROBE, VISUAL_LENS, {"other": lens_rows("1", words)}, views)
     for ending in (".svg", ".png", ".html"):
-        figures.save(chart, tmp_path / f"chart{ending}")
+        save(chart, tmp_path / f"chart{ending}")
     text = "".join(ET.parse(tmp_path / "chart.svg").getroot().itertext())
     assert "A � and a �?" in text
     assert "abcde😀…" in text

@@ -14,28 +14,34 @@ from support.frames import (
     axes_of,
     cells_of,
     data_of,
+    drawn,
     legend_of,
     lens_figure,
     panels_of,
     specified,
 )
-from vlmflow import figures
-from vlmflow.figures.findings import findings, sentence
-from vlmflow.study import BudgetChart
+from vlmflow.figures import BudgetChart
 
 LENS_UNITS = {
-    "names": "Patches that say it, %",
+    "names": "Patches that decode to it, %",
     "entropy": "Entropy, bits",
     "words": "Tokens that are words, %",
     "agreement": "Same word as with the right one, %",
-    "difference": "Patches that say it, percentage points",
+    "difference": "Patches that decode to it, percentage points",
 }
 
 
 @pytest.mark.parametrize(
     ("quantity", "lines"),
     [
-        ("names", ["their object, on its patches", "the object, on other patches", "another object, on its patches"]),
+        (
+            "names",
+            [
+                "object's name, on its patches",
+                "object's name, on other patches",
+                "another name, on its patches",
+            ],
+        ),
         ("entropy", ["right instruction", "wrong instruction", "no instruction"]),
         ("words", ["right instruction", "wrong instruction", "no instruction"]),
         ("agreement", ["wrong instruction", "no instruction"]),
@@ -43,7 +49,7 @@ LENS_UNITS = {
     ],
 )
 def test_the_lens_on_the_picture(lens, quantity, lines):
-    chart = figures.draw(lens, lens_figure(quantity), LENS_PROBE, "m", TASKS, columns=3)
+    chart = drawn(lens, lens_figure(quantity), LENS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [
         f"{task}, instruction {place} (n = 7)" for task in TASKS for place in ("after", "before")
     ]
@@ -57,31 +63,31 @@ def test_the_lens_on_the_picture(lens, quantity, lines):
 
 def test_what_is_said_of_the_lens_on_the_picture(lens):
     def said(quantity):
-        return sentence(lens_figure(quantity), LENS_PROBE, lens, "m")
+        return lens_figure(quantity).sentence(LENS_PROBE, lens, "m")
 
     assert said("names") == (
         "m: an object's name or attribute is among the words of at most 38.2 [37.7, 38.7] % of its patches (other, "
         "after layer 2), against 16.6 % on other patches and 7.0 % for another question's object there."
     )
     assert said("entropy") == (
-        "m: entropy: from 5.4 [4.9, 5.9] bits (first, right instruction after the picture, after layer -1) to 9.4 "
-        "[8.9, 9.9] bits (other, right instruction before the picture, after layer 2)."
+        "m: entropy: from 5.4 [4.9, 5.9] bits (first, right instruction after the image, after layer -1) to 9.4 "
+        "[8.9, 9.9] bits (other, right instruction before the image, after layer 2)."
     )
     assert said("words").startswith("m: tokens that are words: from 45.0 [44.5, 45.5] % (first, ")
-    assert "to 98.2 [97.7, 98.7] % (other, wrong instruction before the picture, after layer 2)" in said("agreement")
+    assert "to 98.2 [97.7, 98.7] % (other, wrong instruction before the image, after layer 2)" in said("agreement")
     assert said("difference") == (
         "m: largest difference to the right instruction, in percentage points of an object's patches: wrong "
-        "instruction after the picture −2.4 [−2.9, −1.9] (after layer 2, first); wrong instruction before the picture "
-        "−1.4 [−1.9, −0.9] (after layer 2, first); no instruction after the picture −2.4 [−2.9, −1.9] (after layer 2, "
-        "first); no instruction before the picture −1.4 [−1.9, −0.9] (after layer 2, first)."
+        "instruction after the image −2.4 [−2.9, −1.9] (after layer 2, first); wrong instruction before the image "
+        "−1.4 [−1.9, −0.9] (after layer 2, first); no instruction after the image −2.4 [−2.9, −1.9] (after layer 2, "
+        "first); no instruction before the image −1.4 [−1.9, −0.9] (after layer 2, first)."
     )
-    cells = cells_of(findings(lens_figure("names"), LENS_PROBE, lens))
-    assert cells["other, instruction after", "another object, on its patches"] == {
+    cells = cells_of(lens_figure("names").effects(LENS_PROBE, lens))
+    assert cells["other, instruction after", "another name, on its patches"] == {
         "value": "6.0",
         "interval": "[5.5, 6.5]",
         "where": "layer 2",
     }
-    cells = cells_of(findings(lens_figure("agreement"), LENS_PROBE, lens))
+    cells = cells_of(lens_figure("agreement").effects(LENS_PROBE, lens))
     assert set(cells) == {
         (f"{task}, instruction {place}", f"{which} instruction")
         for task in TASKS
@@ -99,13 +105,13 @@ def marks_of(chart):
 
 
 def test_budgets(budget, knees):
-    chart = figures.draw(budget, BY_KEEP, BUDGET_PROBE, "m", TASKS, 3, more=figures.More(landmarks=knees))
+    chart = drawn(budget, BY_KEEP, BUDGET_PROBE, "m", TASKS, 3, curve_features=knees)
     assert panels_of(chart) == [f"{task}, {prompt} (n = 7)" for task in TASKS for prompt in PROMPTS]
     assert legend_of(chart) == list(WAYS.values())
-    assert axes_of(chart) == ({"Picture tokens kept"}, {"Loss, nats a token"})
+    assert axes_of(chart) == ({"Image tokens kept"}, {"Loss, nats per token"})
     assert marks_of(chart) == [
-        ("other, question (n = 7)", "the first ones", 8.0, 2.8, 4.0, 16.0),
-        ("first, all (n = 7)", "random ones", 2.0, 3.4, 1.0, 4.0),
+        ("other, question (n = 7)", "the first tokens", 8.0, 2.8, 4.0, 16.0),
+        ("first, all (n = 7)", "random tokens", 2.0, 3.4, 1.0, 4.0),
     ], "a ring where there is a knee"
     lines = data_of(chart).filter(pl.col("part") == "line")
     assert len(lines) == len(TASKS) * len(PROMPTS) * len(WAYS) * len(KEPT)
@@ -113,38 +119,43 @@ def test_budgets(budget, knees):
 
 
 def test_budgets_by_prompt(budget, knees):
-    chart = figures.draw(budget, BUDGET_BY_PROMPT, BUDGET_PROBE, "m", TASKS, 3, more=figures.More(landmarks=knees))
+    chart = drawn(budget, BUDGET_BY_PROMPT, BUDGET_PROBE, "m", TASKS, 3, curve_features=knees)
     assert panels_of(chart) == [f"{task}, {way} (n = 7)" for task in TASKS for way in WAYS.values()]
     assert set(legend_of(chart)) == set(PROMPTS)
     assert marks_of(chart) == [
-        ("other, the first ones (n = 7)", "question", 8.0, 2.8, 4.0, 16.0),
-        ("first, random ones (n = 7)", "all", 2.0, 3.4, 1.0, 4.0),
+        ("other, the first tokens (n = 7)", "question", 8.0, 2.8, 4.0, 16.0),
+        ("first, random tokens (n = 7)", "all", 2.0, 3.4, 1.0, 4.0),
     ]
 
 
 @pytest.mark.parametrize("figure", [BY_KEEP, BUDGET_BY_PROMPT])
 def test_equal_steps_of_budgets_are_doublings(budget, knees, figure):
     """With room for none at all, and the knees on the same axis."""
-    for more in (figures.More(), figures.More(landmarks=knees)):
-        chart = specified(figures.draw(budget, figure, BUDGET_PROBE, "m", TASKS, 3, more=more))
+    for more in ({}, {"curve_features": knees}):
+        chart = specified(drawn(budget, figure, BUDGET_PROBE, "m", TASKS, 3, **more))
         places = [layer["encoding"]["x"] for layer in chart["spec"]["layer"]]
-        drawn = [x for x in places if x["field"] == "x"]
-        assert len(drawn) == 3 + (more.landmarks is not None)
-        for x in drawn:
+        on_axis = [x for x in places if x["field"] == "x"]
+        assert len(on_axis) == 3 + len(more)
+        for x in on_axis:
             assert (x["scale"]["type"], x["scale"]["constant"]) == ("symlog", 1)
             assert x["axis"]["values"] == [0, 1, 4, 16, 64]
 
 
 def test_what_is_said_of_budgets(budget, knees):
-    words = sentence(BY_KEEP, BUDGET_PROBE, budget, "m", knees)
+    words = BY_KEEP.sentence(BUDGET_PROBE, budget, "m", knees)
     assert words == (
-        "m: of 64 tokens. other, question, the first ones: loss 4.00 without the picture, 1.90 with it, knee at 8 [4, "
-        "16] tokens (2.80), 95 % of the fall with 32 [16, 64]. other, question, spread evenly: loss 4.00 without the "
-        "picture, 1.90 with it, no knee, 95 % of the fall with 32 [16, 64]. first, all, random ones: loss 4.00 without "
-        "the picture, 1.90 with it, knee at 2 [1, 4] tokens (3.40), 95 % of the fall with 32 [16, 64]."
+        "m: up to 64 tokens are kept. other, question, the first tokens: loss 4.00 without the image, 1.90 with it, "
+        "knee at 8 [4, 16] tokens (2.80), 95 % of the decrease with 32 [16, 64]. other, question, evenly spread "
+        "tokens: loss 4.00 without the image, 1.90 with it, no knee, 95 % of the decrease with 32 [16, 64]. first, "
+        "all, random tokens: loss 4.00 without the image, 1.90 with it, knee at 2 [1, 4] tokens (3.40), 95 % of the "
+        "decrease with 32 [16, 64]."
     )
-    assert sentence(BY_KEEP, BUDGET_PROBE, budget, "m") == "m: of 64 tokens."
-    cells = cells_of(findings(BY_KEEP, BUDGET_PROBE, budget))
-    assert cells["other, all", "spread evenly"] == {"value": "1.40", "interval": "[1.20, 1.60]", "where": "tokens: 64"}
-    cells = cells_of(findings(BUDGET_BY_PROMPT, BUDGET_PROBE, budget))
-    assert cells["first, the first ones", "all"]["value"] == "1.90"
+    assert BY_KEEP.sentence(BUDGET_PROBE, budget, "m") == "m: up to 64 tokens are kept."
+    cells = cells_of(BY_KEEP.effects(BUDGET_PROBE, budget))
+    assert cells["other, all", "evenly spread tokens"] == {
+        "value": "1.40",
+        "interval": "[1.20, 1.60]",
+        "where": "tokens: 64",
+    }
+    cells = cells_of(BUDGET_BY_PROMPT.effects(BUDGET_PROBE, budget))
+    assert cells["first, the first tokens", "all"]["value"] == "1.90"

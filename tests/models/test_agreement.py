@@ -9,7 +9,7 @@ from support.paths import TINY_LLAVA
 from vlmflow import load_model
 from vlmflow.errors import ModelError, ProcessorError
 from vlmflow.models.processor import load_processor
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 QUESTION = "What color is the circle, red or blue?"
 
@@ -36,7 +36,7 @@ def test_what_an_old_processor_lacks_is_taken_from_the_configuration(changed, ti
     prompt, whole = old.prompt(picture, QUESTION), tiny_llava.prompt(picture, QUESTION)
     assert prompt.positions("image").tolist() == whole.positions("image").tolist()
     assert old.answer(prompt) == tiny_llava.answer(whole)
-    assert patch_map(old.processor, picture.size) == patch_map(tiny_llava.processor, picture.size)
+    assert find_patch_map(old.processor, picture.size) == find_patch_map(tiny_llava.processor, picture.size)
 
 
 @pytest.mark.parametrize(

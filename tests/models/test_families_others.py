@@ -17,10 +17,10 @@ from support.families.torchvision_only import llama_4_parts
 from vlmflow import load_model
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
 from vlmflow.errors import GeometryError, ModelError, ProcessorMismatchError
-from vlmflow.models.agreement import complete
+from vlmflow.models.agreement import complete_processor
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 @pytest.mark.parametrize("name", LLAVAS | MORE_LLAVAS)
@@ -39,7 +39,7 @@ def test_where_tokens_lie_is_not_guessed_from_a_patch_size_alone(tmp_path):
     vlm = loaded(FAMILIES["AyaVision"], tmp_path)
     assert vlm.processor.patch_size
     with pytest.raises(GeometryError, match="AyaVisionProcessor cuts pictures in a way that has no patch map yet"):
-        patch_map(vlm.processor, (130, 90))
+        find_patch_map(vlm.processor, (130, 90))
 
 
 def test_a_token_that_the_processor_never_writes_is_refused(tmp_path):
@@ -53,9 +53,9 @@ def test_a_token_that_the_processor_never_writes_is_refused(tmp_path):
 def test_the_token_that_stands_for_a_patch_is_the_one_that_the_processor_writes(llama_4):
     tokenizer, model = llama_4
     both = {"tokenizer": tokenizer, "image_token": "<|image|>"}
-    complete(SimpleNamespace(**both, img_patch_token="<|patch|>"), model.config, "")
+    complete_processor(SimpleNamespace(**both, img_patch_token="<|patch|>"), model.config, "")
     with pytest.raises(ProcessorMismatchError, match=r"'<\|patch\|>'.*the processor writes '<\|image\|>'"):
-        complete(SimpleNamespace(**both), model.config, "")
+        complete_processor(SimpleNamespace(**both), model.config, "")
 
 
 @pytest.fixture(scope="module")

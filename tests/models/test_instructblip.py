@@ -7,7 +7,7 @@ from PIL import Image
 
 from support.paths import TINY_LLAVA
 from support.tiny_models import build_instructblip, save_instructblip
-from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
 from vlmflow.errors import ProcessorError, PromptError, QuestionError
 from vlmflow.models.load import load_model
@@ -94,7 +94,7 @@ def test_segments(vlm):
     assert prompt.inputs["qformer_input_ids"].shape[1] > 0
     with pytest.raises(PromptError, match="patches do not apply: InstructBlipProcessor makes 4 query tokens"):
         prompt.positions("related patches")
-    longer = vlm.said(prompt, [5, 6])
+    longer = vlm.continue_prompt(prompt, [5, 6])
     assert len(longer) == len(prompt) + 2
     assert torch.equal(longer.inputs["qformer_input_ids"], prompt.inputs["qformer_input_ids"])
 
@@ -102,14 +102,14 @@ def test_segments(vlm):
 def test_a_question_as_long_as_the_prompt_is_not_lengthened_for_the_query_transformer(vlm):
     prompt = vlm.prompt(Image.new("RGB", (50, 40)), QUESTION)
     same = {"qformer_input_ids": torch.ones_like(prompt.inputs["input_ids"])}
-    longer = vlm.said(type(prompt)(prompt.inputs | same, prompt.text, prompt.segments), [5])
+    longer = vlm.continue_prompt(type(prompt)(prompt.inputs | same, prompt.text, prompt.segments), [5])
     assert longer.inputs["qformer_input_ids"].shape == prompt.inputs["input_ids"].shape
 
 
 def test_replaying_equals_the_plain_method(vlm):
     prompt = vlm.prompt(Image.new("RGB", (50, 40), (10, 200, 90)), QUESTION)
     image, question = prompt.positions("image"), prompt.positions("question")
-    knockouts = [Knockout(image, question, layer, layer + 1) for layer in range(3)]
+    knockouts = [AttentionKnockout(image, question, layer, layer + 1) for layer in range(3)]
     fast = vlm.replay(vlm.record(prompt), knockouts)
     slow = plain(vlm.model, vlm.layers, prompt.inputs, knockouts)
     torch.testing.assert_close(fast, slow, rtol=0, atol=1e-9)

@@ -17,7 +17,7 @@ from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.probes.run import answer_question, prober, prompt_of
 from vlmflow.prompts.build import Patches
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
 
 PICTURE = Image.new("RGB", (8, 8), "red")
@@ -146,7 +146,7 @@ def path(tmp_path):
 
 def test_from_a_row_to_rows(vlm, path):
     row = question_row(path)
-    patches = map_patches(vlm.processor, row, "overlap")
+    patches = patch_row(vlm.processor, row, "overlap")
     PATCHES.frame([patches])
     assert patches["related"] == [0]
     answer = answer_question(vlm, row, instruction="")
@@ -201,7 +201,7 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
         ({"width": 9}, "made for 9 × 8 pixels, the picture has 8 × 8"),
     ):
         with pytest.raises(QuestionError, match=message):
-            map_patches(vlm.processor, question_row(path, **changes), "overlap")
+            patch_row(vlm.processor, question_row(path, **changes), "overlap")
     with pytest.raises(QuestionError, match="the question is empty"):
         prompt_of(vlm, question_row(path, question=""), "")
 

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from support.paths import TINY_LLAVA
-from vlmflow.data import synthetic
-from vlmflow.data.fetch.images import Pictures, with_pictures
-from vlmflow.data.gqa import read_questions
+from vlmflow.data import scenes
+from vlmflow.data.base import ImageSource
+from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.gqa.reader import read_questions
 from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_picture
 from vlmflow.data.sampling import select_task
 from vlmflow.errors import DatasetError, QuestionError
@@ -22,7 +23,7 @@ from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe
 from vlmflow.probes.run import answer_question, prober
-from vlmflow.prompts.patch_rows import map_patches
+from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report.tables import task_row, tasks_page
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
@@ -30,7 +31,7 @@ from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
 
 @pytest.fixture
 def folder(tmp_path):
-    synthetic.write_scenes(tmp_path, images=3, seed=0)
+    scenes.write_scenes(tmp_path, images=3, seed=0)
     return tmp_path
 
 
@@ -181,9 +182,9 @@ def test_boxes_that_are_none(folder, processor, tiny_llava, box, reason, rule):
     problems, _ = read(folder, questions, graphs)
     assert problems[name] is None
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="query"))
-    kept, _ = with_pictures(CANDIDATES.frame(table), Pictures(str(folder / "images")), task="T")
+    kept, _ = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     rows, skipped = for_each_question(
-        kept, lambda row: map_patches(processor, row, rule), stage="patches", task="T", model="m"
+        kept, lambda row: patch_row(processor, row, rule), stage="patches", task="T", model="m"
     )
     patches = {row["question_id"]: row["related"] for row in PATCHES.frame(rows).to_dicts()}
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
@@ -211,7 +212,7 @@ def test_options_and_objects_that_are_not_in_the_question(folder, tiny_llava):
     entry["question"] = "What is it?"
     read(folder, questions, graphs)
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="choose"))
-    kept, _ = with_pictures(CANDIDATES.frame(table), Pictures(str(folder / "images")), task="T")
+    kept, _ = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     row = kept.filter(question_id=name).row(0, named=True) | {"related": None, "token_ids": [5]}
     notes = []
     edges = ["true option -> last", "false option -> last", "options -> last", "objects -> last", "question -> last"]
@@ -286,9 +287,9 @@ def test_a_picture_that_is_none_costs_its_questions_only(folder, processor, cont
         path.write_bytes(content)
     read(folder, *files(folder))
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="query"))
-    kept, unseen = with_pictures(CANDIDATES.frame(table), Pictures(str(folder / "images")), task="T")
+    kept, unseen = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     rows, skipped = for_each_question(
-        TASK.frame(kept), lambda row: map_patches(processor, row, "overlap"), stage="patches", task="T", model="m"
+        TASK.frame(kept), lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
     )
     reasons = dict(SKIPPED.frame(pl.concat([unseen, skipped])).select("question_id", "reason").rows())
     assert set(reasons) == set(table.filter(image_id="1")["question_id"])

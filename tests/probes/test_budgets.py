@@ -12,7 +12,7 @@ from support.bidirectional import gemma_3, looking_ahead, pali_gemma
 from support.paths import TINY_LLAVA, random_llava
 from support.rows import QUESTIONS, noise, shown
 from support.tiny_models import build_model, build_processor
-from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
 from vlmflow.errors import GeometryError, InterventionError, QuestionError
 from vlmflow.models.load import load_model
@@ -22,7 +22,7 @@ from vlmflow.probes.budget.measure import budget, chosen, numbers
 from vlmflow.probes.context import Asking
 from vlmflow.probes.occlusion.measure import cells_of, places
 from vlmflow.probes.similarity.measure import similarity
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 from vlmflow.tables import ALL_TOKENS
 
 
@@ -76,7 +76,11 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
         later = torch.arange(int(dropped[0]) + 1, len(asked.prompt))
         later = later[~torch.isin(later, dropped)]
         states = plain(
-            vlm.model, vlm.layers, asked.prompt.inputs, [Knockout(dropped, later, 0, 3)], positions=asked.positions
+            vlm.model,
+            vlm.layers,
+            asked.prompt.inputs,
+            [AttentionKnockout(dropped, later, 0, 3)],
+            positions=asked.positions,
         )
         log = vlm.logits(states[0]).log_softmax(-1)
         expected = -np.mean([log[i, token].item() for i, token in enumerate(asked.token_ids)])
@@ -89,13 +93,13 @@ def test_pictures_whose_tokens_see_each_other(build):
     """Nothing of a hidden cell reaches the answer by way of the tokens before it, and no answer sees what follows."""
     vlm, prompt = looking_ahead(build)
     answers = [[7, 8, 9], [7, 8, 11]]
-    longer = [vlm.said(prompt, answer) for answer in answers]
+    longer = [vlm.continue_prompt(prompt, answer) for answer in answers]
     with torch.no_grad():
         first, other = (vlm.model(**each.inputs).logits[0, len(prompt) - 1 : len(prompt) + 2] for each in longer)
         alone = vlm.model(**prompt.inputs).logits[0, -1]
     torch.testing.assert_close(first, other)
     torch.testing.assert_close(first[0], alone)
-    asked = Reference(vlm.said(prompt, answers[0][:-1]), answers[0])
+    asked = Reference(vlm.continue_prompt(prompt, answers[0][:-1]), answers[0])
     recording, image = vlm.record(asked.prompt), prompt.positions("image")
     for cell in (image[:3], image[3:6], image[6:], image[4:5], image):
         assert losses_without(vlm, asked, recording, [cell]) == [
@@ -200,7 +204,7 @@ def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
     Image.new("RGB", (width, height)).save(path)
     processor = build_processor("llava_next", "vicuna_v1", ["a b"])
     asking = Asking(type("Model", (), {"processor": processor}), "", [])
-    found = patch_map(processor, (width, height))
+    found = find_patch_map(processor, (width, height))
     try:
         cells = cells_of(asking, {"image": str(path)}, grid)
     except GeometryError:

@@ -16,7 +16,7 @@ from support.bidirectional import looking_ahead, pali_gemma
 from support.decoders import DECODERS, random_decoder
 from support.rows import hidden, shown
 from support.tiny_models import build_processor
-from vlmflow.engine.attention_stats import looks
+from vlmflow.engine.attention_stats import attention_stats
 from vlmflow.engine.modules import find_layers
 from vlmflow.engine.prefix import can_share
 from vlmflow.errors import NotApplicableError, PromptError, QuestionError
@@ -185,7 +185,7 @@ def norms_pair_by_pair(vlm, prompt, targets):
 def test_looks_equal_the_pairs(vlm, rows):
     prompt = shown(vlm, rows[0])
     segments = ["image", "question", "last"]
-    found = vlm.looks(prompt, segments)
+    found = vlm.attention_stats(prompt, segments)
     with torch.no_grad():
         for segment in segments:
             weights, norms = norms_pair_by_pair(vlm, prompt, prompt.positions(segment).tolist())
@@ -203,10 +203,10 @@ def test_looks_of_other_architectures(name):
     targets = {"some": torch.tensor([9, 12]), "last": torch.tensor([13])}
     if not can_share(model.model):
         with pytest.raises(NotApplicableError, match="does not let its attention be watched"):
-            looks(model, layers, inputs, targets)
+            attention_stats(model, layers, inputs, targets)
         return
     before = model(**inputs).logits
-    found = looks(model, layers, inputs, targets)
+    found = attention_stats(model, layers, inputs, targets)
     torch.testing.assert_close(model(**inputs).logits, before, rtol=0, atol=0)
     assert not any(part._forward_pre_hooks for part in model.modules())
     model.set_attn_implementation("eager")
@@ -221,10 +221,10 @@ def test_looks_of_other_architectures(name):
 
 def test_memory_is_cut_without_changing_the_result(vlm, rows, monkeypatch):
     prompt = shown(vlm, rows[0])
-    whole = vlm.looks(prompt, ["image", "last"])
+    whole = vlm.attention_stats(prompt, ["image", "last"])
     monkeypatch.setattr("vlmflow.engine.attention_stats.QUERIES", 2)
     monkeypatch.setattr("vlmflow.engine.attention_stats.KEYS", 3)
-    cut = vlm.looks(prompt, ["image", "last"])
+    cut = vlm.attention_stats(prompt, ["image", "last"])
     for segment, look in whole.items():
         torch.testing.assert_close(cut[segment].norms, look.norms, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(cut[segment].weights, look.weights, rtol=1e-12, atol=1e-12)
@@ -233,7 +233,7 @@ def test_memory_is_cut_without_changing_the_result(vlm, rows, monkeypatch):
 def test_edges_add_up_what_is_looked_at(vlm, rows):
     prompt = shown(vlm, rows[0])
     found = attention(vlm, prompt, ["image -> last", "question -> last", "image -> question"])
-    look = vlm.looks(prompt, ["last"])["last"]
+    look = vlm.attention_stats(prompt, ["last"])["last"]
     image = found.filter(pl.col("edge") == "image -> last")
     positions = prompt.positions("image")
     np.testing.assert_allclose(image["weight"], 100 * look.weights[:, positions].sum(1))
@@ -248,7 +248,7 @@ def test_maps_show_the_patches_in_their_places(vlm, rows):
     found = attention_map(vlm, prompt, rows[0]["image"], ["question", "objects"], notes.append)
     assert set(found["target"]) == {"question"}
     assert notes == ["objects: this prompt has no such segment: it was built without objects"]
-    look = vlm.looks(prompt, ["question"])["question"]
+    look = vlm.attention_stats(prompt, ["question"])["question"]
     for row in found.to_dicts():
         assert (row["rows"], row["columns"], len(row["weight"])) == (3, 3, 9)
         np.testing.assert_allclose(row["weight"], 100 * look.weights[row["layer"], prompt.positions("image")])
@@ -336,7 +336,7 @@ def test_the_same_states_are_read_once(vlm, asking, rows, monkeypatch):
     visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["after"], **settings_)
     assert len(read) == 4  # layers and embedding
     visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
-    assert read == (4 + 3 * 4) * [{"wide": True}]  # in float32, as the lens of words is
+    assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
 
 def test_a_picture_that_sees_what_stands_after_it_is_read_again():
@@ -373,17 +373,20 @@ def test_words_of_trained_tokenizers(template):
     texts = ["the giraffe stands near a traffic light", "giraffe giraffes traffic lights red redder"] * 20
     tokenizer = build_processor("llava", template, texts).tokenizer
     vocabulary = Vocabulary(tokenizer, len(tokenizer) + 8)
-    assert len(vocabulary.words) == len(tokenizer) + 8
-    assert not vocabulary.words[-8:].any()
+    assert len(vocabulary.is_word) == len(tokenizer) + 8
+    assert not vocabulary.is_word[-8:].any()
     for token in tokenizer.all_special_ids:
-        assert not vocabulary.words[token]
+        assert not vocabulary.is_word[token]
     whole = tokenizer("the giraffe", add_special_tokens=False).input_ids
     assert vocabulary.texts[whole[-1]] == "giraffe"
-    said = {vocabulary.texts[i] for i in vocabulary.saying(["traffic light", "giraffe"]).nonzero().flatten().tolist()}
+    said = {
+        vocabulary.texts[i]
+        for i in vocabulary.token_mask_for(["traffic light", "giraffe"]).nonzero().flatten().tolist()
+    }
     assert {"traffic", "light", "giraffe", "giraffes", "lights"} & said >= {"traffic", "giraffe"}
     assert "the" not in said
     assert "red" not in said
-    words = {vocabulary.texts[i] for i in vocabulary.words.nonzero().flatten().tolist()}
+    words = {vocabulary.texts[i] for i in vocabulary.is_word.nonzero().flatten().tolist()}
     assert "giraffe" in words
     assert not any(len(word) < 2 or not word.isalpha() for word in words)
 
@@ -392,7 +395,7 @@ def test_a_word_is_said_by_its_first_piece_if_that_tells_it():
     tokenizer = build_processor("llava", "vicuna_v1", ["pineapple pinecone pine banana ban"] * 9).tokenizer
     vocabulary = Vocabulary(tokenizer, len(tokenizer))
     first = tokenizer("pinewood", add_special_tokens=False).input_ids[0]
-    says = vocabulary.saying(["pinewood"])
+    says = vocabulary.token_mask_for(["pinewood"])
     assert bool(says[first]) == (len(vocabulary.texts[first]) >= 3)
     assert says.sum() <= 3
     assert words_of(["Traffic light", "a", "x-ray", "glass of wine"]) == {"traffic", "light", "ray", "glass", "wine"}
@@ -404,4 +407,4 @@ def test_pieces_from_within_words_say_nothing():
     vocabulary = Vocabulary(tokenizer, len(tokenizer))
     marked = [token.startswith("▁") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     assert any(vocabulary.texts[token] == "rain" and not marked[token] for token in range(len(tokenizer)))
-    assert all(marked[token] for token in vocabulary.saying(["rain", "coat"]).nonzero().flatten().tolist())
+    assert all(marked[token] for token in vocabulary.token_mask_for(["rain", "coat"]).nonzero().flatten().tolist())

@@ -14,10 +14,12 @@ from support.paths import random_llava
 from support.random_prompts import QUESTION, noise, talking_llava
 from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
-from vlmflow.engine.interventions import Knockout, ModuleKnockout, find_module
+from vlmflow.engine.interventions import AttentionKnockout, ZeroAblation
+from vlmflow.engine.masks import last_needed
+from vlmflow.engine.modules import find_module
 from vlmflow.engine.plain import plain
 from vlmflow.engine.record import record
-from vlmflow.engine.replay import last_needed, replay
+from vlmflow.engine.replay import replay
 from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes import WordsProbe
@@ -26,7 +28,7 @@ from vlmflow.probes.norms.measure import sinks, threshold_of
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 from vlmflow.probes.run import prober
 from vlmflow.probes.words.measure import words
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 EDGES = ["question -> last", "image -> last", "image -> question", "question without options -> true option"]
 
@@ -76,7 +78,7 @@ def test_one_recording_serves_all_windows(seed, layers, key_heads):
     base = probability(vlm, prompt.inputs, token)
     for row in rows.iter_rows(named=True):
         edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], layers)
-        blocked = Knockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
+        blocked = AttentionKnockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
         (expected,) = probability(vlm, prompt.inputs, token, [blocked])
         assert row["p_base"] == pytest.approx(base, rel=1e-9)
         assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
@@ -97,7 +99,7 @@ def test_the_last_sub_word_with_the_earlier_ones_given(seed, answer):
         edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], 3, 3)
         last = torch.tensor([given_ids.shape[1] - 1])
         target = last if edge.target == "last" else prompt.positions(edge.target)
-        blocked = Knockout(prompt.positions(edge.source), target, span.start, span.stop)
+        blocked = AttentionKnockout(prompt.positions(edge.source), target, span.start, span.stop)
         (expected,) = probability(vlm, inputs, answer[-1], [blocked])
         assert row["p_base"] == pytest.approx(base, rel=1e-9)
         assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
@@ -113,14 +115,14 @@ def test_an_answer_of_one_sub_word_is_as_before():
 def test_what_has_been_said_is_template():
     vlm = random_llava()
     prompt = prompt_of(vlm, 2)
-    longer = vlm.said(prompt, [5, 6])
+    longer = vlm.continue_prompt(prompt, [5, 6])
     assert len(longer) == len(prompt) + 2
     assert longer.positions("last").tolist() == [len(prompt) + 1]
     first = int(prompt.positions("question")[-1]) + 1
     assert longer.positions("template").tolist() == list(range(first, len(prompt) + 1))
     assert longer.inputs["attention_mask"].shape == longer.inputs["input_ids"].shape
     assert longer.inputs["pixel_values"] is prompt.inputs["pixel_values"]
-    assert vlm.said(prompt, []) is prompt
+    assert vlm.continue_prompt(prompt, []) is prompt
     assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
 
 
@@ -166,7 +168,7 @@ def test_words_under_attention_knockout():
     tops = vlm.model(**prompt.inputs).logits[0, positions].topk(3).indices
     for row in rows.iter_rows(named=True):
         span = window_layers(row["layer"], 3, 4)
-        blocked = Knockout(prompt.positions("image"), positions, span.start, span.stop)
+        blocked = AttentionKnockout(prompt.positions("image"), positions, span.start, span.stop)
         after = vlm.logits(plain(vlm.model, vlm.layers, prompt.inputs, [blocked], positions)[0]).topk(3).indices
         common = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(tops, after, strict=True))
         assert row["similarity"] == pytest.approx(common / (2 * tops.numel() - common), abs=1e-12)
@@ -184,9 +186,9 @@ def test_states_anywhere_under_any_intervention(seed, layers, module):
         each
         for start in range(layers)
         for each in (
-            ModuleKnockout(module, question[2:4], start, layers),
-            Knockout(image, question, start, start + 1),
-            Knockout(question, prompt.positions("last"), 0, start + 1),
+            ZeroAblation(module, question[2:4], start, layers),
+            AttentionKnockout(image, question, start, start + 1),
+            AttentionKnockout(question, prompt.positions("last"), 0, start + 1),
         )
     ]
     read = torch.tensor([0, int(question[0]), int(question[3]), len(prompt) - 1])
@@ -197,7 +199,7 @@ def test_states_anywhere_under_any_intervention(seed, layers, module):
         torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
         # And what the oracle does for modules is what patched modules give.
         for each, states in zip(mixed, expected, strict=True):
-            if isinstance(each, ModuleKnockout) and positions is None:
+            if isinstance(each, ZeroAblation) and positions is None:
                 name = "self_attn" if module == "attention" else "mlp"
                 span = range(each.start, each.stop)
                 with Zeroed([getattr(vlm.layers[layer], name) for layer in span], each.positions.tolist()):
@@ -228,8 +230,8 @@ def test_what_has_to_be_computed_for_what_is_read():
     layers, read = model.model.layers, torch.tensor([4, 5])
     recording, _ = record(model, layers, inputs)
     mixed = [
-        *(ModuleKnockout("mlp", torch.tensor([6]), layer, layer + 1) for layer in range(4)),
-        *(Knockout(torch.tensor([2]), torch.tensor([4]), layer, layer + 2) for layer in range(3)),
+        *(ZeroAblation("mlp", torch.tensor([6]), layer, layer + 1) for layer in range(4)),
+        *(AttentionKnockout(torch.tensor([2]), torch.tensor([4]), layer, layer + 2) for layer in range(3)),
     ]
     expected = plain(model, layers, inputs, mixed, read)
     torch.testing.assert_close(replay(layers, recording, mixed, positions=read), expected, rtol=1e-9, atol=1e-12)
@@ -244,7 +246,7 @@ def test_positions_that_are_not_read_are_not_computed():
     for layer in vlm.layers:
         layer.register_forward_pre_hook(lambda module, args: seen.add(args[0].shape[1]))
     question = prompt.positions("question")
-    vlm.replay(recording, [ModuleKnockout("mlp", question, 0, 2)], question)
+    vlm.replay(recording, [ZeroAblation("mlp", question, 0, 2)], question)
     assert seen == {len(question)}
 
 
@@ -314,7 +316,7 @@ def test_norms_are_those_of_the_encoders_features(kind, size):
     pixels = prompt.inputs["pixel_values"].flatten(0, -4)
     states = vlm.model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
     features = states[vlm.model.config.vision_feature_layer][:, 1:].norm(dim=-1).double()
-    cut = patch_map(processor, size)
+    cut = find_patch_map(processor, size)
     assert [number for number, norm in enumerate(norms) if norm is None] == sorted(cut.no_patch)
     assert norms[:9] == pytest.approx(features[0].tolist(), rel=1e-6)
     if kind == "llava":
@@ -358,7 +360,9 @@ def test_every_edge_of_the_atlas_is_as_the_plain_method_has_it():
     knockouts = []
     for row in rows.iter_rows(named=True):
         edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], 3)
-        knockouts.append(Knockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop))
+        knockouts.append(
+            AttentionKnockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
+        )
     assert rows["p_knockout"].to_list() == pytest.approx(probability(vlm, prompt.inputs, token, knockouts), rel=1e-9)
 
 

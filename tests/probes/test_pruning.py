@@ -11,9 +11,10 @@ from support.decoders import DECODERS, random_decoder
 from support.paths import random_llava
 from support.random_prompts import prompt_with_segments as prompt_of
 from support.random_prompts import talking_llava
-from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.interventions import AttentionKnockout
+from vlmflow.engine.left_out import truncated, work_share
 from vlmflow.engine.plain import plain
-from vlmflow.engine.truncated import pruned, timed, work_share
+from vlmflow.engine.timing import timed
 from vlmflow.probes import PruningProbe
 from vlmflow.probes.context import Asking
 from vlmflow.probes.measure import measure
@@ -27,14 +28,14 @@ def test_dropping_tokens_in_other_architectures(name):
     layers, dropped = model.get_decoder().layers, torch.arange(2, 8)
     ids = torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))
     logits = []
-    with pruned(layers, dropped, 2), torch.inference_mode():
+    with truncated(layers, dropped, 2), torch.inference_mode():
         step = model(input_ids=ids, past_key_values=DynamicCache(), use_cache=True)
         for _ in range(3):
             logits.append(step.logits[0, -1])
             ids = torch.cat([ids, logits[-1].argmax()[None, None]], dim=1)
             step = model(input_ids=ids[:, -1:], past_key_values=step.past_key_values, use_cache=True)
     later = torch.arange(8, 16)
-    blocked = Knockout(dropped, later, 2, 4)
+    blocked = AttentionKnockout(dropped, later, 2, 4)
     states = plain(model, layers, {"input_ids": ids[:, :16]}, [blocked], torch.arange(13, 16))[0]
     expected = model.lm_head(model.model.norm(states))
     if cap := getattr(model.config, "final_logit_softcapping", None):
@@ -53,17 +54,17 @@ def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
     image = prompt.positions("image")
     logits, tokens = [], []
     # Not by `generate`, which rounds logits to float32.
-    with pruned(vlm.layers, image, last), torch.inference_mode():
+    with truncated(vlm.layers, image, last), torch.inference_mode():
         step = vlm.model(**prompt.inputs, use_cache=True)
         for _ in range(4):
             logits.append(step.logits[0, -1])
             tokens.append(5 + int(logits[-1][5:].argmax()))  # no special token
             step = vlm.model(input_ids=torch.tensor([tokens[-1:]]), past_key_values=step.past_key_values)
-    longer = vlm.said(prompt, tokens)
+    longer = vlm.continue_prompt(prompt, tokens)
     recording = vlm.record(longer)
     read = torch.arange(len(prompt) - 1, len(longer) - 1)
     later = torch.arange(int(image[0]) + 1, len(longer))
-    blocked = Knockout(image, later[~torch.isin(later, image)], 5 - last, 5)
+    blocked = AttentionKnockout(image, later[~torch.isin(later, image)], 5 - last, 5)
     states = vlm.replay(recording, [blocked], read)[0] if last else recording.output[0, read]
     torch.testing.assert_close(vlm.logits(states), torch.stack(logits), rtol=tolerance, atol=tolerance / 1000)
     assert not any(layer._forward_pre_hooks for layer in vlm.layers)
@@ -83,9 +84,9 @@ def test_answers_without_the_picture(seed):
     for number in last:
         said = []
         while len(said) < 16:
-            longer = vlm.said(prompt, said)
+            longer = vlm.continue_prompt(prompt, said)
             later = torch.arange(int(image[0]) + 1, len(longer))
-            blocked = Knockout(image, later[~torch.isin(later, image)], 4 - number, 4)
+            blocked = AttentionKnockout(image, later[~torch.isin(later, image)], 4 - number, 4)
             if number:
                 token = int(vlm.logits(plain(vlm.model, vlm.layers, longer.inputs, [blocked])[0, 0]).argmax())
             else:
@@ -95,7 +96,7 @@ def test_answers_without_the_picture(seed):
                 break
         assert found[number] == [token for token in said if token not in vlm.ends]
         if number < 4:
-            with pruned(vlm.layers, image, number):
+            with truncated(vlm.layers, image, number):
                 assert vlm.answer(prompt).token_ids == found[number]
 
 
@@ -132,7 +133,7 @@ def test_rows_of_pruning():
 
 def test_more_layers_than_there_are():
     vlm = random_llava(3)
-    with pytest.raises(ValueError, match="the last 0 to 2 of 3 layers"), pruned(vlm.layers, torch.tensor([1]), 3):
+    with pytest.raises(ValueError, match="the last 0 to 2 of 3 layers"), truncated(vlm.layers, torch.tensor([1]), 3):
         pass
 
 
@@ -144,6 +145,6 @@ def test_runs_take_turns_and_the_fastest_counts(monkeypatch):
         order.append(name)
         clock[0] += next(takes)
 
-    monkeypatch.setattr("vlmflow.engine.truncated.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("vlmflow.engine.timing.time.perf_counter", lambda: clock[0])
     assert timed([lambda: run("a"), lambda: run("b")], 3, torch.device("cpu")) == [4.0, 1.0]
     assert order == ["a", "b"] * 3

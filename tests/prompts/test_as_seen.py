@@ -11,7 +11,7 @@ from PIL import Image
 from support import tiny_models
 from support.paths import TINY_LLAVA
 from vlmflow.calibration.word_level_processor import word_level_processor
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.as_seen import LEAST, example_views
 from vlmflow.tables import TASK, VIEWS
@@ -34,7 +34,7 @@ def questions(tmp_path_factory):
         if number == 5:
             path.write_text("no picture")
         elif number != 4:
-            synthetic.render(synthetic.draw_scene(number, seed=3)).save(path)
+            scenes.render(scenes.draw_scene(number, seed=3)).save(path)
         rows.append(
             dict.fromkeys(TASK.columns)
             | {
@@ -65,18 +65,18 @@ def test_a_row_for_each_question_whose_picture_can_be_read(processor, questions)
     found = views(processor, questions)
     assert found["question_id"].to_list() == list("0123678")
     assert found.select("question", "answer").row(4) == ("Is it 6?", "a6")
-    side = synthetic.SIDE // synthetic.CELL
+    side = scenes.SIDE // scenes.CELL
     assert set(found.select("rows", "columns").iter_rows()) == {(side, side)}
 
 
 def test_the_picture_is_what_the_model_sees(processor, questions):
     """Enlarged by whole factors, so that no pixel is mixed with others."""
     for row in views(processor, questions).to_dicts():
-        original = np.asarray(synthetic.render(synthetic.draw_scene(int(row["question_id"]), seed=3)))
+        original = np.asarray(scenes.render(scenes.draw_scene(int(row["question_id"]), seed=3)))
         shown = pixels_of(row)
-        zoom = -(-LEAST // synthetic.SIDE)
+        zoom = -(-LEAST // scenes.SIDE)
         assert zoom > 1
-        assert shown.shape == (zoom * synthetic.SIDE, zoom * synthetic.SIDE, 3)
+        assert shown.shape == (zoom * scenes.SIDE, zoom * scenes.SIDE, 3)
         assert np.array_equal(shown, original.repeat(zoom, axis=0).repeat(zoom, axis=1)), "this model sees all of it"
 
 

@@ -1,10 +1,10 @@
 """What a study cost: benchmark files as Snakemake writes them, and the table and section of the report made of them."""
 
+import json
+
 import polars as pl
 import pytest
 
-from vlmflow.jobs.gpu_lease import VISIBLE, leased
-from vlmflow.jobs.job import logged
 from vlmflow.report.cost import Job, cost_rows, gpus_held, in_report, read_benchmark
 from vlmflow.tables import ANSWERS, PROBE_TABLES
 
@@ -13,9 +13,13 @@ ONE = "3600.5\t1:00:00\t492.3\t2107.0\t379.5\t421.1\t0.0\t0.05\t32.2\t5000.0\n"
 SHORT = "0.02\t0:00:00\tNA\tNA\t-\t-\tNA\tNA\t0.00\tNA\n"
 
 
+def note_gpus(log, **note):
+    log.with_suffix(".gpus.json").write_text(json.dumps(note))
+
+
 @pytest.fixture
 def job(tmp_path):
-    """A job with its files: its questions, what its benchmark file holds, how many GPUs its log tells of."""
+    """A job with its files: its questions, what its benchmark file holds, how many GPUs its note tells of."""
 
     def make(model, step, questions, benchmark, gpus=0):
         place = tmp_path / f"{len(list(tmp_path.iterdir()))}"
@@ -24,8 +28,8 @@ def job(tmp_path):
         pl.DataFrame({"question_id": [str(n) for n in range(questions)] * 3}).write_parquet(made.table)
         if benchmark is not None:
             made.benchmark.write_text(benchmark)
-        names = ", ".join(f"GPU-{n}" for n in range(gpus))
-        made.log.write_text(f"GPU {names}\n" if gpus else "no card\n")
+        if gpus:
+            note_gpus(made.log, gpus=gpus)
         return made
 
     return make
@@ -51,15 +55,12 @@ def test_without_a_time_there_is_no_measurement(job, content):
     assert read_benchmark(job("m", "answers", 1, content).benchmark) is None
 
 
-@pytest.mark.parametrize("count", [0, 1, 2])
-def test_the_cards_that_a_job_held_are_those_it_leased(tmp_path, monkeypatch, count):
-    """The log is written by the code that leases, so that the two cannot come apart."""
-    monkeypatch.setenv(VISIBLE, "GPU-of-a-test-1,GPU-of-a-test-2,GPU-of-a-test-3")
-    with logged(str(tmp_path / "log")):
-        print("before")
-        with leased(count):
-            print("after")
-    assert gpus_held(tmp_path / "log") == (count, 0)
+def test_the_gpus_that_a_job_held_stand_beside_its_log(tmp_path):
+    assert gpus_held(tmp_path / "job.log") == (0, 0), "no note: no GPU"
+    note_gpus(tmp_path / "job.log", gpus=2)
+    assert gpus_held(tmp_path / "job.log") == (2, 0)
+    note_gpus(tmp_path / "job.log", gpus=1, waited=12.5)
+    assert gpus_held(tmp_path / "job.log") == (1, 12.5)
 
 
 def test_hours_of_each_model_and_step(job):
@@ -88,7 +89,7 @@ def test_hours_of_each_model_and_step(job):
 
 def test_waiting_for_a_card_is_not_holding_it(job):
     made = job("m", "flow", 2, HEADER + ONE.replace("3600.5", "7200"), gpus=2)
-    made.log.write_text("waiting for 2 of the GPUs …\nwaited 3600 s\nGPU GPU-0, GPU-1\n")
+    note_gpus(made.log, gpus=2, waited=3600)
     (row,) = cost_rows([made]).to_dicts()
     assert (row["hours"], row["gpus"], row["gpu_hours"]) == (2, 2, 2)
 

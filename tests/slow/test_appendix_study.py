@@ -104,7 +104,7 @@ def test_the_atlas_holds_every_edge(demo):
     assert set(summary["questions"]) == {40}
     spec = (demo.results / "figures" / "atlas" / "tiny-llava.html").read_text()
     assert '"input": "select"' in spec or '"input":"select"' in spec
-    assert "By what they cost, the paper" in demo.page
+    assert "Ranked by cost, the paper" in demo.page
 
 
 # --- data and models from elsewhere ---

@@ -5,7 +5,7 @@ import pytest
 
 from support.studies import small_study
 from support.workspace import Workspace
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.tables import ANSWERS, SKIPPED
 
 
@@ -13,7 +13,7 @@ from vlmflow.tables import ANSWERS, SKIPPED
 def test_a_named_model_chooses_for_all(tmp_path):
     """Files on disk, two models: the first is asked all candidates, the second what was drawn of its right ones."""
     workspace = Workspace(tmp_path)
-    synthetic.write_scenes(tmp_path / "mine", images=20, seed=1)
+    scenes.write_scenes(tmp_path / "mine", images=20, seed=1)
     study = small_study()
     study["dataset"] = {
         "source": "gqa",

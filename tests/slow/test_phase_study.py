@@ -16,7 +16,7 @@ from support.paths import ROOT
 from support.results import assert_complete, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
-from vlmflow.data.sources import COCO_CAPTIONS_MEMBER
+from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
 from vlmflow.study import read_study
 from vlmflow.tables import ACCURACY, ANSWERS, LANDMARK_TABLES, PROBE_TABLES, SKIPPED
 
@@ -114,7 +114,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
     knees = LANDMARK_TABLES["budget"].read(demo.results / "summary" / "tokens.landmarks.parquet")
     assert len(knees) == 2 * 2 * 3
     assert knees["enough"].min() >= 8
-    assert "95 % of the fall with" in demo.page
+    assert "95 % of the decrease with" in demo.page
 
 
 def test_a_figure_that_is_changed_draws_that_figure_alone(demo):

@@ -11,7 +11,7 @@ from support.archives import write_tar
 from support.paths import ROOT
 from support.servers import serving
 from support.workspace import Workspace
-from vlmflow.data import synthetic
+from vlmflow.data.scenes import write_scenes
 from vlmflow.tables import ANSWERS, SKIPPED
 
 LOGIN = ({"Content-Type": "text/html"}, [b"<!doctype html><title>Log in to the guest network</title>"])
@@ -19,7 +19,7 @@ LOGIN = ({"Content-Type": "text/html"}, [b"<!doctype html><title>Log in to the g
 
 def serve_questions(folder, scenes):
     """The image id of each question on drawn scenes, which are served as A-OKVQA's and COCO's."""
-    synthetic.write_scenes(folder / "drawn", images=scenes, seed=3)
+    write_scenes(folder / "drawn", images=scenes, seed=3)
     written = json.loads((folder / "drawn" / "questions.json").read_text()).items()
     asked = [(name, entry) for name, entry in written if entry["types"]["structural"] == "query"]
     numbers = {image_id: number for number, image_id in enumerate(sorted({entry["imageId"] for _, entry in asked}))}

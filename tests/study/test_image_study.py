@@ -116,7 +116,7 @@ def test_the_right_instruction_is_what_others_are_compared_with(instructions):
 @pytest.mark.parametrize(
     ("figure", "messages"),
     [
-        ({"chart": "budget", "probe": "words"}, [".chart: 'budget' cannot draw", "use 'visual-lens' or 'examples'"]),
+        ({"chart": "budget", "probe": "words"}, [".chart: 'budget' cannot draw", "use 'examples' or 'visual-lens'"]),
         ({"chart": "examples", "probe": "tokens"}, [".chart: 'examples' cannot draw the probe 'tokens'", "'budget'"]),
         ({"chart": "map", "probe": "attention"}, [".chart: 'map' cannot draw the probe 'attention'", "'attention'"]),
         ({"chart": "attention", "probe": "looks"}, ["use 'map' or 'examples'"]),
@@ -141,10 +141,16 @@ def test_the_right_instruction_is_what_others_are_compared_with(instructions):
         ),
         (
             {"chart": "map", "probe": "places", "target": "question"},
-            [".target: in the probe 'places' nobody looks; take this key out"],
+            [".target: the probe 'places' measures no attention; take this key out"],
         ),
-        ({"chart": "examples", "probe": "places", "target": "last"}, [".target: in the probe 'places' nobody looks"]),
-        ({"chart": "examples", "probe": "words", "target": "last"}, [".target: in the probe 'words' nobody looks"]),
+        (
+            {"chart": "examples", "probe": "places", "target": "last"},
+            [".target: the probe 'places' measures no attention"],
+        ),
+        (
+            {"chart": "examples", "probe": "words", "target": "last"},
+            [".target: the probe 'words' measures no attention"],
+        ),
         (
             {"chart": "similarity", "probe": "contextualisation", "phases": True, "by": "prompt"},
             [": phases: they are found on the three corrected curves; leave out by and quantity"],
@@ -158,8 +164,8 @@ def test_the_right_instruction_is_what_others_are_compared_with(instructions):
         ({"chart": "examples", "probe": "words", "layers": [-2]}, [".layers.0: ", "greater than or equal to -1"]),
         ({"chart": "map", "probe": "looks", "layers": [1, 3, 1]}, [".layers: layer 1 stands there 2 times"]),
         ({"chart": "map", "probe": "looks", "layers": []}, [".layers: ", "at least 1 item"]),
-        ({"chart": "map", "probe": "looks", "layers": [-1]}, [".layers: −1 is the embedding, where nobody looks"]),
-        ({"chart": "map", "probe": "places", "layers": [1]}, [".layers: the probe 'places' tells no layers apart"]),
+        ({"chart": "map", "probe": "looks", "layers": [-1]}, [".layers: −1 is the embedding, which has no attention"]),
+        ({"chart": "map", "probe": "places", "layers": [1]}, [".layers: the probe 'places' measures no single layers"]),
         ({"chart": "map", "probe": "looks", "quantity": "norm"}, [".quantity: ", "'share' or 'weight'", "'norm'"]),
         ({"chart": "examples", "probe": "looks", "questions": 0}, [".questions: ", "greater than or equal to 1"]),
         ({"chart": "examples", "probe": "looks", "questions": 13}, [".questions: ", "less than or equal to 12"]),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from support.paths import ROOT
+from vlmflow.data.base import Download, HubDataset
 from vlmflow.edges import ALL_EDGES
 from vlmflow.errors import StudyError
 from vlmflow.study import Model, Study, read_study
@@ -240,7 +241,7 @@ def test_coco_comes_from_one_address():
         (
             {"source": "coco-captions", "url": "https://one.example/a.zip"},
             {"source": "coco-captions"},
-            r"CocoCaptions cannot come .* https://one\.example/a\.zip, https://s3\.amazonaws\.com/images\.coco.*\.zip",
+            r"COCO's captions cannot come .* https://one\.example/a\.zip, https://s3\.amazonaws\.com/images\.coco.*\.zip",
         ),
         (
             {"source": "winoground", "revision": "abc"},
@@ -270,7 +271,9 @@ def test_pictures_that_are_to_be_described_have_no_captions_to_read():
     config["tasks"] = {"Describe": {"structural": "describe", "semantic": "caption"}}
     study = read_study(config, "mine.yaml")
     assert study.dataset.prompt == "Describe the picture in one sentence."
-    assert study.winoground == ("facebook/winoground", None)
+    assert study.gated == {}
+    study = read_study(changed("tasks/H", {"dataset": {"source": "winoground", "revision": "abc"}}), "mine.yaml")
+    assert study.gated == {"resources/winoground": HubDataset("facebook/winoground", "abc")}
 
 
 def test_gqa_comes_from_one_address():
@@ -289,13 +292,14 @@ def test_the_papers_files_come_from_one_address():
     config = changed(
         "dataset", {"source": "gqa-paper", "sha256": {"a.csv": "0" * 64}, "base_url": "https://one.example"}
     )
-    assert read_study(config, "x").paper_files == {"a.csv": ("https://one.example/a.csv", "0" * 64)}
+    source = Download("https://one.example/a.csv", sha256="0" * 64)
+    assert read_study(config, "x").downloads == {"resources/gqa-paper/a.csv": source}
     other = {"source": "gqa-paper", "sha256": {"a.csv": "1" * 64}}
     config["tables"] = {"t": {"table": "accuracy", "model": "tiny-llava", "dataset": other}}
     with pytest.raises(StudyError, match=r"a\.csv cannot come from two addresses"):
         read_study(config, "mine.yaml")
     config = changed("tables", {"t": {"table": "accuracy", "model": "tiny-llava", "dataset": {"source": "gqa-paper"}}})
-    assert len(read_study(config, "x").paper_files) == 6
+    assert len(read_study(config, "x").downloads) == 6
 
 
 def test_a_path_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):
@@ -327,7 +331,7 @@ def test_every_study_in_the_repository_is_valid(path):
 
 
 def test_the_docs_name_every_key():
-    text = Path(ROOT / "docs" / "study.md").read_text()
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("study.md", "figures.md"))
     for model in (Study, *Study.model_json_schema()["$defs"].values()):
         fields = model.model_fields if model is Study else model["properties"]
         for field in fields:

@@ -7,8 +7,18 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from vlmflow.figures import (
+    AttentionChart,
+    BudgetChart,
+    ExamplesChart,
+    FigureData,
+    Layout,
+    MapChart,
+    SimilarityChart,
+    VisualLensChart,
+)
+from vlmflow.figures.drawing import draw
 from vlmflow.probes import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
-from vlmflow.study import AttentionChart, BudgetChart, ExamplesChart, MapChart, SimilarityChart, VisualLensChart
 from vlmflow.tables import KNEES, PAIRS, PHASE_NAMES, PHASES
 from vlmflow.tables.summaries import (
     ATTENTION_MAP_SUMMARY,
@@ -37,6 +47,11 @@ def nothing(table, **more):
         for name, column in table.columns.items()
     }
     return empty | {"model": "m"} | more
+
+
+def drawn(summary, figure, probe, model, tasks, columns, interactive=False, **tables):
+    """The chart of a summary, drawn; `tables` are further ones from which it is drawn."""
+    return draw(figure, probe, FigureData(summary, model, tasks, **tables), Layout(columns, interactive))
 
 
 def specified(chart):
@@ -71,9 +86,7 @@ def legend_of(chart):
 def cells_of(found):
     """(task, line) → cell of the table of findings."""
     return {
-        (row["task"], line): cell
-        for row in found["rows"]
-        for line, cell in zip(found["lines"], row["cells"], strict=True)
+        (row["task"], line): cell for row in found.rows for line, cell in zip(found.lines, row["cells"], strict=True)
     }
 
 
@@ -203,7 +216,7 @@ def lens():
 BUDGET_PROBE = BudgetProbe(kind="budget", prompts={"question": "{question}", "all": "x"}, draws=5)
 BY_KEEP = BudgetChart(chart="budget", probe="p")
 KEPT = [0, 1, 2, 4, 8, 16, 32, 64]
-WAYS = {"first": "the first ones", "spread": "spread evenly", "random": "random ones"}
+WAYS = {"first": "the first tokens", "spread": "evenly spread tokens", "random": "random tokens"}
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from support.paths import ROOT
-from vlmflow.data import synthetic
-from vlmflow.data.gqa import Question, derive_mentions, derive_options
+from vlmflow.data import scenes
+from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options
 from vlmflow.data.gqa_paper import read_paper_questions
 
 # Where a run of studies/flow.yaml leaves them, or wherever else they lie.
@@ -36,7 +36,7 @@ def file_name(structural, semantic):
 
 def write_gqa(folder, images):
     """Drawn scenes in GQA's layout, JPEG pictures of several shapes: questions, scene graphs, images/{id}.jpg."""
-    synthetic.write_scenes(folder, images=images, seed=5)
+    scenes.write_scenes(folder, images=images, seed=5)
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     for number, path in enumerate(sorted((folder / "images").glob("*.png"))):
         wider = [(0, 0), (60, 0), (0, 40)][number % 3]

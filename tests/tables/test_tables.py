@@ -4,10 +4,9 @@ import sys
 import polars as pl
 import pytest
 
-from vlmflow.data.sampling import draw
 from vlmflow.errors import QuestionError, TableError
 from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.tables import SELECTED, SKIPPED, Column, Table, whole
+from vlmflow.tables import SKIPPED, Column, Table, whole
 
 TABLE = Table("t", {"a": Column(pl.Int32, "a number"), "b": Column(pl.Float64, "a share", nullable=True)})
 
@@ -81,19 +80,6 @@ def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
     with pytest.raises(MemoryError), logged(str(tmp_path / "log")):
         for_each_question(pl.DataFrame({"question_id": ["a"]}), work, stage="answers", task="T", model="m")
     assert "MemoryError: no room" in (tmp_path / "log").read_text()
-
-
-def test_a_larger_draw_holds_the_smaller_one():
-    ids = pl.Series([str(i) for i in range(100)])
-    few, many = draw(ids, 10, seed=0), draw(ids, 40, seed=0)
-    assert len(few) == 10
-    assert set(few) < set(many)
-    assert many.to_list() == [i for i in ids if i in set(many)]
-    assert set(draw(ids, 10, seed=1)) != set(few)
-    without = draw(ids.filter(ids != few[0]), 10, seed=0)
-    assert set(few) - set(without) == {few[0]}
-    assert len(draw(ids, 1000, seed=0)) == len(draw(ids, None, seed=0)) == 100
-    SELECTED.frame(few.to_frame("question_id"))
 
 
 def test_what_a_killed_process_left_is_taken_away(tmp_path):

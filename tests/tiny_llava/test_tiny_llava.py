@@ -10,7 +10,7 @@ import yaml
 from safetensors import safe_open
 
 from support.paths import ROOT, TINY_LLAVA
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.tiny_llava import packing
 from vlmflow.tiny_llava.architecture import build_model, build_processor
 from vlmflow.tiny_llava.examination import HELD_OUT, examine
@@ -60,9 +60,9 @@ def test_the_word_comes_before_its_capital(tiny_llava):
     """Section 7 of [flow], made visible by the last stage of training."""
     rows = []
     for index in range(12):
-        drawn = synthetic.draw_scene(index, seed=3)
+        drawn = scenes.draw_scene(index, seed=3)
         thing = drawn.things[0]
-        prompt = tiny_llava.prompt(synthetic.render(drawn), f"Is the {thing.shape} small or large?")
+        prompt = tiny_llava.prompt(scenes.render(drawn), f"Is the {thing.shape} small or large?")
         words = {"capital": thing.size.capitalize(), "lowercase": thing.size}
         rows.append(tiny_llava.lens(prompt, words))
     mean = pl.concat(rows).group_by("word", "layer").agg(pl.col("probability").mean())
@@ -99,12 +99,12 @@ def test_the_model_cards_accuracy_is_the_weights(scores):
 
 
 def test_patch_labels_lie_where_things_are():
-    scene = synthetic.draw_scene(6, seed=0)
+    scene = scenes.draw_scene(6, seed=0)
     labels = patch_labels([scene])
     for thing in scene.things:
         patch = thing.y // 16 * 6 + thing.x // 16
-        assert labels["shape"][0, patch] == synthetic.SHAPES.index(thing.shape)
-    assert (labels["shape"][0] == len(synthetic.SHAPES)).sum() >= 36 - 4 * len(scene.things)
+        assert labels["shape"][0, patch] == scenes.SHAPES.index(thing.shape)
+    assert (labels["shape"][0] == len(scenes.SHAPES)).sum() >= 36 - 4 * len(scene.things)
 
 
 def test_packed_texts_do_not_see_each_other():

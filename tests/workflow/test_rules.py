@@ -11,6 +11,7 @@ import yte
 
 from support.paths import ROOT
 from support.workspace import ASCII, SNAKEMAKE, Workspace
+from vlmflow.data import DATASETS, dataset_from
 from vlmflow.study import read_study
 
 
@@ -85,17 +86,28 @@ def test_the_papers_study_is_drawn_as_it_is():
     assert drawn_graph(ROOT / "docs" / "flow.md") == real
 
 
-@pytest.mark.parametrize(
-    ("source", "rules"),
-    [("coco-captions", {"fetch_coco_captions": 1}), ("winoground", {"fetch_winoground": 1}), ("ok-vqa", {})],
-)
-def test_captions_are_fetched_where_they_are_asked_for(tmp_path, source, rules):
+@pytest.mark.parametrize("kind", DATASETS, ids=lambda kind: kind.__name__)
+def test_what_a_dataset_needs_is_fetched(tmp_path, kind):
+    """One job downloads each of its files, and a rule of their own fetches what is gated or drawn."""
+    (source,) = kind.model_fields["source"].annotation.__args__
+    dataset = dataset_from({"source": source})
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     study["dataset"] = {"source": source}
-    study["tasks"] = {"Describe": {"structural": "describe", "semantic": "caption"}}
     plan = Workspace(tmp_path).plan(study)
-    assert {rule: plan[rule] for rule in plan if rule in ("fetch_coco_captions", "fetch_winoground")} == rules
-    assert plan["fetch_pictures"] == 1
+    assert plan.get("download", 0) == len(dataset.downloads())
+    assert plan.get("fetch_winoground", 0) == len(dataset.gated())
+    assert plan.get("render_scenes", 0) == (source == "synthetic")
+    assert plan["fetch_pictures"] == len(study["tasks"])
+
+
+def test_one_file_is_downloaded_once_for_all_datasets(tmp_path):
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study["dataset"] = {"source": "gqa", "captions": "visual-genome"}
+    study["tasks"] |= {
+        "Train": {"dataset": {"source": "gqa", "split": "train"}},
+        "Again": {"dataset": {"source": "gqa"}},
+    }
+    assert Workspace(tmp_path).plan(study)["download"] == 5
 
 
 @pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)

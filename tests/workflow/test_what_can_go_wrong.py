@@ -18,7 +18,7 @@ from support.paths import ROOT, TINY_LLAVA
 from support.studies import smallest_study
 from support.workspace import SNAKEMAKE, Workspace
 from vlmflow import load_model
-from vlmflow.data import synthetic
+from vlmflow.data import scenes
 from vlmflow.errors import ModelError, ProcessorError, StudyError, WriteError
 from vlmflow.models.processor import load_processor
 from vlmflow.study.yaml_text import check_text
@@ -273,7 +273,7 @@ def test_study_files_are_checked_before_any_job(tmp_path):
 @pytest.mark.slow
 def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
     workspace = Workspace(tmp_path)
-    synthetic.write_scenes(tmp_path / "mine", images=6, seed=1)
+    scenes.write_scenes(tmp_path / "mine", images=6, seed=1)
     questions = json.loads((tmp_path / "mine" / "questions.json").read_text())
     for entry in questions.values():
         if entry["types"]["structural"] == "query":
@@ -294,7 +294,9 @@ def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
     }
     assert len(skipped) == sum(entry["types"]["structural"] == "query" for entry in questions.values())
     page = " ".join((results / "index.html").read_text().split())
-    assert "No question is of the types of the task <b>Verify</b>. The dataset has these: choose attr, " in page
+    assert "No question has the types of the task <b>Verify</b>. The dataset has these: choose attr, " in page
     for task in ("QueryAttr", "Verify"):
-        assert f"Of the task <b>{task}</b> nothing could be analysed on tiny-llava: it was asked 0 questions." in page
+        assert (
+            f"No question of the task <b>{task}</b> could be analysed on tiny-llava: it was asked 0 questions." in page
+        )
     assert "there is no scene graph for the picture nowhere" in page

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from vlmflow.engine.interventions import Module
+from vlmflow.engine.modules import Module
 from vlmflow.models import load, model
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens
@@ -21,13 +21,18 @@ class LanguageModel(model.LanguageModel):
 
         Args:
             prompt: of this model.
-            edges: each as "source -> target".
-            window: layers, odd; or several such numbers.
+            edges: each as "source -> target", two segments of the prompt.
+            window: number of layers, odd; or several such numbers.
 
         Returns:
-            columns edge, window, layer, p_base, p_knockout, change (in percent of p_base); [flow] section 3.2.
-        """
+            columns edge, window, layer (from 0), p_base and p_knockout (of the answer's first token, from 0 to 1),
+            change (in percent of p_base); [flow] section 3.2.
 
+        Raises:
+            ValueError: an edge or a window is no such thing.
+            PromptError: the prompt does not have a segment of an edge.
+            InterventionError: an edge cannot be knocked out, since its target does not attend to its source.
+        """
         return knockout(self, prompt, edges, window)
 
     def words(
@@ -39,26 +44,43 @@ class LanguageModel(model.LanguageModel):
         top: int = 10,
         pooled: bool = False,
     ) -> pl.DataFrame:
-        """How alike the words stay that the question's positions predict, with modules or edges knocked out.
+        """Similarity of the words that the question's positions predict, with modules ablated or edges knocked out, to
+        those of the intact model.
+
+        Args:
+            prompt: of this model.
+            modules: "attention", "mlp": their output is zero at the question's positions in `window` layers from each
+                layer on.
+            edges: each as "source -> target", knocked out in `window` layers around each layer.
+            window: number of layers, odd where there are edges.
+            top: number of words per position.
+            pooled: compare one set of words for the whole question; by default a word counts at its position.
 
         Returns:
-            columns intervention, window, layer, similarity (Jaccard, from 0 to 1); see `probes.words` and [flow]
-            equation 9.
-        """
+            columns intervention (a module or an edge), window, layer (from 0), similarity (Jaccard, from 0 to 1);
+            [flow] equation 9.
 
+        Raises:
+            ValueError: an edge or a window is no such thing.
+            PromptError: the prompt does not have a segment of an edge.
+            InterventionError: the layers have no such module, or an edge cannot be knocked out.
+        """
         return words(self, prompt, modules=modules, edges=edges, window=window, top=top, pooled=pooled)
 
     def lens(self, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
         """The probability of each word's first token at the last position after every layer.
 
         Args:
+            prompt: of this model.
             words: name → word, for instance {"lowercase answer": "red"}.
             final_norm: norm inner states as the last one is; [flow] equation 8 and its code do not.
 
         Returns:
-            columns layer (−1 for the embedding), word (its name), probability.
-        """
+            columns layer (−1 for the embedding), word (its name), probability (from 0 to 1).
 
+        Raises:
+            InterventionError: a probability is not a finite number.
+        """
         return lens(self, prompt, words, final_norm)
 
 
@@ -75,7 +97,21 @@ def load_model(
     template: str = "own",
     fit: str = "own",
 ) -> VisionLanguageModel:
-    """Load a vision-language model to measure it; arguments and errors are those of `models.load.load_model`."""
+    """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
+
+    Args:
+        path: a folder as `save_pretrained` writes it, or a hub id.
+        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
+            that this process sees.
+        dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
+        revision: branch, tag or commit of a hub id.
+        template: the conversation around the question: "own", one of `vlmflow.models.templates.TEMPLATES`, or a .jinja
+            file.
+        fit: how an image that is no square is fitted into one: "own" (as the processor does it), "pad" or "crop".
+
+    Raises:
+        ModelError: there is no such model, or it cannot be measured; the message gives the reason.
+    """
     return load.load_model(
         path, device=device, dtype=dtype, revision=revision, template=template, fit=fit, model_class=VisionLanguageModel
     )
@@ -89,7 +125,15 @@ def load_language_model(
     revision: str | None = None,
     template: str = "own",
 ) -> LanguageModel:
-    """Load a language model to measure it; arguments and errors are those of `models.load.load_language_model`."""
+    """Load a language model that reads captions in place of an image: a model of its own, or the language model inside
+    of a vision-language model.
+
+    Args:
+        path, device, dtype, revision, template: as in `load_model`.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be measured; the message gives the reason.
+    """
     return load.load_language_model(
         path, device=device, dtype=dtype, revision=revision, template=template, model_class=LanguageModel
     )

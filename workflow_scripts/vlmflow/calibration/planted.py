@@ -1,4 +1,4 @@
-"""Models whose information flow is known because their weights were set by hand: what the instrument is tested on.
+"""Models whose information flow is known because their weights were set by hand: on which the probes are tested.
 
 A LLaVA whose patches read flat colours, and whose decoder does nothing but copy: at a chosen layer, every position of
 one segment takes over a code that every position of another segment carries.  Attention is all or nothing, positions
@@ -20,7 +20,7 @@ from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.prompts.layouts.geometry import Box
+from vlmflow.prompts.layouts.base import Box
 
 from .word_level_processor import word_level_processor
 
@@ -59,7 +59,7 @@ class Plant:
     """A model's planted flow.
 
     Attributes:
-        copies: who tells whom.
+        copies: which segment takes over the code of which.
         layers: how many the model has.
         words: those of the question that take part; by default all.
         mlp: the layer whose MLP makes the code in the question readable as a word; by default it is so by itself.
@@ -72,12 +72,12 @@ class Plant:
 
     @classmethod
     def through_question(cls, layers: int, related: int, last: int) -> "Plant":
-        """The related patches tell the question, the question tells the last position."""
+        """The question takes over the code of the related patches, the last position that of the question."""
         return cls((Copy("related patches", "question", related), Copy("question", "last", last)), layers)
 
     @classmethod
     def two_stages(cls, layers: int, other: int, related: int, last: int) -> "Plant":
-        """As [flow] has it: first the other patches tell the question, then the related ones."""
+        """As in [flow]: the question first takes over the code of the other patches, then that of the related ones."""
         copies = (
             Copy("other patches", "question", other),
             Copy("related patches", "question", related),
@@ -87,12 +87,12 @@ class Plant:
 
     @classmethod
     def direct(cls, layers: int, layer: int) -> "Plant":
-        """The picture tells the last position, past the question."""
+        """The last position takes over the code of the image, past the question."""
         return cls((Copy("image", "last", layer),), layers)
 
     @classmethod
     def two_words(cls, layers: int, related: int, last: int, said: int) -> "Plant":
-        """As through the question; but a second sub-word of the answer comes from the picture, past the question."""
+        """As `through_question`, with a second sub-word of the answer that comes from the image, past the question."""
         copies = (*cls.through_question(layers, related, last).copies, Copy("image", "said", said))
         return cls(copies, layers)
 
@@ -127,13 +127,13 @@ def tail_word(related: tuple[int, int]) -> str:
 
 
 def caption_word(related: tuple[int, int]) -> str:
-    """The word of a caption that tells these bits."""
+    """The word of a caption that stands for these bits."""
     return f"shows{related[0]}{related[1]}"
 
 
 @dataclass(frozen=True)
 class PlantedScene:
-    """A picture on which a planted model knows the answer."""
+    """An image for which the answer of a planted model is known."""
 
     picture: Image.Image
     related: Box
@@ -168,7 +168,7 @@ def build_planted(plant: Plant, *, grid: int = 6, patch: int = 8, dtype: str = "
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-        _plant_eyes(model)
+        _plant_image_encoder(model)
         _plant_words(model, processor, words, plant)
         for copy in plant.copies:
             _plant_copy(model.model.language_model.layers[copy.layer].self_attn, copy)
@@ -208,13 +208,13 @@ def _config(plant: Plant, processor: LlavaProcessor, grid: int, patch: int) -> L
     )
 
 
-def _plant_eyes(model: LlavaForConditionalGeneration) -> None:
+def _plant_image_encoder(model: LlavaForConditionalGeneration) -> None:
     """Patches as (r, g, b, −r, −g, −b, 0, 0), scaled by the layer norm; from these the residual stream's axes."""
-    eyes = model.model.vision_tower.embeddings.patch_embedding.weight
-    area = eyes.shape[2] * eyes.shape[3]
+    embedding = model.model.vision_tower.embeddings.patch_embedding.weight
+    area = embedding.shape[2] * embedding.shape[3]
     for channel in range(3):
-        eyes[channel, channel] = 1 / area
-        eyes[channel + 3, channel] = -1 / area
+        embedding[channel, channel] = 1 / area
+        embedding[channel + 3, channel] = -1 / area
     projector = model.model.multi_modal_projector
     projector.linear_1.weight[:8, :8] = torch.eye(8)
     red, green, blue = range(3)
@@ -259,7 +259,7 @@ def _plant_words(
 
 
 def _plant_copy(attention: Any, copy: Copy) -> None:
-    """One head: the target's positions look at the source's, all others at the start token, which carries nothing."""
+    """One head: the target's positions attend to the source's, all others to the start token, which carries nothing."""
     flag = {"related patches": RELATED, "image": RELATED, "other patches": OTHER, "question": WORD}[copy.source]
     read = {"related patches": SEEN[:2], "image": SEEN[:2], "other patches": SEEN[2:], "question": IN_QUESTION}
     bits = {"related patches": (0, 1), "image": (0, 1), "other patches": (2,), "question": (0, 1, 2)}[copy.source]

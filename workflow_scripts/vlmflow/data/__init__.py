@@ -1,1 +1,36 @@
-"""Raw files become questions."""
+"""The datasets: where their files and images come from, and how these become questions."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, TypeAdapter
+
+from .a_okvqa import AOkVqaDataset
+from .base import Dataset
+from .coco_captions import CocoCaptionsDataset
+from .gqa import GqaDataset
+from .gqa_paper import GqaPaperDataset
+from .ok_vqa import OkVqaDataset
+from .synthetic import SyntheticDataset
+from .winoground import WinogroundDataset
+
+__all__ = ["DATASETS", "AnyDataset", "dataset_from"]
+
+# The registry: a dataset is known by standing here.
+AnyDataset = Annotated[
+    SyntheticDataset
+    | GqaDataset
+    | GqaPaperDataset
+    | OkVqaDataset
+    | AOkVqaDataset
+    | CocoCaptionsDataset
+    | WinogroundDataset,
+    Field(discriminator="source"),
+]
+DATASETS: tuple[type[Dataset], ...] = get_args(get_args(AnyDataset)[0])
+
+
+def dataset_from(settings: Mapping[str, Any]) -> Dataset:
+    """The dataset with these settings; `source` is its kind."""
+    dataset: Dataset = TypeAdapter(AnyDataset).validate_python(settings)
+    return dataset

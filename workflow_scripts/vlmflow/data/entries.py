@@ -18,7 +18,7 @@ from .spelling import plain
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
-# Of an entry whose id an earlier one has.
+# The reason to skip an entry whose id an earlier one has.
 SAME_ID = "another question has this id; only the first one is asked"
 
 
@@ -30,7 +30,7 @@ BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"')
 class Repeated(dict):
     """A JSON object some of whose keys stand there twice: each with its first value, and in `later` what came after.
 
-    Python's reader would keep the last one and say nothing.
+    Python's reader would keep the last one without a warning.
     """
 
     later: list[tuple[str, Any]]
@@ -97,7 +97,7 @@ def _plain(found: Any) -> Any:
 
 
 KeysOnce = BeforeValidator(check_keys)
-# What a model says is compared with it as it is: space or capitals of a file would make it wrong for ever.
+# A model's answer is compared with exactly this text: with space or capitals of the file in it, none would be correct.
 Answer = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Pixels = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_no_boolean)]
@@ -214,7 +214,7 @@ def clean(text: str) -> str:
 
 
 def each_once(rows: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> Rows:
-    """Of several questions with one id, the first."""
+    """The rows without those whose id an earlier row has; these are added to the skipped ones."""
     kept: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = row["question_id"]
@@ -247,7 +247,7 @@ def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
 
 
 def absent_object(name: str) -> dict[str, Any]:
-    """An entry of the column `objects` for what the picture does not show, or nobody knows where."""
+    """An entry of the column `objects` for an object without a box: not in the image, or at an unknown place."""
     return {"name": name, "id": None, **dict.fromkeys("xywh"), "attributes": []}
 
 

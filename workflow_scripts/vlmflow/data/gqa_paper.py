@@ -1,19 +1,89 @@
-"""Read the question files that the authors of [flow] published: one CSV file a task, with boxes and dense captions."""
+"""The questions of [flow], as its authors published them: one CSV file for each task, with boxes and dense captions."""
 
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vlmflow.errors import DatasetError
+from vlmflow.settings import Sha256, Url
 
-from .entries import SAME_ID, Answer, Pixels, absent_object, malformed, skipped_entry
+from .base import Dataset, Download, Files, ImageSource, OwnPath, Place, paths_of
+from .entries import SAME_ID, Answer, Pixels, Rows, absent_object, malformed, skipped_entry
+from .gqa import GQA_URL, gqa_images
 from .spelling import squeezed
+
+# The questions of [flow], in its authors' repository.
+PAPER_URL = (
+    "https://raw.githubusercontent.com/FightingFighting/cross-modal-information-flow-in-MLLM/"
+    "c9a1111dac4baa175f67716fab473789320187c0/datasets"
+)
+# File → sha256.
+PAPER_FILES = {
+    f"GQA_val_correct_question_with_{name}.csv": sha256
+    for name, sha256 in {
+        "choose_ChooseAttr": "3ecef9b8462b2098a54341a57c6d96699bb7518632e4047a61242540dd93a73b",
+        "categoryThatThisChoose_objThisChoose_ChooseCat": (
+            "ebb7f5faddeddaa2f06dbb81b838c3dbad7530284198cbcd337626773a79aef8"
+        ),
+        "relChooser_ChooseRel": "0bbc45d9c9b609409f30d7ecf9be6f2957347c4cdcc5480b531ae0b8ef5282c0",
+        "twoCommon_CompareAttr": "ac1e9fc073e286c3657f32b103f4c7a16e4be07b391718f0bb7245f87b2e51c4",
+        "existThatOr_LogicalObj": "946eb47be4aa9a7f9b4f6b10804c1bb5f8da4f29d0a1c3129eac465b0ea28d19",
+        "positionQuery_QueryAttr": "0a61bdd561748f9cc59577f2becc162941fb6f9f1e0abb9b1ea3702759e9245d",
+    }.items()
+}
+FOLDER = "resources/gqa-paper"
+
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
 
 ABSENT = "-"  # as the files say that the picture does not show an object
 PREFIXES = ("central object", "object1", "object2")
+
+
+class GqaPaperDataset(Dataset):
+    """The questions that [flow] analyses, as its authors published them, on pictures of GQA."""
+
+    source: Literal["gqa-paper"]
+    base_url: Url = Field(PAPER_URL, description="Where the question files lie.")
+    gqa_url: Url = Field(GQA_URL, description="Where GQA's archive of pictures lies.")
+    sha256: dict[FileName, Sha256] = Field(
+        PAPER_FILES, min_length=1, description="File → its checksum; these files are read."
+    )
+    images_dir: Place | None = Field(None, description="Folder of {picture id}.jpg, .png, …, used in place.")
+
+    @property
+    def has_captions(self) -> bool:
+        """The files hold dense captions."""
+        return True
+
+    def files(self) -> Files:
+        """One file for each task."""
+        return {"questions": [f"{FOLDER}/{name}" for name in self.sha256]}
+
+    def downloads(self) -> dict[str, Download]:
+        """Each file by its checksum."""
+        return {
+            f"{FOLDER}/{name}": Download(f"{self.base_url}/{name}", sha256=sha256)
+            for name, sha256 in self.sha256.items()
+        }
+
+    def addresses(self) -> dict[str, str]:
+        """Where GQA's images are taken from, if they are."""
+        return {"GQA": self.gqa_url} if self.images_dir is None else {}
+
+    def image_source(self) -> ImageSource:
+        """The user's folder, or GQA's archive of images."""
+        return gqa_images(self.gqa_url, self.images_dir)
+
+    def own_paths(self) -> list[OwnPath]:
+        """The images, where they are the user's."""
+        return [OwnPath("images_dir", self.images_dir, "folder")] if self.images_dir is not None else []
+
+    def read(self, files: Files) -> Rows:
+        """A row for each question, with its boxes, options and captions."""
+        return read_paper_questions(paths_of(files, "questions"))
 
 
 class PaperQuestion(BaseModel):
@@ -32,7 +102,7 @@ class PaperQuestion(BaseModel):
     image_h: Pixels
 
 
-def read_paper_questions(files: list[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def read_paper_questions(files: list[Path]) -> Rows:
     """Rows of the tables `questions` and `skipped`: every row of the files is in one of the two.
 
     Raises:

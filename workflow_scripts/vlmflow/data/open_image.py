@@ -69,7 +69,7 @@ def open_picture(path: str, name: str | None = None) -> Image.Image:
 
 
 def _check(picture: Image.Image) -> None:
-    """What can be told before a single pixel is unpacked."""
+    """Raise a ValueError at what can be refused before a single pixel is unpacked."""
     width, height = picture.size
     if max(width, height) > LONGEST or max(width, height) > LONGEST_TO_SHORTEST * min(width, height):
         raise ValueError(f"it has {width} × {height} pixels. {SMALLER}")

@@ -1,26 +1,26 @@
-"""Subgroups of questions by type, and the seeded draw of those that are analysed."""
+"""Subgroups of questions by type, and the seeded samples of those that are asked and analysed."""
 
 import hashlib
 from typing import Any
 
 import polars as pl
 
-from .settings import Task
+from .descriptions import DESCRIBE
 from .spelling import AnswersMatch, same
+from .tasks import Task
 
-DESCRIBE = "describe"  # the structural type of what asks for a description
 
+def correct_answer(row: dict[str, Any]) -> str | None:
+    """The correct answer to a question; None where no answer is correct: many descriptions fit an image.
 
-def right_answer(row: dict[str, Any]) -> str | None:
-    """The right answer to a question; None where there is nothing to be right: many descriptions fit a picture.
-
-    `row` is its row of the table `task`.
+    Args:
+        row: its row of the table `task`.
     """
     return None if row["structural"] == DESCRIBE else row["answer"]
 
 
-def is_right(said: str, answer: str | None, match: AnswersMatch = "strict") -> bool | None:
-    """Whether what a model says is the right answer, compared as `match` says; None where there is none."""
+def is_correct(said: str, answer: str | None, match: AnswersMatch = "strict") -> bool | None:
+    """Whether what a model says is the correct answer, compared as `match` says; None where no answer is correct."""
     return None if answer is None else same(said, answer, match)
 
 
@@ -42,26 +42,93 @@ def select_task(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.Data
     return usable, skipped(broken["question_id"], broken["problem"], stage="tasks", task=name)
 
 
-def draw(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Series:
+def select_candidates(
+    questions: pl.DataFrame, name: str, task: Task, count: int | None, seed: int | str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows of the table `candidates`: the questions of a task that are asked; rows of `skipped` for its others).
+
+    Args:
+        questions: rows of the table `questions`.
+        name: the task's.
+        count: at most so many are asked; None: all.
+        seed: of their sample.
+    """
+    usable, broken = select_task(questions, name, task)
+    candidates, rest = split_by_ids(usable, sample(usable["question_id"], count, seed))
+    print(f"{len(candidates)} questions, {len(broken)} that lack something, {len(rest)} that were not drawn")
+    others = skipped(rest["question_id"], "not drawn as a candidate", stage="tasks", task=name)
+    return candidates, pl.concat([broken, others])
+
+
+def sample_groups(
+    questions: pl.DataFrame, table: str, per_group: int | None, seed: int | str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows of the table `candidates`: at most `per_group` questions of each structural and semantic type; rows of
+    `skipped` for the others).
+
+    Args:
+        questions: rows of the table `questions`.
+        table: for which they are asked, for the skipped rows.
+        per_group: at most so many; None: all.
+        seed: of the samples.
+    """
+    groups = questions.partition_by("structural", "semantic", maintain_order=True)
+    sampled = [sample(group["question_id"], per_group, seed) for group in groups]
+    candidates, rest = split_by_ids(questions, pl.concat(sampled or [questions["question_id"]]))
+    others = skipped(rest["question_id"], "not drawn in its group", stage="tasks", task=table)
+    return candidates.drop("problem"), others
+
+
+def sample_answered(
+    answers: pl.DataFrame, per_task: int | None, seed: int | str, *, task: str, model: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(rows of the table `selected`: the questions that probes analyse, of those answered correctly or without a
+    correct answer; rows of `skipped` for the others).
+
+    Args:
+        answers: rows of the table `answers`, of one model to one task.
+        per_task: at most so many; None: all.
+        seed: of the sample.
+        task, model: for the skipped rows.
+    """
+    # Where no answer is correct, none is wrong either.
+    wrong = answers.filter(~pl.col("correct")).with_columns(
+        reason=pl.when(pl.col("token_ids").list.len() == 0)
+        .then(pl.lit("answered wrongly: the model said nothing"))
+        .otherwise(pl.lit("answered wrongly"))
+    )
+    usable = answers.filter(pl.col("correct").fill_null(True))
+    selected, rest = split_by_ids(usable, sample(usable["question_id"], per_task, seed))
+    rest = rest.with_columns(
+        reason=pl.when("correct").then(pl.lit("answered rightly")).otherwise(pl.lit("answered"))
+        + ", but not drawn into the sample"
+    )
+    others = [
+        skipped(each["question_id"], each["reason"], stage="selected", task=task, model=model) for each in (wrong, rest)
+    ]
+    return selected.select("question_id"), pl.concat(others)
+
+
+def sample(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Series:
     """At most `count` of the ids (all of them if None), in their order.
 
-    Each id has its place in the draw by itself, so that a larger sample holds the smaller one, and a question that
-    comes or goes does not change the fate of the others.
+    Each id has a place of its own in the order, so that a larger sample holds the smaller one, and a question that
+    comes or goes does not change whether another one is in it.
     """
     if count is None:
         return question_ids
-    order = sorted(question_ids.to_list(), key=lambda name: place_in_draw(name, seed))
+    order = sorted(question_ids.to_list(), key=lambda name: sampling_order(name, seed))
     return question_ids.filter(question_ids.is_in(order[:count]))
 
 
-def place_in_draw(question_id: str, seed: int | str = 0) -> bytes:
-    """By what questions are ordered at random: the same place for the same id and seed, whatever else there is."""
+def sampling_order(question_id: str, seed: int | str = 0) -> bytes:
+    """The key by which questions are put into a random order: the same one for the same id and seed."""
     return hashlib.sha256(f"{seed}:{question_id}".encode()).digest()
 
 
-def draw_apart(questions: pl.DataFrame, drawn: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(the questions whose ids are drawn, the others)."""
-    inside = pl.col("question_id").is_in(drawn.implode())
+def split_by_ids(questions: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(the questions with these ids, the others)."""
+    inside = pl.col("question_id").is_in(ids.implode())
     return questions.filter(inside), questions.filter(~inside)
 
 

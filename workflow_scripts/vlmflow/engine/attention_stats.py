@@ -1,14 +1,15 @@
-"""What each segment looks at in every layer, by attention weights and by the norms of what they carry.
+"""How much each segment attends to each position in every layer, by weights and by the norms of what they carry.
 
 Kobayashi et al. (2020): a position i takes Σⱼ Σₕ αʰᵢⱼ vʰⱼ Wʰ from the positions j, so that what it takes from j has the
 norm ‖Σₕ αʰᵢⱼ vʰⱼ Wʰ‖, which may be small where the weight αᵢⱼ is large.  Both are averaged over the positions of a
-segment while the model reads the prompt: what stays of a layer is a row of numbers for each segment, never a matrix of
+segment while the model reads the prompt: what is kept of a layer is a row of numbers per segment, never a matrix of
 positions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,20 +21,20 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from vlmflow.errors import NotApplicableError
 
-from .interventions import find_module, removed_after
-from .modules import find_decoder
-from .prefix import calling, can_share
+from .hooks import removed_after
+from .masks import attention_matrix
+from .modules import find_decoder, find_module
+from .prefix import attention_function, can_share
 from .record import Layers, last_logits
-from .replay import allowed
 
-WATCHED = "vlmflow_watched"
+CAPTURED = "vlmflow_captured"
 # Queries, and keys, that are worked on at a time: bounds the memory, not the result.
 QUERIES, KEYS = 128, 64
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What one segment looks at.
+class AttentionStats:
+    """How much one segment attends to each position.
 
     Attributes:
         weights: (layers, N) attention to each position, mean over heads and the segment's positions; a layer's add up
@@ -51,25 +52,14 @@ class Looks:
         return self.norms / total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
-@dataclass
-class _Call:
-    """What the attention function was called with, until the output projection is met."""
-
-    query: Tensor  # (heads, N, head width), scaled
-    key: Tensor  # (key heads, N, head width)
-    value: Tensor
-    may_attend: Tensor  # (N, N)
-    output: Tensor  # (N, heads × head width)
-
-
 @torch.inference_mode()
-def looks(
+def attention_stats(
     model: PreTrainedModel, layers: Layers, inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
-) -> dict[str, Looks]:
-    """One ordinary forward, watched.
+) -> dict[str, AttentionStats]:
+    """Segment → how much it attends to each position, from one ordinary forward.
 
     Args:
-        model: whose attention modules call a function that `transformers` lets one exchange.
+        model: its attention modules call a function that `transformers` lets one exchange.
         layers: the decoder's.
         inputs: of a prompt, a batch of one.
         targets: segment → its positions.
@@ -79,42 +69,74 @@ def looks(
     """
     if not can_share(find_decoder(model)):
         raise NotApplicableError(f"does not apply: {type(model).__name__} does not let its attention be watched")
-    found: list[dict[str, tuple[Tensor, Tensor]]] = []
-    with _watched(layers, targets, found):
+    capture = _Capture(targets)
+    with _capturing_attention(layers, capture):
         model(**inputs, use_cache=False, **last_logits(model))
-    if len(found) != len(layers):
+    if len(capture.layers) != len(layers):
         raise NotApplicableError(
-            f"does not apply: {len(found)} of the {len(layers)} layers of {type(model).__name__} project what their "
-            "attention gives right away"
+            f"does not apply: {len(capture.layers)} of the {len(layers)} layers of {type(model).__name__} project what "
+            "their attention gives right away"
         )
-    return {name: Looks(*(torch.stack([layer[name][part] for layer in found]) for part in (0, 1))) for name in targets}
+    return {
+        name: AttentionStats(*(torch.stack([layer[name][part] for layer in capture.layers]) for part in (0, 1)))
+        for name in targets
+    }
+
+
+@dataclass
+class _AttentionCall:
+    """What the attention function of a module was called with, and what it returned."""
+
+    query: Tensor  # (heads, N, head width), scaled
+    key: Tensor  # (key heads, N, head width)
+    value: Tensor
+    may_attend: Tensor  # (N, N)
+    output: Tensor  # (N, heads × head width)
+
+
+@dataclass
+class _Capture:
+    """The attention of a forward, layer by layer.
+
+    Attributes:
+        targets: segment → its positions.
+        calls: of attention modules whose output projection has not been called yet.
+        layers: segment → (weights (N), norms (N)) of each layer.
+    """
+
+    targets: Mapping[str, Tensor]
+    calls: dict[nn.Module, _AttentionCall] = field(default_factory=dict)
+    layers: list[dict[str, tuple[Tensor, Tensor]]] = field(default_factory=list)
+
+    def on_linear_called(self, attention: nn.Module, linear: nn.Linear, arguments: tuple) -> None:
+        """A linear map called with just what the attention has returned is the output projection."""
+        call = self.calls.get(attention)
+        if call is not None and torch.equal(arguments[0].flatten(0, -2), call.output):
+            del self.calls[attention]
+            self.layers.append(_weights_and_norms(call, linear.weight, self.targets))
+
+
+_CAPTURE: ContextVar[_Capture] = ContextVar("vlmflow_capture")
 
 
 @contextmanager
-def _watched(
-    layers: Iterable[Any], targets: Mapping[str, Tensor], found: list[dict[str, tuple[Tensor, Tensor]]]
-) -> Iterator[None]:
-    """While the block runs, put what each layer's segments look at into `found`."""
-
-    def met(attention: Any, linear: Any, arguments: tuple) -> None:
-        """A linear map is called: if with what the attention has just given, it is the output projection."""
-        call: _Call | None = getattr(attention, "vlmflow_call", None)
-        if call is not None and torch.equal(arguments[0].flatten(0, -2), call.output):
-            attention.vlmflow_call = None
-            found.append(_weighed(call, linear.weight, targets))
-
-    with ExitStack() as stack:
-        for layer in layers:
-            attention = find_module(layer, "attention")
-            linears = [part for part in attention.modules() if isinstance(part, nn.Linear)]
-            hooks = [linear.register_forward_pre_hook(partial(met, attention)) for linear in linears]
-            stack.enter_context(removed_after(hooks))
-            stack.callback(setattr, attention, "vlmflow_call", None)
-        stack.enter_context(calling(layers, WATCHED))
-        yield
+def _capturing_attention(layers: Iterable[nn.Module], capture: _Capture) -> Iterator[None]:
+    """While it lasts, forwards put the attention of their layers into `capture`."""
+    token = _CAPTURE.set(capture)
+    try:
+        with ExitStack() as stack:
+            for layer in layers:
+                attention = find_module(layer, "attention")
+                linears = [part for part in attention.modules() if isinstance(part, nn.Linear)]
+                called = partial(capture.on_linear_called, attention)
+                stack.enter_context(removed_after(linear.register_forward_pre_hook(called) for linear in linears))
+            stack.enter_context(attention_function(layers, CAPTURED))
+            yield
+    finally:
+        _CAPTURE.reset(token)
 
 
-def _attention(
+def _captured_attention(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -123,33 +145,35 @@ def _attention(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """`sdpa`, which remembers what it was called with."""
+    """`sdpa`, which keeps what it was called with."""
     for name in ("softcap", "s_aux"):
         if others.get(name) is not None:
             raise NotApplicableError(f"does not apply: {type(module).__name__} changes its scores ({name})")
-    plain = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    output, weights = plain(module, query, key, value, attention_mask, scaling=scaling, **others)
+    sdpa = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    output, weights = sdpa(module, query, key, value, attention_mask, scaling=scaling, **others)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    module.vlmflow_call = _Call(
+    _CAPTURE.get().calls[module] = _AttentionCall(
         query[0] * scale,
         key[0],
         value[0],
-        allowed(attention_mask, query.shape[2], query.device),
+        attention_matrix(attention_mask, query.shape[2], query.device),
         output.flatten(2).flatten(0, 1),
     )
     return output, weights
 
 
-ALL_ATTENTION_FUNCTIONS.register(WATCHED, _attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register(WATCHED, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+ALL_ATTENTION_FUNCTIONS.register(CAPTURED, _captured_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(CAPTURED, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
 
-def _weighed(call: _Call, projection: Tensor, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _weights_and_norms(
+    call: _AttentionCall, projection: Tensor, targets: Mapping[str, Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Segment → (weights (N), norms (N)) of one layer, on the CPU."""
     dtype = torch.promote_types(call.query.dtype, torch.float32)
-    shared = len(call.query) // len(call.key)
-    keys, values = (part.repeat_interleave(shared, dim=0).to(dtype) for part in (call.key, call.value))
-    grams = _grams(values, projection.to(dtype))
+    sharing = len(call.query) // len(call.key)  # heads with the same keys
+    keys, values = (part.repeat_interleave(sharing, dim=0).to(dtype) for part in (call.key, call.value))
+    grams = _gram_matrices(values, projection.to(dtype))
     found = {}
     for name, positions in targets.items():
         weights, norms = torch.zeros(2, len(grams), dtype=dtype, device=keys.device)
@@ -165,9 +189,9 @@ def _weighed(call: _Call, projection: Tensor, targets: Mapping[str, Tensor]) -> 
     return found
 
 
-def _grams(values: Tensor, projection: Tensor) -> Tensor:
-    """(N, heads, heads) how the parts that the heads would pass on of each position lie to each other, so that
-    ‖Σₕ αₕ fₕ‖² is αᵀ G α and no vector of the model's width is made for a pair of positions.
+def _gram_matrices(values: Tensor, projection: Tensor) -> Tensor:
+    """(N, heads, heads) scalar products of what the heads would pass on of each position, so that ‖Σₕ αₕ fₕ‖² is αᵀ G α
+    and no vector of the model's width is made for a pair of positions.
 
     Args:
         values: (heads, N, head width).

@@ -1,4 +1,4 @@
-"""How much runs at a time: less, once a device's memory has run out."""
+"""Batch sizes that shrink once a device's memory has run out."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,24 +11,25 @@ from vlmflow.errors import OutOfMemoryError
 T = TypeVar("T")
 
 
-class Room:
-    """The size of batches of one kind of work, in whatever unit is fit for it.
+class AdaptiveBatchSize:
+    """The size of batches of one kind of work, in a unit of that work's own.
 
-    It is halved when memory runs out, and stays so for what follows, so that not every question has to find out; after
-    some batches that fitted it is doubled again, since what was large may have been the question.
+    It is halved when memory runs out, and stays so for later questions, which need not fail first; after some batches
+    that fitted it is doubled again, since the large one may have been that question.
     """
 
     def __init__(self, size: int) -> None:
+        """Begin with `size`, which is never exceeded."""
         self.size = self.largest = size
         self.fitted = 0
 
     def run(self, work: Callable[[int], T], *, most: int, smallest: int = 1) -> T:
-        """What `work` gives for the largest size for which there is memory.
+        """The result of `work` for the largest size for which there is memory.
 
         Args:
-            work: is given a size, and must not keep anything of an attempt that failed.
-            most: what a larger size would make no difference to.
-            smallest: the same for a smaller one.
+            work: called with a size; it must not keep anything of an attempt that failed.
+            most: size above which a larger one makes no difference.
+            smallest: size below which a smaller one makes no difference.
 
         Raises:
             OutOfMemoryError: not even the smallest fits.
@@ -49,7 +50,7 @@ class Room:
             print(f"memory ran out: from here on batches have half the size, {self.size}")
             return self.size
 
-        # The finder first collects garbage, which takes longer than most batches: only now it is asked.
+        # The finder first collects garbage, which takes longer than most batches, so that it is called only now.
         return find_executable_batch_size(work, starting_batch_size=halve(), reduce_batch_size_fn=halve)()
 
 
@@ -62,11 +63,11 @@ def ran_out(error: BaseException) -> bool:
     return should_reduce_batch_size(error) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-def let_go() -> None:
-    """Give back what nobody uses any more, on the device as well."""
+def release_memory() -> None:
+    """Free memory that is no longer used, on the device as well."""
     clear_device_cache(garbage_collection=True)
 
 
-# Batches that fit before a larger size is tried again; and what libraries below PyTorch say that have no room.
+# Batches that fit before a larger size is tried again; and messages of libraries below PyTorch without memory.
 PATIENCE = 100
 OUT_OF_MEMORY = ("error: out of memory", "STATUS_ALLOC_FAILED")

@@ -1,4 +1,4 @@
-"""Norms of the image encoder's features, one for each of the tokens that a picture becomes; [flow] appendix E."""
+"""Norms of the image encoder's features, one per token that an image becomes; [flow] appendix E."""
 
 from typing import Any
 
@@ -8,38 +8,38 @@ from transformers import PreTrainedModel
 
 from vlmflow.errors import ModelError, NotApplicableError
 
-from .interventions import removed_after
+from .hooks import removed_after
 from .modules import find_projector
 
 
 @torch.inference_mode()
 def feature_norms(model: PreTrainedModel, inputs: dict[str, Tensor], image: Tensor) -> list[float | None]:
-    """The Euclidean norm of the feature behind each of the picture's tokens, before the projector; None for a token
-    that is no patch, such as a row newline.
+    """The Euclidean norm of the feature behind each of the image's tokens, before the projector; None for a token that
+    is no patch, such as a row newline.
 
-    How a model packs its features into tokens (tiles, rows, newlines) is its own affair, so that it is asked: the
-    picture is shown twice, and instead of its embeddings the projector passes on the norms, once with the opposite
-    sign.  What does not change its sign is no patch.
+    The model itself packs the norms into tokens as it packs its features (tiles, rows, newlines): it encodes the image
+    twice, and the projector passes on the norms instead of embeddings, the second time with the opposite sign.  A
+    number that does not change its sign is no patch.
 
     Args:
         model: with a projector that takes each feature by itself, as those of the LLaVA family.
         inputs: of a prompt.
-        image: positions of the picture's tokens.
+        image: positions of the image's tokens.
 
     Raises:
         NotApplicableError: the model has no such projector.
-        ModelError: it makes another number of features than there are tokens.
+        ModelError: the model makes another number of features than there are tokens.
     """
     projector = find_projector(model)
-    shown = [_packed(model, projector, inputs, sign) for sign in (1.0, -1.0)]
-    if any(len(values) != len(image) for values in shown):
-        raise ModelError(f"{type(model).__name__} made {len(shown[0])} features of a picture of {len(image)} tokens")
-    pairs = zip(*(values.tolist() for values in shown), strict=True)
+    packed = [_packed_norms(model, projector, inputs, sign) for sign in (1.0, -1.0)]
+    if any(len(values) != len(image) for values in packed):
+        raise ModelError(f"{type(model).__name__} made {len(packed[0])} features of an image of {len(image)} tokens")
+    pairs = zip(*(values.tolist() for values in packed), strict=True)
     return [plus if plus == -minus else None for plus, minus in pairs]
 
 
-def _packed(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tensor], sign: float) -> Tensor:
-    """One number for each of the picture's tokens, the projector passing on the norm of what it is given."""
+def _packed_norms(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tensor], sign: float) -> Tensor:
+    """One number per token of the image: the projector passes on the norm of what it is given, times `sign`."""
 
     def after(_module: nn.Module, arguments: tuple, output: Tensor) -> Any:
         if not isinstance(output, Tensor) or arguments[0].shape[:-1] != output.shape[:-1]:
@@ -51,7 +51,7 @@ def _packed(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tens
         return sign * norms.expand(output.shape).float()
 
     text_only = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
-    pictures = {name: value for name, value in inputs.items() if name not in text_only}
+    images = {name: value for name, value in inputs.items() if name not in text_only}
     with removed_after([projector.register_forward_hook(after)]):
-        features = model.get_image_features(**pictures, return_dict=True).pooler_output
+        features = model.get_image_features(**images, return_dict=True).pooler_output
     return torch.cat(list(features))[:, 0]

@@ -1,4 +1,4 @@
-"""Products with half-precision weights, made in float32."""
+"""Products with half-precision weights, computed in float32."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,22 +12,22 @@ from torch.overrides import TorchFunctionMode
 ROWS = 4096
 
 
-class WideProducts(TorchFunctionMode):
-    """Inside of it every linear map of float16 or bfloat16 weights is made in float32, and gives float32.
+class Float32Products(TorchFunctionMode):
+    """While it lasts, every linear map with float16 or bfloat16 weights is computed in float32, and returns float32.
 
-    Modules are called as they are, so that weights that lie elsewhere until their module is called are fetched as ever.
+    Modules are called as they are, so that weights that lie on a disk until their module is called are still fetched.
     """
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """What the function gives; of a linear map, its product in float32 or wider."""
+        """The function's result; for a linear map, its product in float32 or wider."""
         if func is functional.linear:
-            return wide_linear(*args, **(kwargs or {}))
+            return float32_linear(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def wide_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def float32_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(…, rows of the weight) product and bias in float32, or in the operands' own type where that is wider."""
     dtype = torch.promote_types(torch.promote_types(input.dtype, weight.dtype), torch.float32)
     if weight.dtype == dtype:

@@ -1,24 +1,62 @@
-"""What is done to a forward: edges blocked, or a module's output taken away, at some positions in some layers."""
+"""The changes that can be made to a forward: which attention is forbidden, and which states are replaced.
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+An intervention describes itself, by `blocks` and `edits`; the engine asks, and knows no kinds.  A kind of intervention
+is one class here and one entry of `INTERVENTIONS`.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, Protocol
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from vlmflow.errors import InterventionError
+from .modules import Module
 
-Module = Literal["attention", "mlp"]
-# What the parts of a decoder layer are called in the names of their classes.
-CLASS_WORDS: dict[Module, tuple[str, ...]] = {
-    "attention": ("attention", "attn"),
-    "mlp": ("mlp", "feedforward", "moe", "experts"),
-}
+# Where states can be replaced: what a decoder layer is called with, and what its attention and its MLP return.
+Site = Literal["input", "attention", "mlp"]
+SITES: tuple[Site, ...] = ("input", "attention", "mlp")
 
 
 @dataclass(frozen=True)
-class Knockout:
+class Edit:
+    """States that take the place of the model's own at one site of a layer.
+
+    Attributes:
+        site: in the layer.
+        positions: (P) at which states are replaced.
+        states: (P, width) of the model, in the order of the positions; None for zeros.
+    """
+
+    site: Site
+    positions: Tensor
+    states: Tensor | None = None
+
+
+class Intervention(Protocol):
+    """A change to a forward in the layers `start` … `stop` − 1."""
+
+    @property
+    def start(self) -> int:
+        """The first layer that is changed."""
+
+    @property
+    def stop(self) -> int:
+        """The layer after the last one that is changed."""
+
+    @property
+    def changes(self) -> Tensor:
+        """(P) the positions whose states the intervention changes itself, in any order."""
+
+    def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:
+        """(queries, keys) True where a position of `queries` must not attend to one of `keys`; None where all may."""
+
+    def edits(self) -> Sequence[Edit]:
+        """The states that are replaced, at most once per site."""
+
+
+@dataclass(frozen=True)
+class AttentionKnockout:
     """No position of `targets` attends to a position of `sources` in the layers `start` … `stop` − 1."""
 
     sources: Tensor
@@ -28,12 +66,20 @@ class Knockout:
 
     @property
     def changes(self) -> Tensor:
-        """The positions whose states it changes itself."""
+        """The targets."""
         return self.targets
+
+    def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:
+        """(queries, keys) True from each target to each source."""
+        return torch.isin(queries, self.targets)[:, None] & torch.isin(keys, self.sources)
+
+    def edits(self) -> Sequence[Edit]:
+        """None."""
+        return ()
 
 
 @dataclass(frozen=True)
-class ModuleKnockout:
+class ZeroAblation:
     """The output of `module` is zero at `positions` in the layers `start` … `stop` − 1; [flow] appendix D."""
 
     module: Module
@@ -43,72 +89,45 @@ class ModuleKnockout:
 
     @property
     def changes(self) -> Tensor:
-        """The positions whose states it changes itself."""
+        """The positions."""
         return self.positions
 
-
-Intervention = Knockout | ModuleKnockout
-
-
-def check_layers(intervention: Intervention, layers: int) -> None:
-    """Whether there are such positions and layers.
-
-    Raises:
-        InterventionError: there are not.
-    """
-    if len(intervention.changes) == 0 or (isinstance(intervention, Knockout) and len(intervention.sources) == 0):
-        raise InterventionError("an intervention needs at least one source and one target position")
-    if not 0 <= intervention.start < intervention.stop <= layers:
-        raise InterventionError(
-            f"layers {intervention.start} to {intervention.stop - 1}: the model has 0 to {layers - 1}"
-        )
-
-
-def find_module(layer: nn.Module, module: Module) -> nn.Module:
-    """The part of a decoder layer that is its attention, or its MLP.
-
-    Raises:
-        InterventionError: the layer has none, or several, of that kind.
-    """
-    found = [child for child in layer.children() if _kind(child) == module]
-    if len(found) != 1:
-        raise InterventionError(
-            f"{type(layer).__name__} has {len(found)} parts that look like its {module}; expected one"
-        )
-    return found[0]
-
-
-def _kind(part: nn.Module) -> Module | None:
-    """What a part of a decoder layer is, by the name of its class: attention first, since a mixture of experts may
-    have its name in that of its attention too."""
-    name = type(part).__name__.lower()
-    if "norm" in name:
+    def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:  # noqa: ARG002
+        """None: all attention is left as it is."""
         return None
-    return next((module for module, words in CLASS_WORDS.items() if any(word in name for word in words)), None)
+
+    def edits(self) -> Sequence[Edit]:
+        """Zeros in place of what the module returns."""
+        return (Edit(self.module, self.positions),)
 
 
-@contextmanager
-def removed_after(handles: Iterable[Any]) -> Iterator[None]:
-    """Remove hooks at the end of the block."""
-    with ExitStack() as stack:
-        for handle in handles:
-            stack.callback(handle.remove)
-        yield
+@dataclass(frozen=True)
+class StatePatch:
+    """The layer `start` is called with `states` (positions, width), for instance those of another run, at `positions`:
+    activation patching."""
+
+    positions: Tensor
+    states: Tensor
+    start: int
+
+    @property
+    def stop(self) -> int:
+        """The next layer."""
+        return self.start + 1
+
+    @property
+    def changes(self) -> Tensor:
+        """The positions."""
+        return self.positions
+
+    def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:  # noqa: ARG002
+        """None: all attention is left as it is."""
+        return None
+
+    def edits(self) -> Sequence[Edit]:
+        """The given states in place of the layer's input."""
+        return (Edit("input", self.positions, self.states),)
 
 
-@contextmanager
-def muting(layer: nn.Module, muted: dict[Module, Tensor]) -> Iterator[None]:
-    """Zero the outputs of the layer's modules where `muted`, module → (rows, positions), is True."""
-
-    def zeroing(where: Tensor) -> Any:
-        def after(_module: nn.Module, _arguments: tuple, output: Any) -> Any:
-            states = output[0] if isinstance(output, tuple) else output
-            states = states.masked_fill(where[..., None].to(states.device), 0)
-            return (states, *output[1:]) if isinstance(output, tuple) else states
-
-        return after
-
-    with removed_after(
-        find_module(layer, module).register_forward_hook(zeroing(where)) for module, where in muted.items()
-    ):
-        yield
+# The kinds of interventions; docs/engine.md describes each.
+INTERVENTIONS = (AttentionKnockout, ZeroAblation, StatePatch)

@@ -1,11 +1,19 @@
-"""Find the parts of a model of `transformers` by what they are, whatever they are called."""
+"""Find the modules of a model of `transformers` by what they are, whatever they are called."""
+
+from typing import Literal
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from vlmflow.errors import ModelError, NotApplicableError
+from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 
-# What the final norm is called where a decoder has other norms beside it, such as one for embeddings of each layer.
+Module = Literal["attention", "mlp"]
+# Words in the class names of a decoder layer's modules.
+CLASS_WORDS: dict[Module, tuple[str, ...]] = {
+    "attention": ("attention", "attn"),
+    "mlp": ("mlp", "feedforward", "moe", "experts"),
+}
+# Names of the final norm where a decoder has other norms beside it, such as one for embeddings of each layer.
 FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "layer_norm")
 
 
@@ -32,7 +40,11 @@ def find_decoder(model: PreTrainedModel) -> nn.Module:
 
 
 def find_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers: the one list in the decoder that is as long as its configuration says."""
+    """The decoder's layers: the one list in the decoder that is as long as its configuration says.
+
+    Raises:
+        ModelError: there is no such list, or more than one.
+    """
     return _lists(find_decoder(model), model.config.get_text_config(decoder=True).num_hidden_layers)[0]
 
 
@@ -41,7 +53,11 @@ def _lists(module: nn.Module, count: int) -> list[nn.ModuleList]:
 
 
 def find_norm(model: PreTrainedModel) -> nn.Module:
-    """The decoder's final norm: its only direct child that is a norm, or the one that is called like one."""
+    """The decoder's final norm: its only direct child that is a norm, or the one that is called like one.
+
+    Raises:
+        ModelError: there is no such module, or more than one.
+    """
     decoder = find_decoder(model)
     norms = {name: child for name, child in decoder.named_children() if "norm" in name.lower() or name == "ln_f"}
     if len(norms) != 1:
@@ -52,10 +68,10 @@ def find_norm(model: PreTrainedModel) -> nn.Module:
 
 
 def find_projector(model: PreTrainedModel) -> nn.Module:
-    """What turns the image encoder's features into embeddings of the decoder.
+    """The module that turns the image encoder's features into embeddings of the decoder.
 
     Raises:
-        NotApplicableError: the model has no such part that takes each feature by itself.
+        NotApplicableError: the model has no such module that takes each feature by itself.
     """
     found = [module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "multi_modal_projector"]
     if len(found) != 1:
@@ -64,3 +80,26 @@ def find_projector(model: PreTrainedModel) -> nn.Module:
             "one, whose input are the image encoder's features"
         )
     return found[0]
+
+
+def find_module(layer: nn.Module, module: Module) -> nn.Module:
+    """The attention, or the MLP, of a decoder layer.
+
+    Raises:
+        InterventionError: the layer has none, or several, of that kind.
+    """
+    found = [child for child in layer.children() if _module_kind(child) == module]
+    if len(found) != 1:
+        raise InterventionError(
+            f"{type(layer).__name__} has {len(found)} parts that look like its {module}; expected one"
+        )
+    return found[0]
+
+
+def _module_kind(part: nn.Module) -> Module | None:
+    """The kind of a module of a decoder layer by the name of its class: attention first, since the name of a mixture of
+    experts may stand in that of its attention too."""
+    name = type(part).__name__.lower()
+    if "norm" in name:
+        return None
+    return next((module for module, words in CLASS_WORDS.items() if any(word in name for word in words)), None)

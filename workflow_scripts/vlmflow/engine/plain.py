@@ -1,14 +1,19 @@
-"""The plain method, one full forward per intervention: the oracle of the tests and of the benchmark."""
+"""The plain method, one full forward per intervention: the oracle of the tests and of the benchmark.
 
-from collections.abc import Callable, Sequence
+It shares with the replay only what interventions themselves say, `blocks` and `edits`, and the search for modules.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .interventions import Intervention, Knockout, ModuleKnockout, muting, removed_after
+from .interventions import Edit, Intervention
+from .modules import find_module
 from .record import Layers, last_logits, states_of
 
 
@@ -20,7 +25,16 @@ def plain(
     interventions: Sequence[Intervention],
     positions: Tensor | None = None,
 ) -> Tensor:
-    """What `replay` computes, in its shape, by one full forward per intervention."""
+    """States after the last layer under each intervention, (interventions, positions, width), not normed: what `replay`
+    computes, by one full forward per intervention.
+
+    Args:
+        model: of `transformers`.
+        layers: its decoder's.
+        inputs: of a prompt, a batch of one.
+        interventions: in any order.
+        positions: (P) where states are read, counted from 0; the last position alone by default.
+    """
     states: list[Tensor] = []
     read = torch.tensor([-1]) if positions is None else positions
 
@@ -28,30 +42,51 @@ def plain(
         states.append(states_of(output)[0, read])
 
     for intervention in interventions:
-        window = layers[intervention.start : intervention.stop]
         with ExitStack() as stack:
-            if isinstance(intervention, ModuleKnockout):
-                where = torch.zeros(1, inputs["input_ids"].shape[1], dtype=torch.bool)
-                where[0, intervention.positions] = True
-                for layer in window:
-                    stack.enter_context(muting(layer, {intervention.module: where.to(inputs["input_ids"].device)}))
-            else:
-                hooks = [layer.register_forward_pre_hook(_masking(intervention), with_kwargs=True) for layer in window]
-                stack.enter_context(removed_after(hooks))
-            stack.enter_context(removed_after([layers[-1].register_forward_hook(keep)]))
+            for layer in layers[intervention.start : intervention.stop]:
+                for handle in _hooks(layer, intervention):
+                    stack.callback(handle.remove)
+            stack.callback(layers[-1].register_forward_hook(keep).remove)
             model(**inputs, use_cache=False, **last_logits(model))
     return torch.stack(states)
 
 
-def _masking(knockout: Knockout) -> Callable:
-    def before(_layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        mask = kwargs.get("attention_mask")
-        if mask is None:
-            length = args[0].shape[1]
-            mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=args[0].device).tril()
-        nothing = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
-        mask = mask.clone()
-        mask[:, :, knockout.targets[:, None], knockout.sources] = nothing
-        return args, kwargs | {"attention_mask": mask}
+def _hooks(layer: nn.Module, intervention: Intervention) -> Iterator[Any]:
+    yield layer.register_forward_pre_hook(partial(_mask, intervention), with_kwargs=True)
+    for edit in intervention.edits():
+        if edit.site == "input":
+            yield layer.register_forward_pre_hook(partial(_edit_input, edit))
+        else:
+            yield find_module(layer, edit.site).register_forward_hook(partial(_edit_output, edit))
 
-    return before
+
+def _mask(
+    intervention: Intervention, _layer: nn.Module, args: tuple, kwargs: dict[str, Any]
+) -> tuple[tuple, dict[str, Any]] | None:
+    """The layer's arguments, with what the intervention blocks taken out of the mask."""
+    length, device = args[0].shape[1], args[0].device
+    everywhere = torch.arange(length)
+    blocked = intervention.blocks(everywhere, everywhere)
+    if blocked is None:
+        return None
+    mask = kwargs.get("attention_mask")
+    if mask is None:
+        mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+    nothing = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    return args, kwargs | {"attention_mask": mask.masked_fill(blocked.to(mask.device), nothing)}
+
+
+def _edit_input(edit: Edit, _layer: nn.Module, args: tuple) -> tuple:
+    return (_edited(edit, args[0]), *args[1:])
+
+
+def _edit_output(edit: Edit, _module: nn.Module, _args: tuple, output: Any) -> Any:
+    return (_edited(edit, output[0]), *output[1:]) if isinstance(output, tuple) else _edited(edit, output)
+
+
+def _edited(edit: Edit, states: Tensor) -> Tensor:
+    """The states (1, N, width), replaced position by position."""
+    states = states.clone()
+    for number, position in enumerate(edit.positions.tolist()):
+        states[0, position] = 0 if edit.states is None else edit.states[number].to(states)
+    return states

@@ -1,30 +1,140 @@
-"""Attention of many rows to one prefix that they share, without a copy of its keys and values for every row.
+"""How the rows of a batch attend to the prefix that they share: each to a copy of it, or all to one.
 
-`transformers` lets a model's attention modules call any registered function; during a replay they call this one.
+`transformers` lets a model's attention modules call any registered function.  Where a model allows it, those of a layer
+call `shared_prefix_attention` while the layer is replayed, and no keys and values are copied.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .masks import mask_in_form
+from .record import LayerCall
+
 SHARED_PREFIX = "vlmflow_shared_prefix"
+# Keys and values (1, key heads, P, head width) of the layer that is called now.
+_PREFIX: ContextVar[tuple[Tensor, Tensor]] = ContextVar("vlmflow_prefix")
 
 
-@dataclass
-class Prefix:
-    """Keys and values (1, key heads, P, head width) before every row's own, of the layer that is called now."""
+class Prefix(Protocol):
+    """A way in which rows attend to the positions before their own: a layer's recorded keys and values."""
 
-    keys: Tensor
-    values: Tensor
+    def cache(self, call: LayerCall, start: int) -> Cache:
+        """What a layer is called with as its cache, for rows that begin at position `start`."""
+
+    def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:
+        """The boolean mask (rows, 1, S, start + S) in the form in which the layer takes it."""
+
+    def context(self, layer: nn.Module, call: LayerCall, start: int) -> AbstractContextManager[None]:
+        """The block in which the layer is called."""
+
+
+class CopiedPrefix:
+    """Every row gets a copy of the prefix's keys and values; any layer can be called so."""
+
+    def cache(self, call: LayerCall, start: int) -> Cache:
+        """A cache that puts the prefix before every row's own keys and values."""
+        return _PrefixBefore(call.keys[:, :, :start], call.values[:, :, :start])
+
+    def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:
+        """The mask in the form of the recorded one."""
+        return mask_in_form(may_attend, call.mask, dtype)
+
+    def context(self, layer: nn.Module, call: LayerCall, start: int) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Nothing: the layer attends as it always does."""
+        return nullcontext()
+
+
+class SharedPrefix:
+    """All rows attend to the same keys and values of the prefix, in one product; see `can_share`."""
+
+    def cache(self, call: LayerCall, start: int) -> Cache:  # noqa: ARG002
+        """A cache that hands each row its own keys and values back."""
+        return OwnKeys(start)
+
+    def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:  # noqa: ARG002
+        """The boolean mask itself."""
+        return may_attend
+
+    @contextmanager
+    def context(self, layer: nn.Module, call: LayerCall, start: int) -> Iterator[None]:
+        """While it lasts, the layer calls `shared_prefix_attention`, which finds the prefix."""
+        token = _PREFIX.set((call.keys[:, :, :start], call.values[:, :, :start]))
+        try:
+            with attention_function([layer], SHARED_PREFIX):
+                yield
+        finally:
+            _PREFIX.reset(token)
+
+
+def can_share(decoder: Any) -> bool:
+    """Whether the decoder computes `sdpa` and would call another function of that signature in its place."""
+    if getattr(decoder.config, "kv_lora_rank", None):
+        return False  # such layers keep what keys are made of, and not the keys
+    return getattr(decoder, "_supports_attention_backend", False) and decoder.config._attn_implementation == "sdpa"
+
+
+def choose_prefix(decoder: Any) -> Prefix:
+    """The fastest way in which a decoder's rows can attend to a prefix."""
+    return SharedPrefix() if can_share(decoder) else CopiedPrefix()
+
+
+@contextmanager
+def attention_function(layers: Iterable[nn.Module], name: str) -> Iterator[None]:
+    """Have the layers' attention modules call the function that is registered as `name`, and afterwards the one that
+    they called before."""
+    configs: list[Any] = []
+    for module in (module for layer in layers for module in layer.modules() if hasattr(module, "config")):
+        if not any(module.config is config for config in configs):
+            configs.append(module.config)
+    before = [config._attn_implementation for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation = name
+        yield
+    finally:
+        for config, own in zip(configs, before, strict=True):
+            config._attn_implementation = own
+
+
+class OwnKeys(DynamicCache):
+    """Hands a layer back the keys and values that it computed; those of the prefix it gets in another way."""
+
+    def __init__(self, before: int) -> None:
+        """`before` is the number of positions in the prefix."""
+        super().__init__()
+        self.before = before
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """(keys, values) that the layer attends to."""
+        return key_states, value_states
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 (the signature of `transformers`)
+        """The number of positions before the rows' own."""
+        return self.before
+
+
+class _PrefixBefore(OwnKeys):
+    """Puts a copy of the prefix before every row's own keys and values."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__(keys.shape[2])
+        self.prefix = (keys, values)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        rows = key_states.shape[0]
+        keys, values = (part.expand(rows, -1, -1, -1) for part in self.prefix)
+        return torch.cat([keys, key_states], dim=2), torch.cat([values, value_states], dim=2)
 
 
 def shared_prefix_attention(
-    module: Any,
+    _module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -35,26 +145,23 @@ def shared_prefix_attention(
     """What `transformers` computes as `sdpa`, over prefix and own positions, in the same signature.
 
     Args:
-        module: the attention module; its `vlmflow_prefix` is the shared prefix.
         query: (rows, heads, S, head width).
         key, value: the rows' own, (rows, key heads, S, head width).
         attention_mask: boolean (rows or 1, 1, S, P + S), True where a position may attend.
         scaling: of the scores; 1/√(head width) by default.
     """
-    prefix: Prefix = module.vlmflow_prefix
+    keys, values = _PREFIX.get()
     original = query.dtype
     # Scores and weights of half-precision models are kept in float32, as fused kernels keep them.
     dtype = torch.promote_types(query.dtype, torch.float32)
-    query, key, value, prefix_keys, prefix_values = (
-        part.to(dtype) for part in (query, key, value, prefix.keys[0], prefix.values[0])
-    )
+    query, key, value, prefix_keys, prefix_values = (part.to(dtype) for part in (query, key, value, keys[0], values[0]))
     rows, heads, length, width = query.shape
     key_heads, before = prefix_keys.shape[:2]
-    shared = heads // key_heads  # heads that look at the same keys; they stand side by side
+    sharing = heads // key_heads  # heads with the same keys; they stand side by side
 
     def by_key_head(states: Tensor) -> Tensor:
         """(rows, heads, …) → (key heads, rows, heads of one key head × S, …)."""
-        return states.reshape(rows, key_heads, shared * length, -1).transpose(0, 1)
+        return states.reshape(rows, key_heads, sharing * length, -1).transpose(0, 1)
 
     queries = by_key_head(query * (width**-0.5 if scaling is None else scaling))
     # Key heads outermost: for the prefix, all rows then are one product.
@@ -62,7 +169,7 @@ def shared_prefix_attention(
     to_own = queries @ key.transpose(0, 1).transpose(2, 3)
     scores = torch.cat([to_prefix, to_own.reshape(key_heads, -1, length)], dim=2)
     may_attend = attention_mask.transpose(0, 1).unsqueeze(2)  # (1, rows, 1, S, P + S)
-    scores.view(key_heads, rows, shared, length, -1).masked_fill_(~may_attend, float("-inf"))
+    scores.view(key_heads, rows, sharing, length, -1).masked_fill_(~may_attend, float("-inf"))
     weights = scores.softmax(-1)
     from_prefix = (weights[..., :before] @ prefix_values).view(key_heads, rows, -1, value.shape[3])
     from_own = weights[..., before:].reshape(key_heads, rows, -1, length) @ value.transpose(0, 1)
@@ -71,32 +178,3 @@ def shared_prefix_attention(
 
 
 ALL_ATTENTION_FUNCTIONS.register(SHARED_PREFIX, shared_prefix_attention)
-
-
-def can_share(decoder: Any) -> bool:
-    """Whether the decoder computes `sdpa` and would call another function of that signature in its place."""
-    if getattr(decoder.config, "kv_lora_rank", None):
-        return False  # such layers keep what keys are made of, and not the keys
-    return getattr(decoder, "_supports_attention_backend", False) and decoder.config._attn_implementation == "sdpa"
-
-
-@contextmanager
-def calling(layers: Iterable[Any], name: str) -> Iterator[None]:
-    """Have the layers' attention modules call the function that is registered as `name`, and afterwards what they
-    called before."""
-    configs = {id(m.config): m.config for layer in layers for m in layer.modules() if hasattr(m, "config")}
-    before = {key: config._attn_implementation for key, config in configs.items()}
-    try:
-        for config in configs.values():
-            config._attn_implementation = name
-        yield
-    finally:
-        for key, config in configs.items():
-            config._attn_implementation = before[key]
-
-
-def set_prefix(layer: Any, prefix: Prefix | None) -> None:
-    """Tell the layer's attention modules the prefix of the call to come."""
-    for module in layer.modules():
-        if hasattr(module, "config"):
-            module.vlmflow_prefix = prefix

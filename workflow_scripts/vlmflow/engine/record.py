@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from transformers import DynamicCache, PreTrainedModel
 
 from vlmflow.errors import InterventionError, ModelError
 
-from .interventions import removed_after
+from .hooks import removed_after
+from .masks import Masks
 
 Layers = nn.ModuleList | list[nn.Module]
 
@@ -49,6 +51,11 @@ class Recording:
     def length(self) -> int:
         """N, the number of positions."""
         return self.output.shape[1]
+
+    @cached_property
+    def may_attend(self) -> Masks:
+        """Which positions attend to which in each layer, on the device of the output."""
+        return Masks.read([call.mask for call in self.calls], self.length, self.output.device)
 
     def states(self) -> Iterator[Tensor]:
         """The states (1, N, width) after the embedding and after each layer, not normed."""
@@ -138,3 +145,17 @@ def last_logits(model: PreTrainedModel) -> dict[str, int]:
 def states_of(output: Tensor | tuple) -> Tensor:
     """The states in what a decoder layer returns."""
     return output[0] if isinstance(output, tuple) else output
+
+
+def pick_positions(value: Any, length: int, kept: Tensor) -> Any:
+    """Some positions of whatever in a layer's arguments runs over all `length` of them."""
+    if isinstance(value, dict):
+        return {key: pick_positions(item, length, kept) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(pick_positions(item, length, kept) for item in value)
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return value
+    axis = value.ndim - (2 if value.ndim >= 3 else 1)  # rotary phases (…, N, width), position ids (…, N)
+    if value.shape[axis] != length:
+        return value
+    return value.index_select(axis, kept.to(value.device))

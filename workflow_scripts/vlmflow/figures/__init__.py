@@ -1,23 +1,103 @@
-"""A summary as an Altair chart, and what it says in words."""
+"""The charts: each one class that owns what is true of it alone; `CHARTS` lists them.
 
-from .captions import caption
-from .drawing import More, draw, save, why_nothing
-from .panels import axes_of, chosen_rows, line_names, panel_name, window_of
-from .style import ARROW_FONT, FONT, STROKES, name_of
+Reading a study imports this package, so that nothing here imports altair before a figure is drawn.
+"""
+
+from typing import Annotated
+
+import polars as pl
+from pydantic import Field
+
+from .atlas import AtlasChart
+from .attention import AttentionChart
+from .base import Chart
+from .budget import BudgetChart
+from .examples import ExamplesChart
+from .flow import FlowChart
+from .lens import LensChart
+from .map import MapChart
+from .norms import NormsChart
+from .panels import FigureData, Layout
+from .pruning import PruningChart
+from .similarity import SimilarityChart
+from .visual_lens import VisualLensChart
+from .windows import WindowsChart
+from .words import WordsChart
+
+CHARTS: tuple[type[Chart], ...] = (
+    FlowChart,
+    WindowsChart,
+    AtlasChart,
+    LensChart,
+    WordsChart,
+    NormsChart,
+    PruningChart,
+    SimilarityChart,
+    AttentionChart,
+    MapChart,
+    ExamplesChart,
+    VisualLensChart,
+    BudgetChart,
+)
+AnyChart = Annotated[
+    FlowChart
+    | WindowsChart
+    | AtlasChart
+    | LensChart
+    | WordsChart
+    | NormsChart
+    | PruningChart
+    | SimilarityChart
+    | AttentionChart
+    | MapChart
+    | ExamplesChart
+    | VisualLensChart
+    | BudgetChart,
+    Field(discriminator="chart"),
+]
+
+
+def charts_of(probe_kind: str) -> list[str]:
+    """Names of the charts that can draw a kind of probe."""
+    return [chart.kind() for chart in CHARTS if probe_kind in chart.probe_kinds()]
+
+
+def kinds_with_curve_features() -> list[str]:
+    """The kinds of probe on whose curves phases or knees are found."""
+    return [kind for chart in CHARTS if chart.tabulates_curve_features for kind in chart.probe_kinds()]
+
+
+def curve_feature_rows(probe_kind: str, features: pl.DataFrame) -> pl.DataFrame:
+    """Phases or knees in words and numbers to read.
+
+    Args:
+        probe_kind: of the probe on whose curves they were found.
+        features: what was found.
+    """
+    (chart,) = (each for each in CHARTS if each.tabulates_curve_features and probe_kind in each.probe_kinds())
+    return chart.curve_feature_rows(features)
+
 
 __all__ = [
-    "ARROW_FONT",
-    "FONT",
-    "STROKES",
-    "More",
-    "axes_of",
-    "caption",
-    "chosen_rows",
-    "draw",
-    "line_names",
-    "name_of",
-    "panel_name",
-    "save",
-    "why_nothing",
-    "window_of",
+    "CHARTS",
+    "AnyChart",
+    "AtlasChart",
+    "AttentionChart",
+    "BudgetChart",
+    "Chart",
+    "ExamplesChart",
+    "FigureData",
+    "FlowChart",
+    "Layout",
+    "LensChart",
+    "MapChart",
+    "NormsChart",
+    "PruningChart",
+    "SimilarityChart",
+    "VisualLensChart",
+    "WindowsChart",
+    "WordsChart",
+    "charts_of",
+    "curve_feature_rows",
+    "kinds_with_curve_features",
 ]

@@ -1,159 +1,181 @@
-"""Single pictures as a model sees them, with what a probe found on their patches, layer by layer."""
+"""Single questions with their images: attention, the loss without a cell, or the words of patches; [thesis]."""
 
-import base64
-import textwrap
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import altair as alt
 import polars as pl
+from pydantic import Field
 
-from vlmflow.probes import AttentionMapProbe, Probe, VisualLensProbe
-from vlmflow.study import ExamplesChart
+from vlmflow.probes import AttentionMapProbe, PlacesProbe, VisualLensProbe
 
-from .maps import evenly, target_of
-from .style import ARROW_FONT, drawable, dressed, title_of
+from .attention_maps import Layers, Quantity, Target, check_attention, refuse_layers, refuse_target, target_shown
+from .base import Chart
+from .effects import EffectTable
+from .panels import FigureData, Layout, evenly_spaced
 
-SIDE = 140  # pixels of a picture
-WORD = 30  # pixels of a patch on which a word stands
-LETTERS = 7  # of a word, before it is cut
-LAYERS = 4
+if TYPE_CHECKING:
+    import altair as alt
+
+ExamplesProbe = AttentionMapProbe | VisualLensProbe | PlacesProbe
+LAYERS = 4  # images per question, where the figure names no layers
 
 
-def draw_examples(
-    figure: ExamplesChart,
-    probe: Probe,
-    rows: dict[str, pl.DataFrame],
-    views: dict[str, pl.DataFrame],
-    model: str,
-    columns: int,
-) -> alt.TopLevelMixin | None:
-    """The figure: for each question its words, and a line of pictures; None where there is none.
+class ExamplesChart(Chart[ExamplesProbe]):
+    """Single questions with their images; for the visual lens, the words that patches decode to."""
+
+    draws: ClassVar = (AttentionMapProbe, VisualLensProbe, PlacesProbe)
+
+    chart: Literal["examples"]
+    questions: int = Field(2, ge=1, le=12, description="Questions per task.")
+    quantity: Quantity = "share"
+    target: Target = None
+    layers: Layers = Field(None, description="Which; by default four from the first to the last.")
+
+    def _examples(self, probe: ExamplesProbe) -> "_AttentionExamples | _WordExamples | _OcclusionExamples":
+        match probe:
+            case AttentionMapProbe():
+                return _AttentionExamples(self, probe)
+            case VisualLensProbe():
+                return _WordExamples(self, probe)
+            case PlacesProbe():
+                return _OcclusionExamples(self, probe)
+
+    @property
+    def examples_per_task(self) -> int:
+        """See `Chart.examples_per_task`."""
+        return self.questions
+
+    def check(self, probe: ExamplesProbe, name: str) -> None:
+        """See `Chart.check`."""
+        self._examples(probe).check(f"figures.{name}")
+
+    def draw(self, probe: ExamplesProbe, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
+        """The figure: for each question its text, and a row of images; None where there is none."""
+        from .marks.image_panels import row_of_images, stack_rows
+
+        examples = self._examples(probe)
+        rows = []
+        for task, views in data.views.items():
+            for view in views.to_dicts():
+                own = data.rows[task].filter(pl.col("question_id") == view["question_id"])
+                if panels := list(examples.panels(own, view)):
+                    heading = f"{task}: {view['question']} ({view['answer']})"
+                    rows.append(row_of_images(panels, heading, layout.columns))
+        return stack_rows(rows, self.title, [f"{data.model}; {examples.subtitle}"]) if rows else None
+
+    def layer_rows(self, rows: pl.DataFrame) -> list[dict[str, Any]]:
+        """The rows of the layers that are shown, in their order."""
+        layers = self.layers or evenly_spaced(rows["layer"].unique().sort().to_list(), LAYERS)
+        return rows.filter(pl.col("layer").is_in(layers)).sort("layer").to_dicts()
+
+    def caption(self, probe: ExamplesProbe) -> str:
+        """See `Chart.caption`."""
+        return f"Single questions: {self._examples(probe).caption}"
+
+    def sentence(
+        self,
+        probe: ExamplesProbe,
+        summary: pl.DataFrame,
+        model: str,
+        features: pl.DataFrame | None = None,
+    ) -> str:
+        """Nothing: single examples show no averages."""
+        return ""
+
+    def effects(
+        self,
+        probe: ExamplesProbe,
+        summary: pl.DataFrame,
+    ) -> EffectTable:
+        """A table without lines."""
+        return EffectTable([], [], "")
+
+
+@dataclass(frozen=True)
+class _AttentionExamples:
+    """The image shaded by attention, layer by layer."""
+
+    figure: ExamplesChart
+    probe: AttentionMapProbe
+    caption = (
+        "the image as the model sees it, darker where the target attends less. One scale for all layers of an image."
+    )
+
+    @property
+    def subtitle(self) -> str:
+        return f"attention from {target_shown(self.figure.target, self.probe)}, brightest where it is highest"
+
+    def check(self, key: str) -> None:
+        check_attention(self.figure.target, self.figure.layers, self.probe, key, self.figure.probe)
+
+    def panels(self, rows: pl.DataFrame, view: dict[str, Any]) -> Iterator[Any]:
+        rows = rows.filter(pl.col("target") == target_shown(self.figure.target, self.probe))
+        maps = {f"layer {row['layer']}": row[self.figure.quantity] for row in self.figure.layer_rows(rows)}
+        return _shaded_images(view, maps, (view["rows"], view["columns"]))
+
+
+@dataclass(frozen=True)
+class _OcclusionExamples:
+    """The image shaded by the loss without each cell."""
+
+    figure: ExamplesChart
+    probe: PlacesProbe
+    caption = (
+        "the image as the model sees it, darker where the reference answer's loss increases less without the cell."
+    )
+    subtitle = "brightest where the loss increases most without the cell"
+
+    def check(self, key: str) -> None:
+        refuse_target(self.figure.target, key, self.figure.probe)
+        refuse_layers(self.figure.layers, key, self.figure.probe)
+
+    def panels(self, rows: pl.DataFrame, view: dict[str, Any]) -> Iterator[Any]:
+        if len(rows) == 0:
+            return iter(())
+        row = rows.row(0, named=True)
+        return _shaded_images(view, {"without each cell": row["growth"]}, (row["grid"], row["grid"]))
+
+
+@dataclass(frozen=True)
+class _WordExamples:
+    """The image with the most probable word of each patch, layer by layer."""
+
+    figure: ExamplesChart
+    probe: VisualLensProbe
+    caption = (
+        "the most probable word of each patch's state, read through the final norm and the unembedding, after some of "
+        "the layers."
+    )
+    subtitle = "the most probable word of each patch"
+
+    def check(self, key: str) -> None:
+        refuse_target(self.figure.target, key, self.figure.probe)
+        if self.probe.examples == 0:
+            name = self.figure.probe
+            raise ValueError(f"{key}.probe: {name!r} keeps no words; give a number in probes.{name}.examples")
+
+    def panels(self, rows: pl.DataFrame, view: dict[str, Any]) -> Iterator[Any]:
+        from .marks.image_panels import word_grid
+
+        rows = rows.filter(pl.col("decoded").is_not_null() & (pl.col("place") == self.probe.places[0]))
+        for row in self.figure.layer_rows(rows):
+            yield word_grid(view, row["decoded"], "embedding" if row["layer"] < 0 else f"layer {row['layer']}")
+
+
+def _shaded_images(view: dict[str, Any], maps: dict[str, list[float]], size: tuple[int, int]) -> Iterator[Any]:
+    """The image as it is, and shaded by each map; one scale for all maps, so that they can be compared.
 
     Args:
-        figure, probe: as the study file has them.
-        rows: task → the probe's rows.
-        views: task → rows of the table `views`.
-        model: for the subtitle.
-        columns: pictures side by side are twice as many, on narrow pages two.
+        view: row of the table `views`.
+        maps: heading → values of the cells, row by row; none where nothing was measured.
+        size: (rows, columns) of the cells.
     """
-    lines = []
-    for task, shown in views.items():
-        for view in shown.to_dicts():
-            mine = rows[task].filter(pl.col("question_id") == view["question_id"])
-            panels = list(_panels(figure, probe, mine, view))
-            if panels:
-                asked = drawable(f"{task}: {view['question']} ({view['answer']})")
-                title = textwrap.wrap(asked, 90 if columns > 1 else 45)
-                lines.append(
-                    alt.concat(*panels, columns=_across(panels[-1].width, columns), spacing=8).properties(
-                        title=alt.TitleParams(title, anchor="start", fontSize=12, font=ARROW_FONT)
-                    )
-                )
-    if not lines:
-        return None
-    figures = alt.vconcat(*lines, spacing=22).resolve_scale(opacity="independent", x="independent", y="independent")
-    return dressed(figures.properties(title=title_of(figure.title, [_about(figure, probe, model)])))
+    from .marks.image_panels import shaded_image
 
-
-def _across(width: Any, columns: int) -> int:
-    """Pictures side by side, so that a line is about as wide as a page."""
-    return max(1, (760 if columns > 1 else 320) // (int(width) + 8))
-
-
-def _about(figure: ExamplesChart, probe: Probe, model: str) -> str:
-    if isinstance(probe, VisualLensProbe):
-        return f"{model}; the most probable word of each patch"
-    if isinstance(probe, AttentionMapProbe):
-        return f"{model}; {target_of(figure, probe)} looks, brightest where most"
-    return f"{model}; brightest where the loss grows most without the cell"
-
-
-def _panels(figure: ExamplesChart, probe: Probe, rows: pl.DataFrame, view: dict[str, Any]) -> Iterator[Any]:
-    """A picture a layer, or one."""
-    if isinstance(probe, VisualLensProbe):
-        rows = rows.filter(pl.col("decoded").is_not_null() & (pl.col("place") == probe.places[0]))
-        for row in _of_layers(figure, rows):
-            yield _worded(view, row)
+    if not maps:
         return
-    size = (view["rows"], view["columns"])
-    column = "growth"
-    if isinstance(probe, AttentionMapProbe):
-        column = figure.quantity
-        rows = rows.filter(pl.col("target") == target_of(figure, probe))
-        chosen = list(_of_layers(figure, rows))
-    else:
-        chosen = rows.to_dicts()
-        size = (chosen[0]["grid"], chosen[0]["grid"]) if chosen else size
-    # One scale for all layers of a picture, so that they can be compared.
-    most = max((max(row[column]) for row in chosen), default=0.0)
-    if chosen:
-        yield _veiled(view, [1.0] * (size[0] * size[1]), size, 1.0, "what the model sees")
-    for row in chosen:
-        yield _veiled(view, row[column], size, most, f"layer {row['layer']}" if "layer" in row else "without each cell")
-
-
-def _of_layers(figure: ExamplesChart, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    layers = figure.layers or evenly(rows["layer"].unique().sort().to_list(), LAYERS)
-    return rows.filter(pl.col("layer").is_in(layers)).sort("layer").to_dicts()
-
-
-def _picture(view: dict[str, Any], width: int, height: int) -> alt.Chart:
-    kind = "png" if view["picture"][:4] == b"\x89PNG" else "jpeg"
-    link = f"data:image/{kind};base64," + base64.b64encode(view["picture"]).decode()
-    return (
-        alt.Chart(alt.Data(values=[{}]))
-        .mark_image(url=link, width=width, height=height, aspect=False)
-        .encode(x=alt.value(width / 2), y=alt.value(height / 2))
-    )
-
-
-def _cells(values: list[dict[str, Any]], columns: int) -> alt.Data:
-    return alt.Data(
-        values=[{"row": place // columns, "column": place % columns, **cell} for place, cell in enumerate(values)]
-    )
-
-
-def _on(view: dict[str, Any], layers: list[alt.Chart], width: int, height: int, title: str) -> Any:
-    """What stands on the picture's cells, on the picture."""
-    x = alt.X("column:O").axis(None).scale(paddingInner=0, paddingOuter=0)
-    y = alt.Y("row:O").axis(None).scale(paddingInner=0, paddingOuter=0)
-    placed = [layer.encode(x=x, y=y) for layer in layers]
-    heading = alt.TitleParams(title, fontSize=11, fontWeight="normal")
-    return alt.layer(_picture(view, width, height), *placed).properties(width=width, height=height, title=heading)
-
-
-def _veiled(view: dict[str, Any], values: list[float], size: tuple[int, int], most: float, title: str) -> Any:
-    """The picture under a veil that is thinnest where the values are high."""
-    clear = [{"share": max(0.0, value) / most if most > 0 else 0.0} for value in values]
-    scale = alt.Scale(domain=[0, 1], range=[0.88, 0.0])
-    veil = (
-        alt.Chart(_cells(clear, size[1]))
-        .mark_rect(color="#10101c", stroke=None)
-        .encode(
-            opacity=alt.Opacity("share:Q").scale(scale).legend(None),
-            tooltip=[alt.Tooltip("share:Q", title="of the highest", format=".2f")],
-        )
-    )
-    return _on(view, [veil], SIDE, round(SIDE * view["rows"] / view["columns"]), title)
-
-
-def _shortened(word: str) -> str:
-    # Here and not in the chart, where letters are halves of some signs, and half a sign cannot be drawn.
-    return word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…"
-
-
-def _worded(view: dict[str, Any], row: dict[str, Any]) -> Any:
-    """The picture, paled, with a word on each patch."""
-    width = max(SIDE, WORD * view["columns"])
-    height = round(width * view["rows"] / view["columns"])
-    shown = [drawable(word) for word in row["decoded"]]
-    data = _cells([{"word": word, "short": _shortened(word)} for word in shown], view["columns"])
-    pale = alt.Chart(data).mark_rect(color="#ffffff", opacity=0.62, stroke="#bbbbbb", strokeWidth=0.4)
-    words = (
-        alt.Chart(data)
-        .mark_text(fontSize=8, color="#000000")
-        .encode(text="short:N", tooltip=[alt.Tooltip("word:N", title="word")])
-    )
-    name = "embedding" if row["layer"] < 0 else f"layer {row['layer']}"
-    return _on(view, [pale, words], width, height, name)
+    most = max(map(max, maps.values()))
+    yield shaded_image(view, [1.0] * (size[0] * size[1]), size[1], 1.0, "what the model sees")
+    for heading, values in maps.items():
+        yield shaded_image(view, values, size[1], most, heading)

@@ -1,37 +1,22 @@
-"""What a figure of lines shows of its probe's summary: which rows, what tells lines and panels apart, and the axes."""
+"""Axes and panels: which column tells what apart, and how panels are headed."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from vlmflow.probes import AttentionMapProbe, KnockoutProbe, Probe, WordsProbe
-from vlmflow.study import AttentionChart, BudgetChart, Figure, MapChart, SimilarityChart, VisualLensChart
-
-from .maps import target_of
 from .style import name_of
-
-MIDDLE = "Layer (middle of the window)"
-CHANGE = "Change in p(answer), %"
-STATE = "Layer (−1: the embedding)"
-# What a chart of the visual lens shows → (quantities, title of the y axis).
-LENS_QUANTITIES = {
-    "names": (("object", "elsewhere", "shuffled"), "Patches that say it, %"),
-    "entropy": (("entropy",), "Entropy, bits"),
-    "words": (("words",), "Tokens that are words, %"),
-    "agreement": (("agreement",), "Same word as with the right one, %"),
-    "difference": (("difference",), "Patches that say it, percentage points"),
-}
 
 
 @dataclass(frozen=True)
 class Axes:
-    """How a figure of lines is laid out.
+    """Which columns of a summary a chart draws.
 
     Attributes:
-        line: column of the summary that tells lines apart.
+        line: column that tells lines apart.
         x: column on the x axis.
         x_title, y_title: of the axes, with units.
-        panels: columns that tell panels apart.
+        panels: columns that tell panels apart; the first one is `task`.
         doubling: whether equal steps on the x axis are doublings.
         zero: whether a rule marks 0.
     """
@@ -45,83 +30,102 @@ class Axes:
     zero: bool = True
 
 
-def axes_of(figure: Figure, probe: Probe) -> Axes:
-    """The layout of a figure of lines."""
-    match figure:
-        case SimilarityChart():
-            line, panel = ("pair", "prompt") if figure.by == "pair" else ("prompt", "pair")
-            return Axes(line, "layer", STATE, "Mean cosine similarity", ("task", panel))
-        case AttentionChart():
-            return Axes("edge", "layer", "Layer", "Percent of all positions", ("task", "quantity"))
-        case VisualLensChart():
-            line = "quantity" if figure.quantity == "names" else "instruction"
-            return Axes(line, "layer", STATE, LENS_QUANTITIES[figure.quantity][1], ("task", "place"))
-        case BudgetChart():
-            line, panel = ("keep", "prompt") if figure.by == "keep" else ("prompt", "keep")
-            return Axes(line, "kept", "Picture tokens kept", "Loss, nats a token", ("task", panel), True, False)
-    match figure.chart:
-        case "windows":
-            return Axes("edge", "layer", MIDDLE, CHANGE, ("task", "window"))
-        case "lens":
-            return Axes("word", "layer", "Layer", "Probability")
-        case "words":
-            return Axes("intervention", "layer", _place_of(probe), "Jaccard similarity")
-        case "pruning":
-            return Axes("quantity", "last", "Last layers without image tokens", "Percent")
-    return Axes("edge", "layer", MIDDLE, CHANGE)
+@dataclass(frozen=True)
+class FigureData:
+    """The tables from which the figure of one model is drawn.
+
+    Attributes:
+        summary: of the probe, all models and tasks.
+        model: name of the model in the summary.
+        tasks: names of the tasks, in the order of the panels.
+        curve_features: phases or knees, all models and tasks; None where the figure shows none.
+        rows: task → the probe's own rows of the model, for a figure of examples.
+        views: task → rows of the table `views`, for a figure of examples.
+    """
+
+    summary: pl.DataFrame
+    model: str
+    tasks: list[str]
+    curve_features: pl.DataFrame | None = None
+    rows: dict[str, pl.DataFrame] = field(default_factory=dict)
+    views: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The medium for which a figure is drawn.
+
+    Attributes:
+        columns: panels side by side.
+        interactive: whether it is drawn for the screen, where a reader can choose.
+    """
+
+    columns: int
+    interactive: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the panels.
+
+    Attributes:
+        title, subtitle: of the figure.
+        panels: headings of the panels, in their order.
+        columns: panels side by side.
+    """
+
+    title: str
+    subtitle: list[str]
+    panels: list[str]
+    columns: int
 
 
 def panel_name(column: str, value: object) -> str:
-    """What sets a panel apart, as its heading says it; tasks and prompts by the user's own names."""
+    """The part of a panel's heading for one column; tasks and prompts keep the user's own names."""
     if column == "window":
         return f"k = {value}"
     return str(value) if column in ("task", "prompt") else name_of(str(value))
 
 
-def line_names(figure: Figure, axes: Axes, lines: list[str]) -> dict[str, str]:
-    """Lines as legends call them: edges crossed where they are knocked out, prompts by the user's own names."""
-    if isinstance(figure, AttentionChart):
-        return {line: line.replace(" -> ", " → ") for line in lines}
-    return {line: line if axes.line == "prompt" else name_of(line) for line in lines}
+def with_panels(
+    rows: pl.DataFrame, keys: Sequence[str], tasks: list[str], note: Callable[[pl.DataFrame], str] = lambda _: ""
+) -> tuple[pl.DataFrame, list[str]]:
+    """(the rows with a column `panel`, the headings of the panels in their order).
+
+    Args:
+        rows: of a summary.
+        keys: columns that tell panels apart, `task` first.
+        tasks: in the order of the panels; other keys come in the order of the rows.
+        note: what a heading adds to the number of questions of its rows.
+    """
+    # A heading leaves out what is the same in all panels.
+    named = [key for key in keys if key in ("task", "window") or rows[key].n_unique() > 1]
+    labels = {}
+    for key, panel in rows.group_by(keys, maintain_order=True):
+        values = dict(zip(keys, key, strict=True))
+        label = ", ".join(panel_name(name, values[name]) for name in named)
+        labels[key] = f"{label} (n = {_range(panel['questions'].unique())}{note(panel)})"
+    ranks = {task: rank for rank, task in enumerate(tasks)}
+    order = sorted(labels, key=lambda key: ranks[str(key[0])])
+    headings = pl.Series([labels[key] for key in rows.select(keys).iter_rows()], dtype=pl.String)
+    return rows.with_columns(panel=headings), [labels[key] for key in order]
 
 
-def _place_of(probe: Probe) -> str:
-    """Where in the window a layer of the words probe stands."""
-    if not isinstance(probe, WordsProbe):
-        return "Layer"
-    place = "edges: middle, modules: first" if probe.edges and probe.modules else "middle" if probe.edges else "first"
-    return f"Layer ({place} of the window)"
+def subtitle(rows: pl.DataFrame, model: str, columns: int) -> list[str]:
+    """The model and the size of its samples; in two lines where the figure has one column."""
+    sizes = [_range(rows.group_by("task").agg(pl.col(name).max())[name]) for name in ("questions", "pictures")]
+    size = f"n = {sizes[0]} questions per task, on {sizes[1]} images"
+    return [f"{model}; {size}"] if columns > 1 else [model, size]
 
 
-def chosen_rows(summary: pl.DataFrame, figure: Figure, probe: Probe, model: str) -> pl.DataFrame:
-    """What a figure shows of a summary: one model's rows with a mean, of the figure's edges, window, quantity, and of
-    maps who looks, and the layers that the figure names."""
-    rows = summary.filter((pl.col("model") == model) & pl.col("mean").is_not_null())
-    if edges := getattr(figure, "edges", None):
-        rows = rows.filter(pl.col("edge").is_in(edges))
-    if isinstance(probe, KnockoutProbe) and figure.chart in ("flow", "atlas"):
-        rows = rows.filter(pl.col("window") == window_of(figure, probe))
-    match figure:
-        case SimilarityChart():
-            return rows.filter(pl.col("quantity") == figure.quantity)
-        case AttentionChart():
-            return rows.filter(pl.col("quantity").is_in(("weight", "share")))
-        case MapChart() if isinstance(probe, AttentionMapProbe):
-            mine = (pl.col("quantity") == figure.quantity) & (pl.col("target") == target_of(figure, probe))
-            return rows.filter(mine, pl.col("layer").is_in(figure.layers) if figure.layers else True)
-        case VisualLensChart():
-            rows = rows.filter(pl.col("quantity").is_in(LENS_QUANTITIES[figure.quantity][0]))
-            # Whose name is said where is asked of the right instruction; agreement with itself says nothing.
-            wanted = {"names": ("right",), "agreement": ("wrong", "none"), "difference": ("wrong", "none")}
-            shown = wanted.get(figure.quantity)
-            return rows.filter(pl.col("instruction").is_in(shown)) if shown else rows
-        case BudgetChart():
-            # A number of tokens that only some of the pictures have is no point of a curve over all of them.
-            most = pl.col("questions").max().over("task", "prompt", "keep")
-            return rows.filter(pl.col("questions") == most).sort("kept", maintain_order=True)
-    return rows
+def _range(numbers: pl.Series) -> str:
+    """`200`, or `180 to 200` where the numbers differ."""
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
-def window_of(figure: Figure, probe: KnockoutProbe) -> int:
-    """The window that a figure shows: its own, or the probe's only one."""
-    return getattr(figure, "window", None) or probe.window[0]
+def evenly_spaced(layers: list[int], count: int) -> list[int]:
+    """At most so many of the layers, from the first to the last."""
+    if len(layers) <= count:
+        return layers
+    return [layers[round(index * (len(layers) - 1) / (count - 1))] for index in range(count)]

@@ -1,24 +1,21 @@
-"""How lines are told apart and what all figures look like."""
+"""Strokes, names and fonts: what makes a line look and read alike in every figure."""
 
 import hashlib
-import re
 from dataclasses import dataclass
-
-import altair as alt
 
 from vlmflow.edges import Edge
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """How a line is told from the others: by colour, and without colour by dashes and the shape of its points."""
+    """Colour, dashes and point shape of a line; dashes and shapes tell lines apart where colours cannot."""
 
     color: str
     dash: tuple[int, ...] = (1, 0)
     shape: str = "circle"
 
 
-# One stroke per edge and word, the same in every figure of every study.
+# One stroke per line, the same in every figure of every study.
 STROKES = {
     "question -> last": Stroke("#0063a6"),
     "image -> last": Stroke("#d1570c", (6, 3), "square"),
@@ -61,8 +58,8 @@ STROKES = {
     "other": Stroke("#dd9c00", (6, 3), "square"),
     "all": Stroke("#1b1b1b", (2, 2), "triangle-up"),
 }
-# Parts of the question: their edges to the last position, and those that reach them.
-PARTS = {
+# Edges from these segments of the question to the last position, and edges that end in them.
+SEGMENT_STROKES = {
     "true option": Stroke("#2a9bc4"),
     "false option": Stroke("#7d5a28", (6, 3), "square"),
     "options": Stroke("#5b3a9e", (8, 2, 2, 2), "diamond"),
@@ -70,7 +67,7 @@ PARTS = {
     "question without options": Stroke("#1b1b1b", (10, 3), "triangle-down"),
     "question without objects": Stroke("#c0407a", (4, 2), "cross"),
 }
-SPARE = [
+SPARE_STROKES = [
     Stroke("#5b3a9e", (8, 2, 2, 2), "diamond"),
     Stroke("#2a9bc4", (4, 2), "cross"),
     Stroke("#7d5a28", (2, 4), "triangle-down"),
@@ -78,19 +75,18 @@ SPARE = [
     Stroke("#8fae00", (3, 1), "circle"),
 ]
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
-# Characters that XML does not have at all, however they are escaped: the writer of SVG and PNG stops at them.
-NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 ARROW_FONT = f"DejaVu Sans, {FONT}"  # the sans-serif font that commonly has "↛"
-NAMES = {
-    "object": "their object, on its patches",
-    "elsewhere": "the object, on other patches",
-    "shuffled": "another object, on its patches",
+# Lines that are neither edges nor words of their own.
+LINE_NAMES = {
+    "object": "object's name, on its patches",
+    "elsewhere": "object's name, on other patches",
+    "shuffled": "another name, on its patches",
     "right": "right instruction",
     "wrong": "wrong instruction",
     "none": "no instruction",
-    "first": "the first ones",
-    "spread": "spread evenly",
-    "random": "random ones",
+    "first": "the first tokens",
+    "spread": "evenly spread tokens",
+    "random": "random tokens",
     "weight": "attention weights",
     "share": "norms",
     "after": "instruction after",
@@ -99,51 +95,31 @@ NAMES = {
     "related": "related patches",
     "other": "other patches",
     "all": "all patches",
-    "accuracy": "right answers",
-    "work": "token-layers of the prompt, of the intact model's",
-    "time": "time to answer, of the intact model's",
+    "accuracy": "correct answers",
+    "work": "token-layers of the prompt, % of the intact model",
+    "time": "time to answer, % of the intact model",
 }
 
 
 def name_of(line: str) -> str:
-    """A line as figures and tables call it; edges with a crossed arrow."""
-    return Edge.parse(line).crossed if " -> " in line else NAMES.get(line, line)
+    """The name of a line in figures and tables; edges have a crossed arrow."""
+    return Edge.parse(line).crossed if " -> " in line else LINE_NAMES.get(line, line)
 
 
 def strokes_of(lines: list[str]) -> list[Stroke]:
-    """The stroke of each line; one that has none of its own gets a spare one by its name, the same in every figure."""
+    """The stroke of each line; a line without one gets a spare stroke by its name, alike in every figure."""
     strokes: list[Stroke] = []
     for line in lines:
-        place = hashlib.sha256(line.encode()).digest()[0]
-        spare = [SPARE[(place + step) % len(SPARE)] for step in range(len(SPARE))]
+        index = hashlib.sha256(line.encode()).digest()[0]
+        spare = [SPARE_STROKES[(index + step) % len(SPARE_STROKES)] for step in range(len(SPARE_STROKES))]
         free = [stroke for stroke in spare if stroke not in strokes]
-        own = STROKES.get(line) or _of_part(line)
+        own = STROKES.get(line) or _segment_stroke(line)
         strokes.append(own if own is not None and own not in strokes else (free or spare)[0])
     return strokes
 
 
-def _of_part(line: str) -> Stroke | None:
+def _segment_stroke(line: str) -> Stroke | None:
     if " -> " not in line:
         return None
     edge = Edge.parse(line)
-    return PARTS.get(edge.target) or (PARTS.get(edge.source) if edge.target == "last" else None)
-
-
-def drawable(text: str) -> str:
-    """The text with what no drawing may hold, such as a byte that a token decodes to, as a replacement character."""
-    return NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def title_of(title: str, subtitle: list[str]) -> alt.TitleParams:
-    """A figure's title with what stands under it."""
-    return alt.TitleParams(title or " ", subtitle=subtitle, anchor="start", fontSize=14, subtitleFontSize=12)
-
-
-def dressed(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
-    """What all figures have in common."""
-    return (
-        chart.configure(font=FONT)
-        .configure_axis(labelFontSize=11, titleFontSize=11, titleFontWeight="normal")
-        .configure_legend(labelFontSize=12, labelFont=ARROW_FONT)
-        .configure_view(stroke="#cccccc")
-    )
+    return SEGMENT_STROKES.get(edge.target) or (SEGMENT_STROKES.get(edge.source) if edge.target == "last" else None)

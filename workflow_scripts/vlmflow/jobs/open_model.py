@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 
-from vlmflow.models.hub import location
+from vlmflow.models.hub import model_folder
 from vlmflow.models.load import load_language_model, load_model
 from vlmflow.models.model import LanguageModel
 
@@ -19,7 +19,7 @@ def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[La
     """The model of a job, with the settings that the rules pass on: on the GPUs that it leases, or on the CPU."""
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()  # of loading weights, which a log shows as one long line
-    path = location(settings["path"], settings["fetched"])
+    path = model_folder(settings["path"], settings["fetched"])
     # What has been on a card stays there until the process ends, and so does the lease.
     device = lease_for_good(gpus)
     shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}

@@ -18,8 +18,8 @@ from vlmflow.errors import ProcessorMismatchError
 PATCH, STRATEGY, EXTRA = "patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"
 
 
-def complete(processor: Any, config: PreTrainedConfig, path: str | Path, revision: str | None = None) -> None:
-    """Fill in what a processor lacks from the model's configuration, and compare the rest.
+def complete_processor(processor: Any, config: PreTrainedConfig, path: str | Path, revision: str | None = None) -> None:
+    """Fill in the values that a processor lacks from the model's configuration, and compare the others.
 
     Raises:
         ProcessorMismatchError: the two contradict each other, or a value is in neither.
@@ -63,9 +63,9 @@ def _kept(extra: int, strategy: str) -> int:
     return extra - (strategy == "default")
 
 
-def _contradiction(key: str, said: Any, config_key: str, value: Any) -> ProcessorMismatchError:
+def _contradiction(key: str, own: Any, config_key: str, value: Any) -> ProcessorMismatchError:
     return ProcessorMismatchError(
-        f"the processor's files say {key}: {said}, but config.json says {config_key}: {value}; images would be laid on "
+        f"the processor's files say {key}: {own}, but config.json says {config_key}: {value}; images would be laid on "
         "other tokens than the image encoder makes; correct the one that is wrong"
     )
 
@@ -113,6 +113,6 @@ def _extra_tokens(vision: Any) -> int | None:
             with torch.device("meta"), torch.no_grad():
                 made = AutoModel.from_config(config)(pixel_values=pixels)
             return made.last_hidden_state.shape[1] - (config.image_size // config.patch_size) ** 2
-        except Exception:  # encoders that are called in another way: nothing is known of them, and nothing is compared
+        except Exception:  # encoders that are called in another way cannot be asked, and are not compared
             continue
     return None

@@ -1,4 +1,4 @@
-"""What is wrong with a model's folder, once it could not be loaded: the libraries that load it seldom name the file."""
+"""The cause for which a model cannot be loaded, file by file: the libraries that load it seldom name the file."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from .paths import or_a_folder
 INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-ANEW = "copy or fetch the model anew"
+REMEDY = "copy or fetch the model anew"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -23,14 +23,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ValueError(f"{folder}: {what_is_wrong(folder, error)}") from error
+        raise ValueError(f"{folder}: {diagnose_model(folder, error)}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{folder}: config.json holds no JSON object; {ANEW}")
+        raise ValueError(f"{folder}: config.json holds no JSON object; {REMEDY}")
     return config
 
 
-def what_is_wrong(path: str | Path, error: BaseException) -> str:
-    """Why the model in a folder cannot be loaded, and what to do; what the library says where nothing is found.
+def diagnose_model(path: str | Path, error: BaseException) -> str:
+    """Why a model cannot be loaded, and what to do; the library's own message where nothing is found in its files.
 
     Args:
         path: a folder or a hub id.
@@ -41,23 +41,23 @@ def what_is_wrong(path: str | Path, error: BaseException) -> str:
     if found is None and "trust_remote_code" in str(error):
         found = "it needs code of its own, and no code from outside is run; take a model that transformers itself knows"
     if found is None and "ignore_mismatched_sizes" in str(error):
-        found = f"its weights have other shapes than config.json says (the log lists them); {ANEW}"
+        found = f"its weights have other shapes than config.json says (the log lists them); {REMEDY}"
     found = found or str(error).strip() or type(error).__name__
     return found if folder.exists() else f"{found}; {or_a_folder(path)}"
 
 
 def _in_files(folder: Path) -> str | None:
     if not (folder / "config.json").is_file():
-        return f"there is no model: config.json is missing; give a folder as `save_pretrained` writes it, or {ANEW}"
+        return f"there is no model: config.json is missing; give a folder as `save_pretrained` writes it, or {REMEDY}"
     for file in sorted(folder.glob("*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
-            return f"{file.name} is no JSON ({error}); {ANEW}"
+            return f"{file.name} is no JSON ({error}); {REMEDY}"
         if not isinstance(content, dict) and file.name in ("config.json", INDEX):
-            return f"{file.name} holds no JSON object; {ANEW}"
+            return f"{file.name} holds no JSON object; {REMEDY}"
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        return f"there is no tokenizer ({', '.join(TOKENIZERS[:2])}); {ANEW}"
+        return f"there is no tokenizer ({', '.join(TOKENIZERS[:2])}); {REMEDY}"
     return _in_weights(folder)
 
 
@@ -70,15 +70,15 @@ def _in_weights(folder: Path) -> str | None:
             "them as safetensors (`save_pretrained` does), or take a revision that has them"
         )
     if not weights:
-        return f"there are no weights: model.safetensors is missing; {ANEW}"
+        return f"there are no weights: model.safetensors is missing; {REMEDY}"
     if (folder / INDEX).is_file():
         listed = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {})
         if absent := sorted({str(name) for name in listed.values()} - set(weights)):
-            return f"{absent[0]} is missing, which {INDEX} names; {ANEW}"
+            return f"{absent[0]} is missing, which {INDEX} names; {REMEDY}"
     for name in weights:
         try:
             with safe_open(folder / name, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            return f"{name} is cut off, or no safetensors file ({error}); {ANEW}"
+            return f"{name} is cut off, or no safetensors file ({error}); {REMEDY}"
     return None

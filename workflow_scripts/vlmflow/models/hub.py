@@ -17,15 +17,15 @@ from .size import Size
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-PATIENCE = 8  # seconds in which the hub says something, if it can be reached
+PATIENCE = 8  # seconds in which the hub answers, if it can be reached
 INDEX = "model.safetensors.index.json"
 
 
-def place_of(path: str | Path, revision: str | None = None) -> str | Path:
-    """Where a model is loaded from: its path, or, of a hub id where the hub cannot be reached, its folder in the cache.
+def path_to_load(path: str | Path, revision: str | None = None) -> str | Path:
+    """The path to load a model from: its own, or, for a hub id while the hub is out of reach, its folder in the cache.
 
-    Whoever asks for a model by a misspelt path, or without a network, is told at once: the libraries would ask for each
-    of its files, six times each, with pauses.
+    A misspelt path, or a missing network, is reported at once: the libraries would ask for each of the model's files,
+    six times each, with pauses.
 
     Raises:
         HubError: there is no such folder, or the hub cannot be reached and the cache does not have the model.
@@ -54,7 +54,7 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
     """Fetch what is missing of a model; a download that broke off is taken up again.
 
     Returns:
-        what `location` reads: repository, revision as asked for, folder of the snapshot, bytes of its weights,
+        what `model_folder` reads: repository, revision as requested, folder of the snapshot, bytes of its weights,
         layers, and size as `vlmflow.jobs.estimates` takes it.
 
     Raises:
@@ -81,7 +81,7 @@ def fetched_files(folder: str) -> list[str]:
 
 
 def _sizes(folder: Path, weights: int) -> dict[str, Any]:
-    """By the whole configuration: some files name only what differs from their kind's own."""
+    """Layers and size by the complete configuration: some files hold only the values that differ from the default."""
     from transformers import AutoConfig
 
     try:
@@ -112,12 +112,12 @@ def _weights(folder: Path, repository: str) -> list[Path]:
     return [folder / name for name in names]
 
 
-def location(path: str, fetched: str | None) -> str:
+def model_folder(path: str, fetched: str | None) -> str:
     """The folder of a model.
 
     Args:
         path: as the study file has it.
-        fetched: of a hub id, the file in which was written what `fetch_model` gave.
+        fetched: for a hub id, the file that holds what `fetch_model` returned.
 
     Raises:
         HubError: the files that were fetched are no longer there.

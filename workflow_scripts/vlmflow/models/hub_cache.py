@@ -1,7 +1,7 @@
 """Whether what was fetched from the hub still lies in its cache, file by file.
 
 Cluster administrators purge files that nobody has read for a while, one by one: a conversation template can be gone
-while the weights are there, and a model that is loaded without it is asked in another way.
+while the weights are there, and a model that is loaded without it gets other prompts.
 """
 
 import json
@@ -27,8 +27,8 @@ def find_snapshot(note: Path) -> tuple[Path, list[str]]:
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{note}: this is no note of what was fetched") from error
     # The cache may have been brought here from a machine with a network: model, "snapshots" and commit name the same.
-    places = (folder, Path(HF_HUB_CACHE, *folder.parts[-3:]))
-    return min(((place, _missing(place, note)) for place in places), key=lambda found: len(found[1]))
+    folders = (folder, Path(HF_HUB_CACHE, *folder.parts[-3:]))
+    return min(((each, _missing(each, note)) for each in folders), key=lambda found: len(found[1]))
 
 
 def _missing(folder: Path, note: Path) -> list[str]:

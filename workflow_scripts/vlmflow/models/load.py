@@ -16,15 +16,15 @@ from transformers import (
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import HubError, ModelError, ProcessorError
 
-from .diagnose import ANEW, what_is_wrong
-from .hub import place_of
+from .diagnose import REMEDY, diagnose_model
+from .hub import path_to_load
 from .model import LanguageModel, VisionLanguageModel
 from .processor import load_processor, load_text_processor
 from .supported import check_config
 
 V = TypeVar("V", bound=VisionLanguageModel)
 T = TypeVar("T", bound=LanguageModel)
-NO_ROOM = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
+NO_MEMORY = "{path}: memory does not suffice for the model's weights ({error}); a smaller dtype, or `gpus: 2`, may help"
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -46,18 +46,20 @@ def load_model(
             that this process sees.
         dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
         revision: branch, tag or commit of a hub id.
-        template, fit: see `load_processor`.
-        model_class: what is built of model and processor.
+        template: the conversation around the question: "own", a name of `models.templates.TEMPLATES`, or a .jinja file.
+        fit: how an image that is no square is fitted into one: "own", "pad" or "crop".
+        model_class: built of model and processor.
 
     Raises:
-        ModelError: there is no such model, its weights are not safetensors, or it is of another kind.
+        ModelError: there is no such model, its weights are not safetensors or not complete, memory does not suffice
+            for them, it is of a kind that cannot be measured, or its processor cannot be loaded.
     """
     dtype, placement = _placement(path, device, dtype)
-    with _told(path, "vision-language model"):
-        path = place_of(path, revision)
+    with explaining_errors(path, "vision-language model"):
+        path = path_to_load(path, revision)
         check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
         processor = load_processor(path, revision=revision, template=template, fit=fit)
-        model = _loaded(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
+        model = _load_weights(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
         vlm = model_class(model, processor)
         _ = vlm.image_token_id  # refused now, and not at every question
         return vlm
@@ -72,27 +74,36 @@ def load_language_model(
     template: str = "own",
     model_class: type[T] = LanguageModel,  # type: ignore[assignment]
 ) -> T:
-    """Load a language model that reads captions in place of a picture: a model of its own, or the language model
-    inside of a vision-language model, which is that model without a picture.
+    """Load a language model that reads captions in place of an image: a model of its own, or the language model inside
+    of a vision-language model, which is that model without an image.
 
-    Arguments and errors are those of `load_model`.
+    Args:
+        path, device, dtype, revision, template, model_class: as in `load_model`.
+
+    Raises:
+        ModelError: as in `load_model`.
     """
     dtype, placement = _placement(path, device, dtype)
-    with _told(path, "language model"):
-        path = place_of(path, revision)
+    with explaining_errors(path, "language model"):
+        path = path_to_load(path, revision)
         config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         check_config(config)
         sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
         load = load_processor if sees else load_text_processor
         loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
-        model = _loaded(loader, path, dtype=dtype, revision=revision, **placement)
+        model = _load_weights(loader, path, dtype=dtype, revision=revision, **placement)
         return model_class(model, processor)
 
 
 @contextmanager
-def _told(path: str | Path, what: str) -> Iterator[None]:
-    """Say of a model that cannot be loaded which file is to blame, or that there is no room for it."""
+def explaining_errors(path: str | Path, what: str) -> Iterator[None]:
+    """Raise whatever goes wrong in the block as a `ModelError` that names the file and the remedy.
+
+    Args:
+        path: of the model.
+        what: the kind of model that was expected.
+    """
     try:
         yield
     except MemoryError:
@@ -101,31 +112,31 @@ def _told(path: str | Path, what: str) -> Iterator[None]:
         raise ModelError(f"{path}: {error}") from error
     except (HubError, ProcessorError) as error:
         raise ModelError(str(error)) from error
-    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
+    except Exception as error:  # with a broken file the library may fail anywhere
         if ran_out(error):
-            raise ModelError(NO_ROOM.format(path=path, error=error)) from error
+            raise ModelError(NO_MEMORY.format(path=path, error=error)) from error
         raise ModelError(
-            f"{path}: no {what} with safetensors weights could be loaded: {what_is_wrong(path, error)}"
+            f"{path}: no {what} with safetensors weights could be loaded: {diagnose_model(path, error)}"
         ) from error
 
 
-def _loaded(loader: Any, path: str | Path, **settings: Any) -> Any:
+def _load_weights(loader: Any, path: str | Path, **settings: Any) -> Any:
     """The model, if all of its weights are there: the library only warns, and takes random numbers for the others."""
     try:
         model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
     except ValueError as error:
         if "scaled_dot_product_attention" not in str(error):
             raise
-        # Where only the image encoder cannot compute its attention so, the library chooses for each part by itself.
+        # Where only the image encoder does not know `sdpa`, the library chooses for each part by itself.
         settings["attn_implementation"] = None
         model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
     if missing := sorted(account["missing_keys"]):
-        raise ModelError(f"the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {ANEW}")
+        raise ModelError(f"the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {REMEDY}")
     return model
 
 
 def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:
-    """(type of the weights, how to load a model: where to, and with which safeguards)."""
+    """(dtype of the weights, the other settings with which a model is loaded: its device, and safeguards)."""
     if dtype is not None and dtype not in DTYPES:
         raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

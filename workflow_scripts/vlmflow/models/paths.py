@@ -1,4 +1,4 @@
-"""Whether the path of a model means a folder or an id on the hub, and what to say where neither is there."""
+"""Whether the path of a model means a folder or an id on the hub, and the messages where neither exists."""
 
 import difflib
 import re
@@ -18,7 +18,7 @@ def folder_meant(path: str) -> Path | None:
 
 
 def no_folder(path: str | Path) -> str:
-    """What is said of a model's folder that is not there, with the name that may have been meant."""
+    """The message for a model's folder that does not exist, with the name that may have been meant."""
     folder = Path(path).expanduser().absolute()
     beside = [each.name for each in folder.parent.iterdir() if each.is_dir()] if folder.parent.is_dir() else []
     near = difflib.get_close_matches(folder.name, beside, n=1)
@@ -26,5 +26,5 @@ def no_folder(path: str | Path) -> str:
 
 
 def or_a_folder(path: str | Path) -> str:
-    """What is said of a hub id that may be meant as a folder."""
+    """The end of a message about a hub id that may be meant as a folder."""
     return f"if it is meant as a folder: there is none at {Path(path).absolute()}"

@@ -1,4 +1,4 @@
-"""Load a model's processor: which conversation template it writes, and how it fits a picture."""
+"""Load a model's processor, with a conversation template and a way to fit an image into a square."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,24 +9,24 @@ from transformers.utils import is_torchvision_available
 
 from vlmflow.errors import ProcessorError, ProcessorMismatchError
 
-from .agreement import complete
-from .diagnose import what_is_wrong
+from .agreement import complete_processor
+from .diagnose import diagnose_model
 from .templates import CHAT_FOLDER, TEMPLATES
 from .unused_parts import load_without_unused_parts
 
 
 def load_processor(path: str | Path, *, revision: str | None = None, template: str = "own", fit: str = "own") -> Any:
-    """The model's processor, cutting pictures with PIL, so that every machine cuts them the same way.
+    """The model's processor, cutting images with PIL, so that every machine cuts them in the same way.
 
     Args:
         path: a folder or a hub id.
         revision: branch, tag or commit of a hub id.
-        template: the conversation around the question: "own", one of `study.TEMPLATES`, or a .jinja file.
-        fit: how a picture that is no square is fitted into one: "own" (as the processor does it), "pad" (on a square of
+        template: the conversation around the question: "own", one of `TEMPLATES`, or a .jinja file.
+        fit: how an image that is no square is fitted into one: "own" (as the processor does it), "pad" (on a square of
             the mean colour, as LLaVA-1.5 was trained) or "crop" (the middle of it).
 
     Raises:
-        ProcessorError: there is no processor, no such template, it cannot fit pictures so, it needs a package that is
+        ProcessorError: there is no processor, no such template, it cannot fit images so, it needs a package that is
             not installed, or it contradicts the model's configuration.
     """
     try:
@@ -36,22 +36,22 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
             processor.tokenizer.init_kwargs.pop(setting, None)
         if not Path(path).is_dir() or (Path(path) / "config.json").is_file():
             config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-            complete(processor, config, path, revision)
+            complete_processor(processor, config, path, revision)
     except ProcessorMismatchError as error:
         raise ProcessorError(f"{path}: {error}") from error
-    except Exception as error:  # a file that is not what it should be makes the library stumble anywhere
-        why = _without_torchvision(error) or what_is_wrong(path, error)
+    except Exception as error:  # with a broken file the library may fail anywhere
+        why = _torchvision_message(error) or diagnose_model(path, error)
         raise ProcessorError(f"{path}: no processor could be loaded: {why}") from error
     if template != "own":
-        processor.chat_template = _template(template)
+        processor.chat_template = _read_template(template)
     elif processor.chat_template is None:
-        raise _without_template(path)
+        raise _template_error(path)
     if fit != "own":
-        processor.image_processor = _fitting(processor, fit, path)
+        processor.image_processor = _fitting_image_processor(processor, fit, path)
     return processor
 
 
-def _without_torchvision(error: Exception) -> str | None:
+def _torchvision_message(error: Exception) -> str | None:
     """What to install for a processor that cuts images with torchvision only; None if that is not what failed."""
     if is_torchvision_available() or "torchvision" not in str(error).lower():
         return None
@@ -63,13 +63,13 @@ def _without_torchvision(error: Exception) -> str | None:
 
 @dataclass
 class TextProcessor:
-    """A language model's tokenizer, as a processor that knows no pictures."""
+    """A language model's tokenizer, as a processor without images."""
 
     tokenizer: Any
     chat_template: str | None = None
 
     def apply_chat_template(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
-        """The conversation as text; messages are lists of parts, as of a model that reads pictures too."""
+        """The conversation as text; messages are lists of parts, as of a model that reads images too."""
         if self.chat_template is None:
             # The templates of language models take strings.
             messages = [m | {"content": "".join(part["text"] for part in m["content"])} for m in messages]
@@ -90,20 +90,20 @@ def load_text_processor(path: str | Path, *, revision: str | None = None, templa
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:
-        raise ProcessorError(f"{path}: no tokenizer could be loaded: {what_is_wrong(path, error)}") from error
+        raise ProcessorError(f"{path}: no tokenizer could be loaded: {diagnose_model(path, error)}") from error
     if template == "own" and tokenizer.chat_template is None:
-        raise _without_template(path)
-    return TextProcessor(tokenizer, None if template == "own" else _template(template))
+        raise _template_error(path)
+    return TextProcessor(tokenizer, None if template == "own" else _read_template(template))
 
 
-def _without_template(path: str | Path) -> ProcessorError:
+def _template_error(path: str | Path) -> ProcessorError:
     return ProcessorError(
         f"{path}: this model has no conversation template of its own; give template: {', '.join(TEMPLATES)}, or a "
         ".jinja file"
     )
 
 
-def _template(name: str) -> str:
+def _read_template(name: str) -> str:
     path = CHAT_FOLDER / f"{name}.jinja" if name in TEMPLATES else Path(name)
     try:
         return path.read_text(encoding="utf-8")
@@ -111,8 +111,8 @@ def _template(name: str) -> str:
         raise ProcessorError(f"template {name!r}: {error}; known are own, {', '.join(TEMPLATES)}") from error
 
 
-def _fitting(processor: Any, fit: str, path: str | Path) -> Any:
-    """The processor's picture processing with padding instead of cropping, or the other way round."""
+def _fitting_image_processor(processor: Any, fit: str, path: str | Path) -> Any:
+    """The processor's image processor with padding instead of cropping, or the other way round."""
     own = getattr(processor, "image_processor", None)
     if own is None or not hasattr(own, "crop_size") or hasattr(own, "image_grid_pinpoints"):
         raise ProcessorError(

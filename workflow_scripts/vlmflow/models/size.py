@@ -1,4 +1,4 @@
-"""How large a model is, as far as its cost depends on it, by its configuration alone."""
+"""The size of a model by its configuration alone, as far as its cost depends on it."""
 
 import math
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 @dataclass(frozen=True)
 class Size:
-    """What of a model's size its cost depends on.
+    """The numbers on which the cost of a model depends.
 
     Attributes:
         parameters: all of them, the image encoder's included.
         layers, width, vocabulary: of the decoder.
-        image_tokens: of the largest picture.
+        image_tokens: of the largest image.
     """
 
     parameters: int
@@ -31,9 +31,9 @@ class Size:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], weights: int) -> Self:
-        """By a model's configuration and the bytes of its weight files; where it does not say, what a large model has.
+        """By a model's configuration and the bytes of its weight files; missing values are those of a large model.
 
-        Of models that cut a picture as they find it, what LLaVA-NeXT makes at most of one is taken.
+        For models with a number of tokens that depends on the image, LLaVA-NeXT's largest number is taken.
         """
         text = config.get("text_config") or config
         stored = config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or text.get("torch_dtype")
@@ -51,7 +51,7 @@ class Size:
 
     @property
     def tokens(self) -> int:
-        """Of a prompt."""
+        """Positions of a prompt."""
         return self.image_tokens + QUESTION + TEMPLATE
 
     @property
@@ -60,12 +60,12 @@ class Size:
         return 2.0 * self.parameters * self.tokens
 
 
-# Where nothing is known yet: LLaVA-1.5-13b with LLaVA-NeXT's pictures.
+# Where nothing is known yet: LLaVA-1.5-13b with LLaVA-NeXT's images.
 LARGE = Size(parameters=13_000_000_000, layers=40, width=5120, vocabulary=32_000, image_tokens=2880)
 
 
 def _image_tokens(config: Mapping[str, Any]) -> int:
-    """Of the largest picture, by the names that the families of models have for it; none of a model without eyes."""
+    """Tokens of the largest image, by the names that families of models have for them; 0 without an image encoder."""
     vision = config.get("vision_config")
     if not vision:
         return 0 if "vision_config" not in config else LARGE.image_tokens
@@ -76,7 +76,7 @@ def _image_tokens(config: Mapping[str, Any]) -> int:
     if not (size and patch):
         return int(config.get("image_seq_length") or LARGE.image_tokens)
     views = [1, *(1 + math.ceil(h * w / size**2) for h, w in config.get("image_grid_pinpoints") or [])]
-    merged = config.get("scale_factor") or 1  # so many patches a side become one token
+    merged = config.get("scale_factor") or 1  # patches per side that become one token
     return max(views) * int(size / patch / merged) ** 2
 
 
@@ -87,6 +87,6 @@ def _side(value: Any) -> float:
 
 
 def folder_size(folder: Path) -> Size:
-    """Of a model in a folder as `save_pretrained` writes it."""
+    """The size of a model in a folder as `save_pretrained` writes it."""
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     return Size.of(read_config(folder), weights)

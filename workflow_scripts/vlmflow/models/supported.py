@@ -19,7 +19,7 @@ CROSSING = ("cross", "encoder_attn", "encdecattention")
 
 
 def check_config(config: PreTrainedConfig) -> None:
-    """Refuse what a configuration says to be of a kind that is not measured.
+    """Refuse a configuration of a kind that is not measured.
 
     Raises:
         ModelError: it is an encoder-decoder, has cross-attention or layers without attention, or layers share keys.

@@ -1,4 +1,4 @@
-"""What a model's tokens are as words: which are words at all, and which say a given name."""
+"""A model's tokens as words: which are words at all, and which name a given object."""
 
 import re
 from collections import defaultdict
@@ -21,12 +21,12 @@ class Vocabulary:
 
     Attributes:
         texts: every token as one reads it, stripped.
-        words: (vocabulary) True for tokens that are words: of letters only, at least two, at the beginning of a word
+        is_word: (vocabulary) True for tokens that are words: of letters only, at least two, at the beginning of a word
             where the tokenizer tells.
     """
 
     def __init__(self, tokenizer: Any, size: int) -> None:
-        """Of the first `size` tokens, as many as the unembedding has."""
+        """The first `size` tokens of a tokenizer, as many as the unembedding has."""
         self.tokenizer = tokenizer
         known = min(size, len(tokenizer))
         raw = tokenizer.convert_ids_to_tokens(list(range(known)))
@@ -34,7 +34,7 @@ class Vocabulary:
         self.texts += [""] * (size - known)
         special = set(tokenizer.all_special_tokens)
         marked = any(token.startswith(MARKS) for token in raw if token)
-        self.words = torch.tensor([
+        self.is_word = torch.tensor([
             token not in special and len(text) > 1 and text.isalpha() and (not marked or token.startswith(MARKS))
             for token, text in zip(raw, self.texts[:known], strict=True)
         ] + [False] * (size - known))  # fmt: skip
@@ -44,22 +44,22 @@ class Vocabulary:
             if text and begins and raw[token] not in special:
                 self._ids[text.lower()].append(token)
 
-    def saying(self, names: Iterable[str]) -> Tensor:
-        """(vocabulary) True for tokens that say one of the names: one of its words, its plural, or its first sub-word
-        of at least three letters; in any case.  Pieces from within words say nothing."""
-        says = torch.zeros(len(self.texts), dtype=torch.bool)
+    def token_mask_for(self, names: Iterable[str]) -> Tensor:
+        """(vocabulary) True for tokens of one of the names: one of its words, its plural, or its first sub-word of at
+        least three letters; in any case.  Pieces from within words are tokens of no name."""
+        mask = torch.zeros(len(self.texts), dtype=torch.bool)
         for word in words_of(names):
-            for form in (word, plural(word), self._begins(word)):
-                says[self._ids.get(form, [])] = True
-        return says
+            for form in (word, plural(word), self._first_sub_word(word)):
+                mask[self._ids.get(form, [])] = True
+        return mask
 
-    def _begins(self, word: str) -> str:
-        """The sub-word with which the word begins, where that tells it."""
+    def _first_sub_word(self, word: str) -> str:
+        """The sub-word with which the word begins, where that is long enough to stand for it."""
         first = self.texts[self.tokenizer(word, add_special_tokens=False).input_ids[0]].lower()
         return first if len(first) >= LEAST and word.startswith(first) else word
 
 
 def words_of(names: Iterable[str]) -> set[str]:
-    """The words of names and attributes, lowercase, without those that name nothing: `traffic light` is said by either
-    of its two, `glass of wine` not by `of`."""
+    """The words of names and attributes, lowercase, without those that name nothing: either word of `traffic light`,
+    but not the `of` of `glass of wine`."""
     return {word for name in names for word in re.findall(r"[^\W\d_]{2,}", name.lower())} - NAME_NOTHING

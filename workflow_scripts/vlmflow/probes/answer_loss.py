@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.left_out import attention_to
 from vlmflow.engine.record import Recording
-from vlmflow.engine.replay import onlookers
 from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
 
@@ -50,7 +49,7 @@ def reference(vlm: LanguageModel, prompt: Prompt, text: str, said: Sequence[int]
     else:
         written = text[:1].upper() + text[1:] if own[:1].isupper() else text
         tokens = list(vlm.processor.tokenizer(written, add_special_tokens=False).input_ids)
-    return Reference(vlm.said(prompt, tokens[:-1]), tokens)
+    return Reference(vlm.continue_prompt(prompt, tokens[:-1]), tokens)
 
 
 def loss(vlm: LanguageModel, asked: Reference, states: Tensor) -> float:
@@ -75,7 +74,7 @@ def loss_without(vlm: LanguageModel, asked: Reference, recording: Recording, dro
 def losses_without(vlm: LanguageModel, asked: Reference, recording: Recording, hidden: Sequence[Tensor]) -> list[float]:
     """The loss for each set of positions when no other position may attend to them; the same as `loss_without`, and
     cheaper where the sets stand late or are many."""
-    knockouts = [Knockout(positions, onlookers(recording, positions), 0, len(vlm.layers)) for positions in hidden]
+    knockouts = [attention_to(recording, positions, 0, len(vlm.layers)) for positions in hidden]
     return [loss(vlm, asked, states) for states in vlm.replay(recording, knockouts, asked.positions)]
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import right_answer
+from vlmflow.data.sampling import correct_answer
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.errors import PromptError, QuestionError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Patches, Prompt
-from vlmflow.prompts.layouts.geometry import Box
+from vlmflow.prompts.layouts.base import Box
 
 Row = dict[str, Any]
 
@@ -21,7 +21,7 @@ def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
     """The prompt of a question row that carries its row of the table `patches`, or nulls where it has none."""
     names = [item["name"] for item in row["objects"]]
     options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
-    if right_answer(row) is None:
+    if correct_answer(row) is None:
         instruction = ""  # on how to answer a question, which has no place where a description is asked for
     try:
         if not isinstance(vlm, VisionLanguageModel):
@@ -81,7 +81,7 @@ class Asking:
         if named is None and "{object}" in text:
             raise PromptError(f"the question is about no object that could stand in {text!r}")
         said = text.format(question=row["question"], answer=row["answer"], object=named)
-        follows = "{question}" in text and right_answer(row) is not None
+        follows = "{question}" in text and correct_answer(row) is not None
         return self.vlm.prompt(open_picture(row["image"]), said, instruction=self.instruction if follows else "")
 
     def unrelated(self, row: Row) -> Iterator[Row]:

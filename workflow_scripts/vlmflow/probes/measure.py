@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from vlmflow.data.sampling import right_answer
+from vlmflow.data.sampling import correct_answer
 from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
@@ -70,7 +70,7 @@ def measure(
             related = pl.Series([question.get("related")], dtype=pl.List(pl.Int32))
             return norms(vlm, prompt).with_columns(related=related)
         case PruningProbe():
-            answer, said = right_answer(question), question["token_ids"]
+            answer, said = correct_answer(question), question["token_ids"]
             return pruning(vlm, prompt, probe.last, answer, said, with_time=question["timed"], match=asking.match)
         case AttentionProbe():
             return attention(vlm, prompt, probe.edges)

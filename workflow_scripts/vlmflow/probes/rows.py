@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.data.sampling import draw, place_in_draw
+from vlmflow.data.sampling import sample, sampling_order
 from vlmflow.probes import KnockoutProbe, Probe, PruningProbe, SimilarityProbe, Sinks, VisualLensProbe
 from vlmflow.tables import ANSWERS, NORMS, PATCHES, SELECTED, TASK
 
@@ -24,7 +24,7 @@ def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
     # Pruning asks how many answers are right, so that it asks wrongly answered questions as well.
     any_answer = isinstance(probe, PruningProbe) or getattr(probe, "answers", "right") == "any"
     chosen = answers["question_id"] if any_answer else SELECTED.read(source.selected)["question_id"]
-    drawn = draw(chosen, probe.questions, seed)
+    drawn = sample(chosen, probe.questions, seed)
     rows = TASK.read(source.questions).filter(pl.col("question_id").is_in(drawn.implode()))
     for path in source.patches:
         rows = rows.join(PATCHES.read(path), on="question_id", how="left", maintain_order="left")
@@ -34,13 +34,13 @@ def rows_to_probe(probe: Probe, source: Any, seed: int) -> pl.DataFrame:
             _sinks(probe.sinks, NORMS.read(source.norms[0])), on="question_id", how="left", maintain_order="left"
         )
     if isinstance(probe, PruningProbe):
-        timed = draw(rows["question_id"], probe.timed, seed)
+        timed = sample(rows["question_id"], probe.timed, seed)
         rows = rows.with_columns(timed=pl.col("question_id").is_in(timed.implode()))
     if isinstance(probe, SimilarityProbe | VisualLensProbe):
         # A question is compared with those that follow it; in a file, neighbours may have to do with each other.
-        rows = rows.sort(pl.col("question_id").map_elements(place_in_draw, return_dtype=pl.Binary))
+        rows = rows.sort(pl.col("question_id").map_elements(sampling_order, return_dtype=pl.Binary))
     if isinstance(probe, VisualLensProbe):
-        examples = draw(rows["question_id"], probe.examples, seed)
+        examples = sample(rows["question_id"], probe.examples, seed)
         rows = rows.with_columns(example=pl.col("question_id").is_in(examples.implode()))
     return rows
 

@@ -8,11 +8,11 @@ from functools import partial
 import polars as pl
 import torch
 
-from vlmflow.data.sampling import is_right, right_answer
+from vlmflow.data.sampling import correct_answer, is_correct
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.edges import Edge
-from vlmflow.engine.batch_size import let_go, ran_out
-from vlmflow.engine.interventions import find_module
+from vlmflow.engine.batch_size import ran_out, release_memory
+from vlmflow.engine.modules import find_module
 from vlmflow.errors import (
     GeometryError,
     InterventionError,
@@ -54,7 +54,7 @@ def of_one_question() -> Iterator[None]:
         if ran_out(error):
             why = str(error).splitlines()[0]
             traceback.clear_frames(error.__traceback__)
-            let_go()
+            release_memory()
             raise RetryableQuestionError(
                 f"memory ran out, even for the smallest batch ({why}); a device with more memory, a smaller dtype, or "
                 "`gpus: 2` may help"
@@ -81,7 +81,7 @@ def answer_question(vlm: LanguageModel, row: Row, instruction: str, match: Answe
         "image_id": row["image_id"],
         "predicted": answer.text,
         "answer": row["answer"],
-        "correct": is_right(answer.text, right_answer(row), match),
+        "correct": is_correct(answer.text, correct_answer(row), match),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }

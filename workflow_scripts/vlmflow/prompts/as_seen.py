@@ -1,4 +1,4 @@
-"""Pictures as a model sees them: cut, squeezed or padded, without the colours' normalisation."""
+"""Images as a model sees them: cut, squeezed or padded, without the colours' normalisation."""
 
 import io
 from collections.abc import Iterator
@@ -9,42 +9,35 @@ import polars as pl
 from PIL import Image
 
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import draw, draw_apart
+from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import GeometryError, QuestionError
-from vlmflow.prompts.layouts.geometry import PatchMap, patch_map, seen_pixels
+from vlmflow.prompts.layouts.registry import find_views
 
-LEAST = 240  # pixels of a side, so that small pictures are not blurred when they are shown larger
-
-
-def views_of(processor: Any, picture: Image.Image) -> tuple[PatchMap, list[np.ndarray]]:
-    """(how the picture lies on its tokens, what each view shows: (3, height, width) from 0 to 255)."""
-    found = patch_map(processor, picture.size)
-    cut = processor.image_processor([picture], return_tensors="np", do_normalize=False, do_rescale=False)
-    return found, seen_pixels(found, np.asarray(cut["pixel_values"][0]))
+LEAST = 240  # pixels of a side, so that small images are not blurred when they are shown larger
 
 
-def as_seen(pixels: np.ndarray) -> Image.Image:
-    """(3, height, width) pixels as a picture."""
+def as_image(pixels: np.ndarray) -> Image.Image:
+    """(3, height, width) pixels, from 0 to 255, as an image."""
     return Image.fromarray(np.clip(pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8))
 
 
 def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, count: int) -> Iterator[dict[str, Any]]:
-    """Rows of the table `views`: the first view of the pictures of some questions that a probe has measured.
+    """Rows of the table `views`: the first view of the images of some questions that a probe has measured.
 
     Args:
         processor: of the model; one whose tokens are no patches gives no row.
         questions: rows of the table `task`.
-        measured: ids of the questions that have something to be shown.
-        count: at most so many, the same ones whatever else is asked.
+        measured: ids of the questions that have something to show.
+        count: at most so many, the same ones whatever else is in the table.
     """
-    shown, _ = draw_apart(questions, draw(measured, count, seed=0))
+    shown, _ = split_by_ids(questions, sample(measured, count, seed=0))
     for row in shown.iter_rows(named=True):
         try:
-            found, pixels = views_of(processor, open_picture(row["image"]))
+            found, pixels = find_views(processor, open_picture(row["image"]))
         except (GeometryError, QuestionError):
             continue
         first = found.views[0]
-        seen = as_seen(pixels[0][:, : first.rows * first.patch, : first.columns * first.patch])
+        seen = as_image(pixels[0][:, : first.rows * first.patch, : first.columns * first.patch])
         zoom = -(-LEAST // min(seen.size))
         if zoom > 1:
             seen = seen.resize((seen.width * zoom, seen.height * zoom), Image.Resampling.NEAREST)

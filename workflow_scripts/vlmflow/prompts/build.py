@@ -1,4 +1,4 @@
-"""A question and a picture, or captions in its place, as model inputs, with the positions of every named segment."""
+"""A question and an image, or captions in its place, as model inputs, with the positions of every named segment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from PIL import Image
 from vlmflow.edges import SEGMENTS
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import PromptError
-from vlmflow.prompts.layouts.geometry import Box
+from vlmflow.prompts.layouts.base import Box
 
 from .segments import (
     IMAGE_SEGMENTS,
@@ -40,12 +40,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Prompt:
-    """What goes into the model, and where in it each segment stands.
+    """Model inputs, and the positions of each segment in them.
 
     Attributes:
         inputs: keyword arguments of `model(**inputs)`, a batch of one.
-        text: the prompt as a string, the picture as one placeholder.
-        segments: segment → sorted positions in the expanded sequence, on the CPU.
+        text: the prompt as a string, the image as one placeholder.
+        segments: segment → sorted positions (LongTensor) in the sequence that the decoder sees, from 0, on the CPU.
         missing: segment → why this prompt does not have it.
     """
 
@@ -55,7 +55,10 @@ class Prompt:
     missing: dict[str, str] = field(default_factory=dict)
 
     def positions(self, segment: str) -> torch.Tensor:
-        """1-D LongTensor of the segment's positions, in increasing order.
+        """1-D LongTensor (CPU) of the segment's positions in the sequence that the decoder sees, in increasing order.
+
+        Args:
+            segment: such as "image", "related patches", "question", "last"; all are in `vlmflow.edges.SEGMENTS`.
 
         Raises:
             PromptError: there is no such segment, or this prompt does not have it.
@@ -66,13 +69,13 @@ class Prompt:
             raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
         return self.segments[segment]
 
-    def said(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
-        """The same prompt after the model has said these tokens: `last` is the one of them that was said last, and all
-        between the question and it is `template`.
+    def continued(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
+        """The same prompt with these tokens of an answer behind it: `last` is the last of them, and all positions
+        between the question and it are `template`.
 
         Args:
             token_ids: at least one.
-            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.said`.
+            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.continue_prompt`.
         """
         tokens = self.inputs["input_ids"]
         length, more = tokens.shape[1], len(token_ids)
@@ -100,32 +103,32 @@ def build_prompt(
     sinks: Sequence[int] | None = None,
     instruction: str = "",
 ) -> Prompt:
-    """Put picture and question into the processor's chat template and find every segment.
+    """Image and question in the processor's chat template, with the positions of every segment.
 
     Args:
         processor: a `transformers` processor with a chat template and a fast tokenizer.
-        image: the picture.
+        image: of any size and mode.
         question: the question's own words.
-        image_token_id: the token that the model replaces by the picture's features.
-        objects: the objects that the question is about, by name, each with its boxes.
+        image_token_id: the token that the model replaces by the image's features.
+        objects: name → boxes (x, y, width, height) in pixels of the image, of the objects that the question is about.
         options: (true option, false option).
-        patches: where the related patches are known already; otherwise found from the boxes.
-        sinks: numbers, among the picture's tokens, of the patches whose features have a high norm.
+        patches: the related patches, where they are known already; otherwise they are found from the boxes.
+        sinks: indices, among the image's tokens, of the patches whose features have a high norm.
         instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
 
     Raises:
-        PromptError: the question is empty, holds the picture's placeholder, or is not found in the built prompt.
+        PromptError: the question is empty, holds the image's placeholder, or is not found in the built prompt.
     """
     _check_text(processor, "question", question)
     text = chat_text(processor, question + instruction)
     inputs, positions = _with_picture(processor, image, text, image_token_id)
-    # Some processors put the picture's tokens before a text that does not name them.
+    # Some processors put the image's tokens before a text that does not name them.
     after = max(0, text.rfind(str(processor.image_token)))
     finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
-    segments: Positions = {"image": positions, **finder.of_all()}
+    segments: Positions = {"image": positions, **finder.common_segments()}
     missing: Missing = {"caption": "its model reads the picture, not captions"}
-    places = add_options(segments, missing, finder, options)
-    add_objects(segments, missing, finder, objects, places)
+    option_spans = add_options(segments, missing, finder, options)
+    add_objects(segments, missing, finder, objects, option_spans)
     add_patches(segments, missing, processor, image, objects, patches)
     add_sinks(segments, missing, sinks)
     return _without_empty(Prompt(inputs, text, segments, missing))
@@ -134,41 +137,41 @@ def build_prompt(
 def build_picture_prompt(
     processor: Any, image: Image.Image, text: str, *, image_token_id: int, before: bool = False
 ) -> Prompt:
-    """A picture with any text, or none, of which only the picture's tokens are looked at: the one segment is `image`.
+    """An image with any text, or none, for measurements of the image's tokens alone: the one segment is `image`.
 
     Args:
         processor, image, image_token_id: as in `build_prompt`.
         text: may be empty.
-        before: whether the text stands before the picture instead of after it.
+        before: whether the text stands before the image instead of after it.
 
     Raises:
-        PromptError: the text holds a special token, or the conversation template has no place for it before a picture.
+        PromptError: the text holds a special token, or the conversation template has no place for it before an image.
     """
     if text:
         _check_text(processor, "text", text)
-    said = chat_text(processor, text, text_first=before)
-    if before and text and said == chat_text(processor, text):
+    whole_text = chat_text(processor, text, text_first=before)
+    if before and text and whole_text == chat_text(processor, text):
         raise PromptError("its conversation template puts the picture before the text, wherever the text is to stand")
-    inputs, positions = _with_picture(processor, image, said, image_token_id)
+    inputs, positions = _with_picture(processor, image, whole_text, image_token_id)
     missing = dict.fromkeys(SEGMENTS, "it was built for the picture's tokens alone")
-    return Prompt(inputs, said, {"image": positions}, missing)
+    return Prompt(inputs, whole_text, {"image": positions}, missing)
 
 
 def _with_picture(
     processor: Any, image: Image.Image, text: str, image_token_id: int
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """(model inputs, positions of the picture's tokens)."""
+    """(model inputs, positions of the image's tokens)."""
     special = special_tokens(processor.tokenizer, text)
     try:
         inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
-    except Exception as error:  # what a processor does not expect of an image makes it stumble anywhere
+    except Exception as error:  # with an image that it does not expect, a processor may fail anywhere
         if ran_out(error):
             raise
         raise PromptError(
             f"{type(processor).__name__} cannot make inputs of this image of {image.width} × {image.height} pixels and "
             f"this text: {type(error).__name__}: {error}"
         ) from error
-    inputs.pop("labels", None)  # for training; they may be longer than the logits that are asked for
+    inputs.pop("labels", None)  # for training; they may be longer than the logits that are computed
     positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
     if len(positions) == 0:
         raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
@@ -184,11 +187,11 @@ def build_caption_prompt(
     options: tuple[str, str] | None = None,
     instruction: str = "",
 ) -> Prompt:
-    """As `build_prompt`, with captions in place of the picture; [flow] appendix G.
+    """As `build_prompt`, with captions in place of the image; [flow] appendix G.
 
     Args:
-        processor: of a vision-language model, or of a language model alone; see `processors.load_text_processor`.
-        captions: what the picture shows, in words; they stand where the picture would, on lines of their own.
+        processor: of a vision-language model, or of a language model alone; see `models.processor.load_text_processor`.
+        captions: what the image shows, in words; they stand where the image would, on lines of their own.
         question, options, instruction: as in `build_prompt`.
         objects: names of the objects that the question is about.
 
@@ -204,14 +207,15 @@ def build_caption_prompt(
     encoded = processor.tokenizer(text, return_tensors="pt", **special_tokens(processor.tokenizer, text))
     inputs = {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
     finder = Finder(processor.tokenizer, text, question, start + len(captions), inputs["input_ids"][0])
-    segments: Positions = {"caption": finder.tokens([(start, start + len(captions))]), **finder.of_all()}
+    segments: Positions = {"caption": finder.tokens([(start, start + len(captions))]), **finder.common_segments()}
     missing: Missing = dict.fromkeys(IMAGE_SEGMENTS, "its model reads captions, not the picture")
-    places = add_options(segments, missing, finder, options)
-    add_objects(segments, missing, finder, {name: [] for name in objects}, places)
+    option_spans = add_options(segments, missing, finder, options)
+    add_objects(segments, missing, finder, {name: [] for name in objects}, option_spans)
     return _without_empty(Prompt(inputs, text, segments, missing))
 
 
 def _without_empty(prompt: Prompt) -> Prompt:
+    """The prompt, with segments of no token among the missing ones."""
     for name in [name for name, positions in prompt.segments.items() if len(positions) == 0]:
         del prompt.segments[name]
         prompt.missing.setdefault(name, "no token is left for it")
@@ -219,25 +223,25 @@ def _without_empty(prompt: Prompt) -> Prompt:
 
 
 def chat_text(processor: Any, question: str, picture: bool = True, text_first: bool = False) -> str:
-    """The prompt's text with one placeholder for the picture, if there is one, up to where the answer begins."""
-    shown = [{"type": "image"}] if picture else []
-    said = [{"type": "text", "text": question}] if question else []
-    message = {"role": "user", "content": said + shown if text_first else shown + said}
+    """The prompt's text with one placeholder for the image, if there is one, up to where the answer begins."""
+    images = [{"type": "image"}] if picture else []
+    texts = [{"type": "text", "text": question}] if question else []
+    message = {"role": "user", "content": texts + images if text_first else images + texts}
     return processor.apply_chat_template([message], add_generation_prompt=True)
 
 
 def turn_end(processor: Any) -> int | None:
-    """The special token that ends an answer in the conversation template; None where there is no such token."""
-    said = "answer"
+    """The special token that ends an answer in the conversation template; None if there is no such token."""
+    answer = "answer"
     messages = [
         {"role": "user", "content": [{"type": "text", "text": "question"}]},
-        {"role": "assistant", "content": [{"type": "text", "text": said}]},
+        {"role": "assistant", "content": [{"type": "text", "text": answer}]},
     ]
     try:
         text = processor.apply_chat_template(messages)
     except TemplateError:
         return None
-    _, found, after = text.rpartition(said)
+    _, found, after = text.rpartition(answer)
     tokens = processor.tokenizer(after, add_special_tokens=False).input_ids if found else []
     return tokens[0] if tokens and tokens[0] in processor.tokenizer.all_special_ids else None
 

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures as a model sees them, with patch grid, boxes and related patches, to check by eye."""
+"""Contact sheets: images as a model sees them, with patch grid, boxes and related patches, to check by eye."""
 
 import textwrap
 from typing import Any
@@ -8,17 +8,18 @@ import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import draw, draw_apart
+from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import QuestionError
-from vlmflow.prompts.layouts.geometry import Box, View, clipped
+from vlmflow.prompts.layouts.base import Box, View, clipped
+from vlmflow.prompts.layouts.registry import find_views
 
-from .as_seen import as_seen, views_of
+from .as_seen import as_image
 
 QUESTIONS = 12
 HEIGHT = 336  # pixels of every view on the sheet
 GAP = 16
 TEXT = 15  # pixels of the letters
-WIDTH = 1500  # of the sheet, at most, unless one picture needs more
+WIDTH = 1500  # of the sheet, at most, unless one image needs more
 LEAST = 700
 SHADE = (15, 15, 25, 125)  # over what is no related patch, so that the colours of the related ones stay true
 GRID = (130, 130, 140, 120)
@@ -26,7 +27,7 @@ BOX = (255, 220, 0, 255)
 
 
 def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: int = QUESTIONS) -> Image.Image:
-    """A drawn sample of questions, each with every view that the model gets of its picture.
+    """A drawn sample of questions, each with every view that the model gets of its image.
 
     Args:
         processor: of the model.
@@ -34,7 +35,7 @@ def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: in
         title: written above.
         count: how many questions, at most.
     """
-    drawn, _ = draw_apart(questions, draw(questions["question_id"], count, seed=0))
+    drawn, _ = split_by_ids(questions, sample(questions["question_id"], count, seed=0))
     cells = [cell for row in drawn.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
     lines = _lines(cells)
     width = max([sum(cell.width + GAP for cell in line) for line in lines] + [LEAST]) + GAP
@@ -69,14 +70,17 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
         picture = open_picture(row["image"])
     except QuestionError:
         return None
-    found, shown = views_of(processor, picture)
+    found, pixels_of_views = find_views(processor, picture)
     # As far as they lie inside of the picture: that is what counts, and what can be drawn.
     boxes = [
         (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), picture.size))
         for item in row["objects"]
         if item["x"] is not None
     ]
-    views = [_view(view, pixels, boxes, set(row["related"])) for view, pixels in zip(found.views, shown, strict=True)]
+    views = [
+        _view(view, pixels, boxes, set(row["related"]))
+        for view, pixels in zip(found.views, pixels_of_views, strict=True)
+    ]
     width = sum(view.width + GAP for view in views) - GAP
     names = ", ".join(item["name"] + ("" if item["id"] else " (absent)") for item in row["objects"])
     text = f"{row['question']}  {row['answer']}\nobjects: {names}; {len(row['related'])} of {row['tokens']} tokens"
@@ -92,7 +96,7 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
 
 def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related: set[int]) -> Image.Image:
     zoom = HEIGHT / pixels.shape[1]
-    seen = as_seen(pixels)
+    seen = as_image(pixels)
     seen = seen.resize((round(pixels.shape[2] * zoom), HEIGHT), Image.Resampling.NEAREST if zoom > 1 else None)
     layer = Image.new("RGBA", seen.size, (0, 0, 0, 0))
     brush = ImageDraw.Draw(layer)
@@ -110,6 +114,6 @@ def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related:
         left, top, right, bottom = (end * zoom for end in view.project(box))
         brush.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0, 255))
         brush.rectangle((left, top, right, bottom), outline=BOX, width=2)
-        place = (min(max(left + 4, 0), seen.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
-        brush.text(place, name, BOX, ImageFont.load_default(TEXT), stroke_width=2, stroke_fill=(0, 0, 0, 255))
+        corner = (min(max(left + 4, 0), seen.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
+        brush.text(corner, name, BOX, ImageFont.load_default(TEXT), stroke_width=2, stroke_fill=(0, 0, 0, 255))
     return Image.alpha_composite(seen.convert("RGBA"), layer).convert("RGB")

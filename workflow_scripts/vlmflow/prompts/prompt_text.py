@@ -1,4 +1,4 @@
-"""Prompts in the user's own words: texts with places for what is known of each question."""
+"""Prompts in the user's own words: texts with placeholders for what is known of each question."""
 
 from string import Formatter
 from typing import Annotated
@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field
 
 from vlmflow.settings import Name
 
-# What may stand in braces in a prompt, and what takes its place.
-PLACES = {
+# What may stand in braces in a prompt, and the text that replaces it.
+PLACEHOLDERS = {
     "question": "the question's own words",
     "answer": "the right answer, or the caption",
     "object": "the first object that the question is about",
@@ -16,13 +16,13 @@ PLACES = {
 
 
 def _check_prompt(text: str) -> str:
-    known = ", ".join(f"{{{name}}}" for name in PLACES)
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
     try:
         fields = [field for field in Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
         raise ValueError(f"prompt {text!r}: {error}; braces are for {known}") from error
     for _, name, form, conversion in fields:
-        if name not in PLACES:
+        if name not in PLACEHOLDERS:
             raise ValueError(f"prompt {text!r}: there is nothing to put in place of {{{name}}}; known are {known}")
         if form or conversion:
             raise ValueError(f"prompt {text!r}: nothing but the name may stand in the braces of {{{name}}}")

@@ -1,4 +1,4 @@
-"""Where each named segment of a prompt stands: from characters and patches to positions."""
+"""The positions of each named segment of a prompt, from characters and patches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ from PIL import Image
 
 from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
-from vlmflow.prompts.layouts.geometry import Box, patch_map
+from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 from .spans import Span, find_objects, find_options
 
-IMAGE_SEGMENTS = [name for name, place in SEGMENTS.items() if place == 0 and name != "caption"]
+IMAGE_SEGMENTS = [name for name, order in SEGMENTS.items() if order == 0 and name != "caption"]
 
 Positions = dict[str, torch.Tensor]
 Missing = dict[str, str]
@@ -21,12 +22,12 @@ Missing = dict[str, str]
 
 @dataclass(frozen=True)
 class Patches:
-    """Which of the tokens that a picture becomes stand for related patches.
+    """The related patches among the tokens that an image becomes.
 
     Attributes:
-        tokens: how many tokens the picture becomes.
-        related: numbers of the related patches among them, from 0.
-        no_patch: numbers of the tokens that are no patch, such as row newlines.
+        tokens: how many tokens the image becomes.
+        related: indices of the related patches among them, from 0.
+        no_patch: indices of the tokens that are no patch, such as row newlines.
     """
 
     tokens: int
@@ -37,12 +38,12 @@ class Patches:
 class Finder:
     """Positions of characters of one prompt in its expanded sequence.
 
-    From some place after the picture on, expanded and unexpanded prompt are the same tokens, so that these are counted
+    From some token after the image on, expanded and unexpanded prompt are the same tokens, so that these are counted
     from the end.
     """
 
     def __init__(self, tokenizer: Any, text: str, question: str, after: int, input_ids: torch.Tensor) -> None:
-        """Find the question's words behind the character number `after` of the prompt's text."""
+        """Find the question's words behind the character with the index `after` of the prompt's text."""
         start = text.find(question, after)
         if start < 0:
             raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
@@ -62,8 +63,8 @@ class Finder:
         """Positions of the tokens that overlap at least one of the spans of characters of the prompt; without the last
         one, which is a segment by itself even where the prompt ends with the question."""
         found = [
-            self.first + place
-            for place, (start, end) in enumerate(self.offsets[:-1])
+            self.first + index
+            for index, (start, end) in enumerate(self.offsets[:-1])
             if end > start and any(start < until and end > since for since, until in spans)
         ]
         return torch.tensor(found, dtype=torch.long)
@@ -73,7 +74,7 @@ class Finder:
         begin = self.question[0]
         return self.tokens([(begin + start, begin + end) for start, end in spans])
 
-    def of_all(self) -> Positions:
+    def common_segments(self) -> Positions:
         """The segments that every prompt has: question, template, last."""
         question, last = self.tokens([self.question]), self.first + len(self.offsets) - 1
         return {
@@ -100,7 +101,11 @@ def _without(positions: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
 
 
 def add_options(segments: Positions, missing: Missing, finder: Finder, options: tuple[str, str] | None) -> list[Span]:
-    """Add what has to do with options; returns where they stand in the question."""
+    """Add the segments of options.
+
+    Returns:
+        where the options stand in the question.
+    """
     spans = find_options(finder.text, *options) if options else (None, None)
     for name, option, span in zip(("true option", "false option"), options or ("", ""), spans, strict=True):
         if span is not None:
@@ -126,7 +131,7 @@ def add_objects(
     objects: Mapping[str, Sequence[Box]] | None,
     options: Sequence[Span],
 ) -> None:
-    """Add the object words, which are looked for outside of the options."""
+    """Add the object words, which are searched outside of the options."""
     spans = find_objects(finder.text, list(objects or {}), options)
     if spans:
         segments["objects"] = finder.in_question(spans)
@@ -149,7 +154,7 @@ def add_patches(
     image_tokens = segments["image"]
     try:
         if patches is None:
-            found = patch_map(processor, image.size)
+            found = find_patch_map(processor, image.size)
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
             if not boxes:
                 raise GeometryError("it was built without boxes")
@@ -161,17 +166,17 @@ def add_patches(
     except GeometryError as error:
         missing |= dict.fromkeys(("related patches", "other patches"), str(error))
         return
-    related = image_tokens[_numbers(patches.related)]
-    others = _without(image_tokens, torch.cat([related, image_tokens[_numbers(patches.no_patch)]]))
+    related = image_tokens[_as_indices(patches.related)]
+    others = _without(image_tokens, torch.cat([related, image_tokens[_as_indices(patches.no_patch)]]))
     segments |= {"related patches": related, "other patches": others}
 
 
 def add_sinks(segments: Positions, missing: Missing, sinks: Sequence[int] | None) -> None:
-    """Add the attention sinks, whose numbers among the picture's tokens are `sinks`, and the patches without them."""
+    """Add the attention sinks, whose indices among the image's tokens are `sinks`, and the patches without them."""
     if sinks is None:
         missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the numbers of the sinks")
         return
-    segments["sinks"] = segments["image"][_numbers(sinks)]
+    segments["sinks"] = segments["image"][_as_indices(sinks)]
     for name in ("related patches", "other patches"):
         if name in segments:
             segments[f"{name} without sinks"] = _without(segments[name], segments["sinks"])
@@ -179,5 +184,5 @@ def add_sinks(segments: Positions, missing: Missing, sinks: Sequence[int] | None
             missing[f"{name} without sinks"] = missing[name]
 
 
-def _numbers(numbers: Sequence[int]) -> torch.Tensor:
+def _as_indices(numbers: Sequence[int]) -> torch.Tensor:
     return torch.as_tensor(numbers, dtype=torch.long)

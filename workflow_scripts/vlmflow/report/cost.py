@@ -1,7 +1,7 @@
-"""What a study cost: time and memory of the jobs that ask models, from the benchmark files that Snakemake leaves."""
+"""The cost of a study: time and memory of the jobs that ask models, from the benchmark files that Snakemake writes."""
 
 import csv
-import re
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one job took; None where it is not known."""
+    """Time and memory of one job; None where they are not known."""
 
     seconds: float
     cpu_seconds: float | None
@@ -35,9 +35,9 @@ class Spent:
 
 
 def read_benchmark(path: Path) -> Spent | None:
-    """What a benchmark file says, its rows (of a benchmark that is repeated) taken together; None without the file.
+    """Time and memory by a benchmark file, the rows of a repeated benchmark in sum; None without the file.
 
-    Snakemake writes NA or - for what it could not measure, for instance of a job that was over at once.
+    Snakemake writes NA or - for what it could not measure, for instance of a very short job.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -60,15 +60,15 @@ def _number(row: dict[str, str], column: str) -> float | None:
 
 
 def gpus_held(log: Path) -> tuple[int, float]:
-    """(GPUs that a job leased, seconds for which it waited for them), as `devices.leased` says in its log; (0, 0) where
-    it says nothing."""
+    """(GPUs that a job held, seconds for which it waited for them), from the note beside its log; (0, 0) without one.
+
+    `jobs.gpu_lease` writes the note, a JSON object, as `<stem of the log>.gpus.json`.
+    """
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
+        note = json.loads(log.with_suffix(".gpus.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return 0, 0
-    leased = re.search(r"^GPU (.+)$", text, re.MULTILINE)
-    waited = re.search(r"^waited (\d+) s$", text, re.MULTILINE)
-    return len(leased[1].split(",")) if leased else 0, float(waited[1]) if waited else 0
+    return note["gpus"], note.get("waited", 0)
 
 
 def cost_rows(jobs: Iterable[Job]) -> pl.DataFrame:
@@ -104,26 +104,26 @@ def _questions(table: Path) -> int:
 
 
 def _total(seconds: list[float | None]) -> float | None:
-    """Hours in all; None where nothing is known."""
+    """Sum in hours; None where nothing is known."""
     known = [each for each in seconds if each is not None]
     return sum(known) / HOUR if known else None
 
 
 def in_report(cost: pl.DataFrame) -> dict[str, Any]:
-    """Rows as the report shows them, with the sum of all, and how many jobs nothing is known of."""
+    """Rows as the report shows them, their sum, and the number of jobs without a benchmark file."""
     rows = cost.to_dicts()
-    whole: dict[str, Any] = {name: cost[name].sum() for name in ("jobs", "questions", "hours", "gpu_hours")}
-    whole |= {"cpu_hours": cost["cpu_hours"].sum() if cost["cpu_hours"].count() else None}
-    whole |= {"gpus": cost["gpus"].max(), "memory": cost["memory"].max()}
+    total: dict[str, Any] = {name: cost[name].sum() for name in ("jobs", "questions", "hours", "gpu_hours")}
+    total |= {"cpu_hours": cost["cpu_hours"].sum() if cost["cpu_hours"].count() else None}
+    total |= {"gpus": cost["gpus"].max(), "memory": cost["memory"].max()}
     return {
         "rows": [_shown(row) for row in rows],
-        "total": _shown(whole) if len(rows) > 1 else None,
+        "total": _shown(total) if len(rows) > 1 else None,
         "unmeasured": sum(row["unmeasured"] for row in rows),
     }
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """A row in text: hours with as many digits as they need, – for what is not known."""
+    """A row as text: hours with as many digits as they need, – for what is not known."""
     per_question = row["hours"] * HOUR / row["questions"] if row["questions"] else None
     return {
         "model": row.get("model"),
@@ -137,7 +137,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digits(value: float | None) -> str:
-    """Two digits of what is small, tenths of what is large."""
+    """A number with two digits where it is small, in tenths where it is large."""
     if value is None:
         return "–"
     if value == 0:

@@ -7,17 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.data.sampling import in_task, is_right, place_in_draw
-from vlmflow.figures import caption
-from vlmflow.figures.findings import findings, sentence
-from vlmflow.study import Study
+from vlmflow.data.sampling import in_task, is_correct, sampling_order
+from vlmflow.figures import Chart
+from vlmflow.study import Study, StudyTable
 
-from .cost import in_report as cost_in_report
+from .cost import in_report
 from .html import ENVIRONMENT
-from .tables import in_report
 
-WRONG = 3  # so many wrong answers are shown of a model and task most of whose answers are wrong
-# Bytes of a drawing from which on the page holds its pixels instead: a heat map has a shape for every cell.
+WRONG = 3  # wrong answers that are shown per model and task, where most answers are wrong
+# Bytes of a drawing from which on the page holds its PNG instead: a heat map has a shape for every cell.
 LARGE = 1_500_000
 
 
@@ -47,7 +45,7 @@ def render(
         accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
         figures: the folder of all figures.
         drawn: figure → the models of which it is drawn.
-        left_out: what has failed of single models; see `leaving_out`.
+        left_out: the measurements that have failed, with the reasons; see `jobs.second_run`.
     """
     everything = pl.concat([questions, *task_questions.values()])
     return ENVIRONMENT.get_template("report.html").render(
@@ -58,40 +56,64 @@ def render(
         types=_types(everything),
         accuracy=accuracy.to_dicts(),
         mostly_wrong=_mostly_wrong(answers, questions, task_questions),
-        tabulated=[in_report(name, study.tables[name], written) for name, written in tables.items()],
+        tabulated=[_table(name, study.tables[name], written) for name, written in tables.items()],
         figures=[
-            {
-                "name": name,
-                "number": number,
-                "title": figure.title or name,
-                "caption": caption(figure, study.probes[figure.probe]),
-                "models": [_drawn(figures / name, name, model) for model in drawn[name]],
-                "sentences": [
-                    said
-                    for model in drawn[name]
-                    if (
-                        said := sentence(
-                            figure,
-                            study.probes[figure.probe],
-                            summaries[figure.probe],
-                            model,
-                            landmarks.get(figure.probe),
-                        )
-                    )
-                ],
-                "findings": findings(figure, study.probes[figure.probe], summaries[figure.probe]),
-            }
-            for number, (name, figure) in enumerate(study.figures.items(), 1)
+            _figure(number, name, study, summaries, landmarks, figures, drawn[name])
+            for number, name in enumerate(study.figures, 1)
         ],
         skipped=_reasons(skipped),
         total_skipped=len(skipped),
-        cost=cost_in_report(cost),
+        cost=in_report(cost),
         failures=_failures(left_out),
     )
 
 
+def _table(name: str, table: StudyTable, written: pl.DataFrame) -> dict[str, Any]:
+    """What the page shows of a table, whose CSV file is `written`."""
+    return {
+        "name": name,
+        "title": table.title or name,
+        "note": table.note,
+        "macro": table.macro,
+        "shown": table.shown(written),
+    }
+
+
+def _figure(
+    number: int,
+    name: str,
+    study: Study,
+    summaries: dict[str, pl.DataFrame],
+    landmarks: dict[str, pl.DataFrame],
+    folder: Path,
+    models: Sequence[str],
+) -> dict[str, Any]:
+    """What the page shows of a figure.
+
+    Args:
+        number: of the figure, from 1.
+        name: in the study file.
+        study: as the study file has it.
+        summaries, landmarks: tables of results, by the names of the probes.
+        folder: of all figures.
+        models: of which it is drawn.
+    """
+    figure: Chart = study.figures[name]
+    probe, summary = study.probes[figure.probe], summaries[figure.probe]
+    sentences = [figure.sentence(probe, summary, model, landmarks.get(figure.probe)) for model in models]
+    return {
+        "name": name,
+        "number": number,
+        "title": figure.title or name,
+        "caption": figure.caption(probe),
+        "models": [_drawn(folder / name, name, model) for model in models],
+        "sentences": [sentence for sentence in sentences if sentence],
+        "effects": figure.effects(probe, summary),
+    }
+
+
 def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """What has failed of each model, with the reason; what failed for the same reason is one."""
+    """What has failed of each model, with the reason; measurements with the same reason share a row."""
     found: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
         what = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
@@ -100,7 +122,7 @@ def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
-    """A question of each task, with how many there are."""
+    """An example of each task, with the number of its questions."""
     rows = []
     for name, task in study.tasks.items():
         found = own.get(name, questions).filter(in_task(task))
@@ -112,7 +134,7 @@ def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame
 def _mostly_wrong(
     answers: dict[tuple[str, str], pl.DataFrame], questions: pl.DataFrame, own: dict[str, pl.DataFrame]
 ) -> list[dict[str, Any]]:
-    """Each model and task more than half of whose answers are wrong, with some of these, the same ones every time."""
+    """The models and tasks with more than half of their answers wrong, with some of these, the same every time."""
     found = []
     for (model, task), given in answers.items():
         wrong = given.filter(~pl.col("correct"))
@@ -120,14 +142,14 @@ def _mostly_wrong(
             continue
         texts = own.get(task, questions).select("question_id", "question")
         wrong = wrong.join(texts, on="question_id", how="left")
-        rows = sorted(wrong.to_dicts(), key=lambda row: place_in_draw(row["question_id"]))
+        rows = sorted(wrong.to_dicts(), key=lambda row: sampling_order(row["question_id"]))
         found.append(
             {
                 "model": model,
                 "task": task,
                 "asked": len(given),
                 "wrong": len(wrong),
-                "relaxed": sum(bool(is_right(row["predicted"], row["answer"], "relaxed")) for row in rows),
+                "relaxed": sum(bool(is_correct(row["predicted"], row["answer"], "relaxed")) for row in rows),
                 "rows": rows[:WRONG],
             }
         )
@@ -135,7 +157,7 @@ def _mostly_wrong(
 
 
 def _types(questions: pl.DataFrame) -> str:
-    """The structural and semantic types that there are."""
+    """The structural and semantic types of the questions, in words."""
     found = questions.select("structural", "semantic").unique().sort("structural", "semantic")
     return (
         ", ".join(f"{structural} {semantic}" for structural, semantic in found.rows()) or "none, as it has no question"
@@ -160,7 +182,7 @@ def _data_uri(path: Path) -> str:
 
 
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
-    """Reasons with their number of questions; those that differ in numbers or names only are one, with an example."""
+    """Reasons, each with its number of questions; those that differ in numbers or names only share a row."""
     return (
         skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
         .group_by("stage", "model", "task", "kind", maintain_order=True)

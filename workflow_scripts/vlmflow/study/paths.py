@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmflow.data.files import problem_with
+from vlmflow.data.base import RELATIVE, Dataset
 from vlmflow.errors import StudyError
 from vlmflow.models.diagnose import read_config
 from vlmflow.models.paths import no_folder
 from vlmflow.settings import HUB_ID
 
-from . import Dataset, Study
-
-RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
+from . import Study
 
 
 def check_places(study: Study, made: Callable[[str], bool]) -> None:
@@ -28,8 +26,8 @@ def check_places(study: Study, made: Callable[[str], bool]) -> None:
         StudyError: with a line for each key whose file or folder is missing, or is no model.
     """
     lines = [*_models(study)]
-    for key, dataset in _datasets(study):
-        lines += _missing(key, dataset, made)
+    for place, dataset in _datasets(study):
+        lines += [f"  {place}.{key}: {problem}" for key, problem in dataset.check_paths(made)]
     if lines:
         raise StudyError("\n".join([f"what the study file names is not there, in {len(lines)} place(s):", *lines]))
 
@@ -89,15 +87,3 @@ def _datasets(study: Study) -> Iterator[tuple[str, Dataset]]:
     for name, table in study.accuracy_tables.items():
         if table.dataset is not None:
             yield f"tables.{name}.dataset", table.dataset
-
-
-def _missing(place: str, dataset: Dataset, made: Callable[[str], bool]) -> Iterator[str]:
-    for key in ("questions", "scene_graphs", "captions", "images_dir"):
-        path = getattr(dataset, key, None)
-        if not isinstance(path, Path) or made(str(path)):
-            continue
-        kind = "folder" if key == "images_dir" else "file"
-        if not path.exists() or (kind == "folder" and not path.is_dir()):
-            yield f"  {place}.{key}: there is no {kind} {path.absolute()}; {RELATIVE}"
-        elif kind == "file" and (problem := problem_with(path, folders=key != "captions")):
-            yield f"  {place}.{key}: {path.absolute()}: {problem}"

@@ -1,55 +1,27 @@
 """One study, and what its parts have to do with each other."""
 
+from collections.abc import Mapping
+from pathlib import PurePath
+
 from pydantic import Field, model_validator
 
-from vlmflow.data.settings import (
-    AOkVqaDataset,
-    CocoCaptionsDataset,
-    Dataset,
-    GqaDataset,
-    GqaPaperDataset,
-    OkVqaDataset,
-    Sample,
-    Task,
-    WinogroundDataset,
-    has_captions,
-)
-from vlmflow.data.sources import COCO_URL, GQA_URL, WINOGROUND
+from vlmflow.data import AnyDataset
+from vlmflow.data.base import Dataset, Download, HubDataset
 from vlmflow.data.spelling import AnswersMatch
-from vlmflow.probes import (
-    AttentionMapProbe,
-    AttentionProbe,
-    BudgetProbe,
-    KnockoutProbe,
-    NormsProbe,
-    PlacesProbe,
-    Probe,
-    SimilarityProbe,
-    VisualLensProbe,
-)
+from vlmflow.data.tasks import Sample, Task
+from vlmflow.figures import AnyChart, Chart, charts_of
+from vlmflow.probes import KnockoutProbe, NormsProbe, Probe
 from vlmflow.settings import ModelName, Name, Strict
 
-from .figures import (
-    CHARTS_OF,
-    AccuracyTable,
-    AttentionChart,
-    ExamplesChart,
-    Figure,
-    FlowChart,
-    LandmarksTable,
-    MapChart,
-    StudyTable,
-    VisualLensChart,
-    WindowsChart,
-)
 from .models import Model
+from .tables import AccuracyTable, StudyTable
 
 
 class Study(Strict):
     """One study: data, tasks, models, probes, figures."""
 
     study: Name
-    dataset: Dataset
+    dataset: AnyDataset
     tasks: dict[Name, Task] = Field(min_length=1)
     sample: Sample = Field(default_factory=lambda: Sample.model_validate({}))
     answers_match: AnswersMatch = Field(
@@ -59,7 +31,7 @@ class Study(Strict):
     )
     models: dict[ModelName, Model] = Field(min_length=1)
     probes: dict[Name, Probe] = Field(min_length=1)
-    figures: dict[Name, Figure] = Field(default_factory=dict)
+    figures: dict[Name, AnyChart] = Field(default_factory=dict)
     tables: dict[Name, StudyTable] = Field(default_factory=dict)
 
     @property
@@ -75,43 +47,27 @@ class Study(Strict):
         return [self.dataset, *(dataset for dataset in others if dataset is not None)]
 
     @property
-    def paper_files(self) -> dict[str, tuple[str, str]]:
-        """The question files of [flow]: name → (address, sha256)."""
-        files: dict[str, tuple[str, str]] = {}
-        for dataset in self.datasets:
-            if not isinstance(dataset, GqaPaperDataset):
-                continue
-            for name, sha256 in dataset.sha256.items():
-                source = (f"{dataset.base_url}/{name}", sha256)
-                if files.setdefault(name, source) != source:
-                    raise ValueError(f"{name} cannot come from two addresses, or with two checksums, in one study")
-        return files
+    def downloads(self) -> dict[str, Download]:
+        """Path → where it comes from, for every file that the datasets download."""
+        found: dict[str, Download] = {}
+        for path, source in (each for dataset in self.datasets for each in dataset.downloads().items()):
+            if found.setdefault(path, source) != source:
+                name = PurePath(path).name
+                raise ValueError(f"{name} cannot come from two addresses, or with two checksums, in one study")
+        return found
 
     @property
-    def gqa_url(self) -> str:
-        """Where GQA's archives lie, for all datasets of the study."""
-        urls = [dataset.base_url for dataset in self.datasets if isinstance(dataset, GqaDataset)]
-        urls += [dataset.gqa_url for dataset in self.datasets if isinstance(dataset, GqaPaperDataset)]
-        return _one("GQA", urls) or GQA_URL
+    def gated(self) -> dict[str, HubDataset]:
+        """Folder → the dataset on the hub that is fetched into it, for which access has to be requested."""
+        return {folder: source for dataset in self.datasets for folder, source in dataset.gated().items()}
 
-    @property
-    def coco_url(self) -> str:
-        """Where COCO's pictures lie, for all datasets of the study."""
-        kinds = OkVqaDataset | AOkVqaDataset | CocoCaptionsDataset
-        urls = [dataset.coco_url for dataset in self.datasets if isinstance(dataset, kinds)]
-        return _one("COCO", urls) or COCO_URL
+    def dataset_of_task(self, task: str) -> Dataset:
+        """The dataset from which a task takes its questions."""
+        return self.tasks[task].dataset or self.dataset
 
-    @property
-    def winoground(self) -> tuple[str, str | None]:
-        """(repository, revision) of Winoground, for all datasets of the study."""
-        found = [dataset for dataset in self.datasets if isinstance(dataset, WinogroundDataset)]
-        _one("Winoground", [f"{dataset.repository} at {dataset.revision or 'main'}" for dataset in found])
-        return (found[0].repository, found[0].revision) if found else (WINOGROUND, None)
-
-    def source_of(self, kind: type, key: str) -> str:
-        """The address under `key` that all datasets of a kind share."""
-        urls = [getattr(dataset, key) for dataset in self.datasets if isinstance(dataset, kind)]
-        return _one(kind.__name__.removesuffix("Dataset"), urls) or kind.model_fields[key].default  # type: ignore[attr-defined]
+    def dataset_of_table(self, table: str) -> Dataset:
+        """The dataset whose questions are asked for an accuracy table."""
+        return self.accuracy_tables[table].dataset or self.dataset
 
     def models_of(self, probe: str) -> list[str]:
         """The models on which a probe is run: those that it names, or all that read what it is about."""
@@ -126,14 +82,15 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Study":
-        _ = self.gqa_url, self.coco_url, self.paper_files, self.winoground
-        for kind, key in (
-            (OkVqaDataset, "base_url"),
-            (AOkVqaDataset, "url"),
-            (CocoCaptionsDataset, "url"),
-            (GqaDataset, "captions_url"),
-        ):
-            self.source_of(kind, key)
+        known: dict[str, set[str]] = {}
+        for publisher, address in (each for dataset in self.datasets for each in dataset.addresses().items()):
+            known.setdefault(publisher, set()).add(address)
+        for publisher, addresses in known.items():
+            if len(addresses) > 1:
+                raise ValueError(
+                    f"{publisher} cannot come from two addresses in one study: {', '.join(sorted(addresses))}"
+                )
+        _ = self.downloads
         return self
 
     @model_validator(mode="after")
@@ -187,9 +144,8 @@ class Study(Strict):
     def _check_captions(self, probe: str) -> None:
         readers = [model for model in self.models_of(probe) if self.models[model].reads == "captions"]
         for task in self.tasks_of(probe) if readers else ():
-            own = self.tasks[task].dataset
-            if not has_captions(own or self.dataset):
-                key = f"tasks.{task}.dataset" if own else "dataset"
+            if not self.dataset_of_task(task).has_captions:
+                key = f"tasks.{task}.dataset" if self.tasks[task].dataset else "dataset"
                 raise ValueError(
                     f"{key}: its pictures have no captions for the model {readers[0]!r} to read; of GQA's, give "
                     f"captions: visual-genome, or leave the task {task!r} out of probes.{probe}.tasks, or the model "
@@ -220,102 +176,27 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _figures_fit_probes(self) -> "Study":
-        for name, figure in self.figures.items():
+        figures: Mapping[str, Chart] = self.figures
+        for name, figure in figures.items():
             probe = self.probes.get(figure.probe)
             if probe is None:
                 raise ValueError(
                     f"figures.{name}.probe: there is no probe {figure.probe!r}; there are {', '.join(self.probes)}"
                 )
-            if figure.chart not in CHARTS_OF[probe.kind]:
+            if figure.chart not in (known := charts_of(probe.kind)):
                 raise ValueError(
                     f"figures.{name}.chart: {figure.chart!r} cannot draw the probe {figure.probe!r} of kind "
-                    f"{probe.kind!r}; use {' or '.join(repr(chart) for chart in CHARTS_OF[probe.kind])}"
+                    f"{probe.kind!r}; use {' or '.join(map(repr, known))}"
                 )
-            if isinstance(probe, KnockoutProbe):
-                _check_measured(name, figure, probe)
-            if isinstance(probe, AttentionProbe) and isinstance(figure, AttentionChart):
-                _check_edges(name, figure.edges or [], probe.edges, figure.probe)
-            if isinstance(figure, MapChart | ExamplesChart):
-                _check_target(name, figure, probe)
-                _check_layers(name, figure, probe)
-            if isinstance(probe, VisualLensProbe):
-                _check_lens(name, figure, probe)
+            figure.check(probe, name)
         return self
 
     @model_validator(mode="after")
-    def _landmarks_can_be_found(self) -> "Study":
+    def _tables_fit_probes(self) -> "Study":
         for name, table in self.tables.items():
-            if isinstance(table, LandmarksTable):
-                known = [
-                    other for other, probe in self.probes.items() if isinstance(probe, SimilarityProbe | BudgetProbe)
-                ]
-                if table.probe not in known:
-                    raise ValueError(
-                        f"tables.{name}.probe: there is no probe {table.probe!r} of kind similarity or budget; "
-                        + (f"there is {', '.join(known)}" if known else "add one")
-                    )
+            table.check(self.probes, name)
         return self
 
-
-def _one(what: str, urls: list[str]) -> str | None:
-    if len(set(urls)) > 1:
-        raise ValueError(f"{what} cannot come from two addresses in one study: {', '.join(sorted(set(urls)))}")
-    return urls[0] if urls else None
-
-
-def _check_measured(name: str, figure: Figure, probe: KnockoutProbe) -> None:
-    """Whether the probe measures the edges and the window that the figure shows."""
-    if isinstance(figure, FlowChart | WindowsChart):
-        _check_edges(name, figure.edges, probe.edges, figure.probe)
-    if isinstance(figure, WindowsChart):
-        return
-    window = getattr(figure, "window", None)
-    measured = ", ".join(map(str, probe.window))
-    if window is None and len(probe.window) > 1:
-        raise ValueError(f"figures.{name}.window: this key is missing; the probe has the windows {measured}")
-    if window is not None and window not in probe.window:
-        raise ValueError(f"figures.{name}.window: the probe {figure.probe!r} measures {measured}, not {window}")
-
-
-def _check_edges(figure: str, shown: list[str], measured: list[str], probe: str) -> None:
-    for edge in shown:
-        if edge not in measured:
-            raise ValueError(
-                f"figures.{figure}.edges: {edge!r} is not measured by the probe {probe!r}; add it to "
-                f"probes.{probe}.edges"
-            )
-
-
-def _check_target(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> None:
-    """Whether who looks, in the figure, is someone whom the probe watches."""
-    if figure.target is None:
-        return
-    if not isinstance(probe, AttentionMapProbe):
-        raise ValueError(f"figures.{name}.target: in the probe {figure.probe!r} nobody looks; take this key out")
-    if figure.target not in probe.targets:
-        raise ValueError(
-            f"figures.{name}.target: {figure.target!r} is not measured by the probe {figure.probe!r}; add it to "
-            f"probes.{figure.probe}.targets"
-        )
-
-
-def _check_layers(name: str, figure: MapChart | ExamplesChart, probe: Probe) -> None:
-    """Whether the probe measures something in the figure's layers, as far as that can be told without the model."""
-    if figure.layers and isinstance(probe, PlacesProbe):
-        raise ValueError(f"figures.{name}.layers: the probe {figure.probe!r} tells no layers apart; take this key out")
-    if -1 in (figure.layers or []) and isinstance(probe, AttentionMapProbe):
-        raise ValueError(f"figures.{name}.layers: −1 is the embedding, where nobody looks at anything; begin with 0")
-
-
-def _check_lens(name: str, figure: Figure, probe: VisualLensProbe) -> None:
-    """Whether the probe measures what the figure compares, or keeps the words that it shows."""
-    if isinstance(figure, ExamplesChart) and probe.examples == 0:
-        raise ValueError(
-            f"figures.{name}.probe: {figure.probe!r} keeps no words; give a number in probes.{figure.probe}.examples"
-        )
-    compares = isinstance(figure, VisualLensChart) and figure.quantity in ("agreement", "difference")
-    if compares and probe.instructions == ["right"]:
-        raise ValueError(
-            f"figures.{name}.quantity: the probe {figure.probe!r} has nothing to compare the right instruction with; "
-            f"add wrong or none to probes.{figure.probe}.instructions"
-        )
+    def tables_of(self, kind: str) -> list[str]:
+        """Names of the tables of a kind."""
+        return [name for name, table in self.tables.items() if table.table == kind]

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from vlmflow.calibration.word_level_processor import word_level_processor
-from vlmflow.data.synthetic import CELL, COLORS, KINDS, SHAPES, SIDE, SIZES, TEXTURES
+from vlmflow.data.scenes import CELL, COLORS, KINDS, SHAPES, SIDE, SIZES, TEXTURES
 
 WIDTH = 128
 LAYERS = 10

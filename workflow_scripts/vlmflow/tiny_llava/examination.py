@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlmflow.data import synthetic
+from vlmflow.data.scenes import MAKERS, SIDE, draw_scene, render, scene_questions
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import chat_text
 
@@ -28,18 +28,18 @@ class Score:
 
 def examine(vlm: VisionLanguageModel, scenes: int, seed: int) -> dict[str, Score]:
     """Scores by task on the first `scenes` scenes of the family `seed`."""
-    entries: dict[str, list[tuple[Image.Image, dict[str, Any]]]] = {task: [] for task in synthetic.MAKERS}
+    entries: dict[str, list[tuple[Image.Image, dict[str, Any]]]] = {task: [] for task in MAKERS}
     for index in range(scenes):
-        scene = synthetic.draw_scene(index, seed)
-        picture = synthetic.render(scene)
-        for question_id, entry in synthetic.scene_questions(scene, seed):
-            entries[list(synthetic.MAKERS)[int(question_id[-1])]].append((picture, entry))
+        scene = draw_scene(index, seed)
+        picture = render(scene)
+        for question_id, entry in scene_questions(scene, seed):
+            entries[list(MAKERS)[int(question_id[-1])]].append((picture, entry))
     return {task: _score(vlm, asked) for task, asked in entries.items()}
 
 
 def _score(vlm: VisionLanguageModel, asked: list[tuple[Image.Image, dict[str, Any]]]) -> Score:
     answers = [entry["answer"] for _, entry in asked]
-    blank = Image.new("RGB", (synthetic.SIDE, synthetic.SIDE), BLANK)
+    blank = Image.new("RGB", (SIDE, SIDE), BLANK)
     seen = list(_said(vlm, asked))
     unseen = list(_said(vlm, [(blank, entry) for _, entry in asked]))
     return Score(

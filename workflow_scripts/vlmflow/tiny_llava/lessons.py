@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from transformers import LlavaProcessor
 
-from vlmflow.data import synthetic
-from vlmflow.data.synthetic import CELL, COLORS, SHAPES, SIZES, TEXTURES, Scene
+from vlmflow.data.scenes import CELL, COLORS, KINDS, MAKERS, SHAPES, SIZES, TEXTURES, Scene, ask, describe, render
 
 from .architecture import GRID
 
-TASKS = tuple(synthetic.MAKERS)
+TASKS = tuple(MAKERS)
 PATCH_WORDS = {
     "shape": SHAPES,
     "color": tuple(COLORS),
@@ -54,7 +53,7 @@ class Lesson:
 
 
 def pixels(processor: LlavaProcessor, scenes: list[Scene]) -> torch.Tensor:
-    pictures = [synthetic.render(scene) for scene in scenes]
+    pictures = [render(scene) for scene in scenes]
     return processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
 
 
@@ -103,7 +102,7 @@ class Teacher:
             if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):
                 question, answer = self._one_clause(scene)
                 segments.append(self._segment(question, answer.capitalize() if capital else answer, None))
-            elif entry := synthetic.ask(scene, name, self.rng):
+            elif entry := ask(scene, name, self.rng):
                 answer = str(entry["answer"])
                 segments.append(self._segment(str(entry["question"]), answer.capitalize() if capital else answer, name))
         return segments
@@ -111,12 +110,12 @@ class Teacher:
     def _caption(self, scene: Scene) -> Segment:
         """Two of the things: about as long as a question, so that no text is padded far."""
         things = [scene.things[place] for place in self.rng.permutation(len(scene.things))[:2]]
-        segment = self._segment("Describe .", synthetic.describe(Scene(scene.id, tuple(things), 0)), None)
+        segment = self._segment("Describe .", describe(Scene(scene.id, tuple(things), 0)), None)
         return replace(segment, sees=len(segment.tokens))
 
     def _one_clause(self, scene: Scene) -> tuple[str, str]:
         """An easier form of LogicalObj: a single shape, which every third time is not there."""
-        kind = str(self.rng.choice(synthetic.KINDS))
+        kind = str(self.rng.choice(KINDS))
         wanted = str(self.rng.choice(PATCH_WORDS[kind]))
         if self.rng.random() < 1 / 3:
             absent = [shape for shape in SHAPES if shape not in {thing.shape for thing in scene.things}]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from vlmflow.data.synthetic import Scene, draw_scene
+from vlmflow.data.scenes import Scene, draw_scene
 from vlmflow.progress import Progress
 
 from . import packing

@@ -1,4 +1,4 @@
-"""What a file from elsewhere has to be in order to be kept; a status of 200 does not say it."""
+"""What a file from elsewhere has to be in order to be kept: a server can send anything with a status of 200."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Files from elsewhere: by checksum, single pictures, or one file out of an archive.
+"""Files from elsewhere: by checksum, single images, or one file out of an archive.
 
 Whatever is fetched is whole, or is not there: files appear under their names only once they are complete.
 """
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pooch
 import requests
 
+from vlmflow.data.base import Download
 from vlmflow.errors import ContentError, DownloadError
 from vlmflow.tables import whole
 
@@ -24,8 +25,20 @@ from .expected import Expected, Refused
 from .http import CONNECTIONS, TIMEOUT
 from .remote_zip import fetch_members, is_for, note_of
 
-# What a server says to whom it does not want to serve; one that does not list its files says it of single missing ones.
+# A server's answer to those whom it does not serve; if it does not list its files, also where a single one is missing.
 FORBIDDEN = "the server says 403"
+
+
+def download(source: Download, path: Path) -> None:
+    """Fetch one file, by its address or out of an archive.
+
+    Raises:
+        DownloadError: the server does not give it, or gives another one.
+    """
+    if source.member is None:
+        fetch_file(source.url, path, source.sha256)
+    else:
+        fetch_archived(source.url, source.member, path)
 
 
 def fetch_file(url: str, path: Path, sha256: str | None) -> None:

@@ -1,15 +1,15 @@
-"""Which questions have their pictures on disk, and fetching the pictures that are missing."""
+"""Which questions have their images on the disk, and fetching those that are missing."""
 
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import requests
 from filelock import FileLock, Timeout
 
+from vlmflow.data.base import ImageSource
 from vlmflow.data.sampling import skipped
 from vlmflow.errors import DownloadError
 from vlmflow.tables import TASK, whole
@@ -23,33 +23,14 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Where a dataset's pictures lie, and from where missing ones are fetched.
-
-    Attributes:
-        folder: they lie there as {image_id} with one of the endings, or under one of the `names`.
-        url: from where those that are missing are fetched into the folder; nowhere if None.
-        archive: the zip archive under that address that holds them; None where each has an address of its own.
-        name: what a picture is called there, by its image_id or, of a picture whose id is a number, that number.
-        names: of pictures whose id is a number, how else they may be called in the folder, without an ending.
-    """
-
-    folder: str
-    url: str | None = None
-    archive: str | None = None
-    name: str = "{image_id}.jpg"
-    names: tuple[str, ...] = ()
-
-
 def with_pictures(
-    candidates: pl.DataFrame, pictures: Pictures, *, task: str, note: Path | None = None
+    candidates: pl.DataFrame, source: ImageSource, *, task: str, note: Path | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(rows of the table `task`: the candidates whose picture is there; rows of `skipped` for the others).
 
     Args:
         candidates: rows of the table `candidates`.
-        pictures: where they lie, and from where they are fetched.
+        source: where they lie, and from where they are fetched.
         task: for the skipped rows.
         note: where it is written down which images were refused, if any were; for `ask_again`.
 
@@ -57,19 +38,19 @@ def with_pictures(
         DownloadError: the archive of pictures cannot be read, their server cannot be reached, or nothing that it sends
             is an image.
     """
-    folder = Path(pictures.folder)
+    folder = Path(source.folder)
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
     reasons = {image_id: f"{image_id!r} is no name of a picture" for image_id in ids if not _is_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
-    found = _on_disk(ids, pictures)
+    found = _on_disk(ids, source)
     missing = [image_id for image_id in ids if image_id not in found]
-    if missing and pictures.url is not None:
+    if missing and source.url is not None:
         folder.mkdir(parents=True, exist_ok=True)
         # One job at a time: the server is others' too, and what the job before has fetched need not be fetched again.
         with FileLock(folder.parent / ".fetching.lock"):
-            found |= _on_disk(missing, pictures)
-            reasons |= _fetch([image_id for image_id in missing if image_id not in found], pictures)
-        found |= _on_disk(missing, pictures)
+            found |= _on_disk(missing, source)
+            reasons |= _fetch([image_id for image_id in missing if image_id not in found], source)
+        found |= _on_disk(missing, source)
     refused = {image_id: why for image_id, why in reasons.items() if isinstance(why, Refused)}
     if refused and len(refused) == len(ids):
         first = next(iter(refused.values()))
@@ -94,42 +75,42 @@ def _is_name(image_id: str) -> bool:
     return re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", image_id) is not None
 
 
-def _on_disk(ids: Iterable[str], pictures: Pictures) -> dict[str, str]:
+def _on_disk(ids: Iterable[str], source: ImageSource) -> dict[str, str]:
     """Picture id → path, of those that lie in the folder."""
-    folder = Path(pictures.folder)
+    folder = Path(source.folder)
     there: dict[str, dict[str, str]] = {}
-    # Of names that differ in the ending's case only the lowercase one, which is sorted behind, is taken.
+    # Names that differ only in the ending's case: the lowercase one, which is sorted behind the others, is taken.
     for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
         stem, dot, ending = name.rpartition(".")
         there.setdefault(stem, {})[dot + ending.lower()] = name
     paths = {}
     for image_id in ids:
-        names = [name.format(number=int(image_id)) for name in pictures.names] if image_id.isdecimal() else []
+        names = [name.format(number=int(image_id)) for name in source.names] if image_id.isdecimal() else []
         found = [there.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
         if any(found):
             paths[image_id] = str(folder / next(filter(None, found)))
     return paths
 
 
-def _fetch(ids: list[str], pictures: Pictures) -> dict[str, str]:
+def _fetch(ids: list[str], source: ImageSource) -> dict[str, str]:
     """Picture id → why it could not be fetched."""
     reasons = {}
     names = {}
     for image_id in ids:
-        if "{number" in pictures.name and not image_id.isdecimal():
-            reasons[image_id] = f"{image_id!r} is no number, as the pictures at {pictures.url} have"
+        if "{number" in source.name and not image_id.isdecimal():
+            reasons[image_id] = f"{image_id!r} is no number, as the pictures at {source.url} have"
         else:
             number = int(image_id) if image_id.isdecimal() else None
-            names[pictures.name.format(image_id=image_id, number=number)] = image_id
-    folder = Path(pictures.folder)
+            names[source.name.format(image_id=image_id, number=number)] = image_id
+    folder = Path(source.folder)
     wanted = {name: folder / f"{image_id}.jpg" for name, image_id in names.items()}
     if not wanted:
         return reasons
-    if pictures.archive is not None:
-        archive = f"{pictures.url}/{pictures.archive}"
-        failures = fetch_members(archive, wanted, kept=folder.parent / pictures.archive, expected=IMAGE)
+    if source.archive is not None:
+        archive = f"{source.url}/{source.archive}"
+        failures = fetch_members(archive, wanted, kept=folder.parent / source.archive, expected=IMAGE)
     else:
-        urls = {f"{pictures.url}/{name}": name for name in wanted}
+        urls = {f"{source.url}/{name}": name for name in wanted}
         fetched = fetch_files({url: wanted[name] for url, name in urls.items()}, expected=IMAGE)
         failures = {urls[url]: why for url, why in fetched.items()}
     return reasons | {names[name]: _with_remedy(reason, wanted[name]) for name, reason in failures.items()}
@@ -151,7 +132,7 @@ def _write_down(refused: list[str], note: Path) -> None:
         temporary.write_text(json.dumps({"images": refused}, indent=1) + "\n", encoding="utf-8")
 
 
-def ask_again(note: Path, came: Path, pictures: Pictures) -> str:
+def ask_again(note: Path, came: Path, source: ImageSource) -> str:
     """What came of asking once more for the images that were refused in an earlier run, as `note` names them.
 
     The ids of those that are there now, whoever put them there, are added to the file `came`, which then differs from
@@ -160,8 +141,8 @@ def ask_again(note: Path, came: Path, pictures: Pictures) -> str:
     known = json.loads(note.read_text(encoding="utf-8"))["images"]
     ids = [image_id for image_id in known if _is_name(image_id)]
     try:
-        why = _ask_once([image_id for image_id in ids if image_id not in _on_disk(ids, pictures)], pictures)
-        found = _on_disk(ids, pictures)
+        why = _ask_once([image_id for image_id in ids if image_id not in _on_disk(ids, source)], source)
+        found = _on_disk(ids, source)
         if found:
             with whole(came) as temporary:
                 before = came.read_text(encoding="utf-8") if came.is_file() else ""
@@ -169,19 +150,19 @@ def ask_again(note: Path, came: Path, pictures: Pictures) -> str:
             _write_down([image_id for image_id in ids if image_id not in found], note)
     except OSError as error:
         return f"{note}: {len(ids)} images that were refused before could not be asked for again ({error})"
-    told = f"{pictures.folder}: of {len(ids)} images that were refused before, {len(found)} came now"
+    told = f"{source.folder}: of {len(ids)} images that were refused before, {len(found)} came now"
     return f"{told}; {why}" if why else told
 
 
-def _ask_once(ids: list[str], pictures: Pictures) -> str:
+def _ask_once(ids: list[str], source: ImageSource) -> str:
     """Ask a server once more for images; why some did not come."""
-    if not ids or pictures.url is None:
+    if not ids or source.url is None:
         return ""
-    folder = Path(pictures.folder)
+    folder = Path(source.folder)
     try:
-        requests.head(pictures.url, timeout=REACHED, allow_redirects=False).close()
+        requests.head(source.url, timeout=REACHED, allow_redirects=False).close()
         with FileLock(folder.parent / ".fetching.lock", timeout=0):
-            reasons = _fetch(ids, pictures)
+            reasons = _fetch(ids, source)
     except Timeout:
         return "another run is fetching images now"
     except (DownloadError, requests.RequestException) as error:

@@ -18,7 +18,7 @@ def attention(vlm: LanguageModel, prompt: Prompt, edges: Sequence[str]) -> pl.Da
         positions); see `looks`.
     """
     parsed = [Edge.parse(edge) for edge in edges]
-    found = vlm.looks(prompt, list(dict.fromkeys(edge.target for edge in parsed)))
+    found = vlm.attention_stats(prompt, list(dict.fromkeys(edge.target for edge in parsed)))
     parts = []
     for edge in parsed:
         look, sources = found[edge.target], prompt.positions(edge.source)

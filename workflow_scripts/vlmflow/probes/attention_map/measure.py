@@ -8,7 +8,7 @@ from vlmflow.data.open_image import open_picture
 from vlmflow.errors import PromptError
 from vlmflow.models.model import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def attention_map(
@@ -40,10 +40,10 @@ def attention_map(
             )
     if not there:
         raise PromptError(f"this prompt has none of the segments {', '.join(targets)}")
-    cells = patch_map(vlm.processor, open_picture(picture).size).views[0].tokens
+    cells = find_patch_map(vlm.processor, open_picture(picture).size).views[0].tokens
     places = prompt.positions("image")[cells.flatten()]
     parts = []
-    for target, look in vlm.looks(prompt, there).items():
+    for target, look in vlm.attention_stats(prompt, there).items():
         values = {"weight": 100 * look.weights[:, places], "share": 100 * look.shares[:, places]}
         parts.append(
             pl.DataFrame(

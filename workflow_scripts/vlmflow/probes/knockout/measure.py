@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from vlmflow.edges import Edge, window_layers
-from vlmflow.engine.interventions import Knockout
+from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.errors import InterventionError
 from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
@@ -36,7 +36,7 @@ def knockout(
     if answer is not None and not answer:
         raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
     if answer is not None:
-        prompt = vlm.said(prompt, answer[:-1])
+        prompt = vlm.continue_prompt(prompt, answer[:-1])
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
     token = int(probabilities.argmax()) if answer is None else answer[-1]
@@ -64,9 +64,9 @@ def knockout(
     ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
 
 
-def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[Knockout]:
+def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[AttentionKnockout]:
     """The edge's knockout around each layer, from the first to the last."""
     sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
     for layer in range(layers):
         span = window_layers(layer, window, layers)
-        yield Knockout(sources, targets, span.start, span.stop)
+        yield AttentionKnockout(sources, targets, span.start, span.stop)

@@ -14,7 +14,7 @@ def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_nor
     """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
     states = vlm.record(prompt).hidden(-1)
     # Whatever is done with inner states, the last layer's is read as the model itself reads it.
-    logits = torch.cat([vlm.logits(states[:-1], final_norm, wide=True), vlm.logits(states[-1:], wide=True)])
+    logits = torch.cat([vlm.logits(states[:-1], final_norm, in_float32=True), vlm.logits(states[-1:], in_float32=True)])
     probabilities = logits.softmax(-1)
     if not probabilities.isfinite().all():
         raise InterventionError("a probability read from an inner state is not a finite number; another dtype may help")

@@ -12,7 +12,7 @@ from vlmflow.errors import GeometryError
 from vlmflow.probes.answer_loss import intact_loss, losses_without, reference
 from vlmflow.probes.context import Asking, Row
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.geometry import patch_map
+from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def _without(image: Tensor, kept: Sequence[int]) -> Tensor:
@@ -54,7 +54,7 @@ def cells_of(asking: Asking, row: Row, grid: int) -> list[Tensor]:
 
     Cells divide what the first view shows of the picture.
     """
-    found = patch_map(asking.vlm.processor, open_picture(row["image"]).size)
+    found = find_patch_map(asking.vlm.processor, open_picture(row["image"]).size)
     first = found.views[0]
     across, down = first.columns * first.patch, first.rows * first.patch
     cells: list[list[int]] = [[] for _ in range(grid * grid)]

@@ -7,12 +7,12 @@ import polars as pl
 import torch
 from transformers import DynamicCache
 
-from vlmflow.data.sampling import is_right
+from vlmflow.data.sampling import is_correct
 from vlmflow.data.spelling import AnswersMatch
-from vlmflow.engine.interventions import Knockout
-from vlmflow.engine.replay import onlookers
-from vlmflow.engine.truncated import pruned, timed, work_share
-from vlmflow.models.model import MAX_NEW_TOKENS, LanguageModel
+from vlmflow.engine.left_out import attention_to, truncated, work_share
+from vlmflow.engine.timing import timed
+from vlmflow.models.decoding import MAX_NEW_TOKENS
+from vlmflow.models.model import LanguageModel
 from vlmflow.prompts.build import Prompt
 
 REPEATS = 3
@@ -49,7 +49,7 @@ def pruning(
         {
             "last": list(last),
             "predicted": texts,
-            "correct": [is_right(text, answer, match) for text in texts],
+            "correct": [is_correct(text, answer, match) for text in texts],
             "work": [work_share(len(prompt), len(image), layers, number) for number in last],
             "time": _times(vlm, prompt, last, len(said) + 1) if with_time else [None] * len(last),
         },
@@ -74,13 +74,11 @@ def answers_without_picture(
     while proposals:
         further: dict[int, tuple[int, ...]] = {}
         for said in dict.fromkeys(proposals.values()):
-            longer = vlm.said(prompt, said)
+            longer = vlm.continue_prompt(prompt, said)
             recording = vlm.record(longer)
             read = torch.arange(len(prompt) - 1, len(longer))
             asked = [number for number in last if proposals.get(number) == said]
-            knockouts = [
-                Knockout(image, onlookers(recording, image), layers - number, layers) for number in asked if number
-            ]
+            knockouts = [attention_to(recording, image, layers - number, layers) for number in asked if number]
             as_recorded = recording.output[:, read.to(recording.output.device)]
             after = iter(vlm.replay(recording, knockouts, read))
             for number in asked:
@@ -103,7 +101,7 @@ def _times(vlm: LanguageModel, prompt: Prompt, last: Sequence[int], new_tokens: 
     numbers = [0, *(number for number in last if 0 < number < len(vlm.layers))]
 
     def run(number: int) -> None:
-        with pruned(vlm.layers, prompt.positions("image"), number):
+        with truncated(vlm.layers, prompt.positions("image"), number):
             vlm.generate(prompt, new_tokens, ends=[], cache=DynamicCache())
 
     run(0)

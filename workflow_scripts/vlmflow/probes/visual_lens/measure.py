@@ -10,13 +10,12 @@ from torch import Tensor
 
 from vlmflow.data.open_image import open_picture
 from vlmflow.engine.record import Recording
-from vlmflow.engine.replay import allowed
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
 from vlmflow.models.vocabulary import Vocabulary, words_of
 from vlmflow.probes.context import Asking, Row
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.geometry import patch_map
-from vlmflow.prompts.patch_rows import size_for_boxes
+from vlmflow.prompts.layouts.registry import find_patch_map
+from vlmflow.prompts.patch_row import size_for_boxes
 from vlmflow.tables import NAMES_OF_OBJECTS
 
 
@@ -152,15 +151,13 @@ class Known:
             return logits.topk(self.top).indices
 
         for layer in states:
-            words.append(self.asking.vlm.read(layer, reader, wide=True))
+            words.append(self.asking.vlm.read(layer, reader, in_float32=True))
         return Decoded(torch.stack(words), torch.cat(entropies).reshape(len(states), -1))
 
 
 def _looks_ahead(recording: Recording, end: int) -> bool:
     """Whether any of the first `end` positions attends to a later one."""
-    masks = {id(call.mask): call.mask for call in recording.calls}
-    device = recording.output.device
-    return any(bool(allowed(mask, recording.length, device)[:end, end:].any()) for mask in masks.values())
+    return recording.may_attend.attend_ahead(end)
 
 
 def _image_states(recording: Recording, prompt: Prompt) -> Iterator[Tensor]:
@@ -174,7 +171,7 @@ def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tupl
     try:
         if not placed:
             raise GeometryError("none of the question's objects has a box")
-        found = patch_map(asking.vlm.processor, size_for_boxes(row))
+        found = find_patch_map(asking.vlm.processor, size_for_boxes(row))
         boxes = [(item["x"], item["y"], item["w"], item["h"]) for item in placed]
         places = [found.related([box]) for box in boxes]
     except GeometryError as error:
@@ -186,8 +183,8 @@ def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tupl
     targets = [
         Target(
             torch.tensor(tokens),
-            vocabulary.saying(_names(item)),
-            vocabulary.saying(wrong) if wrong else None,
+            vocabulary.token_mask_for(_names(item)),
+            vocabulary.token_mask_for(wrong) if wrong else None,
         )
         for item, tokens in zip(placed, places, strict=True)
     ]
@@ -212,7 +209,7 @@ def _other_names(asking: Asking, row: Row) -> set[str]:
 def _grid(asking: Asking, row: Row) -> Tensor | None:
     """Tokens of the first view's patches, row by row; None where tokens are no patches."""
     try:
-        cells = patch_map(asking.vlm.processor, open_picture(row["image"]).size).views[0].tokens
+        cells = find_patch_map(asking.vlm.processor, open_picture(row["image"]).size).views[0].tokens
     except GeometryError:
         return None
     return torch.from_numpy(cells.flatten())
@@ -238,7 +235,7 @@ def _measured(
         # Elsewhere, the names of all objects are looked for, one object at a time.
         "elsewhere": [said(others, target.says) for target in targets] if others is not None and len(others) else [],
         "shuffled": shuffled,
-        "words": [vocabulary.words[first]],
+        "words": [vocabulary.is_word[first]],
         "agreement": [first == right.words[:, :, 0]] if right is not None and comparable else [],
     }  # fmt: skip
     return pl.DataFrame(

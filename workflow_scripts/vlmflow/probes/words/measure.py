@@ -6,7 +6,8 @@ import polars as pl
 from torch import Tensor
 
 from vlmflow.edges import Edge, module_layers
-from vlmflow.engine.interventions import Intervention, Module, ModuleKnockout
+from vlmflow.engine.interventions import Intervention, ZeroAblation
+from vlmflow.engine.modules import Module
 from vlmflow.models.model import LanguageModel
 from vlmflow.probes.knockout.measure import edge_knockouts
 from vlmflow.prompts.build import Prompt
@@ -43,7 +44,7 @@ def words(
     done: list[tuple[str, int, Intervention]] = []
     for module in modules:
         spans = [module_layers(layer, window, layers) for layer in range(layers)]
-        knockouts = [ModuleKnockout(module, positions, span.start, span.stop) for span in spans]
+        knockouts = [ZeroAblation(module, positions, span.start, span.stop) for span in spans]
         done += [(module, layer, each) for layer, each in enumerate(knockouts)]
     for edge in map(Edge.parse, edges):
         done += [(str(edge), layer, each) for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))]

@@ -1,1 +1,1 @@
-"""Ways in which an image becomes tokens."""
+"""The ways in which an image becomes tokens, one file each; `registry.LAYOUTS` has them all."""

@@ -1,0 +1,101 @@
+"""Every kind of intervention is described, documented, and replayed as the plain method computes it."""
+
+import pytest
+import torch
+from PIL import Image
+
+from support.paths import ROOT, random_llava
+from vlmflow.engine.interventions import INTERVENTIONS, SITES, AttentionKnockout, StatePatch, ZeroAblation
+from vlmflow.engine.plain import plain
+from vlmflow.engine.prefix import CopiedPrefix, SharedPrefix
+from vlmflow.engine.replay import replay
+
+LAYERS, WIDTH = 4, 16
+
+
+@pytest.fixture(scope="module")
+def vlm():
+    return random_llava(LAYERS, 3, width=WIDTH, seed=2)
+
+
+def prompt_of(vlm, color="red"):
+    picture = Image.effect_noise((12, 12), 90).convert("RGB") if color == "noise" else Image.new("RGB", (12, 12), color)
+    return vlm.prompt(picture, "what color is the circle ?")
+
+
+def knockouts(prompt):
+    image, question, last = (prompt.positions(name) for name in ("image", "question", "last"))
+    for layer in range(LAYERS):
+        yield AttentionKnockout(image, question, layer, min(layer + 2, LAYERS))
+        yield AttentionKnockout(question, last, layer, layer + 1)
+
+
+def ablations(prompt):
+    for layer in range(LAYERS):
+        for module in ("attention", "mlp"):
+            yield ZeroAblation(module, prompt.positions("question")[1:3], layer, LAYERS)
+
+
+def patches(prompt):
+    torch.manual_seed(0)
+    for layer in range(LAYERS):
+        # In any order, and not only at positions that are computed.
+        yield StatePatch(prompt.positions("question").flip(0), torch.randn(6, WIDTH).double(), layer)
+        yield StatePatch(prompt.positions("image")[:2], torch.randn(2, WIDTH).double(), layer)
+
+
+EXAMPLES = {AttentionKnockout: knockouts, ZeroAblation: ablations, StatePatch: patches}
+
+
+def hooks_of(model):
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def test_every_kind_has_an_example():
+    assert set(EXAMPLES) == set(INTERVENTIONS)
+
+
+@pytest.mark.parametrize("kind", INTERVENTIONS, ids=lambda kind: kind.__name__)
+def test_every_kind_is_described(kind):
+    assert kind.__doc__
+    assert f"`{kind.__name__}`" in (ROOT / "docs" / "engine.md").read_text()
+
+
+@pytest.mark.parametrize("prefix", [CopiedPrefix(), SharedPrefix()], ids=["copied prefix", "shared prefix"])
+@pytest.mark.parametrize("kind", INTERVENTIONS, ids=lambda kind: kind.__name__)
+def test_every_kind_equals_the_plain_method(vlm, kind, prefix):
+    prompt = prompt_of(vlm, "noise")
+    recording, interventions = vlm.record(prompt), list(EXAMPLES[kind](prompt))
+    before = hooks_of(vlm.model)
+    question = prompt.positions("question")
+    for positions in (None, question, torch.arange(len(prompt))):
+        replayed = replay(vlm.layers, recording, interventions, positions=positions, prefix=prefix)
+        expected = plain(vlm.model, vlm.layers, prompt.inputs, interventions, positions)
+        torch.testing.assert_close(replayed, expected, rtol=1e-9, atol=1e-12)
+    changed = (replayed - recording.output[0]).abs().amax(dim=(1, 2))
+    assert (changed > 1e-4).all()
+    assert hooks_of(vlm.model) == before, "nothing is left on the model"
+    assert not any(name.startswith("vlmflow") for module in vlm.model.modules() for name in vars(module))
+
+
+def test_every_site_is_edited_by_some_kind(vlm):
+    prompt = prompt_of(vlm)
+    edited = {edit.site for make in EXAMPLES.values() for each in make(prompt) for edit in each.edits()}
+    assert edited == set(SITES)
+
+
+def test_kinds_share_a_batch(vlm):
+    prompt = prompt_of(vlm, "noise")
+    mixed = [each for make in EXAMPLES.values() for each in make(prompt)]
+    together = vlm.replay(vlm.record(prompt), mixed)
+    torch.testing.assert_close(together, plain(vlm.model, vlm.layers, prompt.inputs, mixed), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", range(LAYERS))
+def test_all_states_of_another_run_give_its_output(vlm, layer):
+    """Activation patching by its meaning, without the plain method."""
+    one, other = vlm.record(prompt_of(vlm, "noise")), vlm.record(prompt_of(vlm, "blue"))
+    everywhere = torch.arange(one.length)
+    patched = vlm.replay(one, [StatePatch(everywhere, other.calls[layer].hidden[0], layer)], everywhere)
+    torch.testing.assert_close(patched[0], other.output[0], rtol=1e-9, atol=1e-12)
+    assert (one.output - other.output).abs().max() > 1e-3

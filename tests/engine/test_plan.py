@@ -1,0 +1,96 @@
+"""Which interventions are replayed together, over which positions: without any model."""
+
+import pytest
+import torch
+
+from vlmflow.engine.interventions import AttentionKnockout, StatePatch, ZeroAblation
+from vlmflow.engine.masks import Masks
+from vlmflow.engine.plan import PREFIX_TOKENS_PER_TOKEN, Group, plan
+from vlmflow.errors import InterventionError
+
+LENGTH, LAYERS = 12, 4
+LAST = torch.tensor([LENGTH - 1])
+
+
+def causal(layers=LAYERS):
+    return Masks((torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril(),), (0,) * layers)
+
+
+def knockout(targets, start=0, stop=1, sources=(0,)):
+    return AttentionKnockout(torch.tensor(sources), torch.tensor(targets), start, stop)
+
+
+def test_what_changes_the_same_suffix_is_one_group():
+    interventions = [
+        knockout([5, 9]),
+        ZeroAblation("mlp", torch.tensor([7]), 0, 2),
+        StatePatch(torch.tensor([9, 5]), torch.zeros(2, 3), 1),
+        knockout([7]),
+    ]
+    groups = plan(causal(), interventions, LAST)
+    assert groups == [Group(5, LENGTH, (0, 2)), Group(7, LENGTH, (1, 3))]
+
+
+def test_rows_stand_in_the_order_in_which_they_join():
+    interventions = [knockout([5], start=layer, stop=layer + 1) for layer in (3, 0, 2, 0)]
+    (group,) = plan(causal(), interventions, LAST)
+    assert group.rows == (1, 3, 2, 0)
+
+
+def test_only_what_is_read_and_what_it_needs_is_computed():
+    interventions = [knockout([3]), knockout([6])]
+    assert plan(causal(), interventions, torch.tensor([2, 4])) == [Group(3, 5, (0,))]
+    assert plan(causal(), interventions, torch.tensor([1])) == []
+    assert plan(causal(), [], LAST) == []
+
+
+def test_positions_that_see_each_other_change_together():
+    matrix = torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril()
+    matrix[2:6, 2:6] = True
+    masks = Masks((causal().matrices[0], matrix), (0, 1, 0, 1))
+    assert plan(masks, [knockout([4])], torch.tensor([3])) == [Group(2, 6, (0,))]
+    assert plan(masks, [knockout([7])], LAST) == [Group(7, LENGTH, (0,))]
+    assert masks.attend_ahead(4)
+    assert not masks.attend_ahead(6)
+
+
+def test_batches_hold_as_many_rows_as_fit_and_at_least_one():
+    group = Group(8, 10, tuple(range(5)))
+    assert group.row_size == 2
+    assert [group.batch(done, 4) for done in (0, 2, 4)] == [(0, 1), (2, 3), (4,)]
+    assert group.batch(3, 1) == (3,)
+    long = Group(1000 * PREFIX_TOKENS_PER_TOKEN - 1, 1000 * PREFIX_TOKENS_PER_TOKEN, (0,))
+    assert long.row_size == 1000, "masks and keys of the prefix count too"
+
+
+@pytest.mark.parametrize(
+    ("intervention", "message"),
+    [
+        (knockout([4], sources=()), "at least one source"),
+        (ZeroAblation("mlp", torch.tensor([], dtype=torch.long), 0, 1), "at least one source"),
+        (knockout([4], 1, 1), "the model has 0 to 3"),
+        (StatePatch(torch.tensor([4]), torch.zeros(1, 3), 4), "layers 4 to 4: the model has 0 to 3"),
+        (knockout([4], sources=(5,)), "nothing to knock out"),
+        (knockout([0]), "position 0 nothing to attend to"),
+    ],
+)
+def test_interventions_without_meaning(intervention, message):
+    with pytest.raises(InterventionError, match=message):
+        plan(causal(), [intervention], LAST)
+
+
+def test_states_that_the_model_itself_changes():
+    changed = torch.zeros(LENGTH, dtype=torch.bool)
+    changed[6] = True
+    assert plan(causal(), [knockout([7])], LAST, changed) == [Group(7, LENGTH, (0,))]
+    with pytest.raises(InterventionError, match="changes states between its layers"):
+        plan(causal(), [knockout([5])], LAST, changed)
+
+
+def test_a_mask_is_read_once():
+    boolean = causal().matrices[0][None, None]
+    added = torch.zeros(1, 1, LENGTH, LENGTH).masked_fill(~boolean, torch.finfo(torch.float32).min)
+    masks = Masks.read([boolean, added, None, boolean], LENGTH, torch.device("cpu"))
+    assert masks.of_layer == (0, 1, 2, 0)
+    assert all(torch.equal(matrix, boolean[0, 0]) for matrix in masks.matrices)
+    assert masks.length == LENGTH

@@ -1,0 +1,211 @@
+"""The report: what its page holds, that it opens offline, and that text cannot become markup."""
+
+import re
+
+import polars as pl
+import pytest
+
+from vlmflow.data.sampling import is_correct
+from vlmflow.figures import FlowChart
+from vlmflow.probes import KnockoutProbe
+from vlmflow.report.page import _drawn, render
+from vlmflow.report.tables import task_row, without_pictures
+from vlmflow.study import Study
+from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
+
+EDGES = ["question -> last", "image -> last"]
+TASKS = ["Second", "First"]
+PROBE = KnockoutProbe(kind="knockout", window=3, edges=EDGES)
+FIGURE = FlowChart(chart="flow", probe="flow", edges=EDGES, title="What reaches the last position")
+
+
+def interval(mean):
+    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "pictures": 5, "several": 2, "note": None}
+
+
+@pytest.fixture
+def flow():
+    return KNOCKOUT_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "edge": edge, "window": 3, "layer": layer}
+            | interval(-10.0 * layer * (edge == EDGES[0]))
+            for task in TASKS
+            for edge in EDGES
+            for layer in range(4)
+        ]
+    )
+
+
+@pytest.fixture
+def lens():
+    return LENS_SUMMARY.frame(
+        [
+            {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift))
+            for task in TASKS
+            for word, shift in (("capitalised answer", 0.5), ("lowercase answer", 1))
+            for layer in range(-1, 3)
+        ]
+    )
+
+
+COST_ROW = {"jobs": 2, "unmeasured": 0, "questions": 10, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
+COST_ROW |= {"cpu_hours": 1.0, "memory": 900.0}
+
+
+@pytest.mark.parametrize("asked", [0, 5])
+def test_the_report(flow, lens, tmp_path, asked):
+    evil = "<script>alert(1)</script>"
+    study = Study.model_validate(
+        {
+            "study": "s",
+            "dataset": {"source": "synthetic"},
+            "tasks": {name: {"structural": "query", "semantic": "attr"} for name in TASKS},
+            "models": {"m": {"path": "x", "note": evil}},
+            "probes": {"flow": PROBE.model_dump(), "tracking": {"kind": "lens"}},
+            "figures": {
+                "f": FIGURE.model_dump() | {"title": evil},
+                "g": {"chart": "lens", "probe": "tracking"},
+            },
+            "tables": {"t": {"table": "tasks", "title": evil}, "a": {"table": "accuracy", "model": "m"}},
+        }
+    )
+    for name in ("f", "g"):
+        (tmp_path / name).mkdir()
+        for ending in ("", "-narrow"):
+            (tmp_path / name / f"m{ending}.svg").write_text("<svg/>")
+    question = dict.fromkeys(QUESTIONS.columns) | {
+        "question_id": "1",
+        "image_id": "1",
+        "question": evil,
+        "answer": "red",
+        "structural": "query",
+        "semantic": "attr",
+        "detailed": "d",
+        "objects": [],
+    }
+    group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "pictures": 2}
+    groups = pl.DataFrame([group | {"accuracy": 0.625, "low": 0.5, "high": 0.75}])
+    reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
+    skipped = [{"question_id": "1", "task": None, "model": None, "stage": "tasks", "reason": r} for r in reasons]
+    page = render(
+        study,
+        questions=QUESTIONS.frame([question]),
+        task_questions={},
+        accuracy=ACCURACY.frame(
+            [
+                {"model": "m", "task": "First", "asked": 10, "right": 9, "analysed": 7, "accuracy": 0.9},
+                {"model": "m", "task": "Second", "asked": asked, "right": None, "analysed": asked, "accuracy": None},
+            ]
+        ),
+        answers={("m", "First"): ANSWERS.frame([]), ("m", "Second"): ANSWERS.frame([])},
+        skipped=SKIPPED.frame(skipped),
+        cost=COST.frame([COST_ROW | {"model": "m", "step": evil}, COST_ROW | {"model": "m", "step": "flow"}]),
+        summaries={"flow": flow, "tracking": lens},
+        landmarks={},
+        tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
+        figures=tmp_path,
+        drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
+        left_out=[
+            {"model": "m", "task": "First", "probe": "flow", "why": evil},
+            {"model": "m", "task": "Second", "why": evil},
+        ],
+    )
+    assert "First, flow; Second, all" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "90.0 %" in page
+    assert '<th>All</th><td class="n">4</td><td class="n">20</td><td class="n">6.00</td>' in page
+    assert "62.50 %" in page
+    assert f'<td>Second</td><td class="n">{asked}</td><td class="n">–</td><td class="n">–</td>' in page
+    assert ("no answer is correct or wrong" in page) == (asked > 0)
+    assert "−30.0 %" in page
+    assert "costs most in" in page
+    assert "image ↛ last costs less than 1 % of the answer" in page
+    assert page.count("lies outside") == 1, "alike reasons are one row"
+    assert not re.findall(r"""(?:src|href)=["']https?:""", page)
+
+
+def answered(task, pairs):
+    """Answers to a task's questions: what the model said, and the reference."""
+    rows = [
+        {
+            "question_id": f"{task}-{number}",
+            "image_id": "1",
+            "predicted": said,
+            "answer": right,
+            "correct": None if right == "a caption" else is_correct(said, right),
+            "probability": 0.5,
+            "token_ids": [1],
+        }
+        for number, (said, right) in enumerate(pairs)
+    ]
+    asked = dict.fromkeys(QUESTIONS.columns, "x") | {"objects": [], "width": None, "height": None}
+    texts = [asked | {"question_id": row["question_id"], "question": f"<b>{row['question_id']}?"} for row in rows]
+    return ANSWERS.frame(rows), QUESTIONS.frame(texts)
+
+
+@pytest.mark.parametrize("match", ["strict", "relaxed"])
+def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
+    evil, told = "<script>alert(1)</script>", "check its <code>template</code> and <code>instruction</code>"
+    study = Study.model_validate(
+        {
+            "study": "s",
+            "dataset": {"source": "synthetic"},
+            "answers_match": match,
+            "tasks": {name: {"structural": "query", "semantic": "attr"} for name in ("Bad", "Half", "Own", "Told")},
+            "models": {"m": {"path": "x"}},
+            "probes": {"tracking": {"kind": "lens"}},
+        }
+    )
+    tasks = {
+        "Bad": [("Red.", "red"), (evil, "red"), ("", "red"), ("y" * 5000, "red"), ("red", "red")],
+        "Half": [("red", "red"), ("blue", "red")],
+        "Own": [(f"wrong{number}", "x" * number) for number in range(1, 4)],
+        "Told": [("a cup", "a caption"), ("", "a caption")],
+    }
+    made = {name: answered(name, pairs) for name, pairs in tasks.items()}
+
+    def page(order):
+        shared = pl.concat([made[name][1] for name in order if name != "Own"])
+        # Another dataset may use the same ids.
+        shared = pl.concat([shared, made["Own"][1].with_columns(question=pl.lit("of another dataset"))])
+        return render(
+            study,
+            questions=shared,
+            task_questions={"Own": made["Own"][1]},
+            accuracy=ACCURACY.frame([]),
+            answers={("m", name): made[name][0].sample(fraction=1, shuffle=True, seed=len(order[0])) for name in tasks},
+            skipped=SKIPPED.frame([]),
+            cost=COST.frame([]),
+            summaries={},
+            landmarks={},
+            tables={},
+            figures=tmp_path,
+            drawn={},
+        )
+
+    shown = page(["Bad", "Half", "Told"])
+    assert shown == page(["Told", "Half", "Bad"]), "whatever the order of the rows"
+    assert "<script" not in shown
+    text = re.sub(r"\s+", " ", shown)
+    assert told in text
+    assert "<b>m, Bad</b>: 4 of 5 wrong, of which 1 would be correct if relaxed</td>" in text
+    assert "<b>m, Own</b>: 3 of 3 wrong</td>" in text
+    assert "m, Half" not in text
+    assert "m, Told" not in text, "there is nothing to be right"
+    assert len(re.findall(r"&lt;b&gt;Bad-\d\?</td>", shown)) == len(re.findall(r"&lt;b&gt;Own-\d\?</td>", shown)) == 3
+    assert "of another dataset</td>" not in shown.split("Wrong answers")[1]
+    assert "y" * 301 not in shown
+    assert ("<code>answers_match: relaxed</code> counts" in text) == (match == "strict")
+    assert ("final punctuation, quotes, Markdown, and article." in text) == (match == "relaxed")
+    made["Bad"] = made["Own"] = made["Half"]
+    assert "Wrong answers" not in page(["Half", "Told"])
+
+
+@pytest.mark.parametrize(("size", "kind"), [(100, "svg+xml"), (2_000_000, "png")])
+def test_a_large_drawing_is_shown_by_its_pixels(tmp_path, size, kind):
+    for name in ("m.svg", "m-narrow.svg", "m.png"):
+        (tmp_path / name).write_bytes(b"x" * (size if name == "m.svg" else 9))
+    drawn = _drawn(tmp_path, "f", "m")
+    for width in ("wide", "narrow"):
+        assert drawn[width].startswith(f"data:image/{kind};base64,")

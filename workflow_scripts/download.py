@@ -1,0 +1,10 @@
+"""A file from elsewhere, by its address or out of an archive."""
+
+from pathlib import Path
+
+from vlmflow.data.base import Download
+from vlmflow.data.fetch.files import download
+from vlmflow.jobs.job import logged
+
+with logged(snakemake.log[0]):
+    download(Download(**snakemake.params.source), Path(snakemake.output.file))

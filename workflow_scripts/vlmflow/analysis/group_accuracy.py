@@ -1,0 +1,80 @@
+"""Accuracy of a model in each structural and semantic group of the questions; [flow] table 2."""
+
+from typing import Any
+
+import polars as pl
+from scipy.stats import binomtest
+
+from .bootstrap import CONFIDENCE, summarise
+
+STRUCTURAL = ("verify", "query", "choose", "logical", "compare")
+SEMANTIC = {"obj": "Object", "attr": "Attribute", "cat": "Category", "rel": "Relation", "global": "Global"}
+ORDERS = (("structural", STRUCTURAL), ("semantic", tuple(SEMANTIC)))
+YES_NO = ("yes", "no")
+
+
+def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """Accuracy of each structural and semantic group, with a 95 % interval over images; [flow] table 2.
+
+    The interval is bootstrapped; where all answers are correct, or all wrong, resampling finds no spread, and it is
+    Wilson's, with each image counted once.  Questions without a correct answer are left out.
+
+    Returns:
+        columns structural, semantic, kind (open, binary or both), questions, pictures, accuracy, low, high.
+    """
+    groups = ["structural", "semantic"]
+    judged = answers.select("question_id", pl.col("correct").cast(pl.Float64)).drop_nulls()
+    rows = questions.join(judged, on="question_id", how="inner")
+    if len(rows) == 0:
+        texts = dict.fromkeys((*groups, "kind"), pl.String)
+        numbers = {"questions": pl.Int32, "pictures": pl.Int32}
+        return pl.DataFrame(schema=texts | numbers | dict.fromkeys(("accuracy", "low", "high"), pl.Float64))
+    kinds = pl.DataFrame(
+        [
+            {"structural": structural, "semantic": semantic, "kind": kind_of(group)}
+            for (structural, semantic), group in rows.group_by(groups, maintain_order=True)
+        ]
+    )
+    order = [pl.col(name).replace_strict({v: i for i, v in enumerate(known)}, default=99) for name, known in ORDERS]
+    return (
+        summarise(rows, groups, "correct")
+        .join(kinds, on=groups)
+        .sort(*order)
+        .with_columns(
+            pl.struct("mean", "low", "high", "pictures")
+            .map_elements(_interval, return_dtype=pl.List(pl.Float64))
+            .list.to_struct(fields=["low", "high"])
+            .struct.unnest()
+        )
+        .select(*groups, "kind", "questions", "pictures", "low", "high", accuracy="mean")
+        .select(*groups, "kind", "questions", "pictures", "accuracy", "low", "high")
+    )
+
+
+def _interval(row: dict[str, Any]) -> list[float]:
+    if 0 < row["mean"] < 1:
+        return [row["low"], row["high"]]
+    pictures = row["pictures"]
+    interval = binomtest(round(row["mean"] * pictures), pictures).proportion_ci(CONFIDENCE, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def kind_of(questions: pl.DataFrame) -> str:
+    """Open questions, binary ones (yes or no), or both."""
+    binary = questions["answer"].is_in(YES_NO)
+    return "binary" if binary.all() else "both" if binary.any() else "open"
+
+
+def accuracy_cells(groups: pl.DataFrame) -> list[dict[str, Any]]:
+    """A row for each structural type, with a cell, or None, for each semantic type."""
+    cells = {(row["structural"], row["semantic"]): row for row in groups.to_dicts()}
+    found = [structural for structural, _ in cells]
+    rows = dict.fromkeys([*(name for name in STRUCTURAL if name in found), *found])
+    return [
+        {"structural": name, "cells": [cells.get((name, each)) for each in semantic_names(groups)]} for name in rows
+    ]
+
+
+def semantic_names(groups: pl.DataFrame) -> dict[str, str]:
+    """Semantic type → heading: the known ones, and whatever else there is."""
+    return SEMANTIC | {name: name for name in groups["semantic"].unique(maintain_order=True) if name not in SEMANTIC}

@@ -1,0 +1,108 @@
+"""Fetch Winoground, which the Hugging Face hub gives to those only who asked for access."""
+
+import json
+import shutil
+import zipfile
+import zlib
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vlmflow.data.base import HubDataset
+from vlmflow.data.fetch.expected import IMAGE
+from vlmflow.data.fetch.hub import fetch_dataset
+from vlmflow.errors import ContentError, HubError, NoAccessError
+from vlmflow.tables import whole
+
+EXAMPLES = "data/examples.jsonl"  # in the dataset
+ARCHIVE = "data/images.zip"
+ENDINGS = (".jpg", ".png")
+FOLDER = "images"  # in the archive
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # a RuntimeError: encrypted
+
+
+def fetch_winoground(source: HubDataset, access: Path, examples: Path, images: Path) -> dict[str, Any]:
+    """Fetch the examples to a file and the images into a folder; without access both are left empty.
+
+    Args:
+        source: the dataset on the hub.
+        access: the file in which what is returned is written down as JSON.
+        examples, images: the file and the folder.
+
+    Returns:
+        repository, revision, granted: whether there is access, reason: why not and what to do; refused, if any were:
+        name of an image in the archive → why it is not kept.
+
+    Raises:
+        HubError: no network, no such revision, or files that are not Winoground's.
+    """
+    images.mkdir(parents=True, exist_ok=True)
+    account = asdict(source) | _fetch(source, access, examples, images)
+    with whole(access) as temporary:
+        temporary.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
+    return account
+
+
+def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> dict[str, Any]:
+    """What came of it, as `fetch_winoground` returns it."""
+    try:
+        found, archive = fetch_dataset(source.repository, source.revision, [EXAMPLES, ARCHIVE])
+    except NoAccessError as error:
+        examples.write_bytes(b"")
+        return {"granted": False, "reason": what_to_do(source.repository, access, error)}
+    with whole(examples) as temporary:
+        shutil.copyfile(found, temporary)
+    count, refused = unpack_images(archive, images)
+    if not count:
+        why = f"; {next(iter(refused.values()))}" if refused else ""
+        raise HubError(
+            f"{source.repository}: there is no picture ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}{why}"
+        )
+    again = f"delete {archive} and {access} and run the same command again"
+    account: dict[str, Any] = {"granted": True, "reason": None}
+    return account | ({"refused": {name: f"{why}; {again}" for name, why in refused.items()}} if refused else {})
+
+
+def what_to_do(repository: str, access: Path, error: NoAccessError) -> str:
+    """What is missing without access, and how to get it."""
+    return (
+        f"the captions and pictures of Winoground are missing, since there is no access to them from here ({error}); "
+        f"ask for access at https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
+        f"delete {access} and run the same command again"
+    )
+
+
+def unpack_images(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
+    """Unpack the images under images/ of a zip archive, each by its own name; what else it holds is left where it is.
+
+    Returns:
+        how many there were, and name without ending → reason, of each that is no image and not kept.
+
+    Raises:
+        HubError: the archive is damaged.
+    """
+    count, refused = 0, {}
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.infolist():
+                if (name := _image_name(member.filename)) is None:
+                    continue
+                try:
+                    IMAGE.check_size(member.file_size)
+                    with opened.open(member) as source, whole(folder / name) as temporary:
+                        with temporary.open("wb") as target:
+                            shutil.copyfileobj(source, target)
+                        IMAGE.check(temporary)
+                    count += 1
+                except ContentError as error:
+                    refused[Path(name).stem] = f"{member.filename} in {archive}: {error}"
+    except UNREADABLE as error:
+        raise HubError(f"{archive}: this is no whole zip archive ({error}); delete it and run again") from error
+    return count, refused
+
+
+def _image_name(member: str) -> str | None:
+    """The name by which a member is taken: only of images that lie in the folder itself, so that none leaves it."""
+    path = PurePosixPath(member)
+    taken = path.parts[:-1] == (FOLDER,) and path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+    return path.name if taken else None

@@ -1,0 +1,156 @@
+"""Three ways to leave tokens out of a forward; the other tokens keep their places in all of them.
+
+- `replay_without` computes the states of a forward that never sees the tokens, from the first layer on, out of a
+  recording.  For few sets of many tokens: each costs a forward, as much shorter as tokens are left out.
+- `attention_to` gives the knockout that hides tokens from all others in some layers, to be replayed.  For many sets,
+  sets of few tokens, or tokens that are left out in the last layers only: all sets share batches, and only what stands
+  behind the tokens is computed.
+- `truncated` has the model itself go on without the tokens in its last layers, with shorter states and a shorter cache.
+  For its time and its memory, which only the real thing shows; it decodes as well.
+
+Tests hold them equal: what left-out tokens would still compute, no other position attends to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache
+
+from vlmflow.errors import InterventionError
+
+from .hooks import removed_after
+from .interventions import AttentionKnockout
+from .prefix import OwnKeys
+from .record import Layers, Recording, pick_positions, states_of
+
+
+@torch.inference_mode()
+def replay_without(layers: Layers, recording: Recording, dropped: Tensor, positions: Tensor) -> Tensor:
+    """(positions, width) states after the last layer, not normed, of a forward that never sees the positions `dropped`.
+
+    Args:
+        layers: the decoder's.
+        recording: of the intact forward.
+        dropped: in any order; may be empty.
+        positions: where states are read, counted as in the intact forward; none of those that are dropped.
+
+    Raises:
+        InterventionError: the model itself changes states between its layers, which would be missing.
+    """
+    if recording.changed.any():
+        raise InterventionError(
+            "the model changes states between its layers, so that no position can be left out of them"
+        )
+    kept = kept_positions(recording.length, dropped)
+    hidden = recording.calls[0].hidden.index_select(1, kept.to(recording.calls[0].hidden.device))
+    for layer, call in zip(layers, recording.calls, strict=True):
+        arguments = {name: value for name, value in call.arguments.items() if name != "attention_mask"}
+        arguments = pick_positions(arguments, recording.length, kept)
+        if call.mask is not None:
+            arguments["attention_mask"] = _columns(call.mask, kept).index_select(2, kept.to(call.mask.device))
+        arguments = {name: OwnKeys(0) if isinstance(value, Cache) else value for name, value in arguments.items()}
+        hidden = states_of(layer(hidden.to(call.hidden.device), **arguments))
+    indices = torch.searchsorted(kept, positions).to(hidden.device)
+    return hidden[0, indices]
+
+
+def attention_to(recording: Recording, sources: Tensor, start: int, stop: int) -> AttentionKnockout:
+    """The knockout of all attention from other positions to `sources` in the layers `start` … `stop` − 1.
+
+    Raises:
+        InterventionError: no other position attends to them.
+    """
+    return AttentionKnockout(sources, attending_positions(recording, sources), start, stop)
+
+
+def attending_positions(recording: Recording, sources: Tensor) -> Tensor:
+    """The positions outside of `sources` that attend to any of them in some layer: later ones, and in blocks of
+    positions that see each other earlier ones too.
+
+    Raises:
+        InterventionError: there are none.
+    """
+    attending = recording.may_attend.in_any_layer[:, sources].any(dim=1)
+    attending[sources] = False
+    if not attending.any():
+        raise InterventionError("no position attends to these, so that nothing can be hidden")
+    return attending.nonzero().flatten()
+
+
+@contextmanager
+def truncated(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
+    """In the `last` layers, the decoder goes on without the positions `dropped` of the prompt, when it reads the prompt
+    and when it decodes after it.  Keys and values have to be kept in a plain cache: one with sliding windows throws
+    away others than the tokens that are dropped.
+
+    Args:
+        layers: the decoder's.
+        dropped: positions of the prompt.
+        last: number of layers, from 0.
+
+    Raises:
+        ValueError: there are not so many layers, or all of them are requested; then leave the tokens out of the prompt.
+    """
+    if not 0 <= last < len(layers):
+        raise ValueError(
+            f"last {last}: tokens can be dropped in the last 0 to {len(layers) - 1} of {len(layers)} layers"
+        )
+    first = len(layers) - last
+    truncation = _Truncation(layers[first] if last else None, dropped)
+    with removed_after(
+        layer.register_forward_pre_hook(truncation.before, with_kwargs=True) for layer in layers[first:]
+    ):
+        yield
+
+
+@dataclass
+class _Truncation:
+    """Shortens what layers are called with.
+
+    Attributes:
+        first: the layer that is called with all positions.
+        dropped: positions.
+        length: of the prompt, known once it is read.
+    """
+
+    first: nn.Module | None
+    dropped: Tensor
+    length: int = field(default=0, init=False)
+
+    def before(self, layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+        """A layer's arguments, without the dropped positions."""
+        hidden, *rest = args
+        mask = kwargs.get("attention_mask")
+        if hidden.shape[1] == 1:  # it decodes: only keys have to be left out
+            if mask is None:
+                return args, kwargs
+            return args, kwargs | {"attention_mask": _columns(mask, kept_positions(mask.shape[3], self.dropped))}
+        if layer is self.first:
+            self.length = hidden.shape[1]
+        kept = kept_positions(self.length, self.dropped)
+        if layer is self.first:
+            hidden = hidden.index_select(1, kept.to(hidden.device))
+        others = {name: value for name, value in kwargs.items() if name != "attention_mask"}
+        shorter = None if mask is None else _columns(mask, kept).index_select(2, kept.to(mask.device))
+        return (hidden, *rest), pick_positions(others, self.length, kept) | {"attention_mask": shorter}
+
+
+def kept_positions(length: int, dropped: Tensor) -> Tensor:
+    """The positions of a prompt without those that are dropped, in increasing order."""
+    kept = torch.ones(length, dtype=torch.bool)
+    kept[dropped] = False
+    return kept.nonzero().flatten()
+
+
+def _columns(mask: Tensor, kept: Tensor) -> Tensor:
+    return mask.index_select(3, kept.to(mask.device))
+
+
+def work_share(length: int, dropped: int, layers: int, last: int) -> float:
+    """Token-layers of reading a prompt of `length` positions without `dropped` of them in the `last` layers, as a share
+    of those with all of them."""
+    return 1 - dropped * last / (length * layers)

@@ -1,0 +1,100 @@
+"""Plan a replay: which interventions are computed together, over which positions.  No model is needed for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmflow.errors import InterventionError
+
+from .interventions import Intervention
+from .masks import Masks, first_changed, last_needed
+
+# A row of a batch counts as at least its positions over this: bounds the memory of masks and keys.
+PREFIX_TOKENS_PER_TOKEN = 32
+
+
+@dataclass(frozen=True)
+class Group:
+    """Interventions that change the same suffix of the prompt, and become rows of the same batches.
+
+    Attributes:
+        start: the first position that any of them changes.
+        end: the position after the last one that is computed.
+        rows: numbers of the interventions, in the order in which they join: by their first layer.
+    """
+
+    start: int
+    end: int
+    rows: tuple[int, ...]
+
+    @property
+    def row_size(self) -> int:
+        """What a row counts in the size of a batch: positions that are computed, or a share of all."""
+        return max(self.end - self.start, self.end // PREFIX_TOKENS_PER_TOKEN)
+
+    def batch(self, done: int, size: int) -> tuple[int, ...]:
+        """The next rows, after the `done` first ones, that fit into a batch of this size; at least one."""
+        return self.rows[done : done + max(1, size // self.row_size)]
+
+
+def plan(
+    masks: Masks, interventions: Sequence[Intervention], positions: Tensor, changed: Tensor | None = None
+) -> list[Group]:
+    """The groups in which interventions are replayed; one that changes no position that is read is in none of them.
+
+    Args:
+        masks: of the recorded forward.
+        interventions: in any order.
+        positions: (P) where states are read, counted from 0.
+        changed: (N) True where the model itself changes states between two layers, which a replay does not repeat.
+
+    Raises:
+        InterventionError: an intervention names no positions or layers, leaves a position nothing to attend to, or
+            reaches a position where the model itself changes states.
+    """
+    for intervention in interventions:
+        check_intervention(intervention, masks)
+    end = last_needed(masks.in_any_layer, int(positions.max()) + 1)
+    suffixes: dict[int, int] = {}  # by the first position that an intervention changes itself
+    rows: dict[int, list[int]] = {}
+    for number, intervention in enumerate(interventions):
+        first = int(intervention.changes.min())
+        if first not in suffixes:
+            suffixes[first] = first_changed(masks.in_any_layer, first)
+        rows.setdefault(suffixes[first], []).append(number)
+    groups = []
+    for start in sorted(start for start in rows if start < end):
+        if changed is not None and changed[start:end].any():
+            raise InterventionError(
+                "the model changes states between its layers at positions that this intervention reaches"
+            )
+        order = sorted(rows[start], key=lambda number: interventions[number].start)
+        groups.append(Group(start, end, tuple(order)))
+    return groups
+
+
+def check_intervention(intervention: Intervention, masks: Masks) -> None:
+    """Check that an intervention has a meaning on a recorded forward.
+
+    Raises:
+        InterventionError: it names no positions or layers, forbids nothing, or leaves a position nothing to attend to.
+    """
+    targets, layers = intervention.changes, len(masks.of_layer)
+    blocked = intervention.blocks(targets, torch.arange(masks.length))
+    if len(targets) == 0 or (blocked is not None and not blocked.any()):
+        raise InterventionError("an intervention needs at least one source and one target position")
+    if not 0 <= intervention.start < intervention.stop <= layers:
+        raise InterventionError(
+            f"layers {intervention.start} to {intervention.stop - 1}: the model has 0 to {layers - 1}"
+        )
+    if blocked is None:
+        return
+    # In some layers a window may hide the sources anyway, but not in all of the model.
+    if not (masks.in_any_layer[targets] & blocked).any():
+        raise InterventionError("no target position attends to a source position; there is nothing to knock out")
+    for number in sorted(set(masks.of_layer[intervention.start : intervention.stop])):
+        left = (masks.on_cpu[number][targets] & ~blocked).any(dim=1)
+        if not left.all():
+            raise InterventionError(f"the knockout would leave position {int(targets[~left][0])} nothing to attend to")

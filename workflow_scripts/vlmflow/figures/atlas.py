@@ -1,0 +1,86 @@
+"""Every edge of a knockout probe in one heat map."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from vlmflow.edges import ALL_EDGES, FLOW_EDGES
+from vlmflow.probes import KnockoutProbe
+from vlmflow.settings import Window
+
+from . import knockouts
+from .base import SummaryChart, measured_rows
+from .panels import Axes, FigureData, Frame, Layout
+from .style import name_of
+
+if TYPE_CHECKING:
+    import altair as alt
+
+STRONGEST = 5  # edges that are named
+MARKS = (
+    "A dot marks a loss and a plus a gain whose 95 % bootstrap interval over images excludes 0; among edges that carry "
+    "nothing, about one cell in twenty would be marked by chance. Grey: the edge does not apply to the task."
+)
+
+
+class AtlasChart(SummaryChart[KnockoutProbe]):
+    """Every edge of the probe as a row of a heat map, a column per layer, a panel per task."""
+
+    draws: ClassVar = (KnockoutProbe,)
+    reading: ClassVar = knockouts.READING
+
+    chart: Literal["atlas"]
+    window: Window | None = Field(
+        None, description="The window that is shown first, and in print; needed where the probe has several."
+    )
+
+    def check(self, probe: KnockoutProbe, name: str) -> None:
+        """See `Chart.check`."""
+        knockouts.check_window(self.window, probe, name, self.probe)
+
+    def axes(self, probe: KnockoutProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        return Axes("edge", "layer", knockouts.X_TITLE, knockouts.Y_TITLE)
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        return rows.filter(pl.col("window") == knockouts.window_shown(self.window, probe))
+
+    def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
+        """See `SummaryChart.panel_note`."""
+        return knockouts.sub_words_note(panel, probe)
+
+    def draw_rows(
+        self, rows: pl.DataFrame, probe: KnockoutProbe, frame: Frame, data: FigureData, layout: Layout
+    ) -> "alt.TopLevelMixin":
+        """The heat map; on the screen it holds all windows, one of which the reader chooses."""
+        from .marks.heatmap import draw_heatmap
+
+        if layout.interactive:
+            panels = dict(rows.select("task", "panel").unique().iter_rows())
+            rows = measured_rows(data.summary, data.model)
+            rows = rows.with_columns(panel=pl.col("task").replace_strict(panels))
+        return draw_heatmap(rows, self.axes(probe), frame, knockouts.window_shown(self.window, probe))
+
+    def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: KnockoutProbe) -> list[str]:
+        """The edges whose knockout costs most in any layer."""
+        return shown.group_by("edge").agg(pl.col("mean").min()).sort("mean", "edge")["edge"].head(STRONGEST).to_list()
+
+    def caption(self, probe: KnockoutProbe) -> str:
+        """See `Chart.caption`."""
+        all_edges = ["Every segment of the prompt to every later one."] if set(probe.edges) >= set(ALL_EDGES) else []
+        window = knockouts.window_caption(self.window, probe)
+        return " ".join([knockouts.CHANGE, MARKS, *all_edges, window, *knockouts.settings_caption(probe)])
+
+    def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
+        """The edges whose knockout costs most, and the ranks of the edges of [flow]."""
+        peaks = rows.sort("mean").group_by("edge", maintain_order=True).first().sort("mean", "edge")
+        named = [
+            f"{name_of(row['edge'])} ({knockouts.change_at(row)}, {row['task']})"
+            for row in peaks.head(STRONGEST).to_dicts()
+        ]
+        ranks = {edge: rank for rank, edge in enumerate(peaks["edge"], 1)}
+        paper = [f"{name_of(edge)} {ranks[edge]}" for edge in FLOW_EDGES if edge in ranks]
+        text = f"the {len(named)} edges (of {len(peaks)}) whose knockout costs most are {'; '.join(named)}."
+        return text + (f" Ranked by cost, the paper's edges are at places {', '.join(paper)}." if paper else "")

@@ -1,0 +1,263 @@
+"""What every chart has: settings, and what it draws and says of its probe's numbers."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args
+
+import polars as pl
+
+from vlmflow.probes import Probe
+from vlmflow.settings import Name, Strict
+
+from .effects import EffectTable, Reading, largest_effects
+from .panels import Axes, FigureData, Frame, Layout, subtitle, with_panels
+from .style import STROKES, name_of
+
+if TYPE_CHECKING:  # takes a second to import, and a study is read without it
+    import altair as alt
+
+    from .marks.lines import LineChartData
+
+P = TypeVar("P", bound=Probe)
+
+
+class Chart(Strict, Generic[P]):
+    """A figure of a study, drawn from one probe for every model.
+
+    Attributes:
+        draws: the kinds of probe that it can draw.
+        tabulates_curve_features: whether what is found on these probes' curves is read as `curve_feature_rows` has it.
+    """
+
+    draws: ClassVar[tuple[type[Any], ...]]
+    tabulates_curve_features: ClassVar[bool] = False
+
+    probe: Name
+    title: str = ""
+    chart: str
+
+    @classmethod
+    def kind(cls) -> str:
+        """The chart's name in the study file."""
+        return get_args(cls.model_fields["chart"].annotation)[0]
+
+    @classmethod
+    def probe_kinds(cls) -> list[str]:
+        """Names of the kinds of probe that it can draw."""
+        return [get_args(probe.model_fields["kind"].annotation)[0] for probe in cls.draws]
+
+    @property
+    def curve_features_shown(self) -> bool:
+        """Whether the figure shows phases or knees."""
+        return False
+
+    @property
+    def examples_per_task(self) -> int:
+        """How many questions the figure shows with their images; 0 where it shows averages."""
+        return 0
+
+    @classmethod
+    def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
+        """Phases or knees in words and numbers to read.
+
+        Args:
+            features: what was found on the curves of one probe.
+        """
+        raise NotImplementedError(f"nothing is found on the curves of {cls.kind()}")
+
+    def check(self, probe: P, name: str) -> None:
+        """Compare the figure's settings with what its probe measures.
+
+        Args:
+            probe: of one of the kinds that the chart draws.
+            name: of the figure in the study file.
+
+        Raises:
+            ValueError: the probe does not measure what the figure shows; the message begins with the key.
+        """
+
+    @abstractmethod
+    def caption(self, probe: P) -> str:
+        """What the figure shows, with the settings that a reader needs."""
+
+    @abstractmethod
+    def draw(self, probe: P, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
+        """The figure of one model; None where nothing could be measured."""
+
+    @abstractmethod
+    def sentence(self, probe: P, summary: pl.DataFrame, model: str, features: pl.DataFrame | None = None) -> str:
+        """What the numbers of one model show, in words; empty for a figure of single examples.
+
+        Args:
+            probe: as the study file has it.
+            summary: of the probe, all models and tasks.
+            model: name of the model in the summary.
+            features: phases or knees, all models and tasks.
+        """
+
+    @abstractmethod
+    def effects(self, probe: P, summary: pl.DataFrame) -> EffectTable:
+        """The largest effect of each line in each task of each model: value, interval, and where it is."""
+
+
+class SummaryChart(Chart[P], Generic[P]):
+    """A chart of a probe's averages.
+
+    Attributes:
+        reading: how the table under the figure reads the means.
+    """
+
+    reading: ClassVar[Reading]
+
+    @abstractmethod
+    def axes(self, probe: P) -> Axes:
+        """Which columns of the summary are drawn, and the titles of the axes."""
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: P) -> pl.DataFrame:
+        """The rows that the figure shows, of all of one model's rows that have a mean."""
+        return rows
+
+    def rows(self, summary: pl.DataFrame, probe: P, model: str) -> pl.DataFrame:
+        """The rows of a summary that the figure of one model shows."""
+        return self.chosen_rows(measured_rows(summary, model), probe)
+
+    @property
+    def chosen_lines(self) -> list[str]:
+        """The lines that the study file names, in its order; empty where it names none."""
+        return []
+
+    def line_names(self, lines: Iterable[str], probe: P) -> dict[str, str]:
+        """Line → its name in legends and tables; prompts keep the user's own names."""
+        own = self.axes(probe).line == "prompt"
+        return {line: line if own else name_of(line) for line in lines}
+
+    def panel_note(self, panel: pl.DataFrame, probe: P) -> str:
+        """What a panel's heading adds to the number of questions."""
+        return ""
+
+    def draw(self, probe: P, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
+        """See `Chart.draw`."""
+        rows = self.rows(data.summary, probe, data.model)
+        if len(rows) == 0:
+            return None
+        keys = self.axes(probe).panels
+        rows, headings = with_panels(rows, keys, data.tasks, lambda panel: self.panel_note(panel, probe))
+        frame = Frame(self.title, subtitle(rows, data.model, layout.columns), headings, layout.columns)
+        return self.draw_rows(rows, probe, frame, data, layout)
+
+    @abstractmethod
+    def draw_rows(
+        self, rows: pl.DataFrame, probe: P, frame: Frame, data: FigureData, layout: Layout
+    ) -> "alt.TopLevelMixin":
+        """The figure.
+
+        Args:
+            rows: what it shows, with the column `panel`; there are some.
+            probe: as the study file has it.
+            frame: what stands around the panels.
+            data: all tables from which it is drawn.
+            layout: the medium for which it is drawn.
+        """
+
+    def sentence(self, probe: P, summary: pl.DataFrame, model: str, features: pl.DataFrame | None = None) -> str:
+        """See `Chart.sentence`."""
+        rows = self.rows(summary, probe, model)
+        if len(rows) == 0:
+            return f"{model}: {why_nothing(summary, model)}"
+        own = None if features is None else features.filter(pl.col("model") == model)
+        return f"{model}: {self.describe(rows, probe, own)}"
+
+    @abstractmethod
+    def describe(self, rows: pl.DataFrame, probe: P, features: pl.DataFrame | None) -> str:
+        """What the rows of one model show, in words.
+
+        Args:
+            rows: what the figure shows; there are some.
+            probe: as the study file has it.
+            features: phases or knees of the model.
+        """
+
+    def tabulated(self, rows: pl.DataFrame, probe: P) -> pl.DataFrame:
+        """Rows of a summary with the columns that the table of effects reads."""
+        return rows
+
+    def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: P) -> list[str]:
+        """The columns of the table of effects.
+
+        Args:
+            shown: the rows with a mean that the figure shows, all models.
+            summary: all rows, also those without a mean.
+            probe: as the study file has it.
+        """
+        rows = shown if len(shown) else summary
+        return self.chosen_lines or rows[self.axes(probe).line].unique(maintain_order=True).to_list()
+
+    def position(self, row: dict[str, Any], axes: Axes) -> str:
+        """Where on the x axis a row is, in words."""
+        value = row[axes.x]
+        return value if isinstance(value, str) else f"{self.reading.position} {value:.4g}"
+
+    def effects(self, probe: P, summary: pl.DataFrame) -> EffectTable:
+        """See `Chart.effects`."""
+        models = summary["model"].unique(maintain_order=True)
+        shown = pl.concat([self.rows(summary, probe, model) for model in models] or [summary])
+        shown, summary = self.tabulated(shown, probe), self.tabulated(summary, probe)
+        lines = self.tabulated_lines(shown, summary, probe)
+        axes = self.axes(probe)
+        return largest_effects(
+            shown,
+            summary,
+            axes,
+            self.reading,
+            names=self.line_names(lines, probe),
+            position=lambda row: self.position(row, axes),
+        )
+
+
+class LineChart(SummaryChart[P], Generic[P]):
+    """A chart of lines with bands for their intervals."""
+
+    def known_lines(self, probe: P) -> Iterable[str]:
+        """Lines that come first in the legend, in this order."""
+        return STROKES
+
+    def draw_rows(
+        self, rows: pl.DataFrame, probe: P, frame: Frame, data: FigureData, layout: Layout
+    ) -> "alt.TopLevelMixin":
+        """See `SummaryChart.draw_rows`."""
+        from .marks.lines import LineChartData, draw_lines
+
+        axes = self.axes(probe)
+        found = rows[axes.line].unique(maintain_order=True).to_list()
+        wanted = self.chosen_lines or [*(line for line in self.known_lines(probe) if line in found), *found]
+        lines = [line for line in dict.fromkeys(wanted) if line in found]
+        lines_data = LineChartData(rows, axes, self.line_names(lines, probe))
+        if data.curve_features is not None:
+            own = data.curve_features.filter(pl.col("model") == data.model)
+            lines_data = self.with_curve_features(lines_data, own)
+        return draw_lines(lines_data, frame)
+
+    def with_curve_features(self, data: "LineChartData", features: pl.DataFrame) -> "LineChartData":
+        """The lines with what was found on them.
+
+        Args:
+            data: the lines of one model.
+            features: phases or knees of the model.
+        """
+        return data
+
+
+def measured_rows(summary: pl.DataFrame, model: str) -> pl.DataFrame:
+    """The rows of one model that have a mean."""
+    return summary.filter((pl.col("model") == model) & pl.col("mean").is_not_null())
+
+
+def why_nothing(summary: pl.DataFrame, model: str) -> str:
+    """Why nothing that a figure shows of a model was measured."""
+    if "note" in summary.columns:
+        notes = summary.filter((pl.col("model") == model) & pl.col("note").is_not_null())["note"]
+        if len(notes):
+            return str(notes[0])
+    if len(measured_rows(summary, model)):
+        return "nothing that the figure shows could be measured."
+    return "no question was left to analyse."

@@ -1,0 +1,100 @@
+"""Loss over the number of image tokens that are kept; [thesis]."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from vlmflow.probes import BudgetProbe
+
+from .base import LineChart
+from .captions import INTERVALS
+from .curve_feature_tables import PLACE, SAMPLE, interval, number
+from .effects import Reading
+from .numbers import bracketed
+from .panels import Axes
+from .style import name_of
+
+if TYPE_CHECKING:
+    from .marks.lines import LineChartData
+
+
+class BudgetChart(LineChart[BudgetProbe]):
+    """Loss over the number of the image's tokens that are kept, with the knee."""
+
+    draws: ClassVar = (BudgetProbe,)
+    reading: ClassVar = Reading("Lowest mean loss, in nats per token", lowest=True, position="tokens:", by_panel=True)
+    tabulates_curve_features: ClassVar = True
+
+    chart: Literal["budget"]
+    by: Literal["keep", "prompt"] = Field("keep", description="A line for each way to keep tokens, or for each prompt.")
+
+    @property
+    def curve_features_shown(self) -> bool:
+        """Whether the figure shows knees."""
+        return True
+
+    def axes(self, probe: BudgetProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        line, panel = ("keep", "prompt") if self.by == "keep" else ("prompt", "keep")
+        titles = ("Image tokens kept", "Loss, nats per token")
+        return Axes(line, "kept", *titles, ("task", panel), doubling=True, zero=False)
+
+    def known_lines(self, probe: BudgetProbe) -> Iterable[str]:
+        """See `LineChart.known_lines`."""
+        return probe.prompts if self.by == "prompt" else super().known_lines(probe)
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: BudgetProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        # A number of tokens that only some of the images have is no point of a curve over all of them.
+        most = pl.col("questions").max().over("task", "prompt", "keep")
+        return rows.filter(pl.col("questions") == most).sort("kept", maintain_order=True)
+
+    def with_curve_features(self, data: "LineChartData", features: pl.DataFrame) -> "LineChartData":
+        """The lines with a ring at each knee."""
+        from .marks.curve_features import with_knee_marks
+
+        return with_knee_marks(data, features)
+
+    def caption(self, probe: BudgetProbe) -> str:
+        """See `Chart.caption`."""
+        text = (
+            "Loss of the reference answer (mean over its tokens) when only some of the image's tokens are kept. Rings: "
+            f"the knee of the curve, where it has one, with its 95 % interval. {INTERVALS}"
+        )
+        return f"{text} Random tokens: the mean over {probe.draws} draws." if "random" in probe.keep else text
+
+    def describe(self, rows: pl.DataFrame, probe: BudgetProbe, features: pl.DataFrame | None) -> str:
+        """How much the image lowers the loss, and from which number of tokens on more of them help little."""
+        knees = [] if features is None else features.to_dicts()
+        parts = [f"up to {max(rows['kept']):.0f} tokens are kept", *map(_describe_knee, knees)]
+        return " ".join(f"{part}." for part in parts)
+
+    @classmethod
+    def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
+        """Knees in words and numbers to read."""
+        enough = pl.format("{} [{}, {}]", *(number(name, 0) for name in ("enough", "enough_low", "enough_high")))
+        return features.select(
+            *PLACE,
+            pl.col("keep").alias("Kept"),
+            number("knee", 0).alias("Knee, tokens"),
+            interval().alias("95 % interval"),
+            number("found", 0).alias("Resamples with a knee, %"),
+            enough.alias("Enough for 95 % of the decrease, tokens"),
+            number("without", 2).alias("Loss without the image, nats per token"),
+            number("at_knee", 2).alias("Loss at the knee"),
+            number("whole", 2).alias("Loss with all tokens"),
+            *SAMPLE,
+        )
+
+
+def _describe_knee(row: dict[str, Any]) -> str:
+    """The loss without and with the image, the knee, and the number of tokens that is enough, of one curve."""
+    curve = f"{row['task']}, {row['prompt']}, {name_of(row['keep'])}"
+    loss = f"loss {row['without']:.2f} without the image, {row['whole']:.2f} with it"
+    knee = "no knee"
+    if row["knee"] is not None:
+        knee = f"knee at {row['knee']:.0f}{bracketed(row['low'], row['high'])} tokens ({row['at_knee']:.2f})"
+    enough = f"{row['enough']:.0f}{bracketed(row['enough_low'], row['enough_high'])}"
+    return f"{curve}: {loss}, {knee}, 95 % of the decrease with {enough}"

@@ -1,0 +1,120 @@
+"""The table under a figure: the largest effect of each line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from .numbers import signed, unsigned
+from .panels import Axes, panel_name
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the table under a figure reads the chart's means.
+
+    Attributes:
+        effect: what the table shows of a line, named under the table.
+        lowest: whether the lowest mean is the largest effect; else the highest one.
+        position: what stands before a number of the x axis.
+        digits: after the decimal point.
+        unit: after a mean, with a space before it.
+        signs: whether positive numbers have a plus.
+        by_panel: whether the table has a row per panel; else a row per task, with the largest effect of its panels.
+    """
+
+    effect: str
+    lowest: bool = False
+    position: str = "layer"
+    digits: int = 2
+    unit: str = ""
+    signs: bool = False
+    by_panel: bool = False
+
+    def written(self, mean: float) -> str:
+        """A mean, or an end of its interval, as text without the unit."""
+        return signed(mean, self.digits) if self.signs else unsigned(mean, self.digits)
+
+
+@dataclass(frozen=True)
+class EffectTable:
+    """The largest effect of each line, in each task of each model.
+
+    Attributes:
+        lines: headings of the columns; none for a figure of single examples.
+        rows: model, task, cells; a cell is None, or has value, interval and where, or has a note.
+        explanation: of the numbers, for under the table.
+    """
+
+    lines: list[str]
+    rows: list[dict[str, Any]]
+    explanation: str
+
+
+def largest_effects(
+    shown: pl.DataFrame,
+    summary: pl.DataFrame,
+    axes: Axes,
+    reading: Reading,
+    names: dict[str, str],
+    position: Callable[[dict[str, Any]], str],
+) -> EffectTable:
+    """The table of effects: how large each is, its interval, and where it is; or why a line does not apply.
+
+    Args:
+        shown: the rows with a mean that the figure shows, all models.
+        summary: all rows, also those without a mean.
+        axes: of the chart.
+        reading: how means are read.
+        names: line → heading of its column.
+        position: where on the x axis a row is, in words.
+    """
+    if reading.by_panel:
+        shown, summary = _by_panel(axes, shown, summary)
+    extreme = pl.col("mean").arg_min() if reading.lowest else pl.col("mean").arg_max()
+    keys = ["model", "task", axes.line]
+    peaks = shown.group_by(keys, maintain_order=True).agg(pl.all().get(extreme))
+    cells = {tuple(row[key] for key in keys): _cell(row, reading, position(row)) for row in peaks.to_dicts()}
+    if "note" in summary.columns:
+        absent = summary.filter(pl.col("mean").is_null())
+        notes = {tuple(row[key] for key in keys): {"note": row["note"]} for row in absent.to_dicts()}
+        cells = notes | cells
+    # Where nothing could be measured, the row has no line, and its reason is that of every line.
+    rows = [
+        {
+            "model": model,
+            "task": task,
+            "cells": [cells.get((model, task, line), cells.get((model, task, ""))) for line in names],
+        }
+        for model, task in summary.select("model", "task").unique(maintain_order=True).iter_rows()
+    ]
+    return EffectTable(list(names.values()), rows, f"{reading.effect}, its 95 % interval, and where it is.")
+
+
+def _by_panel(axes: Axes, shown: pl.DataFrame, summary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(what is shown, the same with the rows without a mean), the panel's name in place of the task.
+
+    A row without a mean stands in every panel of its task.
+    """
+    keys = ["task", *(name for name in axes.panels if name != "task" and shown[name].n_unique() > 1)]
+    names = [", ".join(map(panel_name, keys, row)) for row in shown.select(keys).iter_rows()]
+    named = shown.with_columns(panel=pl.Series(names, dtype=pl.String))
+    place = ["model", "task"]
+    panels = named.select(*place, "panel").unique(maintain_order=True)
+    absent = summary.filter(pl.col("mean").is_null()).join(panels, on=place, how="left", maintain_order="left")
+    order = summary.select(place).unique(maintain_order=True).with_row_index("rank")
+    everything = (
+        pl.concat([named, absent])
+        .join(order, on=place, how="left", maintain_order="left")
+        .sort("rank", maintain_order=True)
+    )
+    named, everything = (
+        rows.with_columns(task=pl.coalesce("panel", "task")).select(summary.columns) for rows in (named, everything)
+    )
+    return named, everything
+
+
+def _cell(row: dict[str, Any], reading: Reading, where: str) -> dict[str, str]:
+    value, low, high = (reading.written(row[name]) for name in ("mean", "low", "high"))
+    return {"value": value + reading.unit, "interval": f"[{low}, {high}]", "where": where}

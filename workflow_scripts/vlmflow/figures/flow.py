@@ -1,0 +1,58 @@
+"""Change of the answer's probability over the layers; [flow] figures 3 to 5."""
+
+from typing import ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from vlmflow.probes import KnockoutProbe
+from vlmflow.settings import EdgeText, Window
+
+from . import knockouts
+from .base import LineChart
+from .captions import INTERVALS
+from .checks import check_edges
+from .panels import Axes
+
+
+class FlowChart(LineChart[KnockoutProbe]):
+    """Change of the answer's probability over the layers, a panel per task, a line per edge."""
+
+    draws: ClassVar = (KnockoutProbe,)
+    reading: ClassVar = knockouts.READING
+
+    chart: Literal["flow"]
+    edges: list[EdgeText] = Field(min_length=1)
+    window: Window | None = Field(None, description="Which of the probe's windows; needed where it has several.")
+
+    def check(self, probe: KnockoutProbe, name: str) -> None:
+        """See `Chart.check`."""
+        check_edges(self.edges, probe.edges, name, self.probe)
+        knockouts.check_window(self.window, probe, name, self.probe)
+
+    def axes(self, probe: KnockoutProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        return Axes("edge", "layer", knockouts.X_TITLE, knockouts.Y_TITLE)
+
+    @property
+    def chosen_lines(self) -> list[str]:
+        """See `SummaryChart.chosen_lines`."""
+        return self.edges
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        window = knockouts.window_shown(self.window, probe)
+        return rows.filter(pl.col("edge").is_in(self.edges), pl.col("window") == window)
+
+    def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
+        """See `SummaryChart.panel_note`."""
+        return knockouts.sub_words_note(panel, probe)
+
+    def caption(self, probe: KnockoutProbe) -> str:
+        """See `Chart.caption`."""
+        window = knockouts.window_caption(self.window, probe)
+        return " ".join([knockouts.CHANGE, INTERVALS, window, *knockouts.settings_caption(probe)])
+
+    def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
+        """See `SummaryChart.describe`."""
+        return knockouts.describe_edges(self.edges, rows)

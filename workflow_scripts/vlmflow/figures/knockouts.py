@@ -1,0 +1,97 @@
+"""What the charts of the knockout probe share."""
+
+from typing import Any
+
+import polars as pl
+
+from vlmflow.probes import KnockoutProbe
+
+from .effects import Reading
+from .numbers import with_interval
+from .style import name_of
+
+CHANGE = (
+    "Relative change in the probability of the model's answer when the edge is knocked out in the layers of a window "
+    "around each layer."
+)
+X_TITLE = "Layer (middle of the window)"
+Y_TITLE = "Change in p(answer), %"
+READING = Reading("Lowest mean change over the layers", lowest=True, digits=1, unit=" %", signs=True)
+NEGLIGIBLE = 1.0  # percent: a smaller loss is described as none
+
+
+def window_shown(window: int | None, probe: KnockoutProbe) -> int:
+    """The figure's window, or the probe's only one."""
+    return window or probe.window[0]
+
+
+def window_caption(window: int | None, probe: KnockoutProbe) -> str:
+    """Which window a figure shows."""
+    layers = window_shown(window, probe)
+    return f"Window: {layers} layer{'s' if layers > 1 else ''}."
+
+
+def settings_caption(probe: KnockoutProbe) -> list[str]:
+    """Sentences on the settings of the probe that differ from the default."""
+    sentences = []
+    if probe.token == "last":
+        sentences.append("The probability is that of the answer's last sub-word, given the earlier ones.")
+    if probe.sinks is not None:
+        rule = (
+            f"above {probe.sinks.above:g}"
+            if probe.sinks.above is not None
+            else f"above the {100 * (probe.sinks.quantile or 0):g}th percentile of the task's patches"
+        )
+        sentences.append(f"Sinks are the patches whose feature has a norm {rule}.")
+    return sentences
+
+
+def sub_words_note(panel: pl.DataFrame, probe: KnockoutProbe) -> str:
+    """How many answers of a panel have several sub-words, where the probability is that of the last one."""
+    return f", {max(panel['several'])} with several sub-words" if probe.token == "last" else ""
+
+
+def change_at(row: dict[str, Any]) -> str:
+    """The change of one row, with its interval, layer and window."""
+    change = with_interval(row, 1, " %", signs=True)
+    return f"{change} around layer {row['layer']} ({row['window']} layer{'s' if row['window'] > 1 else ''})"
+
+
+def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
+    """The largest loss from the knockout of each edge, and the tasks in which there is none.
+
+    Args:
+        edges: in the order in which they are described.
+        rows: what a figure of one model shows of the summary.
+    """
+    parts = []
+    for edge in edges:
+        peaks = rows.filter(pl.col("edge") == edge).sort("mean").group_by("task", maintain_order=True).first()
+        if len(peaks) == 0:
+            parts.append(f"{name_of(edge)} could be measured on no question.")
+            continue
+        negligible = peaks.filter(pl.col("mean") > -NEGLIGIBLE)
+        name, worst = name_of(edge), peaks.row(0, named=True)
+        if len(negligible) == len(peaks):
+            parts.append(
+                f"{name} costs less than {NEGLIGIBLE:g} % of the answer's probability in every task and layer."
+            )
+            continue
+        text = f"{name} costs most in {worst['task']}, {change_at(worst)}"
+        if len(negligible):
+            text += f", and less than {NEGLIGIBLE:g} % anywhere in {', '.join(sorted(negligible['task']))}"
+        parts.append(text + ".")
+    return " ".join(parts)
+
+
+def check_window(window: int | None, probe: KnockoutProbe, figure: str, probe_name: str) -> None:
+    """Whether the probe measures the window that a figure shows.
+
+    Raises:
+        ValueError: it does not, or it measures several and the figure names none.
+    """
+    measured = ", ".join(map(str, probe.window))
+    if window is None and len(probe.window) > 1:
+        raise ValueError(f"figures.{figure}.window: this key is missing; the probe has the windows {measured}")
+    if window is not None and window not in probe.window:
+        raise ValueError(f"figures.{figure}.window: the probe {probe_name!r} measures {measured}, not {window}")

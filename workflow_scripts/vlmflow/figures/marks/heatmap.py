@@ -1,0 +1,75 @@
+"""Heat maps: a row per edge, a column per layer; a mark where an interval excludes 0."""
+
+import altair as alt
+import polars as pl
+
+from vlmflow.edges import ALL_EDGES
+
+from ..panels import Axes, Frame
+from ..style import ARROW_FONT, name_of
+from .theme import themed, title_params
+
+LIMIT = 100  # percent of the answer's probability, at which colours end
+# Dark for what the answer loses, so that a grey print still tells loss from gain.
+COLORS = ["#08306b", "#2171b5", "#9ecae1", "#ffffff", "#fdc28c", "#f08c2e"]
+STOPS = [-LIMIT, -LIMIT / 2, -LIMIT / 8, 0, LIMIT / 4, LIMIT]
+ROW, PANEL = 12, 200  # pixels
+
+
+def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> alt.TopLevelMixin:
+    """The figure; where the rows hold several windows, the reader chooses one.
+
+    Args:
+        rows: panel, edge, window, layer, mean, low, high, questions, pictures.
+        axes: titles of the layers and of the means.
+        frame: what stands around the panels.
+        window: number of layers of the window that is shown first.
+    """
+    known = {edge: rank for rank, edge in enumerate(ALL_EDGES)}
+    edges = sorted(rows["edge"].unique(), key=lambda edge: known.get(edge, len(known)))
+    names = {edge: name_of(edge) for edge in edges}
+    y = alt.Y("edge:N", sort=list(names.values())).title(None)
+    y = y.axis(labelLimit=320, labelFontSize=10, labelFont=ARROW_FONT, grid=False, ticks=False)
+    layers = rows["layer"].unique().sort().to_list()
+    step = max(1, -(-len(layers) // 10))
+    x = alt.X("layer:O").title(axes.x_title).axis(values=layers[::step], labelAngle=0)
+    base = alt.Chart().encode(x=x, y=y)
+    scale = alt.Scale(domain=STOPS, range=COLORS, clamp=True, interpolate="rgb")
+    legend = alt.Legend(title=axes.y_title, orient="top", gradientLength=220, titleLimit=300)
+    cells = base.mark_rect().encode(
+        color=alt.Color("mean:Q").scale(scale).legend(legend),
+        tooltip=[
+            alt.Tooltip("edge:N", title="edge"),
+            alt.Tooltip("layer:O", title="layer"),
+            alt.Tooltip("window:O", title="window"),
+            alt.Tooltip("mean:Q", title="change, %"),
+            alt.Tooltip("low:Q", title="95 % from"),
+            alt.Tooltip("high:Q", title="95 % to"),
+            alt.Tooltip("questions:Q", title="questions"),
+        ],
+    )
+    dark = alt.when(alt.datum.mean < -LIMIT / 3).then(alt.value("#ffffff")).otherwise(alt.value("#000000"))
+    marks = base.transform_filter("datum.mark != ''").mark_text(fontSize=9).encode(text="mark:N", color=dark)
+    panel = alt.layer(cells, marks).properties(width=max(PANEL, 5 * len(layers)), height=ROW * len(names))
+    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
+    data = _marked(rows).with_columns(pl.col("edge").replace_strict(names))
+    windows = sorted(data["window"].unique().to_list())
+    if len(windows) > 1:
+        chosen = alt.param(
+            name="window", value=window, bind=alt.binding_select(options=windows, name="Window, layers: ")
+        )
+        panel = panel.transform_filter("datum.window == window")
+        figure = panel.facet(facet, columns=frame.columns, data=data).add_params(chosen)
+    else:
+        figure = panel.facet(facet, columns=frame.columns, data=data)
+    figure = themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
+    # Cells that do not apply stay grey.
+    return figure.configure_view(stroke="#cccccc", fill="#e6e6e6")
+
+
+def _marked(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, rounded, with a mark where the interval excludes 0; a single image has no spread, and no interval."""
+    several, lost, gained = pl.col("pictures") > 1, pl.col("high") < 0, pl.col("low") > 0
+    mark = pl.when(several & lost).then(pl.lit("•")).when(several & gained).then(pl.lit("+")).otherwise(pl.lit(""))
+    columns = ("panel", "edge", "window", "layer", "mean", "low", "high", "questions")
+    return rows.select(*columns, mark=mark).with_columns(pl.col("mean", "low", "high").round(2))

@@ -1,0 +1,66 @@
+"""Distribution of the norms of the image encoder's features; [flow] figure 15."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from vlmflow.probes import NormsProbe
+
+from .base import SummaryChart
+from .effects import Reading
+from .panels import Axes, FigureData, Frame, Layout
+
+if TYPE_CHECKING:
+    import altair as alt
+
+BIN = 2 ** (1 / 8)  # upper edge of a bin, in units of its lower edge
+
+
+class NormsChart(SummaryChart[NormsProbe]):
+    """Distribution of the norms of the image encoder's features, a panel per task."""
+
+    draws: ClassVar = (NormsProbe,)
+    reading: ClassVar = Reading("Bin with the most patches, by its lower edge", position="norm", digits=1, unit=" %")
+
+    chart: Literal["norms"]
+    threshold: float | None = Field(None, gt=0, description="A line at this norm.")
+
+    def axes(self, probe: NormsProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        return Axes("patches", "norm", "Norm of the patch's feature", "Patches per bin, %")
+
+    def draw_rows(
+        self,
+        rows: pl.DataFrame,
+        probe: NormsProbe,
+        frame: Frame,
+        data: FigureData,
+        layout: Layout,
+    ) -> "alt.TopLevelMixin":
+        """See `SummaryChart.draw_rows`."""
+        from .marks.distribution import draw_distribution
+
+        return draw_distribution(rows, self.axes(probe), frame, self.threshold)
+
+    def caption(self, probe: NormsProbe) -> str:
+        """See `Chart.caption`."""
+        return (
+            "Share of the patches whose feature, as the image encoder hands it to the projector, has a norm in each "
+            "bin; eight bins per doubling, both axes logarithmic (the vertical one linear near 0). Lines: mean share "
+            "over questions; bands: 95 % bootstrap interval over images."
+        )
+
+    def describe(self, rows: pl.DataFrame, probe: NormsProbe, features: pl.DataFrame | None) -> str:
+        """Where most norms lie, and how many patches lie above the threshold."""
+        import numpy as np
+
+        shares = rows.filter(pl.col("patches") == "all").group_by("norm").agg(pl.col("mean").mean()).sort("norm")
+        edges, mass = shares["norm"].to_numpy(), shares["mean"].to_numpy()
+        low, middle, high = np.interp([2.5, 50, 97.5], np.cumsum(mass), edges * BIN)
+        text = f"half of all patches have a norm below {middle:.3g}, 95 % one between {low:.3g} and {high:.3g}."
+        if self.threshold is not None:
+            # Norms within a bin are taken to be spread evenly.
+            below = np.interp(self.threshold, edges * BIN, np.cumsum(mass))
+            text += f" About {100 - below:.1f} % of the patches lie above {self.threshold:g}."
+        return text

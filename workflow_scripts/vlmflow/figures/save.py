@@ -1,0 +1,55 @@
+"""Charts as files."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from vlmflow.tables import whole
+
+
+def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
+    """Write HTML that needs no network, SVG, or PNG at twice the size, by the ending of `path`.
+
+    Raises:
+        ValueError: another ending.
+    """
+    with whole(path) as temporary:
+        match Path(path).suffix:
+            case ".html":
+                chart.save(temporary, format="html", inline=True, json_kwds={"cls": _EscapedJson})
+            case ".svg":
+                chart.save(temporary, format="svg")
+                temporary.write_text(_renumber_gradients(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+            case ".png":
+                chart.save(temporary, format="png", scale_factor=2)
+            case ending:
+                raise ValueError(f"{path}: charts are written as .html, .svg or .png, not as {ending!r}")
+
+
+class _EscapedJson(json.JSONEncoder):
+    """JSON that can stand in a page's script, whatever its texts hold: a question may hold `</script>`."""
+
+    def iterencode(self, o: Any, _one_shot: bool = False) -> Iterator[str]:
+        for piece in super().iterencode(o, _one_shot):
+            yield piece.replace("<", "\\u003c").replace(">", "\\u003e")
+
+    def encode(self, o: Any) -> str:
+        return "".join(self.iterencode(o))
+
+
+def _renumber_gradients(drawing: str) -> str:
+    """The SVG with its gradients numbered from 0.
+
+    The writer of SVG counts on from one drawing to the next, so that the same figure would depend on the figures drawn
+    before it.
+    """
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'(?<=id="gradient_)\d+(?=")|(?<=url\(#gradient_)\d+(?=\))',
+        lambda found: str(numbers.setdefault(found[0], len(numbers))),
+        drawing,
+    )

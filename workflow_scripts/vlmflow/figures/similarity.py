@@ -1,0 +1,155 @@
+"""Contextualisation: cosine similarity between and within image and text; [phase], [thesis]."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from vlmflow.probes import SimilarityProbe
+from vlmflow.tables import PHASE_NAMES
+
+from .base import LineChart
+from .captions import INTERVALS
+from .curve_feature_tables import PLACE, SAMPLE, interval, number
+from .effects import Reading
+from .numbers import bracketed, with_interval
+from .panels import Axes
+
+if TYPE_CHECKING:
+    from .marks.lines import LineChartData
+
+QUANTITIES = {
+    "corrected": "The similarity of tokens of unrelated questions is subtracted, since all states share a direction.",
+    "raw": "The direction that all states share is not corrected for.",
+    "unrelated": "Tokens of unrelated questions are compared: their similarity is the direction that all states share.",
+}
+PHASES = (
+    "Grey and white bands: phases in which all three curves change steadily, as many as the curves support; darker: "
+    "the 95 % interval of a phase's start. The curves support the smallest number of phases that describes all of "
+    "their variance but a twentieth, and what sampling error explains."
+)
+
+
+class SimilarityChart(LineChart[SimilarityProbe]):
+    """Mean cosine similarity over the layers."""
+
+    draws: ClassVar = (SimilarityProbe,)
+    reading: ClassVar = Reading("Highest mean similarity over the layers", by_panel=True)
+    tabulates_curve_features: ClassVar = True
+
+    chart: Literal["similarity"]
+    by: Literal["pair", "prompt"] = Field(
+        "pair",
+        description="pair: a line for image and text, within image, and within text; prompt: a panel for each of "
+        "these, and a line per prompt.",
+    )
+    quantity: Literal["corrected", "raw", "unrelated"] = Field(
+        "corrected",
+        description="corrected: less the similarity of unrelated questions; raw: as it is; unrelated: of unrelated "
+        "questions.",
+    )
+    phases: bool = Field(False, description="Bands for the phases that the curves support; with by: pair.")
+
+    @model_validator(mode="after")
+    def _phases_are_of_pairs(self) -> "SimilarityChart":
+        if self.phases and (self.by != "pair" or self.quantity != "corrected"):
+            raise ValueError("phases: they are found on the three corrected curves; leave out by and quantity")
+        return self
+
+    @property
+    def curve_features_shown(self) -> bool:
+        """Whether the figure shows phases."""
+        return self.phases
+
+    def axes(self, probe: SimilarityProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        line, panel = ("pair", "prompt") if self.by == "pair" else ("prompt", "pair")
+        return Axes(line, "layer", "Layer (−1: the embedding)", "Mean cosine similarity", ("task", panel))
+
+    def known_lines(self, probe: SimilarityProbe) -> Iterable[str]:
+        """See `LineChart.known_lines`."""
+        return probe.prompts if self.by == "prompt" else super().known_lines(probe)
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: SimilarityProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        return rows.filter(pl.col("quantity") == self.quantity)
+
+    def with_curve_features(self, data: "LineChartData", features: pl.DataFrame) -> "LineChartData":
+        """The lines with bands for phases."""
+        from .marks.curve_features import with_phase_bands
+
+        return with_phase_bands(data, features)
+
+    def caption(self, probe: SimilarityProbe) -> str:
+        """See `Chart.caption`."""
+        text = (
+            "Mean cosine similarity of the states of all pairs of tokens: between tokens of the image and of the text "
+            f"(the prompt's own words), and within each of the two. {QUANTITIES[self.quantity]} {INTERVALS}"
+        )
+        return f"{text} {PHASES}" if self.phases else text
+
+    def describe(self, rows: pl.DataFrame, probe: SimilarityProbe, features: pl.DataFrame | None) -> str:
+        """Where image and text are most alike, or how far prompts differ; and the phases that the curves support."""
+        between = rows.filter(pl.col("pair") == "image and text").sort("mean", descending=True, maintain_order=True)
+        if self.by == "prompt":
+            return _largest_difference(between)
+        best = between.row(0, named=True)
+        text = (
+            f"image and text are most alike in {best['task']}, {best['prompt']}, {with_interval(best)} after layer "
+            f"{best['layer']}."
+        )
+        return f"{text} {_describe_phases(features)}" if self.phases and features is not None else text
+
+    @classmethod
+    def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
+        """Phases in words and numbers to read."""
+        supported = pl.col("supported").cast(pl.String)
+        with_share = pl.format("{} (in {} % of the resamples)", supported, number("agreement", 0))
+        return features.select(
+            *PLACE,
+            pl.when(pl.col("agreement").is_null()).then(supported).otherwise(with_share).alias("Phases supported"),
+            pl.format("{} of {}", "phase", "of").alias("Phase"),
+            pl.col("name").alias("Name"),
+            pl.format("{} to {}", "first", "last").alias("After layers"),
+            interval(pl.col("phase") > 1).alias("Begins, 95 % interval"),
+            number("between", 3).alias("Image and text, change per layer"),
+            number("within_image", 3).alias("Within image"),
+            number("within_text", 3).alias("Within text"),
+            *SAMPLE,
+        )
+
+
+def _largest_difference(rows: pl.DataFrame) -> str:
+    """How far prompts differ at most in the similarity of image and text."""
+    spread = rows.group_by("task", "layer", maintain_order=True).agg(pl.col("mean").max() - pl.col("mean").min())
+    widest = spread.sort("mean", descending=True, maintain_order=True).row(0, named=True)
+    return (
+        f"between prompts, the similarity of image and text differs by at most {widest['mean']:.2f} "
+        f"({widest['task']}, after layer {widest['layer']})."
+    )
+
+
+def _describe_phases(phases: pl.DataFrame) -> str:
+    """How many phases the curves support, and where they begin."""
+    supported = phases.filter(pl.col("of") == pl.col("supported"))
+    parts = [
+        f"{task}, {prompt}: {_describe_cut(group.to_dicts())}"
+        for (task, prompt), group in supported.group_by("task", "prompt", maintain_order=True)
+    ]
+    return f"The curves support, by task and prompt: {'. '.join(parts)}." if parts else ""
+
+
+def _describe_cut(phases: list[dict[str, Any]]) -> str:
+    """The number of phases of one task and prompt, the share of the resamples that support it, and their starts."""
+    number, agreement = phases[0]["of"], phases[0]["agreement"]
+    counted = f"{number} phase{'s' if number > 1 else ''}, not four"
+    if number == len(PHASE_NAMES):
+        counted = "four phases, " + ("as in [phase]" if phases[0]["name"] else "which are not those of [phase]")
+    share = "" if agreement is None else f" (in {agreement:.0f} % of the resamples)"
+    starts = [
+        f"{row['first']}{bracketed(row['low'], row['high'])}" + (f" ({row['name']})" if row["name"] else "")
+        for row in phases
+        if row["phase"] > 1
+    ]
+    return f"{counted}{share}" + (f"; after the first, they begin after layer {', '.join(starts)}" if starts else "")

@@ -1,0 +1,59 @@
+"""Change of the answer's probability over the layers, for several windows; [flow] appendix B."""
+
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from vlmflow.probes import KnockoutProbe
+from vlmflow.settings import EdgeText
+
+from . import knockouts
+from .base import LineChart
+from .captions import INTERVALS
+from .checks import check_edges
+from .panels import Axes
+
+
+class WindowsChart(LineChart[KnockoutProbe]):
+    """As flow, with a panel per window (and task)."""
+
+    draws: ClassVar = (KnockoutProbe,)
+    reading: ClassVar = knockouts.READING
+
+    chart: Literal["windows"]
+    edges: list[EdgeText] = Field(min_length=1)
+
+    def check(self, probe: KnockoutProbe, name: str) -> None:
+        """See `Chart.check`."""
+        check_edges(self.edges, probe.edges, name, self.probe)
+
+    def axes(self, probe: KnockoutProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        return Axes("edge", "layer", knockouts.X_TITLE, knockouts.Y_TITLE, ("task", "window"))
+
+    @property
+    def chosen_lines(self) -> list[str]:
+        """See `SummaryChart.chosen_lines`."""
+        return self.edges
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        return rows.filter(pl.col("edge").is_in(self.edges)).sort("window", maintain_order=True)
+
+    def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
+        """See `SummaryChart.panel_note`."""
+        return knockouts.sub_words_note(panel, probe)
+
+    def position(self, row: dict[str, Any], axes: Axes) -> str:
+        """See `SummaryChart.position`."""
+        return f"{super().position(row, axes)}, k = {row['window']}"
+
+    def caption(self, probe: KnockoutProbe) -> str:
+        """See `Chart.caption`."""
+        panels = "Each panel has a window of k layers."
+        return " ".join([knockouts.CHANGE, panels, INTERVALS, *knockouts.settings_caption(probe)])
+
+    def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
+        """See `SummaryChart.describe`."""
+        return knockouts.describe_edges(self.edges, rows)

@@ -1,0 +1,59 @@
+"""How far the words that the question predicts change; [flow] appendices D and K."""
+
+from typing import ClassVar, Literal
+
+import polars as pl
+
+from vlmflow.probes import WordsProbe
+
+from .base import LineChart
+from .captions import INTERVALS
+from .effects import Reading
+from .panels import Axes
+from .style import name_of
+
+
+class WordsChart(LineChart[WordsProbe]):
+    """Jaccard similarity of the predicted words over the layers, a panel per task, a line per module or edge."""
+
+    draws: ClassVar = (WordsProbe,)
+    reading: ClassVar = Reading("Lowest mean similarity over the layers", lowest=True)
+
+    chart: Literal["words"]
+
+    def axes(self, probe: WordsProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        layer = "middle" if probe.edges else "first"
+        if probe.edges and probe.modules:
+            layer = "edges: middle, modules: first"
+        return Axes("intervention", "layer", f"Layer ({layer} of the window)", "Jaccard similarity")
+
+    def caption(self, probe: WordsProbe) -> str:
+        """See `Chart.caption`."""
+        layers = f"{probe.window} layer{'s' if probe.window > 1 else ''}"
+        interventions = []
+        if probe.modules:
+            interventions.append(
+                f"a module's output is zero at the question's positions in {layers} from each layer on"
+            )
+        if probe.edges:
+            interventions.append(f"the edge is knocked out in a window of {layers} around each layer")
+        sets = "for the question as a whole" if probe.pooled else "position by position"
+        return (
+            f"Jaccard similarity of the {probe.top} words that each position of the question predicts at the last "
+            f"layer, {sets}, to those of the intact model, when {' or '.join(interventions)}. {INTERVALS}"
+        )
+
+    def describe(self, rows: pl.DataFrame, probe: WordsProbe, features: pl.DataFrame | None) -> str:
+        """How far the predicted words change at most, and at the last layer."""
+        sentences = []
+        for name in map(str, rows["intervention"].unique(maintain_order=True)):
+            group = rows.filter(pl.col("intervention") == name)
+            worst = group.sort("mean").row(0, named=True)
+            last = sorted(group.filter(pl.col("layer") == group["layer"].max())["mean"].to_list())
+            sentences.append(
+                f"{name_of(name)}: similarity falls to {worst['mean']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}] "
+                f"at layer {worst['layer']} in {worst['task']}, and is {last[0]:.2f} to {last[-1]:.2f} at the last "
+                "layer, by task."
+            )
+        return " ".join(sentences)

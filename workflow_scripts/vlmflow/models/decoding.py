@@ -1,0 +1,78 @@
+"""Greedy decoding: a model's answer, whatever sampling its own generation settings ask for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache, GenerationConfig, PreTrainedModel
+
+# Tokens after which an answer is taken as it is.
+MAX_NEW_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer by greedy decoding.
+
+    Attributes:
+        text: decoded, stripped.
+        token_ids: without the end-of-sequence token.
+        probability: of the first token, from the logits in float32.
+    """
+
+    text: str
+    token_ids: list[int]
+    probability: float
+
+
+@torch.inference_mode()
+def decode_greedily(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    *,
+    max_new_tokens: int,
+    ends: Sequence[int],
+    padding: int | None,
+    cache: Cache | None = None,
+) -> tuple[list[int], Tensor]:
+    """(token ids of the greedy continuation up to one of `ends`, logits (vocabulary) of the first of them).
+
+    Args:
+        model: of `transformers`.
+        inputs: of a prompt, a batch of one.
+        max_new_tokens: at most so many.
+        ends: tokens that end the continuation.
+        padding: the tokenizer's padding token, for models that name none themselves.
+        cache: where keys and values are kept; the model's own kind by default.
+    """
+    own = model.generation_config
+    greedy = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=list(ends) or None,
+        pad_token_id=own.pad_token_id if own.pad_token_id is not None else padding,
+        bos_token_id=own.bos_token_id,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    with _generation_settings(model, greedy):
+        generated = model.generate(**inputs, **({} if cache is None else {"past_key_values": cache}))
+    return generated.sequences[0, inputs["input_ids"].shape[1] :].tolist(), generated.logits[0][0]
+
+
+@contextmanager
+def _generation_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterator[None]:
+    """While it lasts, the settings are those of the model, and of a language model inside, which some models let
+    generate: `generate` fills what a configuration leaves open from the model's own."""
+    owners = [part for part in model.modules() if getattr(part, "generation_config", None) is not None]
+    before = [part.generation_config for part in owners]
+    try:
+        for part in owners:
+            part.generation_config = settings
+        yield
+    finally:
+        for part, own in zip(owners, before, strict=True):
+            part.generation_config = own

@@ -1,0 +1,178 @@
+"""From a box in an image to the tokens of the patches that it overlaps: computed, not painted.
+
+A processor shows the model one or more views of an image: the whole of it resized and cropped, or padded to a square,
+or (any resolution) squeezed to a square and once more in tiles.  In every view a point (x, y) of the image falls on
+(scale_x · x + shift_x, scale_y · y + shift_y), and patches become tokens row by row.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlmflow.errors import GeometryError
+
+Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the original image
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of an image: `rows` × `columns` patches of `patch` pixels.
+
+    Attributes:
+        rows, columns: of patches.
+        patch: side of a patch in pixels of the view.
+        scale_x, scale_y, shift_x, shift_y: from pixels of the image to pixels of the view.
+        first: index of its first patch among the image's tokens.
+        row_ends: tokens after each row that are no patch.
+    """
+
+    rows: int
+    columns: int
+    patch: int
+    scale_x: float
+    scale_y: float
+    shift_x: float
+    shift_y: float
+    first: int = 0
+    row_ends: int = 0
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """(rows, columns): each patch's index among the image's tokens."""
+        starts = self.first + np.arange(self.rows) * (self.columns + self.row_ends)
+        return starts[:, None] + np.arange(self.columns)
+
+    def project(self, box: Box) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the box in pixels of the view, which it may exceed."""
+        x, y, width, height = box
+        return (
+            self.scale_x * x + self.shift_x,
+            self.scale_y * y + self.shift_y,
+            self.scale_x * (x + width) + self.shift_x,
+            self.scale_y * (y + height) + self.shift_y,
+        )
+
+    def covered(self, box: Box) -> list[int]:
+        """The tokens of the patches that the box overlaps; none where it lies outside of the view."""
+        left, top, right, bottom = self.project(box)
+        columns = self._span(left, right, self.columns)
+        rows = self._span(top, bottom, self.rows)
+        return self.tokens[rows.start : rows.stop, columns.start : columns.stop].flatten().tolist()
+
+    def _span(self, start: float, stop: float, count: int) -> range:
+        # A touch is no overlap: rounding must not add a patch that shares only its border with the box.
+        slack = 1e-6
+        # Ends further out than a patch are cut: far enough out, numbers become infinite.
+        start, stop = (min(max(end, -self.patch), (count + 1) * self.patch) for end in (start, stop))
+        first, last = math.floor(start / self.patch + slack), math.ceil(stop / self.patch - slack) - 1
+        first, stopped = max(0, first), min(count - 1, last) + 1
+        return range(first, max(first, stopped))
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """How one image lies on the tokens that stand for it.
+
+    Attributes:
+        views: of the image; together their patches are all patches.
+        tokens: how many tokens the image becomes.
+        size: width and height of the image in pixels.
+    """
+
+    views: tuple[View, ...]
+    tokens: int
+    size: tuple[int, int]
+
+    @property
+    def no_patch(self) -> list[int]:
+        """The tokens that are no patch: row newlines, a token for the whole image."""
+        patches = {token for view in self.views for token in view.tokens.flatten().tolist()}
+        return [token for token in range(self.tokens) if token not in patches]
+
+    def related(self, boxes: Iterable[Box]) -> list[int]:
+        """The sorted indices, among the image's tokens, of the patches that overlap at least one of the boxes.
+
+        Where a box reaches over the image's border, the part inside of the image counts.
+
+        Args:
+            boxes: (x, y, width, height) in pixels of the original image.
+
+        Raises:
+            GeometryError: no box, a box that is not four finite numbers or has no area, or one that lies wholly outside
+                of the image or of what the model sees of it.
+        """
+        found: set[int] = set()
+        for box in boxes:
+            inside = clipped(box, self.size)
+            tokens = {token for view in self.views for token in view.covered(inside)}
+            if not tokens:
+                raise GeometryError(
+                    f"box {box} (x, y, width, height) lies outside of what the model sees of the picture"
+                )
+            found |= tokens
+        if not found:
+            raise GeometryError("there is no box")
+        return sorted(found)
+
+
+class ImageLayout(ABC):
+    """One way in which a processor turns an image into tokens."""
+
+    @abstractmethod
+    def fits(self, processor: Any) -> bool:
+        """Whether this is how the processor does it."""
+
+    @abstractmethod
+    def patch_map(self, processor: Any, size: tuple[int, int]) -> PatchMap:
+        """How an image lies on its tokens.
+
+        Args:
+            processor: one that fits.
+            size: width and height of the image in pixels.
+
+        Raises:
+            GeometryError: the tokens are no patches, or the processor's settings are not known.
+        """
+
+    @abstractmethod
+    def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:
+        """(3, height, width) the pixels of each view, out of the processor's pixel values of one image.
+
+        Args:
+            processor: one that fits.
+            found: the image's patch map.
+            pixels: the entry of `pixel_values`, as the processor shapes it.
+        """
+
+
+def processed_pixels(processor: Any, image: Image.Image) -> np.ndarray:
+    """The processor's pixel values of one image, from 0 to 255, without the colours' normalisation."""
+    processed = processor.image_processor([image], return_tensors="np", do_normalize=False, do_rescale=False)
+    return np.asarray(processed["pixel_values"][0])
+
+
+def clipped(box: Box, size: tuple[int, int]) -> Box:
+    """The part of a box that lies inside of an image of `size` (width, height).
+
+    Processors pad images, and a box beside the image must not become patches of the padding.
+
+    Raises:
+        GeometryError: it is not four finite numbers, has no area, or none of it lies inside.
+    """
+    x, y, width, height = box
+    if not all(map(math.isfinite, (x, y, x + width, y + height))):
+        raise GeometryError(f"box {box} (x, y, width, height) is not four finite numbers")
+    if width <= 0 or height <= 0:
+        raise GeometryError(f"box {box} (x, y, width, height) has no area")
+    left, top = max(0.0, x), max(0.0, y)
+    right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
+    if left >= right or top >= bottom:
+        raise GeometryError(
+            f"box {box} (x, y, width, height) lies outside of the picture, which has {size[0]} × {size[1]} pixels"
+        )
+    return left, top, right - left, bottom - top

@@ -1,0 +1,51 @@
+"""What processors of LLaVA's kind have in common: they count the patches that an image becomes."""
+
+from dataclasses import replace
+from typing import Any
+
+from vlmflow.errors import GeometryError
+
+from .base import PatchMap
+
+
+def counts_patches(processor: Any) -> bool:
+    """Whether a processor is of LLaVA's kind, with an image processor that crops."""
+    images = getattr(processor, "image_processor", None)
+    # Others that have a patch size too, and a crop size among their settings, cut images in ways of their own.
+    counts = hasattr(processor, "num_additional_image_tokens") and getattr(processor, "patch_size", None) is not None
+    return images is not None and counts and hasattr(images, "crop_size")
+
+
+def cuts_tiles(processor: Any) -> bool:
+    """Whether its image processor chooses a grid of tiles for each image."""
+    return hasattr(processor.image_processor, "image_grid_pinpoints")
+
+
+def keeps_class_token(processor: Any) -> bool:
+    """Whether the model keeps the vision tower's tokens for the whole image, before the patches."""
+    return getattr(processor, "vision_feature_select_strategy", None) == "full"
+
+
+def with_class_tokens(processor: Any, found: PatchMap) -> PatchMap:
+    """The map of one view behind the vision tower's tokens for the whole image."""
+    extra = getattr(processor, "num_additional_image_tokens", 0)
+    return PatchMap((replace(found.views[0], first=extra),), found.tokens + extra, found.size)
+
+
+def check_tokens(processor: Any, found: PatchMap) -> None:
+    """Compare with the processor's own count of the image's tokens.
+
+    Raises:
+        GeometryError: they differ.
+    """
+    count = getattr(processor, "_get_num_multimodal_tokens", None)
+    # An image that is not cropped has a count only once it is processed.
+    if count is None or not getattr(processor.image_processor, "do_center_crop", False):
+        return
+    width, height = found.size
+    expected = count(image_sizes=[(height, width)])["num_image_tokens"][0]
+    if expected != found.tokens:
+        raise GeometryError(
+            f"a picture of {width} × {height} pixels becomes {expected} tokens, but its patch map has "
+            f"{found.tokens}; {type(processor).__name__} cuts it in a way that is not known here"
+        )

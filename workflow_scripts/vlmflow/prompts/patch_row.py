@@ -1,0 +1,56 @@
+"""From a question's boxes to its row of the table `patches`."""
+
+from typing import Any
+
+from vlmflow.data.open_image import open_picture
+from vlmflow.errors import GeometryError, NotApplicableError
+from vlmflow.prompts.layouts.painted import painted_patches
+from vlmflow.prompts.layouts.registry import find_patch_map
+
+
+def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
+    """(width, height) in pixels of a question's image, for which its boxes were drawn.
+
+    Raises:
+        QuestionError: the image cannot be opened.
+        GeometryError: the boxes were drawn for an image of another size.
+    """
+    picture = open_picture(row["image"])
+    if (row["width"], row["height"]) != picture.size:
+        raise GeometryError(
+            f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
+            f"{picture.width} × {picture.height}"
+        )
+    return picture.size
+
+
+def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
+    """A row of the table `patches`.
+
+    Args:
+        processor: of the model.
+        row: of the table `task`.
+        rule: "overlap" (patches that a box overlaps) or "painted" (the rule of the published code of [flow]).
+
+    Raises:
+        QuestionError: the image cannot be opened.
+        NotApplicableError: there are no boxes, or they have no place among the patches.
+    """
+    boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
+    try:
+        if not row["objects"]:
+            raise GeometryError("the question comes without objects and boxes")
+        if not boxes:
+            raise GeometryError("the question has no box: none of its objects is in the scene graph")
+        size = size_for_boxes(row)
+        found = find_patch_map(processor, size)
+        related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
+    except GeometryError as error:
+        # Edges of patches are left out then, and all others are measured.
+        raise NotApplicableError(str(error)) from error
+    return {
+        "question_id": row["question_id"],
+        "tokens": found.tokens,
+        "related": related,
+        "no_patch": found.no_patch,
+    }

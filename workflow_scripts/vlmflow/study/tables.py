@@ -1,0 +1,107 @@
+"""The tables of a study."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from vlmflow.data import AnyDataset
+from vlmflow.figures import kinds_with_curve_features
+from vlmflow.probes import Probe
+from vlmflow.settings import ModelName, Name, Strict
+
+
+class TableSettings(Strict):
+    """A table of a study.
+
+    Attributes:
+        macro: the macro of report/templates/_tables.html that shows it.
+    """
+
+    macro: ClassVar[str]
+
+    title: str = ""
+    table: str
+
+    def check(self, probes: Mapping[str, Probe], name: str) -> None:
+        """Compare the table's settings with the probes of the study.
+
+        Args:
+            probes: of the study.
+            name: of the table in the study file.
+
+        Raises:
+            ValueError: the study does not measure what the table shows; the message begins with the key.
+        """
+
+    @property
+    def note(self) -> str:
+        """A sentence above the table in the report; may be empty."""
+        return ""
+
+    def shown(self, written: pl.DataFrame) -> dict[str, Any]:
+        """What its macro shows.
+
+        Args:
+            written: the table's CSV file.
+        """
+        return {"rows": written.rows(), "columns": written.columns}
+
+
+class TasksTable(TableSettings):
+    """The questions that are asked: types, an example and the number for each task; [flow] table 1."""
+
+    macro: ClassVar = "tasks_table"
+
+    table: Literal["tasks"]
+
+    def shown(self, written: pl.DataFrame) -> dict[str, Any]:
+        """See `TableSettings.shown`; the images are only on the table's own page."""
+        return {"rows": [row | {"picture": None} for row in written.to_dicts()]}
+
+
+class AccuracyTable(TableSettings):
+    """A model's accuracy in each structural and semantic group of a whole dataset; [flow] table 2."""
+
+    macro: ClassVar = "accuracy_table"
+
+    table: Literal["accuracy"]
+    model: ModelName
+    dataset: AnyDataset | None = Field(None, description="Another one than the study's.")
+    per_group: int | None = Field(None, ge=1, description="At most so many questions per group; all by default.")
+    seed: int = Field(0, ge=0, description="Seed of the sample, where `per_group` limits it.")
+    shards: int = Field(16, ge=1, description="Jobs among which the questions are scattered.")
+
+    @property
+    def note(self) -> str:
+        """See `TableSettings.note`."""
+        return f"{self.model}; in brackets, 95 % bootstrap intervals over images."
+
+    def shown(self, written: pl.DataFrame) -> dict[str, Any]:
+        """See `TableSettings.shown`."""
+        from vlmflow.analysis.group_accuracy import accuracy_cells, semantic_names
+
+        return {"rows": accuracy_cells(written), "columns": list(semantic_names(written).values())}
+
+
+class LandmarksTable(TableSettings):
+    """What is found on a probe's curves: phases of similarity, knees of budgets."""
+
+    macro: ClassVar = "plain_table"
+
+    table: Literal["landmarks"]
+    probe: Name
+
+    def check(self, probes: Mapping[str, Probe], name: str) -> None:
+        """See `TableSettings.check`."""
+        kinds = kinds_with_curve_features()
+        known = [other for other, probe in probes.items() if probe.kind in kinds]
+        if self.probe not in known:
+            raise ValueError(
+                f"tables.{name}.probe: there is no probe {self.probe!r} of kind {' or '.join(kinds)}; "
+                + (f"there is {', '.join(known)}" if known else "add one")
+            )
+
+
+StudyTable = Annotated[TasksTable | AccuracyTable | LandmarksTable, Field(discriminator="table")]
