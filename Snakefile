@@ -2,35 +2,37 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
-from vlmflow.jobs.lifetime import begin_run
-from vlmflow.jobs.snakemake import check_folder, quote_paths
-from vlmflow.errors import FolderError
-from vlmflow.study import read_study
-from vlmflow.errors import StudyError
-from vlmflow.study.yaml_text import check_text
+from snakemake.utils import min_version
 
-try:
-    check_folder(str(workflow.basedir))
-    quote_paths(str(workflow.basedir), str(Path.cwd()))
-except FolderError as error:
-    raise WorkflowError(str(error))
+min_version("9.27.1")
+
+# Not `workflow.basedir`, which is the folder of the workflow that imports this one as a module.
+sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)) / "workflow_scripts"))
+from vlmflow.jobs import handlers
+from vlmflow.jobs.lifetime import register_run
+from vlmflow.jobs.quoting import check_folder, quote_paths
+from vlmflow.jobs.snakemake import Invocation, explained_by_snakemake, warn
+from vlmflow.study.checks import check_study
+from vlmflow.study.paths import with_models_of
+from vlmflow.study.yaml_text import open_study
+
+invocation = Invocation(workflow)
+
+with explained_by_snakemake():
+    check_folder(str(invocation.home))
+    quote_paths(str(invocation.home), str(Path.cwd()))
 
 # A study file replaces the default study whole; `configfile:` alone would merge the two.
-if not workflow.overwrite_configfiles:
+if invocation.wants_default_study:
 
     configfile: "config.yaml"
 
 
-try:
-    for file in workflow.overwrite_configfiles or ["config.yaml"]:
-        check_text(file)
-    study = read_study(config, source=", ".join(map(str, workflow.overwrite_configfiles)) or "config.yaml")
-except StudyError as error:
-    raise WorkflowError(str(error))
+with explained_by_snakemake():
+    study = open_study(with_models_of(config, invocation.home), invocation.study_files)
 
-if workflow.is_main_process and begin_run(Path(".snakemake")):
-    logger.warning("An earlier run was killed; its locks are taken away, and its unfinished jobs are run again.")
+if invocation.is_main_process and register_run(Path(".snakemake")):
+    warn("An earlier run was killed; its locks are taken away, and its unfinished jobs are run again.")
 
 RESULTS = f"results/{study.study}"
 
@@ -52,11 +54,29 @@ include: "rules/model.smk"
 include: "rules/summary.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"
-include: "rules/ending.smk"
 
 
+# The report alone would not bring back figures, tables and sheets that were deleted.
 rule all:
     default_target: True
     input:
+        **SHOWN_FILES,
         report=f"{RESULTS}/index.html",
         access=ACCESS_FILES,
+
+
+if invocation.is_main_process:
+    with explained_by_snakemake():
+        check_study(study, invocation.makes, invocation.gpu_limit)
+
+
+onstart:
+    handlers.start(invocation, f"{RESULTS}/index.html")
+
+
+onsuccess:
+    handlers.succeed(invocation, f"{RESULTS}/index.html")
+
+
+onerror:
+    handlers.fail(invocation, study.models, PLACES)

@@ -1,20 +1,18 @@
 # Functions and lists that several rules share.
-import json
 import os
 import re
 
 from snakemake.logging import logger
-from vlmflow.models.diagnose import read_config
 from vlmflow.models.hub_cache import forget_if_gone
-from vlmflow.jobs.second_run import is_left_out, left_out
+from vlmflow.jobs.second_run import is_left_out, read_left_out
 
-# Jobs read models from the disk; only `fetch_model` speaks with the hub.
+# Jobs read models from the disk; only `fetch_model` connects to the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
 
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 
-# What a first run has shown to fail; this one finishes the rest.
-LEFT_OUT = left_out()
+# Measurements that failed in a first run; this one finishes the rest.
+LEFT_OUT = read_left_out()
 
 PICTURE_MODELS = [name for name, model in study.models.items() if model.reads == "picture"]
 
@@ -63,8 +61,8 @@ def model_of(wildcards):
 
 
 def runs():
-    """Whether this process runs the study, and not only plans or lists it, or a single job; known once jobs are planned."""
-    return workflow.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch)
+    """Whether this process runs the study, and does not only plan or list it; known once jobs are planned."""
+    return invocation.runs_jobs
 
 
 def forget_what_is_gone(note):
@@ -94,14 +92,6 @@ def model_settings(wildcards):
     """What a model's answers depend on besides its files."""
     model = model_of(wildcards)
     return processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
-
-
-def known_layers(model):
-    """How many layers a model has, by its configuration; None where that does not say, as before a hub id is fetched."""
-    if model.folder is None:
-        return json.loads(Path(model.fetched).read_text()).get("layers") if Path(model.fetched).is_file() else None
-    config = read_config(model.folder)
-    return (config.get("text_config") or config).get("num_hidden_layers")
 
 
 def chosen_questions(wildcards):
@@ -212,8 +202,8 @@ import functools
 import polars as pl
 
 from vlmflow.jobs import estimates
-from vlmflow.models import size
 from vlmflow.jobs.gpu_lease import visible_gpus
+from vlmflow.study.model_facts import size_of
 from vlmflow.errors import DeviceError
 
 
@@ -222,23 +212,15 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def model_size(model):
-    """Of a hub id known once it is fetched; before, a large model is assumed."""
-    if model.folder is not None:
-        return size.folder_size(model.folder)
-    note = json.loads(Path(model.fetched).read_text()) if Path(model.fetched).is_file() else {}
-    return size.Size(**note["size"]) if "size" in note else size.LARGE
-
-
 def model_memory(wildcards, attempt):
     model = model_of(wildcards)
-    asked = estimates.megabytes(model_size(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    asked = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
     return at_most("most_mem_mb", asked)
 
 
 def at_most(name, amount):
     """What is asked for, or what the cluster gives at most, as the profile says: more would wait for ever."""
-    limit = cluster_says(name)
+    limit = invocation.default_resource(name)
     return amount if limit is None else min(amount, int(limit))
 
 
@@ -249,8 +231,7 @@ def number_of_rows(file):
 
 def time_of(wildcards, work, questions, attempt):
     model = model_of(wildcards)
-    size = model_size(model)
-    expected = estimates.seconds(work, size, questions, gpu=model.gpus > 0)
+    expected = estimates.seconds(work, size_of(model), questions, gpu=model.gpus > 0)
     return at_most("most_runtime", estimates.minutes(expected, attempt))
 
 
@@ -266,14 +247,14 @@ def probing_time(wildcards, input, attempt):
     questions = number_of_rows(input.selected if probe.answers_analysed == "correct" else input.answers)
     if probe.questions is not None:
         questions = min(questions, probe.questions)
-    work = probe.cost(model_size(model_of(wildcards)), questions)
+    work = probe.cost(size_of(model_of(wildcards)), questions)
     return time_of(wildcards, work, questions, attempt)
 
 
 def gpus(wildcards):
     """GPUs of a model's jobs. A machine that has none asks for none, so that jobs run beside each other there."""
     wanted = model_of(wildcards).gpus
-    return 0 if wanted == 1 and workflow.local_exec and not cards_here() else wanted
+    return 0 if wanted == 1 and invocation.is_local and not cards_here() else wanted
 
 
 @functools.cache
@@ -328,28 +309,13 @@ def example_files(wildcards, pattern):
 # What a cluster needs to know besides each rule's resources; on one machine all of this is left out.
 
 
-# Seconds each and little memory: not worth a place in the queue.
-localrules:
-    draw_sample,
-    summarise_answers,
-    collect_skipped,
-    summarise_cost,
-    tabulate_tasks,
-    tabulate_landmarks,
-
-
-def cluster_says(name):
-    """A setting of the profile's `default-resources`; None where there is none."""
-    setting = (workflow.resource_settings.default_resources or {}).get(name)
-    # Of a setting that is not there, Snakemake may give one without a value.
-    return None if setting is None or setting.raw is None else str(setting.raw).strip("'\"")
-
-
 def partition(wildcards):
     """Where jobs of a model run: with GPUs and without may be two places."""
-    return (gpus(wildcards) and cluster_says("gpu_partition")) or cluster_says("slurm_partition")
+    return (gpus(wildcards) and invocation.default_resource("gpu_partition")) or invocation.default_resource(
+        "slurm_partition"
+    )
 
 
 def gpu_type(wildcards):
     """Which GPUs a model's jobs take; nothing for those without, which would otherwise be given one."""
-    return cluster_says("gpu_type") if gpus(wildcards) else None
+    return invocation.default_resource("gpu_type") if gpus(wildcards) else None

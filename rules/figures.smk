@@ -40,25 +40,31 @@ rule draw_figure:
         "../workflow_scripts/draw_figure.py"
 
 
+# What one looks at; `rule all` asks for each of these, so that a deleted one comes back.
+SHOWN_FILES = {
+    "accuracy": f"{RESULTS}/summary/answers.parquet",
+    "skipped": f"{RESULTS}/summary/skipped.parquet",
+    "cost": f"{RESULTS}/summary/cost.parquet",
+    "summaries": expand(f"{RESULTS}/summary/{{probe}}.parquet", probe=study.probes),
+    "landmarks": expand(f"{RESULTS}/summary/{{probe}}.landmarks.parquet", probe=LANDMARK_PROBES),
+    "figures": [
+        f"{RESULTS}/figures/{name}/{model}{ending}"
+        for name in study.figures
+        for model in drawn_models(name)
+        for ending in (".html", ".svg", ".png", "-narrow.svg")
+    ],
+    "sheets": at(PICTURE_PLACES, "{model}/sheets/{task}.png"),
+    "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
+    "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
+}
+
+
 rule write_report:
     input:
+        **SHOWN_FILES,
         questions=f"{RESULTS}/questions.parquet",
-        accuracy=f"{RESULTS}/summary/answers.parquet",
         answers=at(PLACES, "{model}/answers/{task}.parquet"),
-        skipped=f"{RESULTS}/summary/skipped.parquet",
-        cost=f"{RESULTS}/summary/cost.parquet",
-        summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in study.probes],
-        landmarks=expand(f"{RESULTS}/summary/{{probe}}.landmarks.parquet", probe=LANDMARK_PROBES),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
-        figures=[
-            f"{RESULTS}/figures/{name}/{model}{ending}"
-            for name in study.figures
-            for model in drawn_models(name)
-            for ending in (".html", ".svg", ".png", "-narrow.svg")
-        ],
-        sheets=at(PICTURE_PLACES, "{model}/sheets/{task}.png"),
-        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
-        table_pages=expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
     output:
         report=report(
             f"{RESULTS}/index.html",
@@ -113,6 +119,7 @@ rule tabulate_tasks:
         f"{RESULTS}/benchmarks/tabulate_tasks/{{table}}.tsv"
     wildcard_constraints:
         table=one_of(TASKS_TABLES),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -70,6 +70,7 @@ rule draw_sample:
         f"{RESULTS}/logs/draw_sample/{{model}}/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/draw_sample/{{model}}/{{task}}.tsv"
+    localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1

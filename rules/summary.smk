@@ -57,6 +57,7 @@ rule summarise_answers:
         f"{RESULTS}/logs/summarise_answers.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise_answers.tsv"
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -95,6 +96,7 @@ rule collect_skipped:
         f"{RESULTS}/logs/collect_skipped.log",
     benchmark:
         f"{RESULTS}/benchmarks/collect_skipped.tsv"
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -114,6 +116,7 @@ rule summarise_cost:
         f"{RESULTS}/logs/summarise_cost.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise_cost.tsv"
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -164,6 +167,7 @@ rule tabulate_landmarks:
         f"{RESULTS}/benchmarks/tabulate_landmarks/{{table}}.tsv"
     wildcard_constraints:
         table=one_of(LANDMARK_TABLES),
+    localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1

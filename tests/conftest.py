@@ -6,13 +6,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from support.frames import attention, budget, knees, lens, looks, phases, similarity  # noqa: F401
 from support.paths import TINY_LLAVA
-from support.rows import context, rows, vlm  # noqa: F401 (fixtures of several files)
-from support.servers import server  # noqa: F401
-from support.slurm import cluster  # noqa: F401
 from vlmflow import load_model
 from vlmflow.data import scenes
+
+# Where fixtures of several files are defined.
+pytest_plugins = ["support.frames", "support.rows", "support.servers", "support.slurm"]
 
 # The same examples in every run, and no deadline: the machines of others are slower or busier.
 settings.register_profile(
@@ -33,3 +32,12 @@ def scene():
     """A drawn scene with its picture."""
     scene = scenes.draw_scene(6, seed=0)
     return scene, scenes.render(scene)
+
+
+# Files that take longest, the longest first: begun last, one of them would keep a process busy when the other is idle.
+LONG_FILES = ("test_workflow.py", "test_tiny_llava.py", "test_folders.py", "test_rules.py", "test_overview.py")
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from calibration.test_planted_probes import BITS, prompt_of, scene, stages
 from hypothesis import given, settings
 
 from support.paths import random_llava
+from support.planted import BITS, prompt_of, scene, stages
 from support.questions import make_question, thing
 from vlmflow.calibration.planted import QUESTION, Plant, build_planted, code_word
 from vlmflow.probes.attention.measure import attention

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, caption_word, code_word, paint, tail_word
+from support.planted import BITS, prompt_of, scene, stages
+from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, caption_word, code_word, tail_word
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.notebook import LanguageModel
 from vlmflow.probes.knockout.measure import knockout
@@ -14,23 +15,6 @@ from vlmflow.probes.norms.sinks import sinks
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches
-
-BITS = st.tuples(st.integers(0, 1), st.integers(0, 1))
-
-
-def scene(bits=(1, 0)):
-    return paint((48, 48), (8, 8, 8, 8), (32, 32, 8, 8), bits, 0)
-
-
-def prompt_of(vlm, shown):
-    return vlm.prompt(shown.picture, QUESTION, objects={"picture": [shown.related]})
-
-
-@st.composite
-def stages(draw, number):
-    """(layers, planted layers in increasing order)."""
-    layers = draw(st.integers(number, 9))
-    return layers, sorted(draw(st.lists(st.integers(0, layers - 1), min_size=number, max_size=number, unique=True)))
 
 
 def assert_changes(rows, planted, layers):

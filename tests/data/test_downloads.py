@@ -1,22 +1,22 @@
 """Downloads from real servers that break off, send damaged members, know no ranges, or have nothing."""
 
 import hashlib
-import io
 import random
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from support.archives import write_tar
 from support.paths import ROOT
-from support.servers import impatient  # noqa: F401 (a fixture)
 from vlmflow.data.fetch import http
 from vlmflow.data.fetch.files import fetch_archived, fetch_file, fetch_files
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def noise(size, seed=0):
@@ -238,14 +238,6 @@ def test_a_server_that_breaks_every_time(server, tmp_path, monkeypatch):
     assert files(tmp_path / "out") == {}
     with pytest.raises(DownloadError, match=r"http://127\.0\.0\.1:9/1"):
         fetch_files({"http://127.0.0.1:9/1": tmp_path / "1.jpg"})
-
-
-def write_tar(path, members):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
 
 
 @pytest.mark.parametrize("name", ["val.json", "./val.json", "folder/val.json", "../../val.json", "/etc/val.json"])

@@ -12,7 +12,6 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from support.servers import impatient  # noqa: F401 (a fixture)
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch import http, images
 from vlmflow.data.fetch.expected import IMAGE, Expected, Refused
@@ -21,6 +20,8 @@ from vlmflow.data.fetch.images import ask_again, with_pictures
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError
 from vlmflow.tables import CANDIDATES, SKIPPED
+
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def image(kind="JPEG", size=(40, 30)):

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
-from workflow.test_workflow import small_study
 
 from support.paths import ROOT
 from support.servers import HubHandler, serving
+from support.studies import small_study
 from support.workspace import Workspace
 from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
 from vlmflow.data.winoground import read_winoground

@@ -1,5 +1,6 @@
 """Memory that runs out: batches get smaller, results stay, and only what cannot fit at all is left out."""
 
+import gc
 import subprocess
 import sys
 import weakref
@@ -7,9 +8,10 @@ import weakref
 import polars as pl
 import pytest
 import torch
-from engine.test_replay import EDGES, prompt_of
 
 from support.paths import random_llava
+from support.random_prompts import EDGES
+from support.random_prompts import prompt_with_words as prompt_of
 from vlmflow.engine import batch_size, replay
 from vlmflow.engine.batch_size import AdaptiveBatchSize, ran_out
 from vlmflow.errors import (
@@ -23,6 +25,14 @@ from vlmflow.errors import (
 from vlmflow.jobs.job import for_each_question
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.run import of_one_question
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_heap():
+    """Each time that memory runs out, garbage is collected: not among all that the libraries hold."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class SmallDevice:

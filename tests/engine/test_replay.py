@@ -4,25 +4,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from transformers import (
     DeepseekV2Config,
     DeepseekV2ForCausalLM,
-    Gemma2Config,
-    Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
+from support.decoders import DECODERS, SMALL, random_decoder
 from support.paths import random_llava
+from support.random_prompts import EDGES
+from support.random_prompts import prompt_with_words as prompt_of
 from vlmflow.edges import FLOW_EDGES, Edge, window_layers
 from vlmflow.engine import replay
 from vlmflow.engine.batch_size import AdaptiveBatchSize
@@ -34,21 +26,6 @@ from vlmflow.engine.prefix import CopiedPrefix, SharedPrefix, can_share
 from vlmflow.engine.record import record
 from vlmflow.errors import InterventionError
 from vlmflow.probes.knockout.measure import edge_knockouts, knockout
-from vlmflow.prompts.build import Patches
-
-EDGES = [
-    *FLOW_EDGES,
-    "question -> question",
-    "image -> image",
-    "options -> template",
-]
-
-
-def prompt_of(vlm, words, grid):
-    picture = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
-    question = "what color is the circle , red or blue ? " + " ".join(words)
-    patches = Patches(grid * grid, [0] if grid == 1 else [0, grid])
-    return vlm.prompt(picture, question.strip(), options=("red", "blue"), patches=patches)
 
 
 def assert_equal_to_plain(vlm, prompt, edges, window, tolerance):
@@ -111,38 +88,6 @@ def test_the_batch_size_does_not_matter():
             sizes = AdaptiveBatchSize(tokens)
             parts = replay.replay(vlm.layers, recording, knockouts, batch_size=sizes, prefix=prefix)
             torch.testing.assert_close(parts, whole, rtol=1e-10, atol=1e-14)
-
-
-SMALL = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-}
-DECODERS = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL)),
-    "mistral, sliding window": lambda: MistralForCausalLM(MistralConfig(**SMALL, sliding_window=5)),
-    "qwen 2": lambda: Qwen2ForCausalLM(Qwen2Config(**{k: v for k, v in SMALL.items() if k != "head_dim"})),
-    "qwen 3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL)),
-    "gemma 2, capped scores": lambda: Gemma2ForCausalLM(
-        Gemma2Config(**SMALL, sliding_window=5, attn_implementation="eager")
-    ),
-    "gemma 3, alternating windows": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, sliding_window=5)),
-}
-
-
-def random_decoder(name):
-    """With weights that are large enough for everything to matter."""
-    torch.manual_seed(0)
-    model = DECODERS[name]().double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.copy_(torch.randn_like(parameter) * parameter.shape[-1] ** -0.5)
-    return model
 
 
 def test_layers_that_keep_compressed_keys():

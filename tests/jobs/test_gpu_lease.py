@@ -1,11 +1,13 @@
 """Leases of GPUs, by processes that end well and by some that do not; the GPUs themselves are only named here."""
 
 import contextlib
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -274,3 +276,25 @@ def test_a_model_is_opened_on_a_card_that_stays_leased(two_gpus):
     with leased_by_nobody_else(two_gpus) as free:
         assert len(free) == 1
     end(opener)
+
+
+def test_a_job_notes_how_many_cards_it_had(two_gpus, tmp_path):
+    """Beside its log, for the account of the cost; a job without cards leaves no note of an earlier one."""
+    code = (
+        "import sys; from vlmflow.jobs import gpu_lease; from vlmflow.jobs.job import logged\n"
+        "gpu_lease.POLL = 0.05\n"
+        "with logged(sys.argv[1]): gpu_lease.lease_for_good(int(sys.argv[2]))"
+    )
+    note = tmp_path / "job.gpus.json"
+    for count, expected in ((2, {"gpus": 2, "waited": 0.0}), (1, {"gpus": 1, "waited": 0.0}), (0, None)):
+        subprocess.run([sys.executable, "-c", code, tmp_path / "job.log", str(count)], check=True)
+        assert (json.loads(note.read_text()) if note.exists() else None) == expected
+    keep = "import sys; from vlmflow.jobs import gpu_lease; print(gpu_lease.lease_for_good(2), flush=True)"
+    keeper = holder(code=f"{keep}; sys.stdin.read()")
+    assert line(keeper) == "auto"
+    waiter = subprocess.Popen([sys.executable, "-c", code, tmp_path / "job.log", "1"])
+    time.sleep(2)
+    end(keeper)
+    assert waiter.wait(30) == 0
+    assert json.loads(note.read_text())["waited"] > 0.1
+    assert (tmp_path / "job.log").read_text().splitlines()[1].startswith("waited ")

@@ -12,14 +12,14 @@ import pytest
 RUN = """
 import sys, subprocess, time
 from pathlib import Path
-from vlmflow.jobs.lifetime import begin_run
-print(begin_run(Path(sys.argv[1])), flush=True)
+from vlmflow.jobs.lifetime import register_run
+print(register_run(Path(sys.argv[1])), flush=True)
 if len(sys.argv) > 2:
     subprocess.run([sys.executable, "-c", sys.argv[2]])
 sys.stdin.read()
 """
 JOB = (
-    "import os, time; from vlmflow.jobs.lifetime import end_with_run; end_with_run()\n"
+    "import os, time; from vlmflow.jobs.lifetime import exit_with_run; exit_with_run()\n"
     "print(os.getpid(), flush=True); time.sleep(60)"
 )
 
@@ -179,8 +179,8 @@ def test_a_job_on_a_cluster_goes_on(tmp_path):
 def test_a_job_whose_run_is_gone_does_not_begin(tmp_path):
     finished = subprocess.Popen([sys.executable, "-c", "pass"])
     finished.wait()
-    told = f"os.environ[lifetime.RUN] = f'{{lifetime._place()}} {finished.pid} 1'"
-    code = f"import os; from vlmflow.jobs import lifetime; {told}; {JOB}"
+    run = f"os.environ[lifetime.RUN] = f'{{lifetime._location()}} {finished.pid} 1'"
+    code = f"import os; from vlmflow.jobs import lifetime; {run}; {JOB}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout == ""

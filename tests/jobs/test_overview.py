@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from fnmatch import fnmatch
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from snakemake_logger_plugin_vlmflow.logs import last_line
 from snakemake_logger_plugin_vlmflow.state import Run
 from support.paths import ROOT
 from support.workspace import SNAKEMAKE, Workspace
+from vlmflow.jobs.plan import report_message
 
 PAUSE = re.compile(r"\x1b|\r")
 
@@ -97,10 +99,10 @@ def test_a_job_of_a_cluster_runs_once_its_log_is_written(tmp_path):
     run.remote = True
     for jobid in (1, 2):
         run.submit(jobid, "run_probe", {}, str(log) if jobid == 1 else str(tmp_path / "none"), now=0.0)
-    run.look(now=5.0)
+    run.update(now=5.0)
     assert numbers(run) == {"done": 0, "running": 0, "in the queue": 2, "waiting": 0}
     log.write_text("begun")
-    run.look(now=100.0)
+    run.update(now=100.0)
     assert numbers(run) == {"done": 0, "running": 1, "in the queue": 1, "waiting": 0}
     run.finish(1, now=160.0)
     assert [seconds for _, seconds in run.samples] == [60.0]  # without the time in the queue
@@ -206,7 +208,7 @@ def info(jobid, log="job.log"):
 
 
 @pytest.fixture
-def told():
+def overview():
     """A handler without a thread of its own, and what it writes."""
     made = LogHandler(MockOutputSettings(), None)
     made.stream = io.StringIO()
@@ -214,16 +216,16 @@ def told():
     made.close()
 
 
-def test_errors_and_warnings_are_passed_on_and_jobs_are_not(told):
-    told.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 2, "total": 2}))
-    told.emit(record(None, planned_jobs=[planned(1), planned(2)]))
-    told.emit(info(1))
-    told.emit(record(None, text="Select jobs to execute..."))
-    told.emit(record(LogEvent.JOB_ERROR, logging.ERROR, "Error in rule run_probe", jobid=1))
-    told.emit(record(None, logging.WARNING, "beware"))
-    told.emit(record(None, text="Will exit after finishing currently running jobs."))
-    told.emit(record(None, text="", run_has_ended=True))
-    said = told.stream.getvalue().splitlines()
+def test_errors_and_warnings_are_passed_on_and_jobs_are_not(overview):
+    overview.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 2, "total": 2}))
+    overview.emit(record(None, planned_jobs=[planned(1), planned(2)]))
+    overview.emit(info(1))
+    overview.emit(record(None, text="Select jobs to execute..."))
+    overview.emit(record(LogEvent.JOB_ERROR, logging.ERROR, "Error in rule run_probe", jobid=1))
+    overview.emit(record(None, logging.WARNING, "beware"))
+    overview.emit(record(None, text="Will exit after finishing currently running jobs."))
+    overview.emit(record(None, text="", run_has_ended=True))
+    said = overview.stream.getvalue().splitlines()
     assert said[:4] == [
         "Job stats:",
         "Error in rule run_probe",
@@ -234,44 +236,44 @@ def test_errors_and_warnings_are_passed_on_and_jobs_are_not(told):
 
 
 @pytest.mark.parametrize("setting", ["dryrun", "verbose", "quiet"])
-def test_dry_runs_and_those_with_verbose_or_quiet_are_told_by_snakemake_alone(told, setting):
-    setattr(told.common_settings, setting, True)
-    told.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 1, "total": 1}))
-    told.emit(info(1))
-    assert told.run is None
-    assert told.stream.getvalue() == "Job stats:\n\njob\n"
+def test_dry_runs_and_those_with_verbose_or_quiet_are_told_by_snakemake_alone(overview, setting):
+    setattr(overview.common_settings, setting, True)
+    overview.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 1, "total": 1}))
+    overview.emit(info(1))
+    assert overview.run is None
+    assert overview.stream.getvalue() == "Job stats:\n\njob\n"
 
 
-def test_a_fault_is_told_once_and_everything_is_passed_on_from_then(told):
-    told.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 2, "total": 2}))
-    told.emit(record(LogEvent.JOB_INFO, text="no job"))  # without the fields of one
-    told.emit(info(1))
-    assert told.stream.getvalue().count("The overview is given up (AttributeError") == 1
-    assert told.stream.getvalue().endswith("no job\njob\n")
+def test_a_fault_is_told_once_and_everything_is_passed_on_from_then(overview):
+    overview.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 2, "total": 2}))
+    overview.emit(record(LogEvent.JOB_INFO, text="no job"))  # without the fields of one
+    overview.emit(info(1))
+    assert overview.stream.getvalue().count("The overview is given up (AttributeError") == 1
+    assert overview.stream.getvalue().endswith("no job\njob\n")
 
 
-def test_a_stream_that_is_gone_stops_nothing(told):
-    told.stream.close()
-    told.emit(record(None, logging.ERROR, "nobody hears it"))
-    told.stream = io.StringIO()
+def test_a_stream_that_is_gone_stops_nothing(overview):
+    overview.stream.close()
+    overview.emit(record(None, logging.ERROR, "nobody hears it"))
+    overview.stream = io.StringIO()
 
 
-def test_lines_without_a_terminal_are_far_apart(told, monkeypatch):
+def test_lines_without_a_terminal_are_far_apart(overview, monkeypatch):
     monkeypatch.setattr(handler, "TICK", 3600.0)
-    told.emit(record(LogEvent.RUN_INFO, text="", stats={"run_probe": 100, "total": 100}))
-    run = told.run
+    overview.emit(record(LogEvent.RUN_INFO, text="", stats={"run_probe": 100, "total": 100}))
+    run = overview.run
     start = run.start
-    told.emit(record(None, planned_jobs=[planned(n) for n in range(100)]))
+    overview.emit(record(None, planned_jobs=[planned(n) for n in range(100)]))
     for n in range(100):
         run.submit(n, "run_probe", {}, None, now=start + n * 10)
         run.finish(n, now=start + n * 10 + 10)
         for second in range(10):
-            told._show(run, start + n * 10 + second)
-    lines = [line for line in told.stream.getvalue().splitlines() if "%" in line]
+            overview._show(run, start + n * 10 + second)
+    lines = [line for line in overview.stream.getvalue().splitlines() if "%" in line]
     assert 15 <= len(lines) <= 21  # every 5 %
-    assert not PAUSE.search(told.stream.getvalue())
-    told._show(run, start + 5000)
-    assert len(told.stream.getvalue().splitlines()) > len(lines)
+    assert not PAUSE.search(overview.stream.getvalue())
+    overview._show(run, start + 5000)
+    assert len(overview.stream.getvalue().splitlines()) > len(lines)
 
 
 def test_the_overview_fits_the_terminal_whatever_runs():
@@ -352,7 +354,7 @@ def test_a_run_without_a_terminal(tmp_path, environment):
     assert "5 jobs: 3 done, 1 waiting, 1 failed" in done.stderr
 
 
-def test_what_a_run_says_in_the_end(tmp_path):
+def test_messages_at_the_end_of_a_run(tmp_path):
     """The real workflow: a model that cannot be loaded; what does not need it is done and kept."""
     workspace = Workspace(tmp_path, PYTHONPATH=str(ROOT / "workflow_scripts"))
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -366,12 +368,19 @@ def test_what_a_run_says_in_the_end(tmp_path):
     assert "Failed, with the log of each job:\n" in done.stderr
     assert "    answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
     assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, put right what failed and run", done.stderr)
-    # By the overview, which the profile switches on, and which was told what is planned.
+    # By the overview, which the profile switches on, and which knows the plan.
     (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]
     assert "1 failed" in said, said
     assert "held up by them" in said, said
-    target = "results/small/tasks/QueryAttr.parquet"
-    assert "The report is" not in workspace.snakemake("--forcerun", "select_task", "--", target).stderr
+
+
+def test_the_report_is_named_where_it_was_asked_for(tmp_path):
+    jobs = [SimpleNamespace(rule=SimpleNamespace(name=name)) for name in ("all", "write_report")]
+    page = tmp_path / "index.html"
+    assert report_message(jobs, page) == ""
+    page.write_text("")
+    assert report_message(jobs, page) == f"The report is {page} (opens offline, by a double click)."
+    assert report_message(jobs[:1], page) == ""
 
 
 def test_snakemake_alone_runs_without_the_plugin(tmp_path):

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from engine.test_replay import DECODERS, random_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from support.bidirectional import looking_ahead, pali_gemma
+from support.decoders import DECODERS, random_decoder
 from support.rows import hidden, shown
 from support.tiny_models import build_processor
 from vlmflow.engine.attention_stats import attention_stats

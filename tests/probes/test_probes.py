@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from engine.test_replay import DECODERS
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -10,7 +9,10 @@ from transformers import Qwen3MoeConfig
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeDecoderLayer
 
 from support import tiny_models
+from support.decoders import DECODERS
 from support.paths import random_llava
+from support.random_prompts import QUESTION, noise, talking_llava
+from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.engine.interventions import AttentionKnockout, ZeroAblation
 from vlmflow.engine.masks import last_needed
@@ -26,29 +28,9 @@ from vlmflow.probes.norms.sinks import sinks, threshold_of
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.words.measure import words
-from vlmflow.prompts.build import Patches
 from vlmflow.prompts.layouts.registry import find_patch_map
 
-QUESTION = "what color is the circle , red or blue ?"
 EDGES = ["question -> last", "image -> last", "image -> question", "question without options -> true option"]
-
-
-def noise(grid):
-    return Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
-
-
-def talking_llava(*args, **kwargs):
-    """A random model that never says the token of pictures, which no model of pictures says."""
-    vlm = random_llava(*args, **kwargs)
-    with torch.no_grad():
-        vlm.unembedding.weight[vlm.image_token_id] = 0.99 * vlm.unembedding.weight[-1]
-    return vlm
-
-
-def prompt_of(vlm, grid, picture=None):
-    picture, objects = picture or noise(grid), {"circle": [(0, 0, 1, 1)]}
-    patches = Patches(grid * grid, [0, grid])
-    return vlm.prompt(picture, QUESTION, options=("red", "blue"), patches=patches, sinks=[0, 1], objects=objects)
 
 
 class Zeroed:

@@ -5,14 +5,15 @@ from dataclasses import replace
 import polars as pl
 import pytest
 import torch
-from engine.test_replay import DECODERS, random_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from probes.test_probes import QUESTION, noise, prompt_of, talking_llava
 from transformers import DynamicCache
 
+from support.decoders import DECODERS, random_decoder
 from support.paths import random_llava
 from support.questions import make_question
+from support.random_prompts import QUESTION, noise, talking_llava
+from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.left_out import truncated, work_share
 from vlmflow.engine.plain import plain

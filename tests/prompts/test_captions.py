@@ -7,13 +7,12 @@ from itertools import chain
 import pytest
 import sentencepiece
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from support import tiny_models
+from support.language_model import save_language_model
 from support.paths import TINY_LLAVA
 from vlmflow import load_language_model
 from vlmflow.errors import ModelError, PromptError, QuestionError
-from vlmflow.models.processor import TextProcessor, load_text_processor
+from vlmflow.models.processor import load_text_processor
 from vlmflow.notebook import LanguageModel, VisionLanguageModel
 from vlmflow.probes import KnockoutProbe, NormsProbe
 from vlmflow.probes.context import prompt_of
@@ -26,35 +25,10 @@ QUESTION = "What color is the cup, red or blue?"
 TEXTS = [CAPTIONS, QUESTION, "red blue"]
 
 
-def save_language_model(folder, own_template=False, texts=TEXTS, answer=None, layers=3):
-    """A small Llama, as `save_pretrained` writes it, which has never seen a picture and may say one answer to all."""
-    chat = (tiny_models.CHAT_FOLDER / "vicuna_v1.jinja").read_text()
-    tokenizer = tiny_models.metaspace_tokenizer([*texts, chat])
-    if own_template:
-        tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}{% endfor %} answer:"
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    model = LlamaForCausalLM(config)
-    if answer is not None:
-        tiny_models.randomise(model)
-        tiny_models.say(model, tokenizer, answer, TextProcessor(tokenizer, chat))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("language-model")
-    save_language_model(folder)
+    save_language_model(folder, texts=TEXTS)
     return folder
 
 
@@ -112,7 +86,7 @@ def test_a_question_that_stands_in_the_captions_too(reader):
 
 
 def test_a_models_own_template(tmp_path):
-    save_language_model(tmp_path, own_template=True)
+    save_language_model(tmp_path, own_template=True, texts=TEXTS)
     model = load_language_model(tmp_path, device="cpu")
     assert model.caption_prompt(CAPTIONS, QUESTION).text == f"<user> {CAPTIONS}\n{QUESTION} answer:"
 
@@ -123,7 +97,7 @@ def test_a_model_without_a_template_needs_one(folder):
 
 
 def test_pickled_weights_are_refused(tmp_path):
-    save_language_model(tmp_path)
+    save_language_model(tmp_path, texts=TEXTS)
     (tmp_path / "model.safetensors").unlink()
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(ModelError, match="no language model with safetensors weights"):

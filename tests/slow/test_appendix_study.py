@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import yaml
-from data.test_downloads import write_tar
-from prompts.test_captions import save_language_model
 
 from support import tiny_models
+from support.archives import write_tar
+from support.language_model import save_language_model
 from support.paper_rows import write_gqa
 from support.paths import ROOT
+from support.results import assert_complete, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.edges import ALL_EDGES
@@ -24,24 +25,6 @@ pytestmark = pytest.mark.slow
 
 DEMO = yaml.safe_load((ROOT / "studies" / "demo-appendix.yaml").read_text())
 FULL = yaml.safe_load((ROOT / "studies" / "flow-appendix.yaml").read_text())
-
-
-def summary_of(results, study, probe):
-    return probe_class(study.probes[probe].kind).summary_table().read(results / "summary" / f"{probe}.parquet")
-
-
-def assert_complete(workspace, study):
-    """Every figure of every model that it is drawn for is there, and there is nothing left to do."""
-    results = workspace.folder / "results" / study.study
-    for name, figure in study.figures.items():
-        for model in study.models_of(figure.probe):
-            for ending in (".html", ".svg", ".png", "-narrow.svg"):
-                assert (results / "figures" / name / f"{model}{ending}").stat().st_size > 1000, name
-    page = (results / "index.html").read_text()
-    assert page.count("<figure") == sum(len(study.models_of(figure.probe)) for figure in study.figures.values())
-    again = workspace.snakemake("--dry-run")
-    assert "Nothing to be done" in again.stdout + again.stderr
-    return results, page
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import polars as pl
 import pytest
-from workflow.test_workflow import small_study
 
+from support.studies import small_study
 from support.workspace import Workspace
 from vlmflow.data import scenes
 from vlmflow.tables import ANSWERS, SKIPPED

@@ -20,13 +20,13 @@ import os, sys
 from pathlib import Path
 
 sys.path.insert(0, {library!r})
-from vlmflow.jobs.lifetime import begin_run
-from vlmflow.jobs.snakemake import quote_paths
+from vlmflow.jobs.lifetime import register_run
+from vlmflow.jobs.quoting import quote_paths
 
 quote_paths()
 
 if workflow.is_main_process:
-    begin_run(Path(".snakemake"))
+    register_run(Path(".snakemake"))
 
 
 rule all:
@@ -154,7 +154,7 @@ def test_a_job_whose_shell_is_killed_frees_its_card(tmp_path):
     machine = Machine(tmp_path, jobs=1)
     card = machine.cards[0]
     code = (
-        "import os, sys, time; from vlmflow.jobs import gpu_lease, lifetime; lifetime.end_with_run()\n"
+        "import os, sys, time; from vlmflow.jobs import gpu_lease, lifetime; lifetime.exit_with_run()\n"
         "with gpu_lease.leased(1): print(os.getpid(), flush=True); time.sleep(60)"
     )
     here = machine.environment | {"CUDA_VISIBLE_DEVICES": card, "VLMFLOW_RUN": f"elsewhere - {os.getpid()} 0"}

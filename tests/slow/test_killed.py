@@ -1,6 +1,7 @@
 """Kill anything at any time, run the same command again, get the same bytes.
 
-`VLMFLOW_KILL_STUDY=config.yaml pytest -m slow --no-cov tests/test_killed.py` does it to the whole demo.
+`VLMFLOW_KILLS=20 VLMFLOW_KILL_STUDY=config.yaml pytest -m slow --no-cov -n 0 tests/slow/test_killed.py` kills the whole
+demo, and more often.
 """
 
 import contextlib
@@ -14,17 +15,17 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import yaml
-from workflow.test_workflow import small_study
 
+from support.studies import small_study
 from support.workspace import Workspace
 
 pytestmark = pytest.mark.slow
-MOMENTS = 20
-# What tells of a run, not of the study: it differs from run to run.
+KILLS = int(os.environ.get("VLMFLOW_KILLS", 6))
+# Files about a run, which differ from run to run.
 TIMED = ("logs", "benchmarks", "index.html", "cost.parquet")
 
 
-def study():
+def killed_study():
     """Its model takes one of two GPUs, which have names, but do not exist: leases are held when jobs are killed."""
     path = os.environ.get("VLMFLOW_KILL_STUDY")
     chosen = yaml.safe_load(Path(path).read_text()) if path else small_study()
@@ -40,7 +41,7 @@ def cards():
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cards):
     workspace = Workspace(tmp_path_factory.mktemp("undisturbed"), **cards)
-    workspace.write(study())
+    workspace.write(killed_study())
     begin = time.monotonic()
     done = workspace.snakemake("--resources", "gpu=2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -65,11 +66,11 @@ def kill(process):
 
 def test_kills_at_random_moments(tmp_path, undisturbed, cards):
     rng = random.Random(0)
-    longest = undisturbed.seconds / 5  # between two kills, each of which also costs a start
+    longest = undisturbed.seconds / min(KILLS / 2, 5)  # between two kills, each of which also costs a start
     workspace = Workspace(tmp_path, **cards)
-    workspace.write(study())
+    workspace.write(killed_study())
     moments, run = [], None
-    while len(moments) < MOMENTS:
+    while len(moments) < KILLS:
         if run is None or run.poll() is not None:
             run = workspace.start("--resources", "gpu=2")
         until = time.monotonic() + rng.uniform(0.5, longest)
@@ -77,10 +78,11 @@ def test_kills_at_random_moments(tmp_path, undisturbed, cards):
             time.sleep(0.05)
         if run.poll() is not None:  # it has ended by itself, since a job of its was killed; or since all is done
             if run.poll() == 0:
-                shutil.rmtree(tmp_path / "results" / study()["study"] / "tiny-llava", ignore_errors=True)
+                shutil.rmtree(tmp_path / "results" / killed_study()["study"] / "tiny-llava", ignore_errors=True)
             continue
         jobs = run.children(recursive=True)
-        victims = rng.choice([[run], jobs, [run, *jobs], [rng.choice(jobs)]] if jobs else [[run]])
+        kinds = [[run], jobs, [run, *jobs], [rng.choice(jobs)]] if jobs else [[run]]
+        victims = kinds[len(moments) % len(kinds)]
         moments.append((finished(workspace), len(victims), run in victims))
         for victim in victims:
             kill(victim)
@@ -94,8 +96,8 @@ def test_kills_at_random_moments(tmp_path, undisturbed, cards):
     assert results(workspace) == undisturbed.results
     assert not list((tmp_path / "results").rglob(".*-*")), "what was half written is gone"
     # The moments were spread over the run, and all kinds of processes were among the victims.
-    assert len({done for done, *_ in moments}) >= 4
-    assert {whole for *_, whole in moments} == {True, False}
+    assert len({done for done, *_ in moments}) >= min(KILLS / 2, 4)
+    assert {run_too for *_, run_too in moments} == {True, False}
     assert "Nothing to be done" in workspace.snakemake("--resources", "gpu=2").stderr
     time.sleep(2)
     assert not [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(tmp_path)]

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from slow.test_appendix_study import assert_complete, summary_of
 
 from support import tiny_models
 from support.paper_rows import write_gqa
 from support.paths import ROOT
+from support.results import assert_complete, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER

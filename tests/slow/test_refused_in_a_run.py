@@ -5,9 +5,9 @@ import re
 
 import pytest
 import yaml
-from data.test_downloads import write_tar
 from PIL import Image
 
+from support.archives import write_tar
 from support.paths import ROOT
 from support.servers import serving
 from support.workspace import Workspace

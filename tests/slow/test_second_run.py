@@ -8,7 +8,8 @@ import pytest
 
 from support.paths import TINY_LLAVA
 from support.workspace import Workspace
-from vlmflow.jobs.second_run import _where_given, is_command, is_left_out, told, without_forcing
+
+pytestmark = pytest.mark.slow
 
 STUDY = {
     "study": "two",
@@ -30,50 +31,6 @@ STUDY = {
 }
 
 
-def test_what_is_left_out():
-    left = [{"model": "a", "task": "T", "why": "x"}, {"model": "b", "task": "T", "probe": "flow", "why": "y"}]
-    assert is_left_out(left, "a", "T")
-    assert is_left_out(left, "a", "T", "flow")
-    assert not is_left_out(left, "a", "U")
-    assert is_left_out(left, "b", "T", "flow")
-    assert not is_left_out(left, "b", "T")
-    assert not is_left_out(left, "b", "T", "lens")
-    assert told([*left, left[0]], ["b", "a", "c"]) == ["  b: y", "  a: x"]
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ("all -F --cores 2 --configfile mine.yaml", "all --cores 2 --configfile mine.yaml"),
-        ("--cores 2 -R draw_figure run_probe --forceall -p", "--cores 2 -p"),
-        ("-pF --forcerun=answer_questions -c2", "-p -c2"),
-        ("-Ranswer_questions draw_figure -sSnakefile", "-sSnakefile"),
-        ("--forcerun a b -- all", "-- all"),
-        ("--force-use-threads -pR x -k", "--force-use-threads -p -k"),
-    ],
-)
-def test_the_second_run_forces_nothing(given, kept):
-    assert without_forcing(given.split()) == kept.split()
-
-
-def test_the_second_run_begins_where_the_command_was_given(tmp_path, monkeypatch):
-    (tmp_path / "sub").mkdir()
-    monkeypatch.setenv("PWD", str(tmp_path))
-    monkeypatch.chdir(tmp_path / "sub")  # as Snakemake does
-    for given in ("-d sub", "-dsub", "--directory sub", "--directory=sub", f"-d {tmp_path}/sub"):
-        assert _where_given(["--cores", "2", *given.split()]) == tmp_path
-    assert _where_given(["--cores", "2"]) == tmp_path / "sub"
-    with pytest.raises(FileNotFoundError, match="in which folder the command was given"):
-        _where_given(["-d", "other"])
-
-
-def test_how_snakemake_was_started():
-    assert is_command("/home/me/my project/.venv/bin/snakemake")
-    assert is_command("/usr/lib/python3/site-packages/snakemake/__main__.py")
-    assert not is_command("/usr/bin/pytest")
-
-
-@pytest.mark.slow
 def test_the_others_are_finished_and_the_mended_one_joins_them(tmp_path):
     space = Workspace(tmp_path)
     shutil.copytree(TINY_LLAVA, tmp_path / "my/bad")

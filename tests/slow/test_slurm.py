@@ -7,11 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from workflow.test_workflow import small_study
 
 from support.paths import TINY_LLAVA
 from support.servers import HubHandler, serving
 from support.slurm import GPU_TYPE, GPUS, NODES, until
+from support.studies import small_study
 from support.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -229,7 +229,7 @@ def server(tmp_path):
         yield server
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Do not wait before a broken connection is tried again; for the tests of a file that imports this."""
+@pytest.fixture
+def short_waits(monkeypatch):
+    """Broken connections are tried again almost at once."""
     monkeypatch.setattr(http, "WAIT", 0.01)

@@ -9,9 +9,12 @@ import sys
 import psutil
 import yaml
 
+from support import warm
 from support.paths import ROOT
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+# The environment of a machine whose locale is not UTF-8.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PARTS = ["Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profiles", "studies", "resources/tiny-llava"]
 
 
@@ -22,7 +25,7 @@ class Workspace:
 
     def __init__(self, folder, **environment):
         self.folder = folder
-        self.environment = os.environ | environment
+        self.environment, self.added = os.environ | environment, set(environment)
         for part in PARTS:
             source, target = ROOT / part, folder / part
             if source.is_dir():
@@ -35,9 +38,16 @@ class Workspace:
 
     def snakemake(self, *arguments, study="study.yaml"):
         command = self._command(arguments, study)
+        if "--dry-run" in arguments and self.starts_as_the_tests:
+            return warm.dry_run(command[3:], self.folder, self.environment)
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
         )
+
+    @property
+    def starts_as_the_tests(self):
+        """Whether nothing is different for Python while it starts."""
+        return self.python == sys.executable and not self.added & {*ASCII, "PYTHONPATH"}
 
     def start(self, *arguments, output=None, study="study.yaml"):
         """A run that goes on meanwhile, for tests that disturb it; what it says is added to a file."""

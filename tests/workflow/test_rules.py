@@ -10,7 +10,7 @@ import yaml
 import yte
 
 from support.paths import ROOT
-from support.workspace import SNAKEMAKE, Workspace
+from support.workspace import ASCII, SNAKEMAKE, Workspace
 from vlmflow.data import DATASETS, dataset_from
 from vlmflow.study import read_study
 
@@ -80,7 +80,10 @@ def test_the_readmes_graph_is_the_workflows():
 
 
 def test_the_papers_study_is_drawn_as_it_is():
-    assert drawn_graph(ROOT / "docs" / "flow.md") == rule_graph("--configfile", "studies/flow.yaml")
+    real = {
+        (rule, needed_by) for rule, needed_by in rule_graph("--configfile", "studies/flow.yaml") if needed_by != "all"
+    }
+    assert drawn_graph(ROOT / "docs" / "flow.md") == real
 
 
 @pytest.mark.parametrize("kind", DATASETS, ids=lambda kind: kind.__name__)
@@ -108,9 +111,9 @@ def test_one_file_is_downloaded_once_for_all_datasets(tmp_path):
 
 
 @pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_study_can_be_planned_without_a_network(study, tmp_path):
+def test_every_study_can_be_planned_without_a_network_whatever_the_locale(study, tmp_path):
     """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""
-    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9", **ASCII)
     done = workspace.snakemake("--dry-run", study=f"studies/{study.name}")
     assert done.returncode == 0, done.stdout + done.stderr
     plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))

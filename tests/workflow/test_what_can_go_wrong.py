@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 
 from support.paths import ROOT, TINY_LLAVA
+from support.studies import smallest_study
 from support.workspace import SNAKEMAKE, Workspace
 from vlmflow import load_model
 from vlmflow.data import scenes
@@ -25,20 +25,6 @@ from vlmflow.study.yaml_text import check_text
 from vlmflow.tables import ACCURACY, SELECTED, SKIPPED, check_room, whole
 
 IDS = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]})
-
-
-def study():
-    """One model, one task, one figure."""
-    written = yaml.safe_load((ROOT / "config.yaml").read_text())
-    written["study"] = "small"
-    written["dataset"]["images"] = 6
-    written["tasks"] = {"QueryAttr": written["tasks"]["QueryAttr"]}
-    written["probes"] = {"flow": {"kind": "knockout", "window": 3, "edges": ["image -> last"]}}
-    written["figures"] = {"f": {"chart": "flow", "probe": "flow", "edges": ["image -> last"]}}
-    return written
-
-
-# --- the disk ---
 
 
 def mounted(options, folder, *command):
@@ -137,9 +123,10 @@ def test_long_jobs_look_before_they_compute(tmp_path, script):
     """Nothing is read and no model loaded: what they would need is not there at all."""
     (tmp_path / "taken").write_text("a file")
     job = SimpleNamespace(log=[str(tmp_path / "log")], output=[tmp_path / "taken" / "x.parquet"])
-    with pytest.raises(WriteError, match=r"taken/x\.parquet cannot be written: something else lies in its place"):
+    with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / "workflow_scripts" / script), {"snakemake": job})
-    assert "WriteError" in (tmp_path / "log").read_text()
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert "taken/x.parquet cannot be written: something else lies in its place" in line
 
 
 @pytest.mark.parametrize(
@@ -149,7 +136,7 @@ def test_long_jobs_look_before_they_compute(tmp_path, script):
 )
 def test_a_run_that_cannot_write_its_results_ends_before_any_job(tmp_path, options, message):
     workspace = Workspace(tmp_path)
-    workspace.write(study())
+    workspace.write(smallest_study())
     command = [*SNAKEMAKE, "--configfile", "study.yaml", "--cores", "2"]
     code, text = mounted(options, tmp_path / "results", *command)
     assert code != 0
@@ -238,15 +225,15 @@ def test_a_processor_alone_says_it_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", r"1 mistake\(s\):\n  b\.c: this key stands there twice, in lines 2 and 3"),
+        ("a: 1\nb: {c: 1,\n  d: 2, c: 3}\n", r"1 mistake\(s\):\n  b\.c: this key is given twice, in lines 2 and 3"),
         ("a: 1\nb:\n- {c: 1}\n- c: 2\n  c: 3\na: 4\n", r"2 mistake\(s\):\n  b\.1\.c: .*\n  a: .*in lines 1 and 6"),
-        ("a: 1\n\tb: 2\n", r"line 2, column 1: this is no YAML \(found character '\\t'.*a tab in place of spaces"),
-        ("a: {b: 1\nc: 2\n", r"line 2, column 2: this is no YAML \(expected ',' or '}'"),
-        ("a: *x\n", r"this is no YAML \(found undefined alias"),
-        ("a: \0\n", "this is no YAML .unacceptable character"),
-        ("[" * 5000, "this is no YAML"),
-        ("", "this holds no keys; write a study as config.yaml"),
-        ("- a\n", "this holds no keys"),
+        ("a: 1\n\tb: 2\n", r"line 2, column 1: this is not YAML \(found character '\\t'.*a tab in place of spaces"),
+        ("a: {b: 1\nc: 2\n", r"line 2, column 2: this is not YAML \(expected ',' or '}'"),
+        ("a: *x\n", r"this is not YAML \(found undefined alias"),
+        ("a: \0\n", "this is not YAML .unacceptable character"),
+        ("[" * 5000, "this is not YAML"),
+        ("", "this has no keys; write it like config.yaml"),
+        ("- a\n", "this has no keys"),
         ("caf\xe9: 1\n".encode("latin-1"), "this is no text in UTF-8"),
         (None, "this file cannot be read"),
     ],
@@ -269,19 +256,12 @@ def test_the_same_keys_under_an_anchor_are_no_mistake(tmp_path):
 def test_study_files_are_checked_before_any_job(tmp_path):
     workspace = Workspace(tmp_path)
     text = (tmp_path / "config.yaml").read_text()
-    for wrong, message in (
-        (
-            text.replace("    window: 3\n", "    window: 3\n    window: 5\n"),
-            "probes.flow.window: this key stands there twice",
-        ),
-        (text.replace("study: demo", "study: ../x"), "study: name '../x': use letters, digits, '-' and '_'"),
-        (text.replace("kind: lens", "kind: glass"), "probes.tracking"),
-    ):
-        (tmp_path / "study.yaml").write_text(wrong)
-        done = workspace.snakemake()
-        assert done.returncode != 0
-        assert message in done.stdout + done.stderr
-        assert not (tmp_path / "results").exists()
+    (tmp_path / "study.yaml").write_text(text.replace("    window: 3\n", "    window: 3\n    window: 5\n"))
+    done = workspace.snakemake()
+    assert done.returncode != 0
+    assert "probes.flow.window: this key is given twice" in done.stdout + done.stderr
+    assert "Job stats" not in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
     # What is no YAML at all Snakemake refuses by itself.
     (tmp_path / "study.yaml").write_text("a: {b: 1\n")
     assert "Config file is not valid JSON or YAML" in workspace.snakemake().stderr
@@ -299,7 +279,7 @@ def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
         if entry["types"]["structural"] == "query":
             entry["imageId"] = "nowhere"
     (tmp_path / "mine" / "questions.json").write_text(json.dumps(questions))
-    small = study()
+    small = smallest_study()
     files = {"questions": "questions.json", "scene_graphs": "sceneGraphs.json", "images_dir": "images"}
     small["dataset"] = {"source": "gqa"} | {key: f"mine/{name}" for key, name in files.items()}
     small["tasks"]["Verify"] = {"structural": "verify", "semantic": "global"}

@@ -7,23 +7,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 
-from support.paths import ROOT
+from support.studies import TASKS, small_study
 from support.workspace import Workspace
 from vlmflow.probes import KnockoutProbe, LensProbe, probe_class
 from vlmflow.tables import ACCURACY, ANSWERS, COST, PATCHES, QUESTIONS, SKIPPED, TASK
-
-TASKS = ["ChooseAttr", "QueryAttr"]
-
-
-def small_study():
-    study = yaml.safe_load((ROOT / "config.yaml").read_text())
-    study["study"] = "small"
-    study["dataset"]["images"] = 25
-    study["sample"]["per_task"] = 6
-    study["tasks"] = {name: study["tasks"][name] for name in TASKS}
-    return study
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +113,24 @@ def test_a_benchmark_file_that_is_gone_costs_no_job(workspace):
         assert workspace.plan(small_study()) == {}
     finally:
         path.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        ("figures/answer-position/tiny-llava.png", "draw_figure"),
+        ("tiny-llava/sheets/QueryAttr.png", "map_patches"),
+        ("summary/flow.parquet", "summarise_probe"),
+        ("summary/cost.parquet", "summarise_cost"),
+    ],
+)
+def test_a_deleted_file_of_those_that_are_shown_comes_back(workspace, file, rule):
+    path = workspace.folder / "results/small" / file
+    kept = path.rename(path.with_name("kept"))
+    try:
+        assert workspace.plan(small_study())[rule] == 1
+    finally:
+        kept.rename(path)
 
 
 def test_a_second_run_does_nothing(workspace):
@@ -238,15 +244,6 @@ def test_a_template_file_is_watched_and_must_be_there(workspace):
     (workspace.folder / "mine.jinja").unlink()
 
 
-def test_a_job_that_takes_more_cards_than_are_allowed_is_named(workspace):
-    study = small_study()
-    study["models"]["tiny-llava"]["gpus"] = 2
-    workspace.write(study, "two.yaml")
-    done = workspace.snakemake("--dry-run", study="two.yaml")
-    assert "models.tiny-llava.gpus: a job of this model takes 2 GPUs" in done.stdout + done.stderr
-    assert workspace.snakemake("--dry-run", "--resources", "gpu=2", study="two.yaml").returncode == 0
-
-
 def test_training_is_asked_for_by_name_only(workspace):
     everything = workspace.snakemake("--dry-run", "--forceall")
     assert everything.returncode == 0
@@ -266,49 +263,6 @@ def test_a_study_file_replaces_the_default_whole(workspace):
         assert f"{key}: this key is missing" in text
 
 
-def test_a_model_folder_that_does_not_exist_is_named(workspace):
-    study = small_study()
-    study["models"]["tiny-llava"]["path"] = "resources/nothing"
-    workspace.write(study, "nothing.yaml")
-    done = workspace.snakemake("--dry-run", study="nothing.yaml")
-    assert done.returncode != 0
-    place = workspace.folder / "resources"
-    assert f"models.tiny-llava.path: there is no model folder {place}/nothing" in done.stdout + done.stderr
-
-
-def test_what_is_not_there_is_named_before_any_job_also_after_a_run(workspace):
-    """All of it at once, as the keys are called in the study file."""
-    folder = workspace.folder
-    (folder / "my-models" / "my-next").mkdir(parents=True)
-    (folder / "mine").mkdir()
-    (folder / "mine" / "a.json").write_text("{}")
-    (folder / "mine.zip").write_text("")
-    files = {"source": "gqa", "questions": "my/nope.json", "scene_graphs": "mine.zip"}
-    study = small_study()
-    study["dataset"] = files | {"images_dir": "mine/a.json", "captions": "mine"}
-    study["tasks"]["ChooseAttr"]["dataset"] = {"source": "ok-vqa", "images_dir": "coco"}
-    accuracy = {"table": "accuracy", "model": "tiny-llava"}
-    study["tables"] = {"t": accuracy | {"dataset": {"source": "gqa", "images_dir": "gqa"}}}
-    study["models"]["other"] = {"path": "my-models/my-nxt"}
-    workspace.write(study, "nope.yaml")
-    done = workspace.snakemake("--dry-run", study="nope.yaml")
-    assert done.returncode != 0
-    text = done.stdout + done.stderr
-    assert "what the study file names is not there, in 7 place(s):" in text
-    relative = "; paths are relative to the folder in which snakemake runs, not to the study file\n"
-    for line in (
-        f"  dataset.questions: there is no file {folder}/my/nope.json{relative}",
-        f"  dataset.scene_graphs: {folder}/mine.zip: this is an archive; unpack it",
-        f"  dataset.captions: {folder}/mine: this is a folder; give a file\n",
-        f"  dataset.images_dir: there is no folder {folder}/mine/a.json{relative}",
-        f"  tasks.ChooseAttr.dataset.images_dir: there is no folder {folder}/coco{relative}",
-        f"  tables.t.dataset.images_dir: there is no folder {folder}/gqa{relative}",
-        f"  models.other.path: there is no model folder {folder}/my-models/my-nxt; did you mean "
-        f"{folder}/my-models/my-next?",
-    ):
-        assert line in text
-
-
 def test_a_file_that_a_rule_makes_need_not_be_there_and_a_folder_of_questions_is_its_files(workspace):
     (workspace.folder / "q").mkdir()
     for name in ("a.json", "b.jsonl.gz", "note.txt"):
@@ -322,31 +276,6 @@ def test_a_file_that_a_rule_makes_need_not_be_there_and_a_folder_of_questions_is
     assert re.search(rf"^    input: q/a\.json, q/b\.jsonl\.gz, {graphs}$", done.stdout + done.stderr, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("probe", "message"),
-    [
-        (
-            {"kind": "knockout", "window": [3, 11], "edges": ["image -> last"]},
-            "probes.wide.window: 11 is more than the 10",
-        ),
-        ({"kind": "words", "modules": ["mlp"], "window": 12}, "probes.wide.window: 12 is more than the 10 layers"),
-        (
-            {"kind": "pruning", "last": [0, 11]},
-            "probes.wide.last: 11 is more than the 10 layers of the model tiny-llava",
-        ),
-    ],
-)
-def test_more_layers_than_the_model_has_are_told_before_any_job(workspace, probe, message):
-    study = small_study()
-    study["probes"]["wide"] = probe
-    workspace.write(study, "wide.yaml")
-    done = workspace.snakemake(study="wide.yaml")
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert message in text
-    assert "Job stats" not in text
-
-
 def test_a_probe_of_one_task_is_run_for_that_task_only(workspace):
     study = small_study()
     study["probes"]["wide"] = {"kind": "knockout", "window": 5, "edges": ["image -> last"], "tasks": TASKS[:1]}
@@ -356,17 +285,6 @@ def test_a_probe_of_one_task_is_run_for_that_task_only(workspace):
     study = small_study()
     study["probes"]["flow"]["tasks"] = TASKS[:1]
     assert "run_probe" not in workspace.plan(study)
-
-
-def test_mistakes_are_told_before_any_job(workspace):
-    study = small_study()
-    study["study"] = "typo"
-    study["probes"]["flow"]["edges"][0] = "question -> lsat"
-    workspace.write(study, "typo.yaml")
-    done = workspace.snakemake(study="typo.yaml")
-    assert done.returncode != 0
-    assert "probes.flow.edges.0: edge 'question -> lsat': unknown segment 'lsat'" in done.stdout + done.stderr
-    assert not (workspace.folder / "results" / "typo").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Between Snakemake's events and what is shown."""
+"""The log handler: from Snakemake's events to the overview."""
 
 import logging
 import os
@@ -16,13 +16,13 @@ from .state import Run
 if TYPE_CHECKING:
     from .screen import Screen
 
-TICK = 1.0  # seconds between two looks
+TICK = 1.0  # seconds between two updates
 OFTEN = 30.0  # seconds between two lines of plain text, at least
 SELDOM = 600.0  # and at most
 STEP = 0.05  # of all jobs, after which a line is due before that
 
-# What the overview tells; all else is written as Snakemake has it.
-TOLD = {
+# Events that the overview shows; all others are written as Snakemake has them.
+SHOWN_EVENTS = {
     LogEvent.JOB_INFO,
     LogEvent.JOB_STARTED,
     LogEvent.JOB_FINISHED,
@@ -30,11 +30,11 @@ TOLD = {
     LogEvent.PROGRESS,
     LogEvent.RULEGRAPH,
 }
-TOLD_TEXTS = ("Select jobs to execute", "submitted with SLURM jobid", "with external jobid")
+SHOWN_TEXTS = ("Select jobs to execute", "submitted with SLURM jobid", "with external jobid")
 
 
 class LogHandler(LogHandlerBase):
-    """Stands in the place of Snakemake's own handler for the terminal, with its filter and its wording."""
+    """Replaces Snakemake's own handler for the terminal, with its filter and its wording."""
 
     writes_to_stream = True
     writes_to_file = False
@@ -43,12 +43,12 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        """Nothing is drawn before jobs are about to run."""
+        """Draw nothing before jobs are about to run."""
         self.stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self.run: Run | None = None
         self.screen: Screen | None = None
         self.broken = False
-        self._blank = False
+        self._after_blank = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._last_line = (0.0, 0)  # when, and how many jobs were done
@@ -56,28 +56,28 @@ class LogHandler(LogHandlerBase):
     # --- what Snakemake calls ---
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take in one message; never raises."""
+        """Handle one message; never raises."""
         event = getattr(record, "event", None)
         followed = not self._silent and self._guard(self._follow, event, record)
-        if not (followed and record.levelno < logging.WARNING and self._told(event, record)):
+        if not (followed and record.levelno < logging.WARNING and self._is_shown(event, record)):
             self._write(record, event)
 
     def close(self) -> None:
-        """The run is over, or broken off."""
+        """End the overview: the run is over, or was interrupted."""
         with self.lock or threading.Lock():
             self._guard(self._end)
         super().close()
 
     @property
     def _silent(self) -> bool:
-        """Nothing runs; or all that Snakemake says is wanted, or less, and then it does not tell of jobs either."""
+        """Whether there is no overview: nothing runs, or Snakemake's own messages are wanted, all or none."""
         settings = self.common_settings
         return bool(settings.dryrun or settings.verbose or settings.quiet)
 
     # --- following ---
 
     def _guard(self, work: Callable[..., Any], *arguments: Any) -> bool:
-        """Do it; whether that went well.  At the first fault the overview is given up."""
+        """Do some work; whether it succeeded.  At the first error the overview ends."""
         if self.broken:
             return False
         try:
@@ -125,11 +125,11 @@ class LogHandler(LogHandlerBase):
         self.run = Run(now)
         self.run.remote = self._remote
         self.run.expect(stats)
-        self._thread = threading.Thread(target=self._look_again, daemon=True, name="overview")
+        self._thread = threading.Thread(target=self._keep_showing, daemon=True, name="overview")
         self._thread.start()
 
     def _end(self) -> None:
-        """Take the overview away and say in one line what became of the jobs."""
+        """Remove the overview and write one line with the number of jobs in each state."""
         self._stop.set()
         run, self.run = self.run, None
         if self.screen is not None:
@@ -140,17 +140,17 @@ class LogHandler(LogHandlerBase):
 
             self._print(view.ended(run, time.monotonic()))
 
-    def _told(self, event: LogEvent | None, record: logging.LogRecord) -> bool:
+    def _is_shown(self, event: LogEvent | None, record: logging.LogRecord) -> bool:
         if hasattr(record, "planned_jobs"):
             return True
         if self.run is None:
             return False
-        return event in TOLD or (event is None and any(text in str(record.msg) for text in TOLD_TEXTS))
+        return event in SHOWN_EVENTS or (event is None and any(text in str(record.msg) for text in SHOWN_TEXTS))
 
     # --- showing ---
 
-    def _look_again(self) -> None:
-        """Draw, or write a line, again and again; in a thread of its own."""
+    def _keep_showing(self) -> None:
+        """Draw, or write a line, at each tick; runs in its own thread."""
         while not self._stop.wait(TICK):
             with self.lock or threading.Lock():
                 if self.run is None or self._stop.is_set():
@@ -160,7 +160,7 @@ class LogHandler(LogHandlerBase):
     def _show(self, run: Run, now: float) -> None:
         from . import view
 
-        run.look(now)
+        run.update(now)
         if self._terminal:
             if self.screen is None:
                 from .screen import Screen
@@ -186,8 +186,8 @@ class LogHandler(LogHandlerBase):
             text = self.format(record)
             if text in ("", "None"):
                 return
-            blank = event == LogEvent.JOB_INFO and not self._blank
-            self._blank = event == LogEvent.JOB_INFO
+            blank = event == LogEvent.JOB_INFO and not self._after_blank
+            self._after_blank = event == LogEvent.JOB_INFO
             self._print("\n" * blank + text, record.levelno)
         except Exception:
             self.handleError(record)
@@ -202,4 +202,4 @@ class LogHandler(LogHandlerBase):
             self.stream.write(text + "\n")
             self.stream.flush()
         except (OSError, ValueError):
-            pass  # nobody listens any more
+            pass  # the stream is closed

@@ -1,4 +1,4 @@
-"""What a job's log says last, read from its end."""
+"""The last line of a job's log, read from its end."""
 
 import os
 import re
@@ -13,14 +13,14 @@ PROGRESS = re.compile(r"(?P<percent>\d+) % \|[^|]*\| (?P<done>[\d,]+) of (?P<tot
 
 @dataclass(frozen=True)
 class Last:
-    """The last line of a log; with its share from 0 to 1 where it is a bar."""
+    """The last line of a log, and its share from 0 to 1 if it is a progress bar."""
 
     text: str
     share: float | None = None
 
 
 def last_line(path: str | None) -> Last:
-    """The last line that says something; an empty one where there is no log yet."""
+    """The last line that is not empty; an empty one if there is no log yet."""
     if path is None:
         return Last("")
     try:

@@ -12,23 +12,23 @@ STYLES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "re
 
 
 class Screen:
-    """What is drawn last is wiped away when it is stopped."""
+    """A region that is redrawn in place, and removed when it is stopped."""
 
     def __init__(self, stream: TextIO, nocolor: bool) -> None:
         self.console = Console(file=stream, no_color=nocolor or None, force_terminal=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.live.start()
-        # Whoever is killed leaves the terminal with a cursor.
+        # A run that is killed must leave the terminal with a cursor.
         self.console.show_cursor(True)
 
     def draw(self, render: Callable[[int], RenderableType]) -> None:
-        """Draw what `render` gives for so many lines of room."""
+        """Draw what `render` returns for the terminal's height in lines."""
         self.live.update(render(self.console.size.height), refresh=True)
 
     def write(self, text: str, level: int) -> None:
-        """A message above."""
+        """Write a message above the region."""
         self.console.print(Text(text, style=STYLES.get(level, "")), soft_wrap=True)
 
     def stop(self) -> None:
-        """Wipe it away."""
+        """Remove the region."""
         self.live.stop()

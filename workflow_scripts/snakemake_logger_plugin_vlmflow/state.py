@@ -1,4 +1,4 @@
-"""What is known of a run of Snakemake at a moment: which jobs are done, run, wait, failed, and since when."""
+"""The state of a run of Snakemake: which jobs are done, running, waiting and failed, and since when."""
 
 import contextlib
 import csv
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# What tells jobs of a rule apart that take differently long; the tasks of one model and probe take about as long.
+# Wildcards on which the duration of a rule's job depends; all tasks of one model and probe take about as long.
 KEYS = ("model", "probe", "table", "figure")
 
 
@@ -22,7 +22,7 @@ class Job:
     wildcards: Mapping[str, str] = field(default_factory=dict)
     benchmark: str | None = None
     needs: frozenset[int] = frozenset()  # ids of the jobs of this run that it waits for
-    asks: bool = False  # a model, which takes much longer than all else
+    asks: bool = False  # a model, which takes much longer than anything else
     log: str | None = None
     submitted: float | None = None
     begun: float | None = None
@@ -30,17 +30,17 @@ class Job:
 
     @property
     def key(self) -> Key:
-        """What decides how long it takes, the broadest first: whether it asks a model, its rule, its wildcards."""
+        """What its duration depends on, the broadest first: whether it needs a model, its rule, its wildcards."""
         return (self.asks, self.rule, *(self.wildcards[name] for name in KEYS if name in self.wildcards))
 
     @property
     def model(self) -> str | None:
-        """Whom it asks, if anybody."""
+        """The model that it needs, if any."""
         return self.wildcards.get("model")
 
 
 class Run:
-    """The jobs of a run by their state, fed with what Snakemake tells."""
+    """The jobs of a run by their state, updated by Snakemake's events."""
 
     def __init__(self, start: float) -> None:
         self.start = start
@@ -48,15 +48,15 @@ class Run:
         self.jobs: dict[int, Job] = {}
         self.total = 0
         self.waiting: dict[int, None] = {}
-        self.running: dict[int, None] = {}  # handed to where they run, in that order
+        self.running: dict[int, None] = {}  # in the order in which they were submitted
         self.done: dict[int, None] = {}
         self.failed: dict[int, None] = {}
         self.samples: list[tuple[Key, float]] = []  # of this run: key, seconds
         self.history: list[tuple[Key, float]] = []  # of earlier runs
-        self.changes: list[tuple[float, int]] = []  # when, and how many ran from then on
+        self.changes: list[tuple[float, int]] = []  # (time, number of jobs that ran from then on)
 
     def expect(self, stats: Mapping[str, int]) -> None:
-        """Only the number of jobs of each rule is known: jobs without wildcards stand for them."""
+        """Take the number of jobs of each rule: jobs without wildcards stand for the real ones."""
         counts = {rule: count for rule, count in stats.items() if rule != "total"}
         names = [rule for rule, count in counts.items() for _ in range(count)]
         self.jobs = {-number: Job(rule) for number, rule in enumerate(names, 1)}
@@ -64,7 +64,7 @@ class Run:
         self.total = len(names)
 
     def plan(self, planned: Iterable[Mapping[str, Any]]) -> None:
-        """Every job is known: as `planned_jobs` in rules/handlers.smk tells of them."""
+        """Take every job of the plan, as `vlmflow.jobs.plan.planned_jobs` returns them."""
         known = {entry["jobid"]: (entry["runs"], _planned(entry)) for entry in planned}
         self.jobs = {jobid: job for jobid, (runs, job) in known.items() if runs}
         self.waiting = dict.fromkeys(self.jobs)
@@ -73,9 +73,9 @@ class Run:
         self.history = [(key, seconds) for key, seconds in found if seconds is not None]
 
     def submit(self, jobid: int, rule: str, wildcards: Mapping[str, str], log: str | None, now: float) -> None:
-        """A job is handed to where it runs; for the first time, or once more after it failed."""
+        """A job was submitted, for the first time or once more after it failed."""
         if jobid not in self.jobs:
-            self._take_the_place(jobid, rule, wildcards)
+            self._replace_stand_in(jobid, rule, wildcards)
         job = self.jobs[jobid]
         job.log, job.submitted, job.begun, job.stamp = log, now, None if self.remote else now, stamp(log)
         for state in (self.waiting, self.failed, self.done):
@@ -83,8 +83,8 @@ class Run:
         self.running[jobid] = None
         self._note(now)
 
-    def _take_the_place(self, jobid: int, rule: str, wildcards: Mapping[str, str]) -> None:
-        """Of a job that was known by its rule only; or a further one."""
+    def _replace_stand_in(self, jobid: int, rule: str, wildcards: Mapping[str, str]) -> None:
+        """Put a job in the place of one that was known by its rule only, or add it."""
         stand_in = next((each for each in self.waiting if each < 0 and self.jobs[each].rule == rule), None)
         if stand_in is None:
             self.total += 1
@@ -93,7 +93,7 @@ class Run:
         self.jobs[jobid] = Job(rule, dict(wildcards))
 
     def finish(self, jobid: int, now: float) -> None:
-        """A job ended well."""
+        """A job succeeded."""
         if jobid not in self.running:
             return
         del self.running[jobid]
@@ -105,14 +105,14 @@ class Run:
         self._note(now)
 
     def fail(self, jobid: int, now: float) -> None:
-        """A job ended badly; it may be tried again."""
+        """A job failed; it may be tried again."""
         self.running.pop(jobid, None)
         if jobid in self.jobs:
             self.failed[jobid] = None
         self._note(now)
 
-    def look(self, now: float) -> None:
-        """See which jobs of a cluster have left its queue: those whose log has been opened."""
+    def update(self, now: float) -> None:
+        """Find the jobs that have left a cluster's queue: those whose log has been opened."""
         for jobid in self.running:
             job = self.jobs[jobid]
             if job.begun is None and stamp(job.log) != job.stamp:
@@ -121,12 +121,12 @@ class Run:
 
     @property
     def queued(self) -> list[int]:
-        """Jobs that a cluster has been given and has not begun."""
+        """Jobs in a cluster's queue."""
         return [jobid for jobid in self.running if self.jobs[jobid].begun is None]
 
     @property
-    def held_up(self) -> set[int]:
-        """Jobs that cannot run, because one that they need has failed."""
+    def blocked(self) -> set[int]:
+        """Jobs that cannot run because one that they need has failed."""
         lost = set(self.failed)
         waiting = set(self.waiting)
         while more := {jobid for jobid in waiting - lost if self.jobs[jobid].needs & lost}:
@@ -143,7 +143,7 @@ def _planned(entry: Mapping[str, Any]) -> Job:
 
 
 def _measured(benchmark: str | None) -> float | None:
-    """Seconds that the job took the last time."""
+    """Seconds that the job took in an earlier run; None if they are not known."""
     if benchmark is None:
         return None
     with (
@@ -155,7 +155,7 @@ def _measured(benchmark: str | None) -> float | None:
 
 
 def stamp(log: str | None) -> float | None:
-    """When the file was last written; None where there is none."""
+    """The time at which the file was last written; None if there is none."""
     if log is None:
         return None
     with contextlib.suppress(OSError):

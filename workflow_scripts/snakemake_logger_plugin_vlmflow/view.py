@@ -1,4 +1,4 @@
-"""How a run is shown: a few lines that are drawn again and again in a terminal, or one line of plain text."""
+"""The text of the overview: a few lines that are redrawn in a terminal, or one line of plain text."""
 
 import time
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from .state import Job, Run, stamp
 
 MOST_MODELS = 8  # lines
 MOST_FAILED = 5
-OTHERS = 10  # lines at most that are neither a running job, nor a model, nor a failed one
-ROOMY = 24  # lines of a terminal from which on some stay empty
+OTHERS = 10  # lines at most besides those of running jobs, models and failed jobs
+ROOMY = 24  # lines of a terminal from which on groups are separated
 
 
 def duration(seconds: float) -> str:
-    """A time to read: 45 s, 2 min 5 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    """A duration in words: 45 s, 2 min 5 s, 12 min, 3 h 20 min, 2 d 4 h."""
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -33,21 +33,21 @@ def duration(seconds: float) -> str:
 
 
 def counts(run: Run) -> list[tuple[str, int, str]]:
-    """(state, number of jobs, style), of those that there are; done, running and waiting always."""
-    queued, held_up = len(run.queued), len(run.held_up)
+    """(state, number of jobs, style) of each state with jobs; done, running and waiting always."""
+    queued, blocked = len(run.queued), len(run.blocked)
     states = [
         ("done", len(run.done), "green"),
         ("running", len(run.running) - queued, "cyan"),
         ("in the queue", queued, "blue"),
-        ("waiting", len(run.waiting) - held_up, ""),
+        ("waiting", len(run.waiting) - blocked, ""),
         ("failed", len(run.failed), "bold red"),
-        ("held up by them", held_up, "red"),
+        ("held up by them", blocked, "red"),
     ]
     return [state for state in states if state[1] or state[0] in ("done", "running", "waiting")]
 
 
 def time_left(run: Run, now: float, clock: float) -> str:
-    """In words, with the time of day, and what it is based on."""
+    """The time left in words, with the time of day and what it is based on."""
     if not (run.waiting or run.running):
         return ""
     left = estimate(run, now)
@@ -65,32 +65,36 @@ def _basis(left: Estimate) -> str:
 
 
 def plain(run: Run, now: float, clock: float) -> str:
-    """One line without control characters."""
+    """The state of the run in one line without control characters."""
     share = f"{100 * len(run.done) // max(1, run.total)} %"
     states = ", ".join(f"{number} {state}" for state, number, _ in counts(run))
-    told = [share, states, f"{duration(now - run.start)} gone", time_left(run, now, clock)]
-    return f"[{time.strftime('%a %H:%M:%S', time.localtime(clock))}] " + "; ".join(filter(None, told))
+    texts = [share, states, f"{duration(now - run.start)} gone", time_left(run, now, clock)]
+    return f"[{time.strftime('%a %H:%M:%S', time.localtime(clock))}] " + "; ".join(filter(None, texts))
 
 
 def ended(run: Run, now: float) -> str:
-    """One line in the end."""
+    """The line at the end of a run."""
     states = ", ".join(f"{number} {state}" for state, number, _ in counts(run) if number)
     return f"{run.total} jobs: {states}; {duration(now - run.start)}"
 
 
 def overview(run: Run, now: float, clock: float, height: int) -> RenderableType:
-    """The whole, then models where there are several, then what runs, then what failed."""
-    parts: list[RenderableType] = [_whole(run), _states(run, now), Text(time_left(run, now, clock) or " ", style="dim")]
+    """The run as a whole, its models if there are several, running jobs, failed jobs."""
+    parts: list[RenderableType] = [
+        _total_line(run),
+        _states(run, now),
+        Text(time_left(run, now, clock) or " ", style="dim"),
+    ]
     gap: list[RenderableType] = [Text()] if height >= ROOMY else []
     failed = list(run.failed)
     models = _models(run)
-    room = height - OTHERS - min(len(models), MOST_MODELS) - min(len(failed), MOST_FAILED)
+    most = height - OTHERS - min(len(models), MOST_MODELS) - min(len(failed), MOST_FAILED)
     if len(models) > 1:
-        parts += [*gap, _of_models(run, models)]
+        parts += [*gap, _model_lines(run, models)]
     if run.running:
-        parts += [*gap, _of_jobs(run, now, max(1, room))]
+        parts += [*gap, _job_lines(run, now, max(1, most))]
     if failed:
-        parts += [*gap, _of_failed(run, failed)]
+        parts += [*gap, _failed_lines(run, failed)]
     return Group(*parts)
 
 
@@ -98,7 +102,7 @@ def _bar(done: float, total: float, style: str, width: int | None = None) -> Pro
     return ProgressBar(total=max(1, total), completed=done, width=width, complete_style=style, finished_style=style)
 
 
-def _whole(run: Run) -> RenderableType:
+def _total_line(run: Run) -> RenderableType:
     line = Table.grid(padding=(0, 1), expand=True)
     line.add_column(ratio=1)
     line.add_column(justify="right", no_wrap=True)
@@ -119,7 +123,7 @@ def _models(run: Run) -> list[str]:
     return list(dict.fromkeys(job.model for job in run.jobs.values() if job.model is not None))
 
 
-def _of_models(run: Run, models: list[str]) -> Table:
+def _model_lines(run: Run, models: list[str]) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, overflow="ellipsis", max_width=32)
     grid.add_column(width=20)
@@ -139,8 +143,8 @@ def _names(job: Job) -> str:
     return " ".join(job.wildcards.values())
 
 
-def _of_jobs(run: Run, now: float, room: int) -> Table:
-    """The jobs that run, the oldest first; those in a queue are only counted."""
+def _job_lines(run: Run, now: float, most: int) -> Table:
+    """The running jobs, the oldest first."""
     grid = Table.grid(padding=(0, 2), expand=True)
     grid.add_column(no_wrap=True, style="cyan")
     grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -148,22 +152,22 @@ def _of_jobs(run: Run, now: float, room: int) -> Table:
     grid.add_column(width=10)
     grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1, min_width=20)
     shown = [run.jobs[jobid] for jobid in run.running if run.jobs[jobid].begun is not None]
-    for job in shown[:room]:
-        last = last_line(job.log) if _stamped(job) else last_line(None)
+    for job in shown[:most]:
+        last = last_line(job.log) if _has_new_log(job) else last_line(None)
         bar = "" if last.share is None else _bar(last.share, 1, "cyan", width=10)
         since = duration(now - (job.begun or now))
         grid.add_row(job.rule, _names(job), since, bar, Text(last.text, style="" if bar else "dim"))
-    if len(shown) > room:
-        grid.add_row(f"and {len(shown) - room} more")
+    if len(shown) > most:
+        grid.add_row(f"and {len(shown) - most} more")
     return grid
 
 
-def _stamped(job: Job) -> bool:
-    """Whether the log is of this run; a job that has just begun still has its old one."""
+def _has_new_log(job: Job) -> bool:
+    """Whether the log is of this run; a job that has just begun may have that of an earlier one."""
     return stamp(job.log) != job.stamp
 
 
-def _of_failed(run: Run, failed: Iterable[int]) -> Text:
+def _failed_lines(run: Run, failed: Iterable[int]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     listed = list(failed)
     for jobid in listed[-MOST_FAILED:]:

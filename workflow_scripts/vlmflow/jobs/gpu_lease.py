@@ -1,12 +1,13 @@
 """Lease GPUs among the jobs of one machine: Snakemake counts them, but does not say which one a job is to take.
 
-A lease is a name that only one process of the machine can have at a time, whoever's it is: the address of a Unix socket
-in Linux's abstract namespace.  The kernel frees it when the process ends, however it ends; no file is left behind, none
-can be deleted by somebody who tidies up, and none belongs to another user.
+A lease is a name that only one process of the machine can have at a time, of whichever user: the address of a Unix
+socket in Linux's abstract namespace.  The kernel frees it when the process ends, however it ends; no file is left
+behind, none can be deleted by mistake, and none belongs to another user.
 """
 
 import contextlib
 import errno
+import json
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from vlmflow.errors import DeviceError
 
 POLL = 1.0  # seconds between two looks for a free GPU
 PATIENCE = 60  # seconds for the driver to answer
-NO_CARD = "see to the driver, or say `gpus: 0` (or CUDA_VISIBLE_DEVICES=) to run on the CPU"
+NO_CARD = "check the driver, or set `gpus: 0` (or CUDA_VISIBLE_DEVICES=) to run on the CPU"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LONGEST = 107  # bytes of a socket's address
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
@@ -29,12 +30,12 @@ DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of
 def leased(count: int) -> Iterator[str | None]:
     """Hold `count` GPUs while the block runs, waiting until they are free; CUDA then sees these and no others.
 
-    Only GPUs that are visible already (CUDA_VISIBLE_DEVICES, as a cluster sets it) are taken.  To be entered before
+    Only GPUs that are visible already (CUDA_VISIBLE_DEVICES, as a cluster sets it) are taken.  Enter it before
     anything asks CUDA for its devices.
 
     Yields:
-        the device for `load_model`: "cpu" if no GPU is asked for, "auto" for several, and else None: the one GPU that
-        is left to see, or the CPU of a machine without any.
+        the device for `load_model`: "cpu" for no GPU, "auto" for several, and else None: the one GPU that is visible,
+        or the CPU of a machine without any.
 
     Raises:
         DeviceError: there are some GPUs, but fewer than `count`.
@@ -56,9 +57,9 @@ def leased(count: int) -> Iterator[str | None]:
 
 
 def lease_for_good(count: int) -> str | None:
-    """The same for as long as this process lives, since what it has put on a card stays there until it ends.
+    """The same for as long as this process lives, since its data stay on a card until it ends.
 
-    A process that has leased cards has no others: asked again for as many or fewer, it has these.
+    A later call for as many GPUs or fewer returns the same ones.
 
     Raises:
         DeviceError: as `leased`; or this process holds fewer already.
@@ -75,12 +76,32 @@ def lease_for_good(count: int) -> str | None:
 
 # Number of GPUs → what holds them, and their device.
 _HELD: dict[int, tuple[contextlib.ExitStack, str | None]] = {}
+# (GPUs, seconds for which it waited for them) of each lease of this process.
+_LEASES: list[tuple[int, float]] = []
+
+
+def gpu_note(log: str | Path) -> Path:
+    """Where the number of GPUs is kept that the job with this log has leased."""
+    return Path(log).with_suffix(".gpus.json")
+
+
+def write_gpu_note(log: str | Path) -> None:
+    """Write the number of GPUs that this process has leased, and the seconds for which it waited for them.
+
+    The account of the study's cost reads it; a process without GPUs leaves no note.
+    """
+    gpus = max((gpus for gpus, _ in _LEASES), default=0)
+    if not gpus:
+        gpu_note(log).unlink(missing_ok=True)
+        return
+    waited = sum(seconds for _, seconds in _LEASES)
+    gpu_note(log).write_text(json.dumps({"gpus": gpus, "waited": round(waited, 1)}), encoding="utf-8")
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process sees, without waking CUDA: the same name for the same card in every process.
+    """Names of the GPUs that this process sees, without starting CUDA: the same name for a card in every process.
 
-    On a cluster each job may call its own card 0, so that numbers are turned into the cards' UUIDs where that can be.
+    On a cluster each job may call its own card 0, so that numbers are turned into the cards' UUIDs where possible.
 
     Raises:
         DeviceError: there is a GPU's driver, but no card that answers; or it is not clear which one is meant.
@@ -101,7 +122,7 @@ def visible_gpus() -> list[str]:
 
 
 def _asked(visible: str) -> list[str]:
-    """The names in a list for CUDA, which reads it up to the first one that is none."""
+    """The names in a list for CUDA, which reads it up to the first invalid one."""
     names = [name.strip() for name in visible.split(",")]
     end = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
     return names[:end]
@@ -112,7 +133,7 @@ def _by_slot() -> bool:
 
 
 def _uuid(name: str, cards: list[tuple[str, str, str]]) -> str:
-    """A card's whole UUID by its number or by how its UUID begins; the name itself where none fits."""
+    """A card's complete UUID by its number or by the beginning of its UUID; the name itself where none fits."""
     fitting = [uuid for number, uuid, _ in cards if name == number or (not name.isdigit() and uuid.startswith(name))]
     return fitting[0] if len(fitting) == 1 else name
 
@@ -133,8 +154,8 @@ def _cards() -> list[tuple[str, str, str]]:
     if listed.returncode:
         if not _driver():
             return []
-        said = (listed.stdout + listed.stderr).strip() or f"status {listed.returncode}"
-        raise DeviceError(f"nvidia-smi fails ({said}); {NO_CARD}")
+        output = (listed.stdout + listed.stderr).strip() or f"status {listed.returncode}"
+        raise DeviceError(f"nvidia-smi fails ({output}); {NO_CARD}")
     rows = [line.split(",", 2) for line in listed.stdout.splitlines() if line.count(",") >= 2]
     return [(index.strip(), uuid.strip(), kind.strip()) for index, uuid, kind in rows]
 
@@ -142,7 +163,7 @@ def _cards() -> list[tuple[str, str, str]]:
 def _counted() -> list[str]:
     """Numbers of the GPUs where no tool gives their UUIDs, as on AMD's or in slim containers.
 
-    Counted by another process, since this one must choose its GPUs before it wakes them.
+    Counted by another process, since this one must choose its GPUs before it starts CUDA.
 
     Raises:
         DeviceError: there is a driver, but PyTorch sees no card.
@@ -163,9 +184,9 @@ def _driver() -> str | None:
 
 
 def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str]:
-    """All at once or none: a job that held one GPU while it waits for a second could wait for ever."""
+    """Names of the leased GPUs, all at once: a job that holds one and waits for another may wait for ever."""
     since = time.monotonic()
-    said = False
+    waiting = False
     while True:
         with contextlib.ExitStack() as attempt:
             taken = []
@@ -175,18 +196,20 @@ def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str
                     taken.append(name)
                 if len(taken) == count:
                     stack.push(attempt.pop_all())
-                    if said:
-                        print(f"waited {time.monotonic() - since:.0f} s")
+                    waited = time.monotonic() - since if waiting else 0.0
+                    if waiting:
+                        print(f"waited {waited:.0f} s")
                     print(f"GPU {', '.join(taken)}")
+                    _LEASES.append((count, waited))
                     return taken
-        if not said:
+        if not waiting:
             print(f"waiting for {count} of the GPUs {', '.join(names)}: other jobs have them")
-            said = True
+            waiting = True
         time.sleep(POLL)
 
 
 def _lease(name: str) -> socket.socket | None:
-    """What holds a GPU until it is closed; None while another process holds it."""
+    """A socket that holds a GPU until it is closed; None while another process holds it."""
     lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         lease.bind(_address(name))
@@ -199,9 +222,9 @@ def _lease(name: str) -> socket.socket | None:
 
 
 def _address(name: str) -> str:
-    """Where a GPU's lease is found.
+    """The address of a GPU's lease.
 
-    Within a cluster's job a number may be all that a card is known by, and every job counts from 0: there it is shared
+    In a cluster's job a card may have nothing but a number, and every job counts from 0: there its address is shared
     only among the processes of that job, to which the scheduler has given its cards.
     """
     own = os.environ.get("SLURM_JOB_ID", "") if name.isdigit() else ""

@@ -17,7 +17,8 @@ from vlmflow.errors import JobError, NotApplicableError, QuestionError, Retryabl
 from vlmflow.progress import shown
 from vlmflow.tables import Skipped
 
-from .lifetime import end_with_run
+from .gpu_lease import write_gpu_note
+from .lifetime import exit_with_run
 
 NumberedRow = tuple[int, dict[str, Any]]
 
@@ -32,9 +33,10 @@ def logged(path: str) -> Iterator[None]:
     """
     failure_note(path).unlink(missing_ok=True)
     log = Path(path).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 (closed below)
-    end_with_run(log)
+    exit_with_run(log)
     with contextlib.ExitStack() as stack:
         stack.callback(_close, log)
+        stack.callback(write_gpu_note, path)
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
         try:

@@ -1,5 +1,4 @@
-"""What holds a run of the workflow together: its jobs end when it ends, however it ends, and what a killed run leaves
-behind does not stop the next one."""
+"""The lifetime of a run: its jobs end when it ends, however it ends, and locks of a killed run do not stop the next."""
 
 import atexit
 import contextlib
@@ -13,78 +12,73 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
-# Which process runs the workflow, for its jobs: machine, cluster job (if it is inside of one), process, its start.
+# The process that runs the workflow, for its jobs: machine, cluster job (if it is in one), process id, start time.
 RUN = "VLMFLOW_RUN"
 
 
-def begin_run(folder: Path) -> bool:
-    """Note that this process runs the workflow; called by the Snakefile, of Snakemake's main process.
+def register_run(folder: Path) -> bool:
+    """Register this process as the one that runs the workflow; whether locks of a killed run were removed.
 
-    Snakemake locks the files that it is about to write, and a run that is killed leaves its locks behind.  They are
-    taken away here if no other run is alive that could have them: each run holds a lock of the kernel's on one file, on
-    which it has written where it runs.
+    The Snakefile calls this in Snakemake's main process.  Snakemake locks the files that it will write, and a run that
+    is killed leaves its locks behind.  They are removed if no other run that could own them is alive: each run holds a
+    kernel lock on one file, which contains the name of its machine.
 
     Args:
         folder: Snakemake's own, `.snakemake`.
-
-    Returns:
-        whether a killed run's locks were found and taken away.
     """
-    os.environ[RUN] = f"{_place()} {os.getpid()} {_started(os.getpid())}"
+    os.environ[RUN] = f"{_location()} {os.getpid()} {_started(os.getpid())}"
     try:
         folder.mkdir(exist_ok=True)
         held = (folder / "run").open("a+")  # never deleted: others may be about to lock it
         alone = _lock(held.fileno(), fcntl.LOCK_EX)
     except OSError:
-        return False  # a folder or file system without locks: Snakemake's own remain
+        return False  # a file system without locks: Snakemake's own remain
     stale = False
     if alone:
         held.seek(0)
-        # Where a run on another machine was the last one, the kernel here may not know whether it lives.
+        # If the last run was on another machine, the kernel here may not know whether it is alive.
         stale = bool(_locks(folder)) and held.read() in ("", socket.gethostname())
         if stale:
             shutil.rmtree(folder / "locks", ignore_errors=True)
         if not _locks(folder):
             _write(held, socket.gethostname())
-    # From now on shared with other runs in this folder, which can have it for themselves when all have ended.
+    # From here on the lock is shared with other runs in this folder; a later run gets it alone once all have ended.
     fcntl.flock(held, fcntl.LOCK_SH)
     atexit.register(_end_run, held, os.getpid())
     _HELD.append(held)
     return stale
 
 
-def end_with_run(log: TextIO | None = None) -> None:
-    """End this process when the run of the workflow ends to which it belongs, or the process that started it: those
-    that are killed cannot do it.
+def exit_with_run(log: TextIO | None = None) -> None:
+    """End this process when its run of the workflow ends, or its parent process: a killed process cannot end its jobs.
 
-    Without that, a job would go on, hold its GPU, and write its files a second time beside the next run's.  A job on a
-    cluster does not end with its run, which may sit on a machine that is restarted.  Of a script that is started by
-    hand nothing is asked.
+    Otherwise a job would go on, hold its GPU, and write its files at the same time as the next run.  A job on a cluster
+    does not end with its run, whose machine may be restarted.  A script that is started by hand belongs to no run.
 
     Args:
-        log: is told why.
+        log: where the reason is written.
     """
-    *place, run, started = os.environ.get(RUN, " ").split(" ")
-    if not place or not hasattr(os, "pidfd_open"):
+    *location, run, started = os.environ.get(RUN, " ").split(" ")
+    if not location or not hasattr(os, "pidfd_open"):
         return
     ends = []
-    if " ".join(place) == _place():
+    if " ".join(location) == _location():
         if _started(int(run)) != started:
-            _end(log)
-        ends += _watched(int(run))
-    ends += _watched(os.getppid())
-    threading.Thread(target=_end_after, args=(ends, log), name="end with the run", daemon=True).start()
+            _exit(log)
+        ends += _end_descriptors(int(run))
+    ends += _end_descriptors(os.getppid())
+    threading.Thread(target=_exit_after, args=(ends, log), name="end with the run", daemon=True).start()
 
 
-_HELD: list = []  # files whose locks are held as long as the process lives
+_HELD: list[TextIO] = []  # files whose locks are held as long as the process lives
 
 
-def _place() -> str:
+def _location() -> str:
     return f"{socket.gethostname()} {os.environ.get('SLURM_JOB_ID', '-')}"
 
 
 def _lock(file: int, kind: int) -> bool:
-    """Whether the lock was there to take."""
+    """Whether the lock was free and is now held."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -103,38 +97,38 @@ def _write(file: TextIO, text: str) -> None:
 
 
 def _end_run(held: TextIO, process: int) -> None:
-    # Processes that were forked off end here too, and have nothing to say.
+    # Forked processes end here too; the file is not theirs.
     if os.getpid() == process and _lock(held.fileno(), fcntl.LOCK_EX):
         with contextlib.suppress(OSError):
             _write(held, "")
 
 
 def _started(process: int) -> str:
-    """When a process was started, in the kernel's ticks: with its number, its name for good. Empty if there is none."""
+    """The start time of a process in kernel ticks, which makes its id unique; empty if there is no such process."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return ""
 
 
-def _watched(process: int) -> list[int]:
-    """What says when a process ends; nothing of one that cannot be seen, as from within a container."""
+def _end_descriptors(process: int) -> list[int]:
+    """A descriptor that becomes readable when a process ends; none for a process outside of this container."""
     try:
         return [os.pidfd_open(process)]
     except OSError:
         return []
 
 
-def _end_after(ends: list[int], log: TextIO | None) -> None:
+def _exit_after(ends: list[int], log: TextIO | None) -> None:
     poll = select.poll()
     for each in ends:
         poll.register(each, select.POLLIN)
     if ends:
         poll.poll()
-        _end(log)
+        _exit(log)
 
 
-def _end(log: TextIO | None) -> None:
+def _exit(log: TextIO | None) -> None:
     if log is not None:
         with contextlib.suppress(OSError, ValueError):
             log.write("The run to which this job belongs has ended; so does the job.\n")

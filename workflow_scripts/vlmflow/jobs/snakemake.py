@@ -1,93 +1,171 @@
-"""What is mended in Snakemake, which leaves the paths of Python and of files bare or badly quoted in its commands.
+"""What the workflow asks of Snakemake's own objects: the only module that knows their attributes.
 
-A shell takes `/home/me/my project/.venv/bin/python` apart, and `it's "mine"` has no meaning for it.  Each place that is
-mended is looked at first: of another Snakemake nothing is assumed.
+Snakemake offers them to no one, so that they may change: tests/jobs/test_snakemake.py compares them with the version in
+constraints.txt, the oldest that the Snakefile accepts.
 """
 
-import inspect
-import shlex
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import snakemake
-from snakemake.script import PythonScript
-from snakemake_interface_executor_plugins import utils
-from snakemake_interface_executor_plugins.executors.real import RealExecutor
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-from vlmflow.errors import FolderError
+from vlmflow.errors import FolderError, StudyError, WriteError
 
-BARE, QUOTED = "{py_exec} {fname:q}", "{py_exec:q} {fname:q}"
-MODULE = " -m snakemake"
+DEFAULT_STUDY = "config.yaml"
 
 
-def check_folder(folder: str) -> None:
-    """Whether Snakemake can be used with a folder of this name.
+@contextlib.contextmanager
+def explained_by_snakemake() -> Iterator[None]:
+    """Raise the errors that a user can put right as Snakemake's own, which it prints without a traceback."""
+    try:
+        yield
+    except (FolderError, StudyError, WriteError) as error:
+        raise WorkflowError(str(error)) from None
 
-    Raises:
-        FolderError: it has braces, which Snakemake takes for placeholders.
+
+class Invocation:
+    """One call of Snakemake, in the process that reads the Snakefile.
+
+    Args:
+        workflow: Snakemake's global of this name.
     """
-    if set(folder) & set("{}"):
-        raise FolderError(
-            f"{folder}: Snakemake takes braces in a path for a placeholder, so that no job could start in this folder; "
-            "give it a name without { and }"
-        )
+
+    def __init__(self, workflow: Any) -> None:
+        self._workflow = workflow
+        self.home = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+        self.is_module = not workflow.modifier.is_main_snakefile()
+
+    # --- what was asked for ---
+
+    @property
+    def wants_default_study(self) -> bool:
+        """Whether no study file was given, neither on the command line nor by a workflow that imports this one."""
+        return not self.is_module and not self._workflow.overwrite_configfiles
+
+    @property
+    def study_files(self) -> list[str]:
+        """The files of which the study was read; those of an importing workflow may hold more than the study."""
+        given = list(map(str, self._workflow.overwrite_configfiles or ()))
+        if self.is_module:
+            return [*map(str, self._workflow.configfiles), *given]
+        return given or [DEFAULT_STUDY]
+
+    @property
+    def is_main_process(self) -> bool:
+        """Whether this process plans the study; the others run single jobs of it."""
+        return bool(self._workflow.is_main_process)
+
+    @property
+    def runs_jobs(self) -> bool:
+        """Whether this process runs the study, and does not only plan or list it; known once jobs are planned."""
+        workflow = self._workflow
+        return bool(self.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether jobs run on this machine."""
+        return bool(self._workflow.local_exec)
+
+    @property
+    def gpu_limit(self) -> int | None:
+        """GPUs that may be used at a time, as `--resources gpu=…` or a profile says; None without a limit."""
+        resources = self._workflow.global_resources
+        return resources["gpu"].value if "gpu" in resources else None
+
+    def default_resource(self, name: str) -> str | None:
+        """A setting of the profile's `default-resources`; None where there is none."""
+        setting = (self._workflow.resource_settings.default_resources or {}).get(name)
+        # For a setting that is not there, Snakemake may give one without a value.
+        return None if setting is None or setting.raw is None else str(setting.raw).strip("'\"")
+
+    def makes(self, path: str) -> bool:
+        """Whether a rule makes this file."""
+        return any(rule.is_producer(path) for rule in self._workflow.rules)
+
+    # --- what became of it ---
+
+    @property
+    def jobs(self) -> "JobGraph":
+        """The jobs of this call, once they are planned."""
+        return JobGraph(self._workflow.dag)
+
+    @property
+    def failed_jobs(self) -> list[Any]:
+        """Jobs that have failed, in no order."""
+        return list(self._workflow.scheduler.failed)
+
+    @property
+    def arguments(self) -> list[str] | None:
+        """The command's arguments; None where Snakemake was not started as a command."""
+        return sys.argv[1:] if is_command(sys.argv[0]) else None
 
 
-def quote_paths(*folders: str) -> None:
-    """Have Snakemake quote the paths in its commands: of Python in those of scripts and of jobs that are processes or
-    jobs of a cluster, of files in the arguments of the latter.
+class JobGraph:
+    """Snakemake's graph of jobs; a job has `rule.name`, `wildcards_dict`, `input`, `params`, `log` and `benchmark`."""
 
-    Nothing is touched where the paths of Python and of these folders mean the same to a shell with and without quotes.
+    def __init__(self, dag: Any) -> None:
+        self._dag = dag
 
-    Raises:
-        FolderError: they do not, and this Snakemake makes its commands in another way.
+    def __iter__(self) -> Iterator[Any]:
+        """All jobs of the study, those whose files are there included."""
+        return iter(self._dag.jobs)
+
+    @property
+    def to_run(self) -> list[Any]:
+        """Jobs that have yet to run."""
+        return list(self._dag.needrun_jobs())
+
+    @property
+    def of_this_run(self) -> list[Any]:
+        """Jobs that had to run when the run began."""
+        return list(self._dag.needrun_jobs(exclude_finished=False))
+
+    @property
+    def unfinished(self) -> list[Any]:
+        """Jobs of this run that are not done, failed ones included."""
+        return [job for job in self.of_this_run if not self.is_finished(job)]
+
+    def is_finished(self, job: Any) -> bool:
+        """Whether a job is done."""
+        return bool(self._dag.finished(job))
+
+    def number(self, job: Any) -> int:
+        """A job's id, as Snakemake's messages have it."""
+        return int(self._dag.jobid(job))
+
+    def needs(self, job: Any) -> list[Any]:
+        """The jobs whose files a job needs."""
+        return list(self._dag.dependencies[job])
+
+    def with_dependents(self, job: Any) -> list[Any]:
+        """A job, and all jobs that need it, directly or not."""
+        return list(self._dag.bfs(self._dag.depending, job))
+
+    def was_asked_for(self, rule: str) -> bool:
+        """Whether a rule is a target of this call."""
+        return rule in map(str, self._dag.targetrules)
+
+
+def inform(text: Callable[[], str], **facts: Callable[[], Any]) -> None:
+    """Write to the terminal and to Snakemake's log; the facts are for the overview alone.
+
+    Both ask Snakemake's objects: what cannot be told is no reason to break off.
     """
-    if all(shlex.quote(path) == path for path in (sys.executable, *folders)):
-        return
-    ways = inspect.getsource(PythonScript.execute_script), inspect.getsource(RealExecutor.format_job_exec)
-    if not ((BARE in ways[0] or QUOTED in ways[0]) and f'"{MODULE.strip()}"' in ways[1]):
-        raise _unknown()
-    if getattr(PythonScript, "_quoted_here", False):
-        return
-    PythonScript._quoted_here = True
-    PythonScript._execute_cmd = _of_script(PythonScript._execute_cmd)
-    RealExecutor.format_job_exec = _of_job(RealExecutor.format_job_exec)
-    utils.format_cli_value = _of_argument(utils.format_cli_value)
+    try:
+        logger.info(text(), extra={name: fact() for name, fact in facts.items()})
+    except Exception as error:
+        logger.debug(f"no message: {error}")
 
 
-def _of_script(execute: Any) -> Any:
-    def execute_quoted(self: PythonScript, command: str, **settings: Any) -> Any:
-        return execute(self, QUOTED if command == BARE else command, **settings)
-
-    return execute_quoted
+def warn(text: str) -> None:
+    """Write a warning to the terminal and to Snakemake's log."""
+    logger.warning(text)
 
 
-def _of_job(written: Any) -> Any:
-    def format_job_exec(self: RealExecutor, job: Any) -> str:
-        command, python = written(self, job), self.get_python_executable()
-        quoted = shlex.quote(python)
-        if quoted + MODULE in command:
-            return command
-        if python + MODULE not in command:
-            raise _unknown()
-        return command.replace(python + MODULE, quoted + MODULE, 1)
-
-    return format_job_exec
-
-
-def _of_argument(written: Any) -> Any:
-    def format_cli_value(value: Any, quote: bool = False, base64_encode: bool = False) -> str:
-        text = written(value, quote=quote, base64_encode=base64_encode)
-        # As Python writes a text with both kinds of quotes, no shell reads it.
-        return shlex.quote(value) if isinstance(value, str) and text == repr(value) else text
-
-    return format_cli_value
-
-
-def _unknown() -> FolderError:
-    return FolderError(
-        f"{Path(sys.executable).parent}: Snakemake {snakemake.__version__} starts Python in a way that is not known "
-        "here, and a shell would take this folder's name apart; install the workflow in a folder whose path has no "
-        "spaces or quotes, or take the version of Snakemake in constraints.txt"
-    )
+def is_command(program: str) -> bool:
+    """Whether a program of this path is Snakemake started as a command, whose arguments are known."""
+    return Path(program).stem == "snakemake" or Path(program).parts[-2:] == ("snakemake", "__main__.py")

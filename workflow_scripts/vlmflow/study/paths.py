@@ -1,8 +1,9 @@
 """Which folder or file a path in the study file means, and whether it is there."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from vlmflow.data.base import RELATIVE, Dataset
 from vlmflow.errors import StudyError
@@ -29,6 +30,28 @@ def check_places(study: Study, made: Callable[[str], bool]) -> None:
         lines += [f"  {place}.{key}: {problem}" for key, problem in dataset.check_paths(made)]
     if lines:
         raise StudyError("\n".join([f"what the study file names is not there, in {len(lines)} place(s):", *lines]))
+
+
+def with_models_of(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    """The study's keys, in which the path of each model that comes with the workflow leads there from every folder.
+
+    The demo's model is named relative to the workflow's folder; another workflow that imports this one runs elsewhere.
+
+    Args:
+        config: the study's keys, as parsed and not yet checked.
+        home: the workflow's folder.
+    """
+    models = config.get("models")
+    if not isinstance(models, Mapping) or home.resolve() == Path.cwd():
+        return dict(config)
+    return dict(config) | {"models": {name: _model_of(model, home) for name, model in models.items()}}
+
+
+def _model_of(model: Any, home: Path) -> Any:
+    path = model.get("path") if isinstance(model, Mapping) else None
+    if not isinstance(path, str) or Path(path).exists() or not (home / path / "config.json").is_file():
+        return model
+    return dict(model) | {"path": str(home / path)}
 
 
 def _models(study: Study) -> Iterator[str]:

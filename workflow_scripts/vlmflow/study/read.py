@@ -1,4 +1,4 @@
-"""Read a study file, and say what is wrong with it."""
+"""Read a study file, and report its mistakes."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,11 @@ from .study import Study
 
 
 def read_study(config: Mapping[str, Any], source: str) -> Study:
-    """The study in a parsed YAML file; `source` is the file's name, for messages.
+    """The study in a parsed YAML file.
+
+    Args:
+        config: its keys.
+        source: the file's name, for messages.
 
     Raises:
         StudyError: with a line for each mistake.
@@ -21,12 +25,12 @@ def read_study(config: Mapping[str, Any], source: str) -> Study:
     try:
         return Study.model_validate(config)
     except ValidationError as error:
-        lines = [f"  {_place(problem['loc'])}{_plain(problem)}" for problem in error.errors()]
+        lines = [f"  {_key_path(problem['loc'])}{_message(problem)}" for problem in error.errors()]
         raise StudyError("\n".join([f"{source} has {len(lines)} mistake(s):", *lines])) from None
 
 
-def _place(location: tuple[str | int, ...]) -> str:
-    """The keys as the user wrote them, without the names of the kinds between which pydantic chose."""
+def _key_path(location: tuple[str | int, ...]) -> str:
+    """The keys as the user wrote them, without the names of the kinds among which pydantic chose."""
     keys = [str(part) for part in location if part != "[key]"]
     kind = {"dataset": 1, "probes": 2, "figures": 2, "tables": 2}.get(keys[0]) if keys else None
     if kind is not None and len(keys) > kind:
@@ -38,7 +42,7 @@ def _place(location: tuple[str | int, ...]) -> str:
     return f"{'.'.join(keys)}: " if keys else ""
 
 
-def _plain(problem: Any) -> str:
+def _message(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     match problem["type"]:
         case "extra_forbidden":

@@ -1,15 +1,34 @@
-"""The study file as it is written: what has to be looked at in the text, since a parsed file no longer shows it."""
+"""A study from its files, whose text is checked for mistakes that a parsed file no longer shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from vlmflow.errors import StudyError
 
+from .read import read_study
+from .study import Study
+
+
+def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
+    """The study in the keys that Snakemake has read.
+
+    Args:
+        config: the keys.
+        files: the files from which they come, whose text is checked too; none if they were put together in Python.
+
+    Raises:
+        StudyError: with a line for each mistake.
+    """
+    for file in files:
+        check_text(file)
+    return read_study(config, source=", ".join(map(str, files)) or "the configuration of this workflow")
+
 
 def check_text(path: str | Path) -> None:
-    """Whether a file is YAML in which no key stands twice, of which a parser keeps the last and says nothing.
+    """Check that a file is YAML without repeated keys, of which a parser silently keeps the last.
 
     Raises:
         StudyError: it is not; the message names file, line and key.
@@ -24,30 +43,30 @@ def check_text(path: str | Path) -> None:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise StudyError(
-            f"{path}{where}: this is no YAML ({error.problem}); look there, and in the line before, for a missing "
+            f"{path}{where}: this is not YAML ({error.problem}); look there, and in the line before, for a missing "
             "colon, quote or bracket, or a tab in place of spaces"
         ) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise StudyError(f"{path}: this is no YAML ({' '.join(str(error).split())})") from error
+        raise StudyError(f"{path}: this is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(root, yaml.MappingNode):
-        raise StudyError(f"{path}: this holds no keys; write a study as config.yaml is written")
+        raise StudyError(f"{path}: this has no keys; write it like config.yaml")
     if lines := [f"  {problem}" for problem in _repeated(root, "", set())]:
         raise StudyError("\n".join([f"{path} has {len(lines)} mistake(s):", *lines]))
 
 
-def _repeated(node: yaml.Node, place: str, seen: set[int]) -> Iterator[str]:
+def _repeated(node: yaml.Node, key_path: str, seen: set[int]) -> Iterator[str]:
     if id(node) in seen:
-        return  # an anchor, which may stand in many places
+        return  # an anchor, which may be used several times
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from _repeated(value, f"{place}{number}.", seen)
+            yield from _repeated(value, f"{key_path}{number}.", seen)
     if not isinstance(node, yaml.MappingNode):
         return
     first: dict[str, int] = {}
     for key, value in node.value:
         name, line = str(key.value), key.start_mark.line + 1
         if name in first:
-            yield f"{place}{name}: this key stands there twice, in lines {first[name]} and {line}; keep one of them"
+            yield f"{key_path}{name}: this key is given twice, in lines {first[name]} and {line}; keep one of them"
         first.setdefault(name, line)
-        yield from _repeated(value, f"{place}{name}.", seen)
+        yield from _repeated(value, f"{key_path}{name}.", seen)

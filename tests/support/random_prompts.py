@@ -1,0 +1,41 @@
+"""Prompts about noise for small random models."""
+
+import torch
+from PIL import Image
+
+from support.paths import random_llava
+from vlmflow.edges import FLOW_EDGES
+from vlmflow.prompts.build import Patches
+
+QUESTION = "what color is the circle , red or blue ?"
+EDGES = [
+    *FLOW_EDGES,
+    "question -> question",
+    "image -> image",
+    "options -> template",
+]
+
+
+def prompt_with_words(vlm, words, grid):
+    picture = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
+    question = "what color is the circle , red or blue ? " + " ".join(words)
+    patches = Patches(grid * grid, [0] if grid == 1 else [0, grid])
+    return vlm.prompt(picture, question.strip(), options=("red", "blue"), patches=patches)
+
+
+def noise(grid):
+    return Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
+
+
+def talking_llava(*args, **kwargs):
+    """A random model that never says the token of pictures, which no model of pictures says."""
+    vlm = random_llava(*args, **kwargs)
+    with torch.no_grad():
+        vlm.unembedding.weight[vlm.image_token_id] = 0.99 * vlm.unembedding.weight[-1]
+    return vlm
+
+
+def prompt_with_segments(vlm, grid, picture=None):
+    picture, objects = picture or noise(grid), {"circle": [(0, 0, 1, 1)]}
+    patches = Patches(grid * grid, [0, grid])
+    return vlm.prompt(picture, QUESTION, options=("red", "blue"), patches=patches, sinks=[0, 1], objects=objects)

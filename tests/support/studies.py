@@ -1,0 +1,28 @@
+"""Small studies, as parsed YAML files."""
+
+import yaml
+
+from support.paths import ROOT
+
+TASKS = ["ChooseAttr", "QueryAttr"]
+
+
+def small_study():
+    """The demo with two tasks and few images."""
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study["study"] = "small"
+    study["dataset"]["images"] = 25
+    study["sample"]["per_task"] = 6
+    study["tasks"] = {name: study["tasks"][name] for name in TASKS}
+    return study
+
+
+def smallest_study():
+    """One model, one task, one figure."""
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study["study"] = "small"
+    study["dataset"]["images"] = 6
+    study["tasks"] = {"QueryAttr": study["tasks"]["QueryAttr"]}
+    study["probes"] = {"flow": {"kind": "knockout", "window": 3, "edges": ["image -> last"]}}
+    study["figures"] = {"f": {"chart": "flow", "probe": "flow", "edges": ["image -> last"]}}
+    return study

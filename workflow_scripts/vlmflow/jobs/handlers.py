@@ -1,0 +1,51 @@
+"""What happens when a run of the workflow starts, when it has succeeded, and when jobs have failed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlmflow.tables import check_room
+
+from .job import failure_note
+from .plan import planned_jobs, remaining_jobs_message, report_message
+from .second_run import find_left_out, is_left_out, read_left_out, reason_lines, run_without
+from .snakemake import Invocation, explained_by_snakemake, inform, warn
+
+
+def start(invocation: Invocation, page: str) -> None:
+    """Check that the results can be written, forget the errors of an earlier run, and tell the overview the plan.
+
+    Raises:
+        WorkflowError: the disk is full or read-only, which would otherwise be noticed after hours.
+    """
+    with explained_by_snakemake():
+        check_room([page])
+    for job in invocation.jobs.to_run:
+        for log in job.log:
+            failure_note(log).unlink(missing_ok=True)
+    inform(str, planned_jobs=lambda: planned_jobs(invocation.jobs))
+
+
+def succeed(invocation: Invocation, page: str) -> None:
+    """Say where the report is."""
+    inform(lambda: report_message(invocation.jobs, Path(page)), run_has_ended=lambda: True)
+
+
+def fail(invocation: Invocation, models: Mapping[str, Any], model_tasks: Sequence[tuple[str, str]]) -> None:
+    """Say which jobs failed, and make the report of all models that have not."""
+    inform(lambda: remaining_jobs_message(invocation.jobs, invocation.failed_jobs), run_has_ended=lambda: True)
+    if not read_left_out():
+        try:
+            _finish_others(invocation, models, model_tasks)
+        except Exception as error:
+            warn(f"The report of the others cannot be made now ({error}).")
+
+
+def _finish_others(invocation: Invocation, models: Mapping[str, Any], model_tasks: Sequence[tuple[str, str]]) -> None:
+    """Run the same command without what has failed, if it was to make the report and only models have failed."""
+    if invocation.arguments is None or not invocation.jobs.was_asked_for("all"):
+        return
+    left = find_left_out(invocation.jobs, invocation.failed_jobs)
+    if left and not all(is_left_out(left, *each) for each in model_tasks):
+        inform(lambda: "\n".join(["All others are finished without these:", *reason_lines(left, models)]))
+        run_without(left, invocation.arguments)

@@ -1,0 +1,49 @@
+"""Whether a study can be run: what its models and this machine allow, known before any job starts."""
+
+from collections.abc import Callable, Iterator
+
+from vlmflow.errors import StudyError
+
+from .model_facts import layers_of
+from .paths import check_places
+from .study import Study
+
+
+def check_study(study: Study, made: Callable[[str], bool], gpu_limit: int | None = None) -> None:
+    """Whether the files that a study names are there, and its models have enough layers and GPUs.
+
+    Args:
+        study: as read.
+        made: whether a rule makes a file of this path, which then need not be there yet.
+        gpu_limit: GPUs that may be used at a time; None without a limit.
+
+    Raises:
+        StudyError: with a line for each key that is wrong.
+    """
+    check_places(study, made)
+    problems = [*gpu_problems(study, gpu_limit), *layer_problems(study)]
+    if problems:
+        raise StudyError("\n".join(problems))
+
+
+def gpu_problems(study: Study, limit: int | None) -> Iterator[str]:
+    """A line for each model that takes more GPUs than may be used at a time."""
+    for name, model in study.models.items():
+        if limit is not None and model.gpus > limit:
+            yield (
+                f"models.{name}.gpus: a job of this model takes {model.gpus} GPUs, but no more than {limit} are to be "
+                f"used at a time; run with --resources gpu={model.gpus}, or more"
+            )
+
+
+def layer_problems(study: Study) -> Iterator[str]:
+    """A line for each model that has fewer layers than a probe needs."""
+    for name, probe in study.probes.items():
+        for model in study.models_of(name):
+            layers = layers_of(study.models[model])
+            for key, needed in probe.layers_required.items():
+                if layers is not None and needed > layers:
+                    yield (
+                        f"probes.{name}.{key}: {needed} is more than the {layers} layers of the model {model}; give at "
+                        f"most {layers}, or name other models in probes.{name}.models"
+                    )
