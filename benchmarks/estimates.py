@@ -14,6 +14,7 @@ import polars as pl
 import yaml
 
 from vlmflow.jobs import estimates
+from vlmflow.models.size import folder_size
 from vlmflow.study import Study, read_study
 
 
@@ -22,7 +23,7 @@ def jobs(study: Study, results: Path) -> Iterator[dict]:
     for name, model in study.models.items():
         if model.folder is None:
             continue
-        size = estimates.folder_size(model.folder)
+        size = folder_size(model.folder)
         for kind, folder in (("answers", "answer_questions"), *((probe, "run_probe") for probe in study.probes)):
             below = results / "benchmarks" / folder / name / ("" if kind == "answers" else kind)
             for file in sorted(below.glob("*.tsv")):
@@ -30,9 +31,7 @@ def jobs(study: Study, results: Path) -> Iterator[dict]:
                 rows = pl.scan_parquet(results / name / kind / file.with_suffix(".parquet").name)
                 measured = rows.select(pl.col("question_id").n_unique()).collect().item()
                 asked = answered.select(pl.len()).collect().item() if kind == "answers" else measured
-                work = (
-                    estimates.answering() if kind == "answers" else estimates.work_of(study.probes[kind], size, asked)
-                )
+                work = estimates.answering() if kind == "answers" else study.probes[kind].cost(size, asked)
                 took = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
                 expected = estimates.seconds(work, size, asked, gpu=model.gpus > 0)
                 yield {

@@ -1,4 +1,4 @@
-"""What each probe of a study costs a question, and what share of a job is start-up: on tables that a run left.
+"""What each probe of a study costs per question, and what share of a job is start-up: on tables that a run left.
 
     snakemake --configfile studies/demo-appendix.yaml --cores all
     python benchmarks/probes.py studies/demo-appendix.yaml
@@ -19,9 +19,9 @@ import polars as pl
 import yaml
 
 from vlmflow.jobs.open_model import open_model
-from vlmflow.probes.context import prompt_of
+from vlmflow.probes.question import Question
 from vlmflow.probes.rows import rows_to_probe
-from vlmflow.probes.run import prober
+from vlmflow.probes.run import ProbeRun
 from vlmflow.study import Study, read_study
 
 IMPORTS = (
@@ -33,13 +33,12 @@ IMPORTS = (
 def tables(results: Path, model: str, task: str, probe) -> SimpleNamespace:
     """The inputs of a probe's job."""
     patches = results / model / "patches" / f"{task}.parquet"
-    sinks = getattr(probe, "sinks", None)
     return SimpleNamespace(
         questions=results / "tasks" / f"{task}.parquet",
         answers=results / model / "answers" / f"{task}.parquet",
         selected=results / model / "selected" / f"{task}.parquet",
         patches=[patches] if patches.exists() else [],
-        norms=[results / model / sinks.norms / f"{task}.parquet"] if sinks else [],
+        norms=[results / model / probe.norms_probe / f"{task}.parquet"] if probe.norms_probe else [],
     )
 
 
@@ -49,22 +48,23 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
     settings = study.models[model]
     shared = settings.model_dump(include={"path", "template", "fit", "dtype", "reads"}) | {"fetched": settings.fetched}
     questions = rows_to_probe(probe, tables(results, model, task, probe), study.sample.seed)
-    first, *others = questions.head(number + 1).iter_rows(named=True)
+    asked = [Question.of(row) for row in questions.iter_rows(named=True)]
+    first, *others = asked[: number + 1]
     start = time.perf_counter()
     with open_model(shared, settings.gpus, threads) as vlm:
         loading = time.perf_counter() - start
-        work = prober(vlm, probe, name, settings.instruction, lambda *_: None, questions.to_dicts())
+        run = ProbeRun(vlm, probe, name, instruction=settings.instruction, questions=asked)
         sizes: list[int] = []
         for layer in vlm.layers:
             layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))
-        work(first)  # the first question also pays for the libraries' start
+        run.measure(first)  # the first question also pays for the libraries' start
         sizes.clear()
         start = time.perf_counter()
-        for row in others:
-            work(row)
+        for question in others:
+            run.measure(question)
         seconds = (time.perf_counter() - start) / len(others)
         computed = sum(sizes) / len(others)
-        forward = len(vlm.layers) * sum(len(prompt_of(vlm, row, settings.instruction)) for row in others) / len(others)
+        forward = len(vlm.layers) * sum(len(run.context.prompt(question)) for question in others) / len(others)
     benchmark = results / "benchmarks" / "run_probe" / model / name / f"{task}.tsv"
     job = pl.read_csv(benchmark, separator="\t")["s"][0]
     return {

@@ -3,12 +3,12 @@
     python benchmarks/token_layers.py studies/flow-appendix.yaml
 
 A model of 40 thin layers with random weights reads a prompt of 576 image, 12 question and 20 template tokens; hooks
-count positions × layers over all rows. What a probe does not ask of the decoder (norms), or only of a model that reads
-captions, is left out.
+count positions × layers over all rows. Only probes that block edges or modules, or measure edges, are counted.
 """
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,9 +16,37 @@ import yaml
 from random_models import PRESETS, build, build_prompt
 
 from vlmflow.errors import PromptError
-from vlmflow.probes import NormsProbe, PruningProbe
-from vlmflow.probes.measure import measure
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.question import Question
+from vlmflow.prompts.build import Prompt
 from vlmflow.study import read_study
+
+QUESTION = Question(
+    id="1",
+    image_id="1",
+    image="",
+    image_size=(None, None),
+    text="",
+    answer="",
+    correct_answer="",
+    options=None,
+    objects=(),
+    captions=None,
+    patches=None,
+    sinks=None,
+    token_ids=[1],
+    in_detail=False,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPrompt(ProbeContext):
+    """A context in which every question has the same prompt."""
+
+    fixed: Prompt
+
+    def prompt(self, question):  # noqa: ARG002
+        return self.fixed
 
 
 def main() -> None:
@@ -36,16 +64,21 @@ def main() -> None:
     sizes: list[int] = []
     for layer in vlm.layers:
         layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))
+    context = FixedPrompt(vlm, fixed=prompt)
     for name, probe in study.probes.items():
-        if probe.kind == "lens" or isinstance(probe, NormsProbe | PruningProbe) or probe.needs == "captions":
+        if not probe.parsed_edges and probe.kind != "words":
             continue
-        edges = {"edges": [str(edge) for edge in probe.edges_asked if "sinks" not in str(edge)]}
-        counted = probe.model_copy(update=edges) if probe.edges_asked else probe
-        if probe.edges_asked and not edges["edges"]:
+        edges = [
+            str(edge)
+            for edge in probe.parsed_edges
+            if all(len(prompt.segments.get(name, ())) for name in (edge.source, edge.target))
+        ]
+        if probe.parsed_edges and not edges:
             continue
+        counted = probe.model_copy(update={"edges": edges}) if edges else probe
         sizes.clear()
         try:
-            rows = measure(vlm, prompt, counted, {"token_ids": [1]})
+            rows = counted.measure(context, QUESTION)
         except PromptError as error:
             print(f"{name}: {error}")
             continue

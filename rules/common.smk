@@ -109,9 +109,9 @@ def patches_of_model(wildcards):
 
 
 def norms_of_sinks(wildcards):
-    """The norms by which a probe's attention sinks are known, where it asks for them."""
-    sinks = getattr(study.probes[wildcards.probe], "sinks", None)
-    return [f"{RESULTS}/{wildcards.model}/{sinks.norms}/{wildcards.task}.parquet"] if sinks is not None else []
+    """The norms that tell a probe's attention sinks, where it asks for them."""
+    norms = study.probes[wildcards.probe].norms_probe
+    return [f"{RESULTS}/{wildcards.model}/{norms}/{wildcards.task}.parquet"] if norms is not None else []
 
 
 def probe_settings(wildcards):
@@ -120,10 +120,8 @@ def probe_settings(wildcards):
 
 
 def probe_seed(wildcards):
-    """A draw that keeps everything is the same whatever the seed."""
-    probe = study.probes[wildcards.probe]
-    drawn = probe.questions or getattr(probe, "timed", 0) or getattr(probe, "examples", 0)
-    return study.sample.seed if drawn else None
+    """The seed of a probe's draw; none where its rows do not depend on it."""
+    return study.sample.seed if study.probes[wildcards.probe].uses_seed else None
 
 
 # What the rules ask of datasets, each of which knows its own files.
@@ -246,11 +244,10 @@ def answering_time(wildcards, input, attempt):
 def probing_time(wildcards, input, attempt):
     """Minutes of a probe: on the sample of its task, or on all questions that were asked."""
     probe = study.probes[wildcards.probe]
-    sampled = probe.kind != "pruning" and getattr(probe, "answers", "right") == "right"
-    questions = number_of_rows(input.selected if sampled else input.answers)
+    questions = number_of_rows(input.selected if probe.answers_analysed == "correct" else input.answers)
     if probe.questions is not None:
         questions = min(questions, probe.questions)
-    work = estimates.work_of(probe, size_of(model_of(wildcards)), questions)
+    work = probe.cost(size_of(model_of(wildcards)), questions)
     return time_of(wildcards, work, questions, attempt)
 
 
@@ -269,7 +266,6 @@ def cards_here():
 
 
 # What figures are drawn from besides the summary of their probe, and how tables are shown.
-from vlmflow.figures import kinds_with_curve_features
 
 LANDMARK_TABLES = study.tables_of("landmarks")
 # The tables of which something can be shown.
@@ -287,7 +283,7 @@ TABLE_PAGE = report(
 )
 
 # Probes on whose curves something is to be found.
-LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.kind in kinds_with_curve_features()]
+LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.features is not None]
 
 
 def probe_of(wildcards):

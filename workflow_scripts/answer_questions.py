@@ -5,6 +5,7 @@ import polars as pl
 from vlmflow.data.sampling import skipped
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
+from vlmflow.probes.question import Question
 from vlmflow.probes.run import answer_question
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
 
@@ -19,7 +20,7 @@ with logged(snakemake.log[0]):
     with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, failed = for_each_question(
             asked,
-            lambda row: answer_question(vlm, row, settings["instruction"], snakemake.params.answers_match),
+            lambda row: answer_question(vlm, Question.of(row), settings["instruction"], snakemake.params.answers_match),
             **where,
         )
     ANSWERS.write(rows, snakemake.output.answers)

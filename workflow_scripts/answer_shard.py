@@ -2,6 +2,7 @@
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
+from vlmflow.probes.question import Question
 from vlmflow.probes.run import answer_question
 from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_room
 
@@ -13,7 +14,7 @@ with logged(snakemake.log[0]):
     with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, skipped = for_each_question(
             questions,
-            lambda row: answer_question(vlm, row, settings["instruction"], snakemake.params.answers_match),
+            lambda row: answer_question(vlm, Question.of(row), settings["instruction"], snakemake.params.answers_match),
             stage="answers",
             task=snakemake.wildcards.table,
             model=snakemake.params.name,

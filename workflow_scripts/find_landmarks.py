@@ -2,18 +2,18 @@
 
 import polars as pl
 
-from vlmflow.analysis.curve_features import find_landmarks
 from vlmflow.jobs.job import logged
+from vlmflow.probes import probe_class
 from vlmflow.progress import shown
-from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES
 
 with logged(snakemake.log[0]):
-    kind, places = snakemake.params.kind, snakemake.params.places
-    table = LANDMARK_TABLES[kind]
+    places = snakemake.params.places
+    probe = probe_class(snakemake.params.kind)
     parts = [
-        find_landmarks(kind, PROBE_TABLES[kind][0].read(path), model, task)
+        probe.features.find(probe.table.read(path), model, task)
         for path, (model, task) in shown(
             zip(snakemake.input.rows, places, strict=True), snakemake.wildcards.probe, len(places), "curves"
         )
     ]
+    table = probe.features.table
     table.write(pl.concat([table.frame([]), *parts]), snakemake.output.landmarks)

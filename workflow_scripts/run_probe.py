@@ -5,34 +5,28 @@ from pydantic import TypeAdapter
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
-from vlmflow.probes import Probe
+from vlmflow.probes import AnyProbe
+from vlmflow.probes.question import Question
 from vlmflow.probes.rows import rows_to_probe
-from vlmflow.probes.run import prober
-from vlmflow.tables import PROBE_TABLES, SKIPPED, check_room
+from vlmflow.probes.run import ProbeRun
+from vlmflow.tables import SKIPPED, check_room
 
 with logged(snakemake.log[0]):
     check_room(snakemake.output)
     params, wildcards = snakemake.params, snakemake.wildcards
-    probe = TypeAdapter(Probe).validate_python(params.probe)
+    probe = TypeAdapter(AnyProbe).validate_python(params.probe)
     questions = rows_to_probe(probe, snakemake.input, params.seed)
-    left_out: list[tuple[str, str]] = []
     with open_model(params.model, snakemake.resources.gpu, snakemake.threads) as vlm:
-        frames, skipped = for_each_question(
-            questions,
-            prober(
-                vlm,
-                probe,
-                wildcards.probe,
-                params.model["instruction"],
-                lambda *note: left_out.append(note),
-                questions.to_dicts(),
-                params.answers_match,
-            ),
-            stage=wildcards.probe,
-            task=wildcards.task,
-            model=wildcards.model,
-            notes=left_out,
+        run = ProbeRun(
+            vlm,
+            probe,
+            wildcards.probe,
+            instruction=params.model["instruction"],
+            questions=[Question.of(row) for row in questions.iter_rows(named=True)],
+            match=params.answers_match,
         )
-    table, _ = PROBE_TABLES[probe.kind]
-    table.write(pl.concat([table.frame([]), *frames]), snakemake.output.rows)
+        frames, skipped = for_each_question(
+            questions, run, stage=wildcards.probe, task=wildcards.task, model=wildcards.model, notes=run.skipped
+        )
+    probe.table.write(pl.concat([probe.table.frame([]), *frames]), snakemake.output.rows)
     SKIPPED.write(skipped, snakemake.output.skipped)

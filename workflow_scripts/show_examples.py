@@ -5,16 +5,17 @@ import polars as pl
 from vlmflow.jobs.job import logged
 from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
+from vlmflow.probes import probe_class
 from vlmflow.prompts.as_seen import example_views
-from vlmflow.tables import PROBE_TABLES, TASK, VIEWS
+from vlmflow.tables import TASK, VIEWS
 
 with logged(snakemake.log[0]):
     settings, params = snakemake.params.model, snakemake.params
     processor = load_processor(
         model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
-    rows = PROBE_TABLES[params.kind][0].read(snakemake.input.rows)
-    # The words of patches are kept for some of the questions only.
+    rows = probe_class(params.kind).table.read(snakemake.input.rows)
+    # Words are kept of examples only.
     rows = rows.filter(pl.col("decoded").is_not_null()) if "decoded" in rows.columns else rows
     measured = rows["question_id"].unique(maintain_order=True)
     views = list(example_views(processor, TASK.read(snakemake.input.questions), measured, params.most))

@@ -2,18 +2,20 @@
 
 import polars as pl
 
-from vlmflow.analysis.summaries import summarise_place
+from vlmflow.analysis.summaries import summarise_model_task
 from vlmflow.jobs.job import logged
+from vlmflow.probes import probe_class
 from vlmflow.progress import shown
-from vlmflow.tables import PROBE_TABLES, SKIPPED
+from vlmflow.tables import SKIPPED
 
 with logged(snakemake.log[0]):
-    source, kind, places = snakemake.input, snakemake.params.kind, snakemake.params.places
-    rows_table, summary_table = PROBE_TABLES[kind]
+    source, places = snakemake.input, snakemake.params.places
+    probe = probe_class(snakemake.params.kind)
+    summary = probe.summary_table()
     parts = [
-        summarise_place(kind, rows_table.read(rows), SKIPPED.read(left_out), model, task)
+        summarise_model_task(probe.averaging, probe.table, probe.table.read(rows), SKIPPED.read(left_out), model, task)
         for rows, left_out, (model, task) in shown(
             zip(source.rows, source.skipped, places, strict=True), snakemake.wildcards.probe, len(places), "tables"
         )
     ]
-    summary_table.write(pl.concat([summary_table.frame([]), *parts]), snakemake.output.summary)
+    summary.write(pl.concat([summary.frame([]), *parts]), snakemake.output.summary)

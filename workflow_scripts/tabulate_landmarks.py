@@ -2,12 +2,13 @@
 
 from vlmflow.figures import curve_feature_rows
 from vlmflow.jobs.job import logged
+from vlmflow.probes import probe_class
 from vlmflow.report.tables import landmarks_page
-from vlmflow.tables import LANDMARK_TABLES, whole
+from vlmflow.tables import whole
 
 with logged(snakemake.log[0]):
     kind = snakemake.params.kind
-    rows = curve_feature_rows(kind, LANDMARK_TABLES[kind].read(snakemake.input.landmarks))
+    rows = curve_feature_rows(kind, probe_class(kind).features.table.read(snakemake.input.landmarks))
     with whole(snakemake.output.csv) as temporary:
         rows.write_csv(temporary)
     with whole(snakemake.output.html) as temporary:

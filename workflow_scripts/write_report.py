@@ -7,12 +7,12 @@ import polars as pl
 from vlmflow.jobs.job import logged
 from vlmflow.report.page import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, ANSWERS, COST, LANDMARK_TABLES, PROBE_TABLES, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, whole
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
     summaries = {
-        name: PROBE_TABLES[probe.kind][1].read(path)
+        name: probe.summary_table().read(path)
         for (name, probe), path in zip(study.probes.items(), snakemake.input.summaries, strict=True)
     }
     page = render(
@@ -31,7 +31,7 @@ with logged(snakemake.log[0]):
         cost=COST.read(snakemake.input.cost),
         summaries=summaries,
         landmarks={
-            name: LANDMARK_TABLES[study.probes[name].kind].read(path)
+            name: study.probes[name].features.table.read(path)
             for name, path in zip(snakemake.params.landmarks, snakemake.input.landmarks, strict=True)
         },
         tables={

@@ -11,14 +11,18 @@ from polars.testing import assert_frame_equal
 from scipy.stats import bootstrap
 
 from support.paths import random_llava
+from support.questions import make_question
 from vlmflow.analysis.bootstrap import resampled, summarise, summarise_cells
-from vlmflow.analysis.curve_features import find_landmarks
-from vlmflow.analysis.knees import enough, find_knees, knee
-from vlmflow.analysis.phases import StraightLines, cuts, find_phases, most_phases, names_of, supported
+from vlmflow.analysis.knees import enough, knee
+from vlmflow.analysis.phases import StraightLines, cuts, most_phases, supported
 from vlmflow.engine.record import LayerCall, Recording
-from vlmflow.probes.context import Asking
+from vlmflow.probes import BudgetProbe, SimilarityProbe
+from vlmflow.probes.budget import ALL_TOKENS, KNEES
+from vlmflow.probes.budget.knees import find_knees
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, PHASES
 from vlmflow.probes.similarity.measure import similarity
-from vlmflow.tables import ALL_TOKENS, BUDGET, KNEES, PAIRS, PHASE_NAMES, PHASES, SIMILARITY
+from vlmflow.probes.similarity.phases import find_phases, names_of
 
 LAYERS = 32
 # Alignment up to layer 3, intra-modal encoding up to 11, inter-modal encoding up to 23, output preparation.
@@ -55,7 +59,7 @@ def planted(knots, curves, questions=40, noise=0.02, seed=0, pictures=None):
                     unrelated=pl.lit(0.1),
                 )
             )
-    return SIMILARITY.frame(pl.concat(frames))
+    return SimilarityProbe.table.frame(pl.concat(frames))
 
 
 def test_four_planted_phases_are_found():
@@ -183,7 +187,7 @@ def test_few_layers_show_few_phases():
 def test_curves_that_never_change():
     found = find_phases(planted(KNOTS, {pair: [0.3] * 5 for pair in PAIRS}, noise=0.0))
     assert set(found["supported"]) == {1}
-    assert find_landmarks("similarity", SIMILARITY.frame([]), "m", "T").equals(PHASES.frame([]))
+    assert SimilarityProbe.features.find(SimilarityProbe.table.frame([]), "m", "T").equals(PHASES.frame([]))
 
 
 @settings(max_examples=30, deadline=None)
@@ -215,6 +219,7 @@ def test_the_cost_is_the_distance_to_the_best_lines():
     assert supported(lines, cuts(lines, 3)) == 1
 
 
+@pytest.mark.planted("similarity")
 def test_states_with_planted_similarities():
     """From states to phases: states are planted whose cosines are known exactly, layer by layer, in a model that is
     asked as ever."""
@@ -244,23 +249,22 @@ def test_states_with_planted_similarities():
     texts = ["what color is the circle ?", "is the red square in the picture ?", "what is to the left , a circle ?"]
     rows = []
     for number, text in enumerate(texts):
-        rows.append({"question_id": str(number), "image_id": str(number), "question": text, "answer": "red"})
-        rows[-1] |= {"image": number, "structural": "choose", "objects": []}
+        rows.append(make_question(id=str(number), image_id=str(number), text=text, image=number))
     pictures = [Image.new("RGB", (12, 12), (80 * number, 10, 10)) for number in range(3)]
-    asking = Asking(vlm, "", rows)
+    context = ProbeContext(vlm, questions=rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vlmflow.probes.context.open_picture", lambda number: pictures[number])
         measured = pl.concat(
             [
-                similarity(asking, row, {"own": "{question}"}, 2, print).with_columns(
-                    question_id=pl.lit(row["question_id"]), image_id=pl.lit(row["image_id"])
+                similarity(context, row, {"own": "{question}"}, 2).with_columns(
+                    question_id=pl.lit(row.id), image_id=pl.lit(row.image_id)
                 )
                 for row in rows
             ]
         )
     for (pair, _), found in measured.group_by("pair", "question_id"):
         np.testing.assert_allclose(found.sort("layer")["corrected"], shares[pair], atol=1e-9)
-    phases = find_phases(SIMILARITY.frame(measured)).filter(pl.col("of") == pl.col("supported"))
+    phases = find_phases(SimilarityProbe.table.frame(measured)).filter(pl.col("of") == pl.col("supported"))
     assert phases["supported"][0] == 4
     for begin, row in zip(KNOTS[:-1], phases.to_dicts(), strict=True):
         assert row["first"] in (begin, begin + 1)
@@ -320,7 +324,7 @@ def budget_rows(curve, questions=30, noise=0.02, seed=0, tokens=TOKENS):
                     "loss": curve(kept) + rng.normal(0, noise),
                 }
             )
-    return BUDGET.frame(rows)
+    return BudgetProbe.table.frame(rows)
 
 
 def test_knees_with_intervals():

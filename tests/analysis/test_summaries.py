@@ -6,25 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmflow.analysis.summaries import (
-    AVERAGING,
-    BINS,
-    quantities_of_pruning,
-    regridded,
-    shares_of_norms,
-    summarise_place,
+from vlmflow.analysis.summaries import summarise_model_task
+from vlmflow.probes import (
+    PROBES,
+    AttentionMapProbe,
+    KnockoutProbe,
+    NormsProbe,
+    PruningProbe,
+    VisualLensProbe,
+    WordsProbe,
+    probe_class,
 )
-from vlmflow.tables import ATTENTION_MAP, KNOCKOUT, NORMS, PROBE_TABLES, PRUNING, SKIPPED, VISUAL_LENS, WORDS
+from vlmflow.probes.attention_map.grids import regridded
+from vlmflow.probes.norms.bins import BINS, shares_of_norms
+from vlmflow.probes.pruning import percentages
+from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS
+from vlmflow.tables import SKIPPED
 
 NOTHING_LEFT_OUT = SKIPPED.frame([])
 
 
 def place(kind, rows, left_out=NOTHING_LEFT_OUT):
-    return summarise_place(kind, rows, left_out, "m", "T")
+    probe = probe_class(kind)
+    return summarise_model_task(probe.averaging, probe.table, rows, left_out, "m", "T")
 
 
 def knockout_rows():
-    return KNOCKOUT.frame(
+    return KnockoutProbe.table.frame(
         [
             {
                 "question_id": str(question),
@@ -53,7 +61,11 @@ def test_answers_of_several_sub_words_are_counted():
 
 
 def left_out(edge, why, ids):
-    return [{"question_id": str(i), "task": "T", "model": "m", "stage": "p", "reason": f"{edge}: {why}"} for i in ids]
+    return [skipped_row(i, why, edge) for i in ids]
+
+
+def skipped_row(question, reason, what=""):
+    return {"question_id": str(question), "task": "T", "model": "m", "stage": "p", "what": what, "reason": reason}
 
 
 def test_an_edge_that_applies_to_no_question_is_a_row_with_the_reason():
@@ -62,7 +74,7 @@ def test_an_edge_that_applies_to_no_question_is_a_row_with_the_reason():
             *left_out("options -> last", "no options: at all", range(3)),
             *left_out("options -> last", "another reason", range(1)),
             *left_out("image -> last", "this question has none, others do", range(1)),
-            {"question_id": "9", "task": "T", "model": "m", "stage": "p", "reason": "the picture cannot be read: x"},
+            skipped_row(9, "the picture cannot be read: x"),
         ]
     )
     summary = place("knockout", knockout_rows(), account)
@@ -70,13 +82,13 @@ def test_an_edge_that_applies_to_no_question_is_a_row_with_the_reason():
     assert [(row["edge"], row["note"], row["questions"]) for row in absent] == [
         ("options -> last", "no options: at all", 0)
     ]
-    empty = place("knockout", KNOCKOUT.frame([]), account)
+    empty = place("knockout", KnockoutProbe.table.frame([]), account)
     assert set(empty["edge"]) == {"options -> last", "image -> last"}
     assert empty["mean"].null_count() == 2
 
 
 def test_words():
-    rows = WORDS.frame(
+    rows = WordsProbe.table.frame(
         [
             {
                 "question_id": str(q),
@@ -95,7 +107,7 @@ def test_words():
 
 @pytest.fixture
 def norms():
-    return NORMS.frame(
+    return NormsProbe.table.frame(
         [
             {"question_id": "1", "image_id": "1", "norms": [1.0, 1.0, None, 60.0], "related": [3]},
             {"question_id": "2", "image_id": "2", "norms": [1.0, 2.0**-50, 2.0**50], "related": None},
@@ -119,7 +131,7 @@ def test_shares_of_norms_are_all_of_the_patches(norms):
 
 
 def test_quantities_of_pruning():
-    rows = PRUNING.frame(
+    rows = PruningProbe.table.frame(
         [
             {
                 "question_id": str(q),
@@ -134,7 +146,7 @@ def test_quantities_of_pruning():
             for last in (0, 5)
         ]
     )
-    assert set(quantities_of_pruning(rows)["quantity"]) == {"accuracy", "work", "time"}
+    assert percentages(rows)["accuracy"].to_list() == [100, 0, 100, 0, 100, 0, 0, 0]
     found = {(r["quantity"], r["last"]): (r["mean"], r["questions"]) for r in place("pruning", rows).to_dicts()}
     assert found == {
         ("accuracy", 0): (75.0, 4),
@@ -148,15 +160,14 @@ def test_quantities_of_pruning():
 
 def test_pruning_where_there_is_nothing_to_be_right():
     row = {"question_id": "1", "image_id": "1", "last": 5, "predicted": "x", "correct": None, "work": 0.5, "time": None}
-    summary = place("pruning", PRUNING.frame([row]))
+    summary = place("pruning", PruningProbe.table.frame([row]))
     assert summary.select("quantity", "mean").rows() == [("work", 50.0)]
 
 
 def test_every_kind_of_probe_is_averaged():
-    assert AVERAGING.keys() == PROBE_TABLES.keys()
-    for kind, (rows, summary) in PROBE_TABLES.items():
-        assert len(place(kind, rows.frame([]))) == 0
-        assert set(AVERAGING[kind].by) <= set(summary.columns)
+    for probe in PROBES:
+        assert len(place(probe.kind_name(), probe.table.frame([]))) == 0
+        assert set(probe.averaging.by) <= set(probe.summary_table().columns)
 
 
 @given(
@@ -185,7 +196,7 @@ def test_maps_of_several_grids_have_one_average():
         about = {"question_id": question, "image_id": question, "target": "question", "layer": 0}
         return about | {"rows": rows, "columns": columns} | shares
 
-    summary = place("attention-map", ATTENTION_MAP.frame([row("a", 2, 3), row("b", 3, 2), row("c", 4, 4)]))
+    summary = place("attention-map", AttentionMapProbe.table.frame([row("a", 2, 3), row("b", 3, 2), row("c", 4, 4)]))
     assert len(summary) == 2 * 2 * 2
     assert set(summary["questions"]) == {3}
     for quantity, total in (("weight", 60), ("share", 30)):
@@ -200,7 +211,7 @@ def test_the_lens_tells_what_the_instruction_changes():
         return about | {"layer": 3, "object": said, "decoded": None} | numbers
 
     rows = [row("a", "right", 40.0), row("a", "none", 30.0), row("b", "right", 10.0), row("b", "none", 25.0)]
-    summary = place("visual-lens", VISUAL_LENS.frame(rows))
+    summary = place("visual-lens", VisualLensProbe.table.frame(rows))
     found = {(r["quantity"], r["instruction"]): r["mean"] for r in summary.to_dicts()}
     assert found["difference", "none"] == pytest.approx(2.5)  # (30 − 40 + 25 − 10) / 2: how many more than with it
     assert ("difference", "right") not in found
@@ -209,14 +220,14 @@ def test_the_lens_tells_what_the_instruction_changes():
 
 
 def test_where_no_object_has_patches_the_lens_says_why():
-    rows = VISUAL_LENS.frame(
+    rows = VisualLensProbe.table.frame(
         [
             {"question_id": "a", "image_id": "a", "instruction": "right", "place": "after", "layer": 0}
             | {"object": None, "elsewhere": None, "shuffled": None, "decoded": None}
             | {"entropy": 2.0, "words": 50.0, "agreement": 100.0}
         ]
     )
-    why = {"question_id": "a", "task": "T", "model": "m", "stage": "p", "reason": "names of objects: no patches at all"}
+    why = skipped_row("a", "no patches at all", NAMES_OF_OBJECTS)
     summary = place("visual-lens", rows, SKIPPED.frame([why]))
     noted = summary.filter(pl.col("note").is_not_null())
     assert noted.select("quantity", "note", "questions").rows() == [("object", "no patches at all", 0)]
@@ -224,13 +235,8 @@ def test_where_no_object_has_patches_the_lens_says_why():
 
 def test_a_probe_that_measured_nothing_says_why():
     reasons = ["the picture cannot be read", "patches do not apply", "patches do not apply"]
-    account = SKIPPED.frame(
-        [
-            {"question_id": str(n), "task": "T", "model": "m", "stage": "p", "reason": reason}
-            for n, reason in enumerate(reasons)
-        ]
-    )
+    account = SKIPPED.frame([skipped_row(n, reason) for n, reason in enumerate(reasons)])
     for kind in ("places", "attention-map", "budget", "norms", "attention"):
-        summary = place(kind, PROBE_TABLES[kind][0].frame([]), account)
+        summary = place(kind, probe_class(kind).table.frame([]), account)
         assert summary["note"].to_list() == ["patches do not apply"]
         assert summary["mean"].null_count() == 1

@@ -1,5 +1,7 @@
 """Probes of how picture and words meet on models in which it is known: what is looked at, needed, and said where."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,12 +10,13 @@ from hypothesis import given, settings
 
 from support.paths import random_llava
 from support.planted import BITS, prompt_of, scene, stages
+from support.questions import make_question, thing
 from vlmflow.calibration.planted import QUESTION, Plant, build_planted, code_word
 from vlmflow.probes.attention.measure import attention
 from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.probes.budget.measure import budget
-from vlmflow.probes.context import Asking
-from vlmflow.probes.occlusion.measure import places
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.occlusion.measure import occlusion
 from vlmflow.probes.visual_lens.measure import visual_lens
 
 RELATED = 7  # the patch of the related object: 6 × 6 patches, row 1, column 1
@@ -27,12 +30,11 @@ def folder(tmp_path_factory):
 def row_of(shown, folder, answer, **more):
     path = folder / f"{shown.related_bits}.png"
     shown.picture.save(path)
-    thing = {"name": "picture", "id": "1", "attributes": [], **dict(zip("xywh", shown.related, strict=True))}
-    row = {"question_id": "1", "image_id": "1", "question": QUESTION, "answer": answer, "image": str(path)}
-    width, height = shown.picture.size
-    return row | {"width": width, "height": height, "structural": "choose", "objects": [thing], **more}
+    about = {"id": "1", "image_id": "1", "image": str(path), "image_size": shown.picture.size, "text": QUESTION}
+    return make_question(**about, answer=answer, objects=(thing("picture", shown.related),), **more)
 
 
+@pytest.mark.planted("attention")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS)
 def test_what_is_looked_at_and_what_is_taken_from_there(at, bits):
@@ -56,6 +58,7 @@ def test_what_is_looked_at_and_what_is_taken_from_there(at, bits):
     assert blurred["norm"].max() < 1e-3
 
 
+@pytest.mark.planted("attention-map")
 @settings(max_examples=8)
 @given(at=stages(2), bits=BITS)
 def test_maps_show_the_patch(at, bits, tmp_path_factory):
@@ -63,7 +66,7 @@ def test_maps_show_the_patch(at, bits, tmp_path_factory):
     vlm = build_planted(Plant.through_question(layers, related, last))
     shown = scene(bits)
     row = row_of(shown, tmp_path_factory.getbasetemp(), "")
-    found = attention_map(vlm, prompt_of(vlm, shown), row["image"], ["question"], print)
+    found = attention_map(vlm, prompt_of(vlm, shown), row.image, ["question"])
     for layer, weight, share in found.select("layer", "weight", "share").iter_rows():
         if layer == related:
             assert int(np.argmax(weight)) == int(np.argmax(share)) == RELATED
@@ -73,6 +76,7 @@ def test_maps_show_the_patch(at, bits, tmp_path_factory):
         assert max(others) - min(others) < 1e-3
 
 
+@pytest.mark.planted("places")
 @pytest.mark.parametrize("bits", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_only_the_objects_place_contributes(folder, bits):
     vlm = build_planted(Plant.through_question(4, 1, 3))
@@ -80,24 +84,23 @@ def test_only_the_objects_place_contributes(folder, bits):
     prompt = prompt_of(vlm, shown)
     said = vlm.answer(prompt)
     row = row_of(shown, folder, code_word(bits, 0), token_ids=said.token_ids)
-    growth = np.array(places(Asking(vlm, "", [row]), row, prompt, 6)["growth"][0])
+    growth = np.array(occlusion(ProbeContext(vlm), row, prompt, 6)["growth"][0])
     assert int(growth.argmax()) == RELATED
     assert growth[RELATED] > 0.3
     assert np.abs(np.delete(growth, RELATED)).max() < 1e-3
     # Three patches a cell's side: the object is in the first of four.
-    coarse = places(Asking(vlm, "", [row]), row, prompt, 2)["growth"][0].to_list()
+    coarse = occlusion(ProbeContext(vlm), row, prompt, 2)["growth"][0].to_list()
     assert coarse[0] > 0.3
     assert max(map(abs, coarse[1:])) < 1e-3
 
 
+@pytest.mark.planted("budget")
 def test_the_loss_falls_where_the_objects_token_comes_in(folder):
     vlm = build_planted(Plant.through_question(4, 1, 3))
     shown = scene((1, 0))
     said = vlm.answer(prompt_of(vlm, shown))
     row = row_of(shown, folder, said.text.lower(), token_ids=said.token_ids)
-    found = budget(
-        Asking(vlm, "", [row]), row, prompts={"own": "{question}"}, keep=["first", "random"], draws=8, leave_out=print
-    )
+    found = budget(ProbeContext(vlm), row, prompts={"own": "{question}"}, keep=["first", "random"], draws=8)
     first = found.filter(pl.col("keep") == "first").sort("kept")
     # Tokens 0 to 7 are the first eight, and the last of them is the object's.
     assert first["kept"].to_list() == [0, 1, 2, 4, 8, 16, 32, 36]
@@ -108,6 +111,7 @@ def test_the_loss_falls_where_the_objects_token_comes_in(folder):
     assert random[0] > random[5] > random[-1]
 
 
+@pytest.mark.planted("visual-lens")
 def test_patches_that_say_their_object(folder):
     """Features that are a word's direction decode to that word, at every layer of a decoder that changes nothing."""
     vlm = random_llava(layers=2, grid=6, width=32)
@@ -122,18 +126,15 @@ def test_patches_that_say_their_object(folder):
         projector.linear_2.weight.zero_()
         projector.linear_2.bias.copy_(directions[token("circle")])
     shown = scene((1, 0))
-    row = row_of(shown, folder, "red") | {"question": "is the circle red ?"}
-    row["objects"][0] |= {"name": "circle"}
-    other = row | {"question_id": "2", "image_id": "2", "question": "is the square red ?"}
-    other["objects"] = [row["objects"][0] | {"name": "square"}]
+    row = replace(row_of(shown, folder, "red"), text="is the circle red ?", objects=(thing("circle", shown.related),))
+    other = replace(row, id="2", image_id="2", text="is the square red ?", objects=(thing("square", shown.related),))
     found = visual_lens(
-        Asking(vlm, "", [row, other]),
+        ProbeContext(vlm, questions=[row, other]),
         row,
         top=1,
         instructions=["right", "wrong", "none"],
         places=["after", "before"],
         keep_words=True,
-        leave_out=print,
     )
     assert len(found) == 2 * 3 * 3
     assert set(found["object"]) == {100.0}

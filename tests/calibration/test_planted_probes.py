@@ -10,7 +10,8 @@ from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, ca
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.notebook import LanguageModel
 from vlmflow.probes.knockout.measure import knockout
-from vlmflow.probes.norms.measure import sinks
+from vlmflow.probes.lens.measure import lens
+from vlmflow.probes.norms.sinks import sinks
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches
@@ -23,6 +24,7 @@ def assert_changes(rows, planted, layers):
         assert row["change"] < -45 if inside else abs(row["change"]) < 1, row
 
 
+@pytest.mark.planted("knockout")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS)
 def test_every_window_finds_its_layers(at, bits):
@@ -49,6 +51,21 @@ def test_the_last_sub_word_has_a_flow_of_its_own(at, bits, window):
     assert_changes(knockout(vlm, prompt, edges, window, answer.token_ids), {"image -> last": {said}}, layers)
 
 
+@pytest.mark.planted("lens")
+@settings(max_examples=15)
+@given(at=stages(2), bits=BITS)
+def test_the_answer_is_there_from_the_layer_on_that_brings_it(at, bits):
+    layers, (related, last) = at
+    vlm = build_planted(Plant.through_question(layers, related, last))
+    words_by_name = {"answer": code_word(bits, 0), "another": code_word((1 - bits[0], bits[1]), 0)}
+    for row in lens(vlm, prompt_of(vlm, scene(bits)), words_by_name).iter_rows(named=True):
+        if row["layer"] < last:
+            assert row["probability"] < 0.1, row
+        else:
+            assert row["probability"] == pytest.approx(float(row["word"] == "answer"), abs=1e-3), row
+
+
+@pytest.mark.planted("words")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS, window=st.integers(1, 4))
 def test_which_module_makes_the_words(at, bits, window):
@@ -73,6 +90,7 @@ def test_what_the_picture_does_to_the_questions_words(pooled):
     assert rows["similarity"].to_list() == expected
 
 
+@pytest.mark.planted("norms")
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS)
 def test_only_sinks_matter_where_they_hold_everything(at, bits):
@@ -93,6 +111,7 @@ def test_only_sinks_matter_where_they_hold_everything(at, bits):
     assert_changes(knockout(vlm, prompt, edges, [1, 3]), {"sinks -> question": {related}}, layers)
 
 
+@pytest.mark.planted("pruning")
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS)
 def test_until_when_the_picture_is_needed(at, bits):

@@ -6,14 +6,13 @@ import polars as pl
 import pytest
 
 from support.frames import drawn
-from vlmflow.analysis.summaries import BINS
 from vlmflow.edges import ALL_EDGES
 from vlmflow.figures import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
 from vlmflow.figures.save import save
 from vlmflow.figures.style import STROKES, strokes_of
 from vlmflow.probes import KnockoutProbe, NormsProbe, PruningProbe, WordsProbe
 from vlmflow.probes.lens.measure import answer_words
-from vlmflow.tables import KNOCKOUT_SUMMARY, NORMS_SUMMARY, PRUNING_SUMMARY, WORDS_SUMMARY
+from vlmflow.probes.norms.bins import BINS
 
 TASKS = ["First", "Second"]
 EDGES = ["question -> last", "image -> question", "true option -> last"]
@@ -44,7 +43,7 @@ def knockout():
     rows.append(
         {"model": "m", "task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "several": 0} | interval(0) | absent
     )
-    return KNOCKOUT_SUMMARY.frame(rows)
+    return KnockoutProbe.summary_table().frame(rows)
 
 
 PROBE = KnockoutProbe(kind="knockout", window=WINDOWS, edges=EDGES)
@@ -138,7 +137,7 @@ WORDS = WordsProbe(kind="words", modules=["attention", "mlp"], edges=["image -> 
 
 
 def test_words():
-    summary = WORDS_SUMMARY.frame(
+    summary = WordsProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "intervention": name, "window": 3, "layer": layer}
             | interval(0.25 * layer + 0.1 * place, 0.05)
@@ -161,7 +160,7 @@ def test_words():
 
 def test_norms():
     probe = NormsProbe(kind="norms")
-    summary = NORMS_SUMMARY.frame(
+    summary = NormsProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "patches": kind, "norm": float(norm)}
             | interval(share, 0.1)
@@ -193,7 +192,7 @@ def test_norms():
 
 def test_pruning():
     probe = PruningProbe(kind="pruning", last=[0, 5, 10], timed=20)
-    summary = PRUNING_SUMMARY.frame(
+    summary = PruningProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "quantity": quantity, "last": last} | interval(value)
             for task in TASKS
@@ -226,7 +225,7 @@ def test_lines_of_fewer_questions_are_told(knockout):
         questions=pl.when(fewer & (pl.col("task") == "First")).then(2).otherwise("questions")
     )
     figure = FlowChart(chart="flow", probe="p", edges=EDGES[:2], window=3)
-    chart = drawn(KNOCKOUT_SUMMARY.frame(summary), figure, PROBE, "m", TASKS, columns=2).to_dict()
+    chart = drawn(KnockoutProbe.summary_table().frame(summary), figure, PROBE, "m", TASKS, columns=2).to_dict()
     assert chart["facet"]["sort"] == ["First (n = 2 to 7)", "Second (n = 7)"]
 
 
@@ -263,6 +262,8 @@ def test_a_whole_atlas_can_be_written(tmp_path, ending):
         for layer in range(40)
     ]
     probe = KnockoutProbe(kind="knockout", window=[1, 3], edges="all")
-    chart = drawn(KNOCKOUT_SUMMARY.frame(rows), ATLAS, probe, "m", ["First"], 1, interactive=ending == ".html")
+    chart = drawn(
+        KnockoutProbe.summary_table().frame(rows), ATLAS, probe, "m", ["First"], 1, interactive=ending == ".html"
+    )
     save(chart, tmp_path / f"atlas{ending}")
     assert (tmp_path / f"atlas{ending}").stat().st_size > 10_000

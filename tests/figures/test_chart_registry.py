@@ -13,9 +13,8 @@ from support.paths import ROOT
 from vlmflow.figures import CHARTS, AnyChart, charts_of
 from vlmflow.figures.base import SummaryChart
 from vlmflow.figures.effects import Reading
-from vlmflow.probes import PROBES
+from vlmflow.probes import PROBES, probe_class
 from vlmflow.study import read_study
-from vlmflow.tables import LANDMARK_TABLES, PROBE_TABLES
 
 STUDIES = ("config.yaml", "studies/demo-appendix.yaml", "studies/demo-phase.yaml")
 charts = pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.kind())
@@ -60,7 +59,7 @@ def test_a_chart_draws_columns_of_its_probe(chart):
         if not isinstance(figure, SummaryChart):
             assert figure.examples_per_task
             continue
-        summary = PROBE_TABLES[probe.kind][1].frame([])
+        summary = probe.summary_table().frame([])
         axes = figure.axes(probe)
         tabulated = figure.tabulated(summary, probe)
         assert {axes.line, axes.x, *axes.panels} <= set(tabulated.columns)
@@ -77,7 +76,7 @@ def test_a_chart_has_words(chart):
         assert caption.endswith(".")
         assert not re.search(r"[{}]|  ", caption)
         assert not re.search(r"\b(pictures?|looks?)\b|\bOf ", caption), caption
-        summary = PROBE_TABLES[probe.kind][1].frame([])
+        summary = probe.summary_table().frame([])
         said = figure.sentence(probe, summary, "m")
         assert said == ("" if figure.examples_per_task else "m: no question was left to analyse.")
         assert figure.effects(probe, summary).rows == []
@@ -85,10 +84,10 @@ def test_a_chart_has_words(chart):
 
 @charts
 def test_what_is_found_on_curves_can_be_read(chart):
-    kinds = set(chart.probe_kinds()) & set(LANDMARK_TABLES)
+    kinds = set(chart.probe_kinds()) & {each.kind_name() for each in PROBES if each.features is not None}
     assert chart.tabulates_curve_features == bool(kinds)
     for kind in kinds:
-        rows = chart.curve_feature_rows(LANDMARK_TABLES[kind].frame([]))
+        rows = chart.curve_feature_rows(probe_class(kind).features.table.frame([]))
         assert {"Model", "Task"} < set(rows.columns)
         assert any(figure.curve_features_shown for figure, _ in figures_of(chart))
 

@@ -13,7 +13,6 @@ from vlmflow.figures.save import save
 from vlmflow.figures.style import STROKES, strokes_of
 from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.probes.lens.measure import answer_words
-from vlmflow.tables import KNOCKOUT_SUMMARY, LENS_SUMMARY
 
 EDGES = ["question -> last", "image -> last"]
 TASKS = ["Second", "First"]
@@ -28,7 +27,7 @@ def interval(mean):
 
 @pytest.fixture
 def flow():
-    return KNOCKOUT_SUMMARY.frame(
+    return KnockoutProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "edge": edge, "window": 3, "layer": layer}
             | interval(-10.0 * layer * (edge == EDGES[0]))
@@ -41,7 +40,7 @@ def flow():
 
 @pytest.fixture
 def lens():
-    return LENS_SUMMARY.frame(
+    return LensProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift))
             for task in TASKS
@@ -116,7 +115,7 @@ def test_numbers_have_a_true_minus_and_no_signed_zero():
 
 
 def test_an_edge_that_could_be_measured_on_no_question():
-    rows = KNOCKOUT_SUMMARY.frame(
+    rows = KnockoutProbe.summary_table().frame(
         [{"model": "m", "task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0)]
     )
     words = FIGURE.sentence(PROBE, rows, "m")
@@ -141,7 +140,7 @@ def test_both_spellings_of_the_false_option_are_lines_of_the_lens(tmp_path):
         for layer in range(-1, 3)
     ]
     figure = LensChart(chart="lens", probe="p")
-    chart = drawn(LENS_SUMMARY.frame(rows), figure, LensProbe(kind="lens"), "m", TASKS, columns=2)
+    chart = drawn(LensProbe.summary_table().frame(rows), figure, LensProbe(kind="lens"), "m", TASKS, columns=2)
     save(chart, tmp_path / "lens.svg")
     (points,) = chart.to_dict()["datasets"].values()
     assert {(row["panel"].split(" (")[0], row["line"]) for row in points} == {

@@ -25,8 +25,8 @@ from support.frames import (
     specified,
 )
 from vlmflow.figures import SimilarityChart
-from vlmflow.tables import PAIRS
-from vlmflow.tables.summaries import ATTENTION_SUMMARY, SIMILARITY_SUMMARY
+from vlmflow.probes import AttentionProbe, SimilarityProbe
+from vlmflow.probes.similarity import PAIRS
 
 
 def test_similarity_has_a_panel_a_task_and_prompt(similarity):
@@ -126,8 +126,8 @@ def test_numbers_below_zero_have_a_true_minus(similarity):
 def test_findings_where_something_could_not_be_measured(similarity, absent):
     """A row without prompt, pair and quantity leaves the others as they are, and tells the reason in every cell."""
     alone = similarity.filter(pl.col("prompt") == "all")
-    row = nothing(SIMILARITY_SUMMARY, note="the picture is missing") | absent
-    found = BY_PAIR.effects(SIMILARITY_PROBE, pl.concat([alone, SIMILARITY_SUMMARY.frame([row])]))
+    row = nothing(SimilarityProbe.summary_table(), note="the picture is missing") | absent
+    found = BY_PAIR.effects(SIMILARITY_PROBE, pl.concat([alone, SimilarityProbe.summary_table().frame([row])]))
     assert [(each["model"], each["task"]) for each in found.rows] == [
         ("m", "other"),
         ("m", "first"),
@@ -178,9 +178,9 @@ def test_what_is_said_of_attention(attention):
 
 
 def test_an_edge_that_a_task_does_not_have(attention):
-    row = nothing(ATTENTION_SUMMARY, task="first", edge=EDGES[1], note="it was built without options")
+    row = nothing(AttentionProbe.summary_table(), task="first", edge=EDGES[1], note="it was built without options")
     there = attention.filter((pl.col("task") != "first") | (pl.col("edge") != EDGES[1]))
-    found = ATTENTION.effects(ATTENTION_PROBE, pl.concat([there, ATTENTION_SUMMARY.frame([row])]))
+    found = ATTENTION.effects(ATTENTION_PROBE, pl.concat([there, AttentionProbe.summary_table().frame([row])]))
     cells = cells_of(found)
     assert [each["task"] for each in found.rows] == [
         "other, attention weights",

@@ -32,8 +32,9 @@ from support.frames import (
 from vlmflow.figures import ExamplesChart, SimilarityChart, curve_feature_rows
 from vlmflow.figures.save import save
 from vlmflow.figures.style import strokes_of
+from vlmflow.probes import AttentionMapProbe, VisualLensProbe
 from vlmflow.report.tables import landmarks_page
-from vlmflow.tables import ATTENTION_MAP, VIEWS, VISUAL_LENS
+from vlmflow.tables import VIEWS
 
 EVIL = "</script><b>"
 WIDEST = 1750  # pixels of a picture for print
@@ -63,7 +64,7 @@ def everything(similarity, phases, attention, lens, budget, knees, looks):
             EXAMPLES,
             LOOKS_PROBE,
             {
-                "rows": {"other": ATTENTION_MAP.frame(looks_rows("1"))},
+                "rows": {"other": AttentionMapProbe.table.frame(looks_rows("1"))},
                 "views": {"other": VIEWS.frame([view("1", question=f"{EVIL} and more, {'on and on ' * 20}")])},
             },
         ),
@@ -72,7 +73,7 @@ def everything(similarity, phases, attention, lens, budget, knees, looks):
             EXAMPLES,
             LENS_PROBE,
             {
-                "rows": {"other": VISUAL_LENS.frame(lens_rows("1", words, layers=[0, 1]))},
+                "rows": {"other": VisualLensProbe.table.frame(lens_rows("1", words, layers=[0, 1]))},
                 "views": {"other": VIEWS.frame([view("1", 6, 24, question=EVIL)])},
             },
         ),

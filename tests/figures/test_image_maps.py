@@ -28,9 +28,8 @@ from support.frames import (
 )
 from vlmflow.figures import ExamplesChart, MapChart
 from vlmflow.figures.save import save
-from vlmflow.probes import AttentionMapProbe
-from vlmflow.tables import ATTENTION_MAP, PLACES, VIEWS, VISUAL_LENS
-from vlmflow.tables.summaries import VISUAL_LENS_SUMMARY
+from vlmflow.probes import AttentionMapProbe, PlacesProbe, VisualLensProbe
+from vlmflow.tables import VIEWS
 
 
 def scale_of(chart):
@@ -166,7 +165,7 @@ def test_examples_of_attention():
     blue = painted("blue", "JPEG")
     views = {"other": [view("1"), view("2", picture=blue)], "first": [view("3", question="Which?")]}
     rows = {"other": looks_rows("1") + looks_rows("2"), "first": looks_rows("3")}
-    chart = examples_of(EXAMPLES, LOOKS_PROBE, ATTENTION_MAP, rows, views)
+    chart = examples_of(EXAMPLES, LOOKS_PROBE, AttentionMapProbe.table, rows, views)
     lines = lines_of(chart)
     assert [title for title, _ in lines] == ["other: What? (a1)", "other: What? (a2)", "first: Which? (a3)"]
     assert [title for title, _, _ in lines[0][1]] == [
@@ -185,7 +184,7 @@ def test_examples_of_attention():
     assert {base64.b64decode(url.removeprefix(png)) for _, _, url in lines[0][1]} == {painted("red")}
     assert {base64.b64decode(url.removeprefix(jpeg)) for _, _, url in lines[1][1]} == {blue}
     figure = ExamplesChart(chart="examples", probe="p", target="last", quantity="weight", layers=[2, 4])
-    lines = lines_of(examples_of(figure, LOOKS_PROBE, ATTENTION_MAP, rows, views))
+    lines = lines_of(examples_of(figure, LOOKS_PROBE, AttentionMapProbe.table, rows, views))
     assert [title for title, _, _ in lines[0][1]] == ["what the model sees", "layer 2"], "in layer 4 nothing is known"
     assert [cell["share"] for cell in lines[0][1][1][1]] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
@@ -196,7 +195,7 @@ def test_examples_of_places():
         about | {"question_id": "1", "growth": [-0.5, 0.5, 1.0, 2.0]},
         about | {"question_id": "2", "growth": [-0.5, -0.5, 0.0, 0.0]},
     ]
-    chart = examples_of(EXAMPLES, PLACES_PROBE, PLACES, {"other": rows}, {"other": [view("1"), view("2")]})
+    chart = examples_of(EXAMPLES, PLACES_PROBE, PlacesProbe.table, {"other": rows}, {"other": [view("1"), view("2")]})
     (_, first), (_, second) = lines_of(chart)
     assert [title for title, _, _ in first] == ["what the model sees", "without each cell"]
     assert [cell["share"] for cell in first[1][1]] == [0.0, 0.25, 0.5, 1.0], "less loss is as dark as no change"
@@ -207,7 +206,9 @@ def test_examples_of_places():
 
 def test_examples_of_words():
     words = ["sky", "grasshopper", "", "tree", "giraffe", "a&b"]
-    chart = examples_of(EXAMPLES, LENS_PROBE, VISUAL_LENS, {"other": lens_rows("1", words)}, {"other": [view("1")]})
+    chart = examples_of(
+        EXAMPLES, LENS_PROBE, VisualLensProbe.table, {"other": lens_rows("1", words)}, {"other": [view("1")]}
+    )
     ((_, pictures),) = lines_of(chart)
     assert [title for title, _, _ in pictures] == ["embedding", "layer 0", "layer 2", "layer 3"]
     for _, cells, _ in pictures:
@@ -215,17 +216,19 @@ def test_examples_of_words():
         assert [cell["short"] for cell in cells] == ["sky", "grassh…", "", "tree", "giraffe", "a&b"]
         assert [(cell["row"], cell["column"]) for cell in cells] == list(itertools.product(range(2), range(3)))
     before = LENS_PROBE.model_copy(update={"places": ["before"]})
-    chart = examples_of(EXAMPLES, before, VISUAL_LENS, {"other": lens_rows("1", words)}, {"other": [view("1")]})
+    chart = examples_of(
+        EXAMPLES, before, VisualLensProbe.table, {"other": lens_rows("1", words)}, {"other": [view("1")]}
+    )
     assert {cell["word"] for cell in lines_of(chart)[0][1][0][1]} == {"before"}
-    assert EXAMPLES.sentence(LENS_PROBE, VISUAL_LENS_SUMMARY.frame([]), "m") == ""
-    assert EXAMPLES.effects(LENS_PROBE, VISUAL_LENS_SUMMARY.frame([])).lines == []
+    assert EXAMPLES.sentence(LENS_PROBE, VisualLensProbe.summary_table().frame([]), "m") == ""
+    assert EXAMPLES.effects(LENS_PROBE, VisualLensProbe.summary_table().frame([])).lines == []
 
 
 def test_words_that_cannot_be_drawn(tmp_path):
     """Bytes that XML does not have would stop the writer, and half of an emoji leave the drawing unfinished."""
     words = ["\x00", "\x0b\x1f", "\ufffe", "abcde😀xyz", "\x7f", "▁é"]
     views = {"other": [view("1", question="A \x00 and a \x0b?")]}
-    chart = examples_of(EXAMPLES, LENS_PROBE, VISUAL_LENS, {"other": lens_rows("1", words)}, views)
+    chart = examples_of(EXAMPLES, LENS_PROBE, VisualLensProbe.table, {"other": lens_rows("1", words)}, views)
     for ending in (".svg", ".png", ".html"):
         save(chart, tmp_path / f"chart{ending}")
     text = "".join(ET.parse(tmp_path / "chart.svg").getroot().itertext())

@@ -9,9 +9,9 @@ import yaml
 from support.paths import ROOT, TINY_LLAVA
 from support.rows import shown
 from vlmflow.jobs import estimates
-from vlmflow.models.size import LARGE, Size
-from vlmflow.probes.context import Asking
-from vlmflow.probes.measure import OWN_WORDS, measure, measure_worded
+from vlmflow.models.size import LARGE, Size, folder_size
+from vlmflow.probes import cost
+from vlmflow.probes.run import ProbeRun
 from vlmflow.study import Study, read_study
 
 B7 = Size(parameters=7_060_000_000, layers=32, width=4096, vocabulary=32_064, image_tokens=576)
@@ -46,29 +46,25 @@ def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings
     probe = Study.model_validate(
         yaml.safe_load((ROOT / "config.yaml").read_text()) | {"probes": {"it": {"kind": kind} | values}, "figures": {}}
     ).probes["it"]
-    rows = [row | {"example": False, "timed": False} for row in rows]
     prompt = shown(vlm, rows[0])
     # The prompt's own lengths, in place of a usual one's.
     image, question = len(prompt.positions("image")), len(prompt.positions("question"))
-    monkeypatch.setattr(estimates, "QUESTION", question)
-    monkeypatch.setattr(estimates, "TEMPLATE", len(prompt) - image - question)
-    monkeypatch.setattr(estimates, "ENCODER", 0)
+    monkeypatch.setattr(cost, "QUESTION", question)
+    monkeypatch.setattr(cost, "TEMPLATE", len(prompt) - image - question)
+    monkeypatch.setattr(cost, "ENCODER", 0)
     size = Size(10**6, len(vlm.layers), 16, vlm.unembedding.out_features, image)
     counted = []
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs: counted.append(inputs[0].shape[0] * inputs[0].shape[1]))
         for layer in vlm.layers
     ]
-    asking = Asking(vlm, "", rows)
+    run = ProbeRun(vlm, probe, "it", questions=rows)
     for row in rows:
-        if isinstance(probe, OWN_WORDS):
-            measure_worded(asking, probe, row, print)
-        else:
-            measure(asking, shown(vlm, row), probe, row, print)
+        run.measure(row)
     for hook in hooks:
         hook.remove()
     forwards = sum(counted) / len(vlm.layers) / len(prompt) / len(rows)
-    expected = estimates.work_of(probe, size, questions=len(rows))
+    expected = probe.cost(size, questions=len(rows))
     assert forwards / 3 <= expected.forwards <= 4 * forwards
     assert len(counted) / len(vlm.layers) / len(rows) / 3 <= expected.passes
 
@@ -76,8 +72,8 @@ def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_probe_of_every_study_has_a_cost(name):
     for probe in study(name).probes.values():
-        for size in (estimates.folder_size(ROOT / TINY_LLAVA), B7, LARGE):
-            work = estimates.work_of(probe, size, 1000)
+        for size in (folder_size(ROOT / TINY_LLAVA), B7, LARGE):
+            work = probe.cost(size, 1000)
             assert work.forwards > 0
             assert work.passes > 0
             expected = estimates.seconds(work, size, 1000, gpu=size is not B7)
@@ -88,13 +84,13 @@ def test_costs_grow_with_what_there_is_to_do():
     flow = study("flow").probes["flow"]
     wider = flow.model_copy(update={"window": [*flow.window, *flow.window]})
     half = flow.model_copy(update={"edges": flow.edges[:3]})
-    work = estimates.work_of(flow, B7, 1000)
-    assert estimates.work_of(wider, B7, 1000).forwards > work.forwards > estimates.work_of(half, B7, 1000).forwards
+    work = flow.cost(B7, 1000)
+    assert wider.cost(B7, 1000).forwards > work.forwards > half.cost(B7, 1000).forwards
     base = estimates.seconds(work, B7, 1000, gpu=True)
     assert estimates.seconds(work, B7, 2000, gpu=True) == pytest.approx(2 * base, rel=0.15)  # but for the start
     assert estimates.seconds(work, B7, 1000, gpu=False) > 50 * base
     larger = Size(13_000_000_000, 40, 5120, 32_064, 2880)
-    assert estimates.seconds(estimates.work_of(flow, larger, 1000), larger, 1000, gpu=True) > 3 * base
+    assert estimates.seconds(flow.cost(larger, 1000), larger, 1000, gpu=True) > 3 * base
 
 
 def test_more_is_asked_for_with_every_attempt():
@@ -131,7 +127,7 @@ def test_tokens_of_a_picture_by_the_configuration(config, tokens):
 
 
 def test_size_of_a_model_in_a_folder():
-    size = estimates.folder_size(ROOT / TINY_LLAVA)
+    size = folder_size(ROOT / TINY_LLAVA)
     config = json.loads((ROOT / TINY_LLAVA / "config.json").read_text())["text_config"]
     assert (size.layers, size.width, size.vocabulary) == (
         config["num_hidden_layers"],
@@ -146,6 +142,6 @@ def test_size_of_a_model_in_a_folder():
 def test_memory_holds_what_a_model_on_the_cpu_needs(tiny_llava):
     """Weights as they are, in bytes."""
     weights = sum(parameter.nbytes for parameter in tiny_llava.model.parameters())
-    size = estimates.folder_size(ROOT / TINY_LLAVA)
+    size = folder_size(ROOT / TINY_LLAVA)
     assert size.parameters * torch.float32.itemsize == pytest.approx(weights, rel=0.02)
     assert estimates.megabytes(size, "float32", gpu=False) > estimates.LIBRARIES + weights / 1e6

@@ -25,7 +25,9 @@ from vlmflow.probes import (
     VisualLensProbe,
 )
 from vlmflow.probes.context import prompt_of
-from vlmflow.probes.run import answer_question, prober
+from vlmflow.probes.question import Question
+from vlmflow.probes.run import ProbeRun, answer_question
+from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS
 
 QUESTION = "Which color is the circle, red or blue?"
 TEXTS = [QUESTION, "What is to the left of the square?", "red", "blue", "Short answer:", "Which shape is it?"]
@@ -61,7 +63,7 @@ def rows(tmp_path):
                 "captions": None,
                 "related": None,
                 "token_ids": [7],
-                "example": True,
+                "in_detail": True,
             }
         )
     return found
@@ -142,15 +144,14 @@ DOES_NOT = {
 
 @pytest.mark.parametrize("name", APPLIES)
 def test_what_needs_no_patches_is_measured(vlm, rows, name):
-    notes = []
-    work = prober(vlm, APPLIES[name], name, "", lambda *note: notes.append(note), rows)
-    measured = work(rows[0])
+    run = ProbeRun(vlm, APPLIES[name], name, questions=[Question.of(row) for row in rows])
+    measured = run(rows[0])
     assert len(measured) >= 3
     if name == "words":
         # The names of objects need patches; how the tokens decode does not.
         assert measured["object"].null_count() == len(measured)
         assert measured["decoded"].null_count() == len(measured)
-        assert any("names of objects: patches do not apply" in why for _, why in notes)
+        assert any(each.what == NAMES_OF_OBJECTS and "patches do not apply" in each.reason for each in run.skipped)
         right, none = (measured.filter(pl.col("instruction") == each)["entropy"] for each in ("right", "none"))
         assert not right.equals(none)
     if name == "budget":
@@ -159,18 +160,17 @@ def test_what_needs_no_patches_is_measured(vlm, rows, name):
 
 @pytest.mark.parametrize("name", DOES_NOT)
 def test_what_needs_patches_says_that_it_does_not_apply(vlm, rows, name):
-    notes = []
-    work = prober(vlm, DOES_NOT[name], name, "", lambda *note: notes.append(note), rows)
+    run = ProbeRun(vlm, DOES_NOT[name], name, questions=[Question.of(row) for row in rows])
     with pytest.raises(QuestionError) as caught:
-        work(rows[0])
-    said = f"{caught.value} {notes}"
+        run(rows[0])
+    said = f"{caught.value} {run.skipped}"
     assert "not apply" in said
     assert "InstructBlip" in said
 
 
 def test_answers(vlm, rows):
-    assert answer_question(vlm, rows[0], "")["correct"]
-    assert prompt_of(vlm, rows[0], " Short answer:").text.endswith("Short answer:")
+    assert answer_question(vlm, Question.of(rows[0]))["correct"]
+    assert prompt_of(vlm, Question.of(rows[0]), " Short answer:").text.endswith("Short answer:")
 
 
 def test_a_processor_with_a_template_is_left_alone():

@@ -15,10 +15,12 @@ from vlmflow.engine.modules import find_layers, find_norm
 from vlmflow.errors import InterventionError, ModelError, ProcessorError, PromptError, QuestionError
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe, LensProbe
-from vlmflow.probes.run import answer_question, prober, prompt_of
+from vlmflow.probes.context import prompt_of
+from vlmflow.probes.question import Question
+from vlmflow.probes.run import ProbeRun, answer_question
 from vlmflow.prompts.build import Patches
 from vlmflow.prompts.patch_row import patch_row
-from vlmflow.tables import ANSWERS, KNOCKOUT, LENS, PATCHES
+from vlmflow.tables import ANSWERS, PATCHES, Skipped
 
 PICTURE = Image.new("RGB", (8, 8), "red")
 QUESTION = "is the circle red or blue ?"
@@ -102,6 +104,7 @@ def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
     assert expected.probability == pytest.approx(logits.softmax(0).max().item(), rel=1e-5)
 
 
+@pytest.mark.oracle("lens")
 def test_the_lens_ends_where_the_model_ends(vlm):
     prompt = vlm.prompt(PICTURE, QUESTION)
     expected = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)
@@ -132,6 +135,7 @@ def question_row(path, **changes):
         "true_option": "red",
         "false_option": "blue",
         "objects": [box],
+        "captions": None,
         "related": None,
         "token_ids": [5],
     }
@@ -149,21 +153,23 @@ def test_from_a_row_to_rows(vlm, path):
     patches = patch_row(vlm.processor, row, "overlap")
     PATCHES.frame([patches])
     assert patches["related"] == [0]
-    answer = answer_question(vlm, row, instruction="")
+    answer = answer_question(vlm, Question.of(row), instruction="")
     ANSWERS.frame([answer])
     assert answer["correct"] == (answer["predicted"].lower() == "red")
     spelled = row | {"answer": f"the {answer['predicted']}"}
-    assert [answer_question(vlm, spelled, "", match)["correct"] for match in ("strict", "relaxed")] == [False, True]
-    described = answer_question(vlm, row | {"structural": "describe"}, instruction="")
+    assert [answer_question(vlm, Question.of(spelled), "", match)["correct"] for match in ("strict", "relaxed")] == [
+        False,
+        True,
+    ]
+    described = answer_question(vlm, Question.of(row | {"structural": "describe"}), instruction="")
     assert described == answer | {"correct": None}, "there is nothing to be right"
     ANSWERS.frame([described])
     row |= patches
-    flow = prober(
-        vlm, KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]), "flow", "", print
-    )(row)
-    assert len(KNOCKOUT.frame(flow)) == 3
-    lens = prober(vlm, LensProbe(kind="lens"), "tracking", "", print)(row)
-    assert set(LENS.frame(lens)["word"]) == {
+    probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"])
+    flow = ProbeRun(vlm, probe, "flow")(row)
+    assert len(KnockoutProbe.table.frame(flow)) == 3
+    lens = ProbeRun(vlm, LensProbe(kind="lens"), "tracking")(row)
+    assert set(LensProbe.table.frame(lens)["word"]) == {
         "capitalised answer",
         "lowercase answer",
         "capitalised false option",
@@ -175,15 +181,10 @@ def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):
     """The object's word is the question's first: nothing of the rest of the question stands before it."""
     row = question_row(path, question="circle is red or blue ?")
     edges = ["question without objects -> objects", "question -> last"]
-    notes = []
-    probe = KnockoutProbe(kind="knockout", window=1, edges=edges)
-    rows = prober(vlm, probe, "flow", "", lambda *note: notes.append(note))(row)
-    assert set(rows["edge"]) == {"question -> last"}
-    ((_, reason),) = notes
-    assert reason == (
-        "question without objects -> objects: all of 'objects' stands before 'question without objects' in this "
-        "question, and attends to none of it"
-    )
+    run = ProbeRun(vlm, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
+    assert set(run(row)["edge"]) == {"question -> last"}
+    why = "all of 'objects' stands before 'question without objects' in this question, and attends to none of it"
+    assert run.skipped == [Skipped("q", edges[0], why)]
 
 
 def test_questions_that_cannot_go_on(vlm, path, tmp_path):
@@ -203,12 +204,12 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
         with pytest.raises(QuestionError, match=message):
             patch_row(vlm.processor, question_row(path, **changes), "overlap")
     with pytest.raises(QuestionError, match="the question is empty"):
-        prompt_of(vlm, question_row(path, question=""), "")
+        prompt_of(vlm, Question.of(question_row(path, question="")), "")
 
 
 @pytest.mark.parametrize("related", [[0], [8]])
 def test_a_grid_that_is_not_the_models_costs_only_the_patches(vlm, path, related):
-    prompt = prompt_of(vlm, question_row(path, related=related, tokens=9, no_patch=[]), "")
+    prompt = prompt_of(vlm, Question.of(question_row(path, related=related, tokens=9, no_patch=[])), "")
     assert len(prompt.positions("image")) == 4
     with pytest.raises(PromptError, match="became 4 tokens, but its patch map has 9"):
         prompt.positions("related patches")
@@ -219,21 +220,21 @@ def test_an_empty_answer_is_a_wrong_one(vlm, path):
         vlm.unembedding.weight[vlm.processor.tokenizer.eos_token_id] = (
             100 * vlm.record(vlm.prompt(PICTURE, QUESTION)).output[0, -1]
         )
-    answer = answer_question(vlm, question_row(path), instruction="")
+    answer = answer_question(vlm, Question.of(question_row(path)), instruction="")
     ANSWERS.frame([answer])
     assert (answer["predicted"], answer["token_ids"], answer["correct"]) == ("", [], False)
     assert answer["probability"] > 0.9
     row = question_row(path) | {"token_ids": answer["token_ids"]}
     last = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"], token="last")
     with pytest.raises(QuestionError, match="said nothing, so that there is no last sub-word"):
-        prober(vlm, last, "last", "", print)(row)
+        ProbeRun(vlm, last, "last")(row)
 
 
 def test_logits_that_are_no_numbers_give_no_answer(vlm, path):
     with torch.no_grad():
         vlm.unembedding.weight[0, 0] = float("nan")
     with pytest.raises(QuestionError, match="logits are not finite numbers; another dtype may help"):
-        answer_question(vlm, question_row(path), instruction="")
+        answer_question(vlm, Question.of(question_row(path)), instruction="")
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")
@@ -256,17 +257,15 @@ def test_a_model_on_two_cards_measures_what_it_measures_on_one(tmp_path):
 
 
 def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):
-    notes = []
-    probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question", "image -> question"])
-    rows = prober(vlm, probe, "flow", "", lambda *note: notes.append(note))(question_row(path))
-    assert rows["edge"].unique().to_list() == ["image -> question"]
-    assert notes == [
-        ("q", "related patches -> question: this prompt has no 'related patches': it was built without boxes")
-    ]
+    edges = ["related patches -> question", "image -> question"]
+    run = ProbeRun(vlm, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
+    assert run(question_row(path))["edge"].unique().to_list() == ["image -> question"]
+    assert run.skipped == [Skipped("q", edges[0], "this prompt has no 'related patches': it was built without boxes")]
     lonely = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
+    run = ProbeRun(vlm, lonely, "flow")
     with pytest.raises(QuestionError, match="no edge of the probe is left"):
-        prober(vlm, lonely, "flow", "", lambda *note: notes.append(note))(question_row(path, false_option="green"))
-    assert "'green' does not stand in the question" in notes[-1][1]
+        run(question_row(path, false_option="green"))
+    assert "'green' does not stand in the question" in run.skipped[-1].reason
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -303,4 +302,4 @@ def test_probabilities_that_are_no_numbers_drop_the_question(vlm, path, monkeypa
     probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"])
     monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 1, 16), float("nan")).double())
     with pytest.raises(QuestionError, match="not finite numbers"):
-        prober(vlm, probe, "flow", "", print)(question_row(path))
+        ProbeRun(vlm, probe, "flow")(question_row(path))

@@ -22,7 +22,8 @@ from vlmflow.errors import DatasetError, QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe
-from vlmflow.probes.run import answer_question, prober
+from vlmflow.probes.question import Question
+from vlmflow.probes.run import ProbeRun, answer_question
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report.tables import task_row, tasks_page
 from vlmflow.study import Task
@@ -98,7 +99,7 @@ BOX = '"x": 1, "y": 1, "w": 5, "h": 5'
         ('"answer": ' + "[" * 9999 + "]" * 9999, BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "a"', BOX.replace("5", "true", 1), "objects.7.w: Input should be a number, not true or false"),
         ('"answer": "a"', BOX.replace('"h": 5', '"tall": 5'), "scene graph of 1: objects.7.h: Field required"),
-        ('"answer": "a"', BOX.replace("1", '"wide"', 1), "objects.7.x: Input should be a valid number"),
+        ('"answer": "a"', BOX.replace("1", '"in_float32"', 1), "objects.7.x: Input should be a valid number"),
     ],
 )  # fmt: skip
 def test_a_malformed_entry_costs_itself_only(folder, of_question, of_graph, reason):
@@ -115,7 +116,7 @@ def test_a_malformed_entry_costs_itself_only(folder, of_question, of_graph, reas
     assert set(problems) | set(skipped) == {"good", "bad"}
 
 
-@pytest.mark.parametrize("size", ["0", "-5", "1e999", "NaN", "99999999999", "9" * 5000, '"wide"', "true"])
+@pytest.mark.parametrize("size", ["0", "-5", "1e999", "NaN", "99999999999", "9" * 5000, '"in_float32"', "true"])
 def test_pictures_of_no_size(folder, size):
     questions, graphs = files(folder)
     del graphs["1"]
@@ -195,12 +196,11 @@ def test_boxes_that_are_none(folder, processor, tiny_llava, box, reason, rule):
         return
     assert reason in reasons[name]
     row = kept.filter(question_id=name).row(0, named=True) | {"related": None}
-    row |= {"token_ids": answer_question(tiny_llava, row, "")["token_ids"]}
-    notes = []
+    row |= {"token_ids": answer_question(tiny_llava, Question.of(row))["token_ids"]}
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> last", "image -> last"])
-    found = prober(tiny_llava, probe, "flow", "", lambda *note: notes.append(note))(row)
-    assert set(found["edge"]) == {"image -> last"}
-    assert [note[0] for note in notes] == [name]
+    run = ProbeRun(tiny_llava, probe, "flow")
+    assert set(run(row)["edge"]) == {"image -> last"}
+    assert [(each.question, each.what) for each in run.skipped] == [(name, "related patches -> last")]
 
 
 # --- words that are not in the question ---
@@ -214,17 +214,15 @@ def test_options_and_objects_that_are_not_in_the_question(folder, tiny_llava):
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="choose"))
     kept, _ = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     row = kept.filter(question_id=name).row(0, named=True) | {"related": None, "token_ids": [5]}
-    notes = []
     edges = ["true option -> last", "false option -> last", "options -> last", "objects -> last", "question -> last"]
-    probe = KnockoutProbe(kind="knockout", window=1, edges=edges)
-    found = prober(tiny_llava, probe, "flow", "", lambda *note: notes.append(note))(row)
-    assert set(found["edge"]) == {"question -> last"}
-    assert {note[1].split(":")[0] for note in notes} == set(edges[:4])
-    for (_, why), option in zip(notes, (row["true_option"], row["false_option"]), strict=False):
-        assert f"{option!r} does not stand in the question 'What is it?'" in why
+    run = ProbeRun(tiny_llava, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
+    assert set(run(row)["edge"]) == {"question -> last"}
+    assert [each.what for each in run.skipped] == edges[:4]
+    for each, option in zip(run.skipped, (row["true_option"], row["false_option"]), strict=False):
+        assert f"{option!r} does not stand in the question 'What is it?'" in each.reason
     only = KnockoutProbe(kind="knockout", window=1, edges=edges[:4])
     with pytest.raises(QuestionError, match="no edge of the probe is left"):
-        prober(tiny_llava, only, "flow", "", print)(row)
+        ProbeRun(tiny_llava, only, "flow")(row)
 
 
 # --- pictures ---

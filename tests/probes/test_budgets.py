@@ -1,5 +1,7 @@
 """Loss with fewer of the picture's tokens, and without some places, against forwards that never see them."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,13 +19,13 @@ from vlmflow.engine.plain import plain
 from vlmflow.errors import GeometryError, InterventionError, QuestionError
 from vlmflow.models.load import load_model
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, losses_without, reference
-from vlmflow.probes.budget.measure import budget, chosen, numbers
-from vlmflow.probes.context import Asking
-from vlmflow.probes.occlusion.measure import cells_of, places
+from vlmflow.probes.answer_loss import ReferenceAnswer, intact_loss, loss_without, losses_without, reference_answer
+from vlmflow.probes.budget import ALL_TOKENS, numbers_kept
+from vlmflow.probes.budget.measure import budget, chosen
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.occlusion.measure import cells_of, occlusion
 from vlmflow.probes.similarity.measure import similarity
 from vlmflow.prompts.layouts.registry import find_patch_map
-from vlmflow.tables import ALL_TOKENS
 
 
 def directly(vlm, prompt, answer, kept):
@@ -51,7 +53,7 @@ def directly(vlm, prompt, answer, kept):
 def test_dropping_equals_leaving_embeddings_out_and_blocking(kept, answer):
     vlm = random_llava(layers=3, grid=3, heads=4, key_heads=2)
     prompt = vlm.prompt(noise(12, 5), QUESTIONS[0])
-    asked = reference(vlm, prompt, vlm.processor.tokenizer.decode(answer), answer)
+    asked = reference_answer(vlm, prompt, vlm.processor.tokenizer.decode(answer), answer)
     assert asked.token_ids == answer
     image = prompt.positions("image")
     dropped = image[[token for token in range(9) if token not in kept]]
@@ -70,7 +72,7 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
     processor = build_processor(kind, "vicuna_v1", texts)
     vlm = VisionLanguageModel(build_model(kind, processor, "red").double(), processor)
     prompt = vlm.prompt(noise(100, 3), QUESTIONS[0])
-    asked = reference(vlm, prompt, "blue", vlm.answer(prompt).token_ids)
+    asked = reference_answer(vlm, prompt, "blue", vlm.answer(prompt).token_ids)
     image, recording = prompt.positions("image"), vlm.record(asked.prompt)
     for dropped in (image[::2], image[4:], image[:3]):
         later = torch.arange(int(dropped[0]) + 1, len(asked.prompt))
@@ -99,7 +101,7 @@ def test_pictures_whose_tokens_see_each_other(build):
         alone = vlm.model(**prompt.inputs).logits[0, -1]
     torch.testing.assert_close(first, other)
     torch.testing.assert_close(first[0], alone)
-    asked = Reference(vlm.continue_prompt(prompt, answers[0][:-1]), answers[0])
+    asked = ReferenceAnswer(vlm.continue_prompt(prompt, answers[0][:-1]), answers[0])
     recording, image = vlm.record(asked.prompt), prompt.positions("image")
     for cell in (image[:3], image[3:6], image[6:], image[4:5], image):
         assert losses_without(vlm, asked, recording, [cell]) == [
@@ -116,56 +118,50 @@ def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(v
         return (args[0] + torch.arange(args[0].shape[1])[:, None], *args[1:]), kwargs
 
     changing.layers[1].register_forward_pre_hook(change, with_kwargs=True)
-    notes = []
+    context = ProbeContext(changing, questions=rows)
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        budget(
-            Asking(changing, "", rows),
-            rows[0],
-            prompts={"own": "{question}"},
-            keep=["first"],
-            draws=1,
-            leave_out=notes.append,
-        )
-    assert "changes states between its layers" in notes[0]
+        budget(context, rows[0], prompts={"own": "{question}"}, keep=["first"], draws=1)
+    assert context.skipped[0].what == "prompt own"
+    assert "changes states between its layers" in context.skipped[0].reason
 
 
 def test_the_reference_is_written_as_the_model_writes():
     vlm = load_model(TINY_LLAVA)
     prompt = vlm.prompt(noise(96, 0), "Is the circle red or blue?")
     tokens = vlm.processor.tokenizer.convert_tokens_to_ids
-    assert reference(vlm, prompt, "red", [tokens("Red")]).token_ids == [tokens("Red")]
-    assert reference(vlm, prompt, "blue", [tokens("Red")]).token_ids == [tokens("Blue")]
-    assert reference(vlm, prompt, "blue", [tokens("red")]).token_ids == [tokens("blue")]
-    asked = reference(vlm, prompt, "left right", [tokens("red")])
+    assert reference_answer(vlm, prompt, "red", [tokens("Red")]).token_ids == [tokens("Red")]
+    assert reference_answer(vlm, prompt, "blue", [tokens("Red")]).token_ids == [tokens("Blue")]
+    assert reference_answer(vlm, prompt, "blue", [tokens("red")]).token_ids == [tokens("blue")]
+    asked = reference_answer(vlm, prompt, "left right", [tokens("red")])
     assert len(asked.prompt) == len(prompt) + 1
     assert asked.positions.tolist() == [len(prompt) - 1, len(prompt)]
 
 
-def test_budgets(vlm, asking, rows):
-    notes = []
+@pytest.mark.oracle("budget")
+def test_budgets(vlm, context, rows):
     prompts = {"own": "{question}", "please": "the picture , {question}", "none": "is {object} red ?"}
-    row = rows[0] | {"objects": []}
-    found = budget(asking, row, prompts=prompts, keep=["first", "spread", "random"], draws=2, leave_out=notes.append)
-    assert len(notes) == 1
+    row = replace(rows[0], objects=())
+    found = budget(context, row, prompts=prompts, keep=["first", "spread", "random"], draws=2)
+    assert [(each.question, each.what) for each in context.skipped] == [("0", "prompt none")]
     assert set(found["prompt"]) == {"own", "please"}
-    for name, text in (("own", row["question"]), ("please", f"the picture , {row['question']}")):
+    for name, text in (("own", row.text), ("please", f"the picture , {row.text}")):
         prompt = shown(vlm, row, text)
-        asked = reference(vlm, prompt, row["answer"], row["token_ids"])
+        asked = reference_answer(vlm, prompt, row.answer, row.token_ids)
         for way in ("first", "spread", "random"):
             mine = found.filter((pl.col("prompt") == name) & (pl.col("keep") == way)).sort("kept")
             assert mine["number"].to_list() == [0, 1, 2, 4, 8, ALL_TOKENS]
             assert mine["kept"].to_list() == [0, 1, 2, 4, 8, 9]
             for number, kept, loss in mine.select("number", "kept", "loss").iter_rows():
-                draws = [range(kept)] if kept in (0, 9) else chosen(way, number, 9, 2, row["question_id"])
+                draws = [range(kept)] if kept in (0, 9) else chosen(way, number, 9, 2, row.id)
                 losses = [directly(vlm, prompt, asked.token_ids, list(some)) for some in draws]
                 assert loss == pytest.approx(np.mean(losses), abs=1e-9)
-    again = budget(asking, row, prompts=prompts, keep=["random"], draws=2, leave_out=notes.append)
+    again = budget(context, row, prompts=prompts, keep=["random"], draws=2)
     assert again.equals(found.filter(pl.col("keep") == "random"))
 
 
 @given(tokens=st.integers(1, 3000), seed=st.text(max_size=5))
 def test_which_tokens_are_kept(tokens, seed):
-    for number in numbers(tokens):
+    for number in numbers_kept(tokens):
         assert number < tokens
         for way in ("first", "spread", "random"):
             draws = chosen(way, number, tokens, 2, seed)
@@ -177,16 +173,17 @@ def test_which_tokens_are_kept(tokens, seed):
         assert chosen("first", number, tokens, 1, seed) == [list(range(number))]
         gaps = np.diff(chosen("spread", number, tokens, 1, seed)[0])
         assert len(gaps) == 0 or max(gaps) - min(gaps) <= 1
-    assert numbers(1) == []
-    assert numbers(576)[-1] == 512
-    assert numbers(512)[-1] == 256
+    assert numbers_kept(1) == []
+    assert numbers_kept(576)[-1] == 512
+    assert numbers_kept(512)[-1] == 256
 
 
-def test_places_equal_a_forward_a_cell(vlm, asking, rows):
+@pytest.mark.oracle("places")
+def test_occlusion_equals_a_forward_per_cell(vlm, context, rows):
     row = rows[0]
     prompt = shown(vlm, row)
-    found = places(asking, row, prompt, 3).row(0, named=True)
-    answer = reference(vlm, prompt, row["answer"], row["token_ids"]).token_ids
+    found = occlusion(context, row, prompt, 3).row(0, named=True)
+    answer = reference_answer(vlm, prompt, row.answer, row.token_ids).token_ids
     intact = directly(vlm, prompt, answer, list(range(9)))
     assert found["loss"] == pytest.approx(intact, abs=1e-9)
     assert found["grid"] == 3
@@ -194,7 +191,7 @@ def test_places_equal_a_forward_a_cell(vlm, asking, rows):
         without = directly(vlm, prompt, answer, [token for token in range(9) if token != cell])
         assert growth == pytest.approx(without - intact, abs=1e-9)
     with pytest.raises(GeometryError, match="cells hold no patch: the picture has 3 × 3; a smaller grid fits"):
-        places(asking, row, prompt, 4)
+        occlusion(context, row, prompt, 4)
 
 
 @settings(max_examples=20, deadline=None)
@@ -203,10 +200,9 @@ def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
     path = tmp_path_factory.mktemp("any") / "picture.png"
     Image.new("RGB", (width, height)).save(path)
     processor = build_processor("llava_next", "vicuna_v1", ["a b"])
-    asking = Asking(type("Model", (), {"processor": processor}), "", [])
     found = find_patch_map(processor, (width, height))
     try:
-        cells = cells_of(asking, {"image": str(path)}, grid)
+        cells = cells_of(processor, str(path), grid)
     except GeometryError:
         assert any(min(view.rows, view.columns) < grid for view in found.views)
         return
@@ -224,13 +220,13 @@ def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
                     assert row - 1e-6 <= y <= row + 1 + 1e-6
 
 
-def test_answers_that_are_no_numbers(vlm, asking, rows):
+def test_answers_that_are_no_numbers(rows):
     broken = random_llava(layers=3, grid=3)
     with torch.no_grad():
         broken.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
-    notes = []
+    context = ProbeContext(broken, questions=rows)
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(Asking(broken, "", rows), rows[0], {"own": "{question}"}, 1, notes.append)
-    assert "not finite numbers" in notes[0]
+        similarity(context, rows[0], {"own": "{question}"}, 1)
+    assert "not finite numbers" in context.skipped[0].reason
     with pytest.raises(InterventionError, match="not finite"):
-        places(Asking(broken, "", rows), rows[0], shown(broken, rows[0]), 3)
+        occlusion(context, rows[0], shown(broken, rows[0]), 3)

@@ -21,12 +21,15 @@ from vlmflow.engine.modules import find_layers
 from vlmflow.engine.prefix import can_share
 from vlmflow.errors import NotApplicableError, PromptError, QuestionError
 from vlmflow.models.vocabulary import Vocabulary, words_of
+from vlmflow.probes import AttentionMapProbe
 from vlmflow.probes.attention.measure import attention
 from vlmflow.probes.attention_map.measure import attention_map
-from vlmflow.probes.context import Asking
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.similarity import PAIRS
 from vlmflow.probes.similarity.measure import Directions, similarity
-from vlmflow.probes.visual_lens.measure import Known, visual_lens
-from vlmflow.tables import PAIRS
+from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS
+from vlmflow.probes.visual_lens.measure import Decoder, visual_lens
+from vlmflow.tables import Skipped
 
 
 def cosine(one, other):
@@ -57,13 +60,14 @@ def unrelated_pair_by_pair(mine, other):
     return np.array(found).T
 
 
-def test_similarity_equals_the_pairs(vlm, asking, rows):
-    measured = similarity(asking, rows[0], {"own": "{question}", "other": "is the {object} red ?"}, 2, print)
+@pytest.mark.oracle("similarity")
+def test_similarity_equals_the_pairs(vlm, context, rows):
+    measured = similarity(context, rows[0], {"own": "{question}", "other": "is the {object} red ?"}, 2)
     for name, text in (("own", "{question}"), ("other", "is the {object} red ?")):
         sides = []
         # The unrelated ones of the first question are the next two about other pictures, in the same words.
         for row in rows[:3]:
-            prompt = shown(vlm, row, text.format(question=row["question"], object=row["objects"][0]["name"]))
+            prompt = shown(vlm, row, text.format(question=row.text, object=row.objects[0].name))
             ids = prompt.inputs["input_ids"][0].tolist()
             sides.append(
                 (hidden(vlm, prompt), prompt.positions("image").tolist(), prompt.positions("question").tolist(), ids)
@@ -112,45 +116,45 @@ def test_sums_equal_pairs(image, text, theirs, seed, same):
     np.testing.assert_allclose(across, other.across(mine), atol=1e-12)
 
 
-def test_similarity_leaves_out_what_cannot_be_asked(asking, rows):
-    notes = []
-    row = rows[0] | {"objects": []}
-    found = similarity(asking, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1, notes.append)
+def test_similarity_leaves_out_what_cannot_be_asked(context, rows):
+    row = replace(rows[0], objects=())
+    found = similarity(context, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
-    assert notes == ["prompt yes-no: the question is about no object that could stand in 'is the {object} red ?'"]
+    assert context.skipped == [
+        Skipped("0", "prompt yes-no", "the question is about no object that could stand in 'is the {object} red ?'")
+    ]
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(asking, row, {"one": "?"}, 1, notes.append)
-    assert "single token" in notes[-1]
+        similarity(context, row, {"one": "?"}, 1)
+    assert "single token" in context.skipped[-1].reason
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(asking, row, {"twice": "red red red"}, 1, notes.append)
-    assert "the text is one word" in notes[-1]
-    alone = Asking(asking.vlm, "", rows[2:])
+        similarity(context, row, {"twice": "red red red"}, 1)
+    assert "the text is one word" in context.skipped[-1].reason
+    alone = ProbeContext(context.vlm, questions=rows[2:])
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(alone, rows[2], {"own": "{question}"}, 1, notes.append)
-    assert "no question on another picture" in notes[-1]
+        similarity(alone, rows[2], {"own": "{question}"}, 1)
+    assert "no question on another picture" in alone.skipped[-1].reason
 
 
-def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(asking, rows):
-    bare = [rows[0], *(row | {"objects": []} for row in rows[1:])]
-    notes = []
-    compared = Asking(asking.vlm, "", bare)
-    found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1, notes.append)
+def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(vlm, rows):
+    bare = [rows[0], *(replace(row, objects=()) for row in rows[1:])]
+    compared = ProbeContext(vlm, questions=bare)
+    found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
-    assert len(notes) == 1
+    assert len(compared.skipped) == 1
 
 
 def test_neighbours_are_not_asked_twice(vlm, rows, monkeypatch):
     asked = []
     record = vlm.record
     monkeypatch.setattr(vlm, "record", lambda prompt: asked.append(prompt) or record(prompt))
-    asking = Asking(vlm, "", rows, room=4)
+    context = ProbeContext(vlm, questions=rows, cache_size=4)
     for row in rows:
-        similarity(asking, row, {"own": "{question}"}, 2, print)
+        similarity(context, row, {"own": "{question}"}, 2)
     assert len(asked) == len(rows)
-    small = Asking(vlm, "", rows, room=1)
-    one = similarity(small, rows[0], {"own": "{question}"}, 2, print)
-    assert one.equals(similarity(asking, rows[0], {"own": "{question}"}, 2, print))
-    assert len(small.kept) == 1
+    small = ProbeContext(vlm, questions=rows, cache_size=1)
+    one = similarity(small, rows[0], {"own": "{question}"}, 2)
+    assert one.equals(similarity(context, rows[0], {"own": "{question}"}, 2))
+    assert len(small.cache) == 1
 
 
 def norms_pair_by_pair(vlm, prompt, targets):
@@ -230,6 +234,7 @@ def test_memory_is_cut_without_changing_the_result(vlm, rows, monkeypatch):
         torch.testing.assert_close(cut[segment].weights, look.weights, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.oracle("attention")
 def test_edges_add_up_what_is_looked_at(vlm, rows):
     prompt = shown(vlm, rows[0])
     found = attention(vlm, prompt, ["image -> last", "question -> last", "image -> question"])
@@ -242,36 +247,39 @@ def test_edges_add_up_what_is_looked_at(vlm, rows):
     assert len(found) == 9
 
 
-def test_maps_show_the_patches_in_their_places(vlm, rows):
+@pytest.mark.oracle("attention-map")
+def test_maps_show_the_patches_in_their_places(vlm, context, rows):
     prompt = shown(vlm, rows[0])
-    notes = []
-    found = attention_map(vlm, prompt, rows[0]["image"], ["question", "objects"], notes.append)
+    found = attention_map(vlm, prompt, rows[0].image, ["question"])
     assert set(found["target"]) == {"question"}
-    assert notes == ["objects: this prompt has no such segment: it was built without objects"]
+    bare = replace(rows[0], objects=())
+    both = AttentionMapProbe(kind="attention-map", targets=["question", "objects"])
+    assert both.measure(context, bare).equals(found)
+    assert context.skipped == [Skipped("0", "objects", "this prompt has no such segment: it was built without objects")]
     look = vlm.attention_stats(prompt, ["question"])["question"]
     for row in found.to_dicts():
         assert (row["rows"], row["columns"], len(row["weight"])) == (3, 3, 9)
         np.testing.assert_allclose(row["weight"], 100 * look.weights[row["layer"], prompt.positions("image")])
         np.testing.assert_allclose(row["share"], 100 * look.shares[row["layer"], prompt.positions("image")])
     with pytest.raises(PromptError, match="none of the segments objects"):
-        attention_map(vlm, prompt, rows[0]["image"], ["objects"], print)
+        AttentionMapProbe(kind="attention-map", targets=["objects"]).measure(context, bare)
 
 
-def test_the_lens_equals_reading_state_by_state(vlm, asking, rows):
+@pytest.mark.oracle("visual-lens")
+def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
     found = visual_lens(
-        asking,
+        context,
         rows[0],
         top=3,
         instructions=["none", "right", "wrong"],
         places=["after", "before"],
         keep_words=True,
-        leave_out=print,
     )
-    texts = {"right": rows[0]["question"], "wrong": rows[1]["question"], "none": ""}
+    texts = {"right": rows[0].text, "wrong": rows[1].text, "none": ""}
     names = {"own": ["circle", "circles", "red", "reds"], "other": ["square", "squares", "blue", "blues"]}
     words = vlm.processor.tokenizer.convert_ids_to_tokens(range(vlm.unembedding.out_features))
     object_patches, others = {1, 2}, {0, 3, 4, 5, 6, 7, 8}
-    picture = Image.open(rows[0]["image"])
+    picture = Image.open(rows[0].image)
     top_words = {}
     for place, (instruction, text) in product(("after", "before"), texts.items()):
         prompt = vlm.picture_prompt(picture, text, before=place == "before")
@@ -303,16 +311,15 @@ def test_the_lens_equals_reading_state_by_state(vlm, asking, rows):
                 assert row["decoded"] == [s[0] for s in said]
 
 
-def test_what_stands_after_the_picture_cannot_change_its_tokens(vlm, asking, rows):
+def test_what_stands_after_the_picture_cannot_change_its_tokens(vlm, context, rows):
     """In a causal decoder the instruction after the picture plays no part by construction; before it, it does."""
     found = visual_lens(
-        asking,
+        context,
         rows[0],
         top=3,
         instructions=["right", "wrong", "none"],
         places=["after", "before"],
         keep_words=False,
-        leave_out=print,
     )
     columns = ["layer", "object", "entropy", "words", "agreement"]
     after, before = (
@@ -329,13 +336,13 @@ def test_what_stands_after_the_picture_cannot_change_its_tokens(vlm, asking, row
     assert found["decoded"].null_count() == len(found)
 
 
-def test_the_same_states_are_read_once(vlm, asking, rows, monkeypatch):
+def test_the_same_states_are_read_once(vlm, context, rows, monkeypatch):
     read, vlm_read = [], vlm.read
     monkeypatch.setattr(vlm, "read", lambda *given, **how: read.append(how) or vlm_read(*given, **how))
-    settings_ = {"top": 2, "keep_words": False, "leave_out": print}
-    visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["after"], **settings_)
+    settings_ = {"top": 2, "keep_words": False}
+    visual_lens(context, rows[0], instructions=["right", "wrong", "none"], places=["after"], **settings_)
     assert len(read) == 4  # layers and embedding
-    visual_lens(asking, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
+    visual_lens(context, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
     assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
 
@@ -344,28 +351,26 @@ def test_a_picture_that_sees_what_stands_after_it_is_read_again():
     vlm, prompt = looking_ahead(pali_gemma)
     other = replace(prompt, inputs=prompt.inputs | {"input_ids": prompt.inputs["input_ids"].clone()})
     other.inputs["input_ids"][0, 11] = 20
-    known = Known(Asking(vlm, "", []), 2)
+    known = Decoder(vlm, 2)
     first, second = known.decode(prompt), known.decode(other)
     assert torch.equal(vlm.record(prompt).calls[0].hidden[:, :10], vlm.record(other).calls[0].hidden[:, :10])
     assert not torch.equal(first.entropy[1:], second.entropy[1:])
     assert known.decode(other).entropy.equal(second.entropy)
 
 
-def test_objects_that_have_no_place(asking, rows):
-    notes = []
-    absent = rows[0]["objects"][0] | {"id": None, "x": None}
+def test_objects_that_have_no_place(context, rows):
+    absent = replace(rows[0].objects[0], box=None)
     found = visual_lens(
-        asking,
-        rows[0] | {"objects": [absent]},
+        context,
+        replace(rows[0], objects=(absent,)),
         top=2,
         instructions=["right"],
         places=["after"],
         keep_words=False,
-        leave_out=notes.append,
     )
     assert found["object"].null_count() == len(found)
     assert found["entropy"].null_count() == 0
-    assert notes == ["names of objects: none of the question's objects has a box"]
+    assert context.skipped == [Skipped("0", NAMES_OF_OBJECTS, "none of the question's objects has a box")]
 
 
 @pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])

@@ -24,9 +24,9 @@ from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes import WordsProbe
 from vlmflow.probes.knockout.measure import knockout
-from vlmflow.probes.norms.measure import sinks, threshold_of
+from vlmflow.probes.norms.sinks import sinks, threshold_of
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
-from vlmflow.probes.run import prober
+from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.layouts.registry import find_patch_map
 
@@ -66,6 +66,7 @@ def probability(vlm, inputs, token, knockouts=()):
     return vlm.logits(plain(vlm.model, vlm.layers, inputs, knockouts)[:, -1]).softmax(-1)[:, token].tolist()
 
 
+@pytest.mark.oracle("knockout")
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), layers=st.integers(1, 5), key_heads=st.sampled_from([1, 2]))
 def test_one_recording_serves_all_windows(seed, layers, key_heads):
@@ -126,6 +127,7 @@ def test_what_has_been_said_is_template():
     assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
 
 
+@pytest.mark.oracle("words")
 @settings(max_examples=8)
 @given(
     seed=st.integers(0, 10**6),
@@ -265,9 +267,11 @@ def test_modules_are_found_or_refused():
 
 def test_a_model_without_such_modules_is_refused_before_any_question(monkeypatch):
     vlm = random_llava()
-    monkeypatch.setattr("vlmflow.probes.run.find_module", lambda *_: (_ for _ in ()).throw(InterventionError("none")))
+    monkeypatch.setattr(
+        "vlmflow.engine.modules.find_module", lambda *_: (_ for _ in ()).throw(InterventionError("none"))
+    )
     with pytest.raises(ModelError, match=r"probes\.d\.modules: none"):
-        prober(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d", "", print)
+        ProbeRun(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d")
 
 
 def test_states_that_are_no_numbers_say_no_words(monkeypatch):
@@ -304,6 +308,7 @@ def test_half_precision(dtype):
 TEXTS = ["What is it?", QUESTION]
 
 
+@pytest.mark.oracle("norms")
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
 @pytest.mark.parametrize("size", [(60, 60), (90, 50), (50, 120)])
 def test_norms_are_those_of_the_encoders_features(kind, size):

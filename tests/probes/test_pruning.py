@@ -1,5 +1,7 @@
 """Answers without the picture in the last layers: by the engine, by really dropping the tokens, and what that saves."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 import torch
@@ -9,15 +11,15 @@ from transformers import DynamicCache
 
 from support.decoders import DECODERS, random_decoder
 from support.paths import random_llava
+from support.questions import make_question
+from support.random_prompts import QUESTION, noise, talking_llava
 from support.random_prompts import prompt_with_segments as prompt_of
-from support.random_prompts import talking_llava
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.left_out import truncated, work_share
 from vlmflow.engine.plain import plain
 from vlmflow.engine.timing import timed
 from vlmflow.probes import PruningProbe
-from vlmflow.probes.context import Asking
-from vlmflow.probes.measure import measure
+from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.pruning.measure import answers_without_picture, pruning
 
 
@@ -70,6 +72,7 @@ def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
     assert not any(layer._forward_pre_hooks for layer in vlm.layers)
 
 
+@pytest.mark.oracle("pruning")
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
 def test_answers_without_the_picture(seed):
@@ -100,9 +103,10 @@ def test_answers_without_the_picture(seed):
                 assert vlm.answer(prompt).token_ids == found[number]
 
 
-def test_rows_of_pruning():
+def test_rows_of_pruning(tmp_path):
     vlm = talking_llava(4, 3)
-    prompt = prompt_of(vlm, 3)
+    image = noise(3)
+    prompt = prompt_of(vlm, 3, image)
     answer = vlm.answer(prompt)
     right, said = answer.text.lower(), answer.token_ids
     rows = pruning(vlm, prompt, [0, 2, 4], right, said, with_time=True)
@@ -121,14 +125,15 @@ def test_rows_of_pruning():
     assert described["predicted"].to_list() == rows["predicted"].to_list()[:2]
     assert described.schema["correct"] == pl.Boolean
     assert described["correct"].to_list() == [None, None], "there is nothing to be right"
-    question = {"structural": "describe", "answer": right, "token_ids": said, "timed": False}
-    asked = PruningProbe(kind="pruning", last=[0, 2])
-    assert measure(Asking(vlm, "", []), prompt, asked, question, print).equals(described)
-    query = question | {"structural": "query"}
-    assert measure(Asking(vlm, "", []), prompt, asked, query, print)["correct"][0]
-    query["answer"] += "."
-    assert not measure(Asking(vlm, "", []), prompt, asked, query, print)["correct"][0]
-    assert measure(Asking(vlm, "", [], match="relaxed"), prompt, asked, query, print)["correct"][0]
+    probe = PruningProbe(kind="pruning", last=[0, 2])
+    path = tmp_path / "image.png"
+    image.save(path)
+    strict, relaxed = (ProbeContext(vlm, match=match) for match in ("strict", "relaxed"))
+    asked = make_question(id="1", image_id="1", image=str(path), text=QUESTION, correct_answer=None, token_ids=said)
+    assert probe.measure(strict, asked).equals(described)
+    assert probe.measure(strict, replace(asked, correct_answer=right))["correct"][0]
+    assert not probe.measure(strict, replace(asked, correct_answer=f"{right}."))["correct"][0]
+    assert probe.measure(relaxed, replace(asked, correct_answer=f"{right}."))["correct"][0]
 
 
 def test_more_layers_than_there_are():

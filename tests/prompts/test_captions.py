@@ -15,7 +15,9 @@ from vlmflow.errors import ModelError, PromptError, QuestionError
 from vlmflow.models.processor import load_text_processor
 from vlmflow.notebook import LanguageModel, VisionLanguageModel
 from vlmflow.probes import KnockoutProbe, NormsProbe
-from vlmflow.probes.run import answer_question, prober, prompt_of
+from vlmflow.probes.context import prompt_of
+from vlmflow.probes.question import Question
+from vlmflow.probes.run import ProbeRun, answer_question
 from vlmflow.prompts.build import build_caption_prompt
 
 CAPTIONS = "a red cup. a blue table."
@@ -132,34 +134,36 @@ def row(**changes):
         "question_id": "1",
         "image_id": "1",
         "image": "no picture is opened",
+        "width": None,
+        "height": None,
         "question": QUESTION,
         "answer": "red",
         "structural": "choose",
         "true_option": "red",
         "false_option": "blue",
-        "objects": [{"name": "cup"}],
+        "objects": [{"name": "cup", "x": None, "attributes": []}],
         "captions": CAPTIONS,
         "token_ids": [5],
     } | changes
 
 
 def test_from_a_row_to_rows(reader):
-    assert answer_question(reader, row(), "")["answer"] == "red"
+    assert answer_question(reader, Question.of(row()))["answer"] == "red"
     probe = KnockoutProbe(kind="knockout", window=1, edges=["caption -> last", "question -> last"])
-    assert len(prober(reader, probe, "captions", "", print)(row())) == 6
+    assert len(ProbeRun(reader, probe, "captions")(row())) == 6
     with pytest.raises(QuestionError, match="the dataset has no captions of its picture"):
-        prompt_of(reader, row(captions=None), "")
+        prompt_of(reader, Question.of(row(captions=None)), "")
 
 
 def test_a_window_that_is_larger_than_the_model(reader):
     probe = KnockoutProbe(kind="knockout", window=[1, 5], edges=["caption -> last"])
     with pytest.raises(ModelError, match=r"probes\.text\.window: 5 is more than the 3 layers"):
-        prober(reader, probe, "text", "", print)
+        ProbeRun(reader, probe, "text")
 
 
 def test_a_reader_has_no_norms(reader):
     with pytest.raises(ModelError, match="no image encoder"):
-        prober(reader, NormsProbe(kind="norms"), "norms", "", print)(row())
+        ProbeRun(reader, NormsProbe(kind="norms"), "norms")(row())
 
 
 def test_a_configuration_of_no_model(tmp_path):

@@ -5,8 +5,9 @@ import json
 import polars as pl
 import pytest
 
+from vlmflow.probes import PROBES
 from vlmflow.report.cost import Job, cost_rows, gpus_held, in_report, read_benchmark
-from vlmflow.tables import ANSWERS, PROBE_TABLES
+from vlmflow.tables import ANSWERS
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 ONE = "3600.5\t1:00:00\t492.3\t2107.0\t379.5\t421.1\t0.0\t0.05\t32.2\t5000.0\n"
@@ -126,5 +127,5 @@ def test_a_study_without_probes(job):
 
 
 def test_questions_can_be_counted_in_every_table_that_asks():
-    assert all("question_id" in rows.columns for rows, _ in PROBE_TABLES.values())
+    assert all("question_id" in probe.table.columns for probe in PROBES)
     assert "question_id" in ANSWERS.columns

@@ -7,11 +7,11 @@ import pytest
 
 from vlmflow.data.sampling import is_correct
 from vlmflow.figures import FlowChart
-from vlmflow.probes import KnockoutProbe
+from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.report.page import _drawn, render
 from vlmflow.report.tables import task_row, without_pictures
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT_SUMMARY, LENS_SUMMARY, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, TASK
 
 EDGES = ["question -> last", "image -> last"]
 TASKS = ["Second", "First"]
@@ -25,7 +25,7 @@ def interval(mean):
 
 @pytest.fixture
 def flow():
-    return KNOCKOUT_SUMMARY.frame(
+    return KnockoutProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "edge": edge, "window": 3, "layer": layer}
             | interval(-10.0 * layer * (edge == EDGES[0]))
@@ -38,7 +38,7 @@ def flow():
 
 @pytest.fixture
 def lens():
-    return LENS_SUMMARY.frame(
+    return LensProbe.summary_table().frame(
         [
             {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift))
             for task in TASKS
@@ -86,7 +86,9 @@ def test_the_report(flow, lens, tmp_path, asked):
     group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "pictures": 2}
     groups = pl.DataFrame([group | {"accuracy": 0.625, "low": 0.5, "high": 0.75}])
     reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
-    skipped = [{"question_id": "1", "task": None, "model": None, "stage": "tasks", "reason": r} for r in reasons]
+    skipped = [
+        {"question_id": "1", "task": None, "model": None, "stage": "tasks", "what": "", "reason": r} for r in reasons
+    ]
     page = render(
         study,
         questions=QUESTIONS.frame([question]),

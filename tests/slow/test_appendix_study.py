@@ -17,8 +17,9 @@ from support.results import assert_complete, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.edges import ALL_EDGES
+from vlmflow.probes import KnockoutProbe, probe_class
 from vlmflow.study import read_study
-from vlmflow.tables import ANSWERS, KNOCKOUT, PROBE_TABLES, QUESTIONS, SKIPPED
+from vlmflow.tables import ANSWERS, QUESTIONS, SKIPPED
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ def test_windows(demo):
 
 
 def test_an_answer_of_one_sub_word_is_counted_as_such(demo):
-    rows = KNOCKOUT.read(demo.results / "tiny-llava" / "last-sub-word" / "QueryAttr.parquet")
+    rows = KnockoutProbe.table.read(demo.results / "tiny-llava" / "last-sub-word" / "QueryAttr.parquet")
     assert set(rows["sub_words"]) == {1}
     assert set(summary_of(demo.results, demo.study, "last-sub-word")["several"]) == {0}
     assert "0 of several sub-words" in (
@@ -72,18 +73,19 @@ def test_edges_that_do_not_apply_are_said_so_in_the_table(demo):
 
 
 def test_sinks_are_the_patches_above_the_quantile(demo):
-    norms = PROBE_TABLES["norms"][0].read(demo.results / "tiny-llava" / "norms" / "ChooseAttr.parquet")
+    norms = probe_class("norms").table.read(demo.results / "tiny-llava" / "norms" / "ChooseAttr.parquet")
     assert set(norms["norms"].list.len()) == {36}
     log = (demo.results / "logs/run_probe/tiny-llava/without-sinks/ChooseAttr.log").read_text()
     count = int(log.split(" of ")[0].splitlines()[-1])
     assert count == pytest.approx(0.01 * 36 * len(norms), abs=1.5)
     skipped = SKIPPED.read(demo.results / "summary" / "skipped.parquet").filter(pl.col("stage") == "without-sinks")
-    assert skipped["reason"].str.contains("sinks -> question: this prompt has no 'sinks': no token is left").any()
+    lost = skipped.filter(pl.col("what") == "sinks -> question")
+    assert lost["reason"].str.contains("this prompt has no 'sinks': no token is left", literal=True).any()
 
 
 def test_pruning_begins_with_the_models_own_accuracy(demo):
     answers = ANSWERS.read(demo.results / "tiny-llava" / "answers" / "QueryAttr.parquet")
-    rows = PROBE_TABLES["pruning"][0].read(demo.results / "tiny-llava" / "pruning" / "QueryAttr.parquet")
+    rows = probe_class("pruning").table.read(demo.results / "tiny-llava" / "pruning" / "QueryAttr.parquet")
     intact = rows.filter(pl.col("last") == 0).join(answers, on="question_id", suffix=" answered")
     assert (intact["predicted"] == intact["predicted answered"]).all()
     assert rows["time"].drop_nulls().len() == 4 * 8  # questions × numbers of layers, but for all layers

@@ -17,8 +17,9 @@ from support.paper_rows import write_gqa, write_paper_files
 from support.paths import ROOT
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
+from vlmflow.probes import probe_class
 from vlmflow.study import read_study
-from vlmflow.tables import ACCURACY, ANSWERS, PATCHES, PROBE_TABLES, SKIPPED
+from vlmflow.tables import ACCURACY, ANSWERS, PATCHES, SKIPPED
 
 pytestmark = pytest.mark.slow
 
@@ -178,10 +179,10 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
             answers = ANSWERS.read(run.results / name / "answers" / f"{task}.parquet")
             assert answers.filter("correct")["predicted"].unique().to_list() == [word]
             probe = "flow" if name in STUDY["probes"]["flow"]["models"] else "flow-32"
-            flow = PROBE_TABLES["knockout"][0].read(run.results / name / probe / f"{task}.parquet")
+            flow = probe_class("knockout").table.read(run.results / name / probe / f"{task}.parquet")
             assert set(flow["question_id"]) == set(answers.filter("correct")["question_id"])
             assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
-            lens = PROBE_TABLES["lens"][0].read(run.results / name / "tracking" / f"{task}.parquet")
+            lens = probe_class("lens").table.read(run.results / name / "tracking" / f"{task}.parquet")
             assert set(lens["question_id"]) == set(flow["question_id"])
     assert accuracy.filter(pl.col("right") == 0)["analysed"].sum() == 0
 

@@ -17,8 +17,9 @@ from support.results import assert_complete, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
+from vlmflow.probes import probe_class
 from vlmflow.study import read_study
-from vlmflow.tables import ACCURACY, ANSWERS, LANDMARK_TABLES, PROBE_TABLES, SKIPPED
+from vlmflow.tables import ACCURACY, ANSWERS, SKIPPED
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,9 @@ def test_similarity_is_corrected_and_its_phases_are_told(demo):
     # Patches of one ground are alike in all pictures: nearly all of it is the common direction.
     assert raw.min() > 0.5
     assert corrected.abs().max() < 0.1
-    phases = LANDMARK_TABLES["similarity"].read(demo.results / "summary" / "contextualisation.landmarks.parquet")
+    phases = probe_class("similarity").features.table.read(
+        demo.results / "summary" / "contextualisation.landmarks.parquet"
+    )
     assert len(phases.select("task", "prompt").unique()) == 6
     # Eleven states cannot tell four phases apart.
     assert phases["supported"].max() <= 3
@@ -86,7 +89,7 @@ def test_the_instruction_after_the_picture_changes_nothing_and_before_it_does(de
 
 
 def test_examples_hold_words_and_pictures(demo):
-    rows = PROBE_TABLES["visual-lens"][0].read(demo.results / "tiny-llava" / "words" / "ChooseAttr.parquet")
+    rows = probe_class("visual-lens").table.read(demo.results / "tiny-llava" / "words" / "ChooseAttr.parquet")
     kept = rows.filter(pl.col("decoded").is_not_null())
     assert kept["question_id"].n_unique() == 4
     assert set(kept["decoded"].list.len()) == {36}
@@ -111,7 +114,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
     assert set(summary["number"]) == {-1, 0, 1, 2, 4, 8, 16, 32}
     assert summary.filter(pl.col("number") == 0)["mean"].min() > 1
     assert summary.filter(pl.col("number") == -1)["mean"].max() < 0.2
-    knees = LANDMARK_TABLES["budget"].read(demo.results / "summary" / "tokens.landmarks.parquet")
+    knees = probe_class("budget").features.table.read(demo.results / "summary" / "tokens.landmarks.parquet")
     assert len(knees) == 2 * 2 * 3
     assert knees["enough"].min() >= 8
     assert "95 % of the decrease with" in demo.page
@@ -206,7 +209,7 @@ def test_captions_are_described_and_nothing_is_right(elsewhere):
     accuracy = ACCURACY.read(elsewhere.results / "summary" / "answers.parquet")
     described = accuracy.filter(pl.col("task") == "COCO")
     assert described["accuracy"].null_count() == len(described) == 2
-    rows = PROBE_TABLES["budget"][0].read(elsewhere.results / "llava-1.5-7b" / "tokens" / "COCO.parquet")
+    rows = probe_class("budget").table.read(elsewhere.results / "llava-1.5-7b" / "tokens" / "COCO.parquet")
     assert rows["question_id"].n_unique() == PICTURES
     assert set(rows["prompt"]) == {"describe", "shows", "caption"}
 

@@ -19,15 +19,8 @@ from vlmflow.figures import (
 )
 from vlmflow.figures.drawing import draw
 from vlmflow.probes import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
-from vlmflow.tables import KNEES, PAIRS, PHASE_NAMES, PHASES
-from vlmflow.tables.summaries import (
-    ATTENTION_MAP_SUMMARY,
-    ATTENTION_SUMMARY,
-    BUDGET_SUMMARY,
-    PLACES_SUMMARY,
-    SIMILARITY_SUMMARY,
-    VISUAL_LENS_SUMMARY,
-)
+from vlmflow.probes.budget import KNEES
+from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, PHASES
 
 # Words that lines of other figures are called by, and that figures write out there.
 TASKS = ["other", "first"]
@@ -107,7 +100,7 @@ def similar(task, prompt, pair, quantity, layer):
 
 @pytest.fixture(scope="module")
 def similarity():
-    return SIMILARITY_SUMMARY.frame(
+    return SimilarityProbe.summary_table().frame(
         [
             {"task": task, "prompt": prompt, "pair": pair, "quantity": quantity, "layer": layer}
             | interval(similar(task, prompt, pair, quantity, layer), 0.05)
@@ -173,7 +166,7 @@ def attention():
             return 5.0 + layer
         return {("other", "weight", 2): 40.0, ("first", "share", 1): 23.0}.get((task, quantity, layer), 10.0)
 
-    return ATTENTION_SUMMARY.frame(
+    return AttentionProbe.summary_table().frame(
         [
             {"task": task, "edge": edge, "quantity": quantity, "layer": layer}
             | interval(looks(task, edge, quantity, layer))
@@ -201,7 +194,7 @@ def lens():
         "agreement": 80.0,
         "difference": -2.0,
     }
-    return VISUAL_LENS_SUMMARY.frame(
+    return VisualLensProbe.summary_table().frame(
         [
             {"task": task, "instruction": instruction, "place": place, "quantity": quantity, "layer": layer}
             | interval((height + (task == "other")) * (1 + layer / 10) + (place == "before"), 0.5)
@@ -228,7 +221,7 @@ def budget():
         for task, prompt, keep, (place, number) in itertools.product(TASKS, PROMPTS, WAYS, enumerate(KEPT))
     ]
     some = {"task": "other", "prompt": "all", "keep": "first", "number": 100, "kept": 100.0}
-    return BUDGET_SUMMARY.frame([*rows, some | interval(0.1) | {"questions": 3}])
+    return BudgetProbe.summary_table().frame([*rows, some | interval(0.1) | {"questions": 3}])
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +256,7 @@ MAP = MapChart(chart="map", probe="p")
 @pytest.fixture(scope="module")
 def looks():
     """The last position looks ten times as much as the question; of it all most at the lower right, in layer 6."""
-    return ATTENTION_MAP_SUMMARY.frame(
+    return AttentionMapProbe.summary_table().frame(
         [
             {"task": task, "target": target, "quantity": quantity, "layer": layer, "row": row, "column": column}
             | interval(
@@ -279,7 +272,7 @@ def looks():
 
 def growths(values):
     """A map of 2 × 2 cells for each task; the task first has half of it."""
-    return PLACES_SUMMARY.frame(
+    return PlacesProbe.summary_table().frame(
         [
             {"task": task, "row": place // 2, "column": place % 2} | interval(value / (1 + (task == "first")), 0.1)
             for task in TASKS

@@ -1,10 +1,10 @@
 """What a run leaves in the folder of its results."""
 
-from vlmflow.tables import PROBE_TABLES
+from vlmflow.probes import probe_class
 
 
 def summary_of(results, study, probe):
-    return PROBE_TABLES[study.probes[probe].kind][1].read(results / "summary" / f"{probe}.parquet")
+    return probe_class(study.probes[probe].kind).summary_table().read(results / "summary" / f"{probe}.parquet")
 
 
 def assert_complete(workspace, study):

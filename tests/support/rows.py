@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from support.paths import random_llava
-from vlmflow.probes.context import Asking
+from support.questions import make_question, thing
+from vlmflow.probes.context import ProbeContext
 
 QUESTIONS = [
     "what color is the circle , red or blue ?",
@@ -27,23 +28,19 @@ def rows(tmp_path_factory):
     """Four questions, the last two about one picture."""
     folder = tmp_path_factory.mktemp("pictures")
     found = []
-    for number, (question, (name, attributes)) in enumerate(zip(QUESTIONS, THINGS, strict=True)):
+    for number, (text, (name, attributes)) in enumerate(zip(QUESTIONS, THINGS, strict=True)):
         path = folder / f"{min(number, 2)}.png"
         noise(12, min(number, 2)).save(path)
-        thing = {"name": name, "id": "1", "x": 4.0, "y": 0.0, "w": 8.0, "h": 4.0, "attributes": attributes}
         found.append(
-            {
-                "question_id": str(number),
-                "image_id": path.stem,
-                "question": question,
-                "answer": "red",
-                "image": str(path),
-                "width": 12,
-                "height": 12,
-                "structural": "choose",
-                "objects": [thing],
-                "token_ids": [6],
-            }
+            make_question(
+                id=str(number),
+                image_id=path.stem,
+                image=str(path),
+                image_size=(12, 12),
+                text=text,
+                objects=(thing(name, (4.0, 0.0, 8.0, 4.0), attributes),),
+                token_ids=[6],
+            )
         )
     return found
 
@@ -54,12 +51,12 @@ def vlm():
 
 
 @pytest.fixture
-def asking(vlm, rows):
-    return Asking(vlm, "", rows)
+def context(vlm, rows):
+    return ProbeContext(vlm, questions=rows)
 
 
-def shown(vlm, row, question=None):
-    return vlm.prompt(Image.open(row["image"]), question or row["question"])
+def shown(vlm, row, text=None):
+    return vlm.prompt(Image.open(row.image), text or row.text)
 
 
 def hidden(vlm, prompt):

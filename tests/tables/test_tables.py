@@ -70,7 +70,7 @@ def test_one_broken_question_stops_no_other():
     frame = pl.DataFrame({"question_id": ["a", "b", "c"]})
     results, skipped = for_each_question(frame, work, stage="answers", task="T", model="m")
     assert results == ["a", "c"]
-    assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "no picture")]
+    assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "", "no picture")]
 
 
 def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):

@@ -10,7 +10,8 @@ import pytest
 
 from support.studies import TASKS, small_study
 from support.workspace import Workspace
-from vlmflow.tables import ACCURACY, ANSWERS, COST, KNOCKOUT, LENS, PATCHES, PROBE_TABLES, QUESTIONS, SKIPPED, TASK
+from vlmflow.probes import KnockoutProbe, LensProbe, probe_class
+from vlmflow.tables import ACCURACY, ANSWERS, COST, PATCHES, QUESTIONS, SKIPPED, TASK
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +31,15 @@ def test_every_file_is_where_the_design_says(workspace):
         patches = PATCHES.read(results / "tiny-llava" / "patches" / f"{task}.parquet")
         answers = ANSWERS.read(results / "tiny-llava" / "answers" / f"{task}.parquet")
         assert len(asked) == len(patches) == len(answers) == 25
-        flow = KNOCKOUT.read(results / "tiny-llava" / "flow" / f"{task}.parquet")
-        tracking = LENS.read(results / "tiny-llava" / "tracking" / f"{task}.parquet")
+        flow = KnockoutProbe.table.read(results / "tiny-llava" / "flow" / f"{task}.parquet")
+        tracking = LensProbe.table.read(results / "tiny-llava" / "tracking" / f"{task}.parquet")
         assert len(flow) == 6 * 6 * 10  # questions × edges × layers
         assert tracking["layer"].unique().sort().to_list() == list(range(-1, 10))
         joined = flow.join(answers, on="question_id", suffix=" answered")
         assert joined["correct"].all()
         assert (joined["p_base"] - joined["probability"]).abs().max() < 1e-5
     for probe, kind in (("flow", "knockout"), ("tracking", "lens")):
-        summary = PROBE_TABLES[kind][1].read(results / "summary" / f"{probe}.parquet")
+        summary = probe_class(kind).summary_table().read(results / "summary" / f"{probe}.parquet")
         assert set(summary["task"]) == set(TASKS)
         assert set(summary["questions"]) == {6}
         assert (summary["low"] <= summary["mean"]).all()

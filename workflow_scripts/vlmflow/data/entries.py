@@ -242,6 +242,7 @@ def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
         "task": None,
         "model": None,
         "stage": "questions",
+        "what": "",
         "reason": clean(reason),
     }
 

@@ -62,11 +62,6 @@ def charts_of(probe_kind: str) -> list[str]:
     return [chart.kind() for chart in CHARTS if probe_kind in chart.probe_kinds()]
 
 
-def kinds_with_curve_features() -> list[str]:
-    """The kinds of probe on whose curves phases or knees are found."""
-    return [kind for chart in CHARTS if chart.tabulates_curve_features for kind in chart.probe_kinds()]
-
-
 def curve_feature_rows(probe_kind: str, features: pl.DataFrame) -> pl.DataFrame:
     """Phases or knees in words and numbers to read.
 
@@ -99,5 +94,4 @@ __all__ = [
     "WordsChart",
     "charts_of",
     "curve_feature_rows",
-    "kinds_with_curve_features",
 ]

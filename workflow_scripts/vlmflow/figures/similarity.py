@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from vlmflow.probes import SimilarityProbe
-from vlmflow.tables import PHASE_NAMES
+from vlmflow.probes.similarity import PHASE_NAMES
 
 from .base import LineChart
 from .captions import INTERVALS

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,9 +15,12 @@ import polars as pl
 from vlmflow.data.sampling import skipped
 from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.progress import shown
+from vlmflow.tables import Skipped
 
 from .gpu_lease import write_gpu_note
 from .lifetime import exit_with_run
+
+NumberedRow = tuple[int, dict[str, Any]]
 
 
 @contextlib.contextmanager
@@ -24,8 +28,8 @@ def logged(path: str) -> Iterator[None]:
     """Send everything that is printed, progress bars and the final error included, to the job's log; and end when the
     workflow's run ends.
 
-    An error is kept beside the log, for the account of the run.  Of a JobError the message says all there is to say;
-    of others the log has the traceback.
+    An error is kept beside the log, for the account of the run.  The message of a JobError is complete by itself; for
+    any other error the log has the traceback.
     """
     failure_note(path).unlink(missing_ok=True)
     log = Path(path).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 (closed below)
@@ -38,7 +42,7 @@ def logged(path: str) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            # The last word goes to where the person looks; the whole story is in the log, if that has room for it.
+            # The terminal gets the message alone; the traceback goes to the log, which may be on a full disk.
             expected, why = isinstance(error, JobError), f"{type(error).__name__}: {error}"
             print(why, file=sys.__stderr__)
             with contextlib.suppress(OSError):
@@ -55,7 +59,7 @@ def failure_note(log: str | Path) -> Path:
 
 
 def failure(log: str | Path) -> str | None:
-    """Why the job that writes this log failed; None where it had no time to say it, as when it was killed."""
+    """Why the job that writes this log failed; None where it left no note, as when it was killed."""
     try:
         return str(json.loads(failure_note(log).read_text(encoding="utf-8"))["why"])
     except (OSError, ValueError, KeyError):
@@ -63,7 +67,7 @@ def failure(log: str | Path) -> str | None:
 
 
 def _close(log: TextIO) -> None:
-    """Without a word: a disk that is full has been told of before."""
+    """Close silently: that the disk is full has been reported before."""
     with contextlib.suppress(OSError):
         log.close()
 
@@ -75,55 +79,86 @@ def for_each_question(
     stage: str,
     task: str,
     model: str,
-    notes: Iterable[tuple[str, str]] = (),
+    notes: Iterable[Skipped] = (),
 ) -> tuple[list[Any], pl.DataFrame]:
-    """(what `work` gave for each question, rows of `skipped` for those at which it raised an error).
+    """(what `work` returned for each question, rows of `skipped` for those at which it raised an error).
 
-    `notes` are further (question id, reason) of what `work` left out without giving the question up.
+    One broken question never stops the others, whatever it breaks; an error that the next question would meet as well
+    (a JobError, no memory, no disk) stops the job.  Where no question gets through, the fault is not the questions',
+    and the job fails, unless there was nothing to measure on most of them.  Questions for which memory ran out are
+    tried once more at the end.
 
-    One broken question never stops the others, whatever it breaks; an error of which the next question would die too (a
-    JobError, no memory, no disk) stops the job.  Where no question gets through, the fault is not the questions', and
-    the job fails; unless of most there was nothing to measure.  Who was only unlucky is asked again in the end.
+    Args:
+        questions: rows with a column `question_id`.
+        work: from a row to its result.
+        stage, task, model: for the rows of `skipped` and the progress bar.
+        notes: parts of questions that `work` leaves out; read when all questions are done.
 
     Raises:
         JobError: there are questions, and none got through; the message has the most frequent reason.
     """
-    results: dict[int, Any] = {}
-    reasons: dict[int, str] = {}
-    inapplicable: set[int] = set()
-    printed: set[str] = set()
+    outcome = _Outcome()
     waiting = list(enumerate(questions.iter_rows(named=True)))
-    for again in (False, True):
-        unlucky = []
-        name = f"{stage} {model} {task}{', once more' if again else ''}"
-        for number, row in shown(waiting, name, len(waiting), "questions"):
-            # Of an error only its text is kept: its traceback would keep all that was computed.
+    for suffix in ("", ", once more"):
+        waiting = outcome.try_each(waiting, work, f"{stage} {model} {task}{suffix}")
+        if not waiting:
+            break
+    if not outcome.results and len(outcome.inapplicable) < len(outcome.reasons) / 2:
+        _raise_for_all(outcome.reasons)
+    left_out = outcome.skipped(questions["question_id"].to_list())
+    left_out += dict.fromkeys(notes)  # a question that was tried twice may have left out the same part twice
+    frame = skipped(
+        pl.Series([each.question for each in left_out], dtype=pl.String),
+        pl.Series([each.reason for each in left_out], dtype=pl.String),
+        what=pl.Series([each.what for each in left_out], dtype=pl.String),
+        stage=stage,
+        task=task,
+        model=model,
+    )
+    return [result for _, result in sorted(outcome.results.items())], frame
+
+
+@dataclass
+class _Outcome:
+    """What became of each question, by its number.
+
+    Attributes:
+        results: of the questions that got through.
+        reasons: why the others did not, or not at the first attempt.
+        inapplicable: those on which there was nothing to measure.
+        printed: errors whose traceback is in the log already.
+    """
+
+    results: dict[int, Any] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    inapplicable: set[int] = field(default_factory=set)
+    printed: set[str] = field(default_factory=set)
+
+    def try_each(self, rows: list[NumberedRow], work: Callable[[dict[str, Any]], Any], name: str) -> list[NumberedRow]:
+        """Do the work for each row; the rows for which memory ran out, to be tried once more."""
+        again = []
+        for number, row in shown(rows, name, len(rows), "questions"):
+            # Only the text of an error is kept: its traceback would keep all that was computed.
             try:
-                results[number] = work(row)
+                self.results[number] = work(row)
             except NotApplicableError as error:
-                reasons[number] = str(error)
-                inapplicable.add(number)
+                self.reasons[number] = str(error)
+                self.inapplicable.add(number)
             except RetryableQuestionError as error:
-                unlucky.append((number, row))
-                reasons[number] = str(error)
+                again.append((number, row))
+                self.reasons[number] = str(error)
             except QuestionError as error:
-                reasons[number] = str(error)
+                self.reasons[number] = str(error)
             except (JobError, OSError, MemoryError):
                 raise
             except Exception as error:
-                reasons[number] = f"unexpected {type(error).__name__}: {error}"
-                _print_once(row["question_id"], error, printed)
-        waiting = unlucky
-        if not waiting:
-            break
-    if not results and len(inapplicable) < len(reasons) / 2:
-        _raise_for_all(reasons)
-    ids = questions["question_id"].to_list()
-    told = [(ids[number], why) for number, why in sorted(reasons.items()) if number not in results]
-    told += dict.fromkeys(notes)  # who was asked once more may have left out the same twice
-    done = [results[number] for number in sorted(results)]
-    names, whys = (pl.Series([each[part] for each in told], dtype=pl.String) for part in (0, 1))
-    return done, skipped(names, whys, stage=stage, task=task, model=model)
+                self.reasons[number] = f"unexpected {type(error).__name__}: {error}"
+                _print_once(row["question_id"], error, self.printed)
+        return again
+
+    def skipped(self, ids: list[str]) -> list[Skipped]:
+        """The questions without a result, in their order."""
+        return [Skipped(ids[n], "", why) for n, why in sorted(self.reasons.items()) if n not in self.results]
 
 
 def _print_once(question: str, error: Exception, printed: set[str]) -> None:

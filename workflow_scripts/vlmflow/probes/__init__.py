@@ -6,9 +6,9 @@ from pydantic import Field
 
 from .attention import AttentionProbe
 from .attention_map import AttentionMapProbe
-from .base import AskedProbe
+from .base import Probe
 from .budget import BudgetProbe
-from .knockout import KnockoutProbe, Sinks
+from .knockout import KnockoutProbe
 from .lens import LensProbe
 from .norms import NormsProbe
 from .occlusion import PlacesProbe
@@ -17,7 +17,7 @@ from .similarity import SimilarityProbe
 from .visual_lens import VisualLensProbe
 from .words import WordsProbe
 
-PROBES = (
+PROBES: tuple[type[Probe], ...] = (
     KnockoutProbe,
     LensProbe,
     WordsProbe,
@@ -30,7 +30,8 @@ PROBES = (
     BudgetProbe,
     PlacesProbe,
 )
-Probe = Annotated[
+# The same as one type: mypy reads a union only where it is written out.
+AnyProbe = Annotated[
     KnockoutProbe
     | LensProbe
     | WordsProbe
@@ -45,9 +46,15 @@ Probe = Annotated[
     Field(discriminator="kind"),
 ]
 
+
+def probe_class(kind: str) -> type[Probe]:
+    """The class of a kind of probe, as study files name it."""
+    return next(each for each in PROBES if each.kind_name() == kind)
+
+
 __all__ = [
     "PROBES",
-    "AskedProbe",
+    "AnyProbe",
     "AttentionMapProbe",
     "AttentionProbe",
     "BudgetProbe",
@@ -58,7 +65,7 @@ __all__ = [
     "Probe",
     "PruningProbe",
     "SimilarityProbe",
-    "Sinks",
     "VisualLensProbe",
     "WordsProbe",
+    "probe_class",
 ]

@@ -1,16 +1,90 @@
-"""What every probe has."""
+"""What every probe has; a probe is one folder that owns everything that is true of it alone.
 
-from typing import Annotated, Literal
+`probes/<kind>/__init__.py` holds the class: the keys of the study file, the tables, how they are averaged, what the
+probe costs and needs.  Reading a study imports it, so it must not import torch.  `probes/<kind>/measure.py` holds the
+measurement, and is imported when a job runs.
+"""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, get_args
+
+import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
+from vlmflow.analysis.curve_features import CurveFeatures
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.data.sampling import sample, sampling_order
 from vlmflow.edges import SINK_SEGMENTS, Edge
+from vlmflow.models.size import Size
 from vlmflow.settings import ModelName, Name, Strict, each_once
+from vlmflow.tables import Table
+
+from .cost import Work
+
+if TYPE_CHECKING:  # these import torch
+    from vlmflow.models.model import LanguageModel
+
+    from .context import ProbeContext
+    from .question import Question
 
 
-class ProbeSettings(Strict):
-    """What every probe has: on which part of the study it is run."""
+class StudyView(Protocol):
+    """What a probe may ask about the study that it is part of."""
 
+    @property
+    def probes(self) -> Mapping[str, "Probe"]:
+        """All probes, by name."""
+
+    @property
+    def tasks(self) -> Mapping[str, object]:
+        """All tasks, by name."""
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """Model → what it reads: picture or captions."""
+
+    def models_of(self, probe: str) -> list[str]:
+        """The models on which a probe is run."""
+
+    def tasks_of(self, probe: str) -> list[str]:
+        """The tasks on which a probe is run."""
+
+
+class ProbeFiles(Protocol):
+    """Paths of the tables that a probe's job reads; `patches` and `norms` are lists of one path, or empty."""
+
+    @property
+    def questions(self) -> str | Path:
+        """The table `task`."""
+
+    @property
+    def answers(self) -> str | Path:
+        """The table `answers`."""
+
+    @property
+    def selected(self) -> str | Path:
+        """The table `selected`."""
+
+    @property
+    def patches(self) -> Sequence[str | Path]:
+        """The table `patches`, of models that read images."""
+
+    @property
+    def norms(self) -> Sequence[str | Path]:
+        """The table of the probe `Probe.norms_probe`."""
+
+
+class Probe(Strict, ABC):
+    """What every probe has: on which part of the study it is run, and what it declares about itself."""
+
+    table: ClassVar[Table]  # of its rows
+    averaging: ClassVar[Averaging]  # of these rows over questions
+    features: ClassVar[CurveFeatures | None] = None  # what is found on its averaged curves
+
+    kind: str
     models: Annotated[list[ModelName], AfterValidator(each_once("model"))] | None = Field(
         None, min_length=1, description="Only these; by default all that it fits."
     )
@@ -21,15 +95,27 @@ class ProbeSettings(Strict):
         None, ge=1, description="At most so many of a task's analysed questions; all by default."
     )
 
+    @classmethod
+    def kind_name(cls) -> str:
+        """The kind, as study files have it."""
+        return str(get_args(cls.model_fields["kind"].annotation)[0])
+
+    @classmethod
+    def summary_table(cls) -> Table:
+        """The table of the means of its rows."""
+        return cls.averaging.table(cls.table)
+
+    # --- what it depends on ---
+
     @property
-    def edges_asked(self) -> list[Edge]:
-        """The edges that the probe knocks out, if it knocks out any."""
-        return [Edge.parse(edge) for edge in getattr(self, "edges", None) or []]
+    def parsed_edges(self) -> list[Edge]:
+        """The edges that the probe blocks or measures, if any."""
+        return []
 
     @property
     def needs(self) -> str | None:
-        """picture or captions, where the probe is about one of them."""
-        segments = [name for edge in self.edges_asked for name in (edge.source, edge.target)]
+        """What a model must read to be measured: picture, captions, or either (None)."""
+        segments = [name for edge in self.parsed_edges for name in (edge.source, edge.target)]
         pictures = [name for name in segments if name.endswith("patches") or name in ("image", *SINK_SEGMENTS)]
         if pictures and "caption" in segments:
             raise ValueError(
@@ -39,28 +125,135 @@ class ProbeSettings(Strict):
         return "picture" if pictures else "captions" if "caption" in segments else None
 
     @property
-    def layers_asked(self) -> dict[str, int]:
-        """Key → how many layers a model must have for it."""
+    def answers_analysed(self) -> Literal["any", "correct"]:
+        """Whether any question that was asked is measured, or the sample of correctly answered ones."""
+        return "correct"
+
+    @property
+    def layers_required(self) -> dict[str, int]:
+        """Key → how many layers a model must have for its value."""
         return {}
 
+    @property
+    def detailed(self) -> int:
+        """On so many questions per task, more is measured; see `Question.in_detail`."""
+        return 0
+
+    @property
+    def uses_seed(self) -> bool:
+        """Whether its rows depend on the seed: drawing all questions gives the same ones with every seed."""
+        return bool(self.questions or self.detailed)
+
+    @property
+    def norms_probe(self) -> str | None:
+        """The probe of kind norms whose table it reads, if it reads one."""
+        return None
+
+    @property
+    def cache_size(self) -> int:
+        """So many results are kept for the questions that follow."""
+        return 0
+
+    def check(self, name: str, study: StudyView) -> None:
+        """Check the probe `name` against the study that it is part of.
+
+        Raises:
+            ValueError: they do not fit; the message names the key, what is wrong, and what would be right.
+        """
+        for task in self.tasks or []:
+            if task not in study.tasks:
+                raise ValueError(f"probes.{name}.tasks: there is no task {task!r}; there are {', '.join(study.tasks)}")
+        for model in self.models or []:
+            if self.needs not in (None, study.reads[model]):
+                raise ValueError(
+                    f"probes.{name}.models: {model!r} reads {study.reads[model]}, but this probe is about a prompt "
+                    f"with {self.needs}"
+                )
+        if not study.models_of(name):
+            raise ValueError(
+                f"probes.{name}: no model of the study reads {self.needs}; add one with reads: {self.needs}"
+            )
+
+    def check_model(self, name: str, vlm: "LanguageModel") -> None:
+        """Check the probe `name` against a model.
+
+        Raises:
+            ModelError: the model lacks what the probe requires; the message names the key.
+        """
+        from vlmflow.errors import ModelError
+
+        for key, required in self.layers_required.items():
+            if required > len(vlm.layers):
+                raise ModelError(
+                    f"probes.{name}.{key}: {required} is more than the {len(vlm.layers)} layers of the model"
+                )
+
+    # --- how it is run ---
+
+    @abstractmethod
+    def cost(self, size: Size, questions: int) -> Work:
+        """The work for one question.
+
+        Args:
+            size: of the model.
+            questions: of the job.
+        """
+
+    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
+        """The question rows with the columns that this probe wants, and in its order.
+
+        Args:
+            rows: of the table `task`, with the columns of `patches` and the answer's token ids.
+            files: further tables.
+            seed: of the draw.
+        """
+        if not self.detailed:
+            return rows
+        sampled = sample(rows["question_id"], self.detailed, seed or 0)
+        return rows.with_columns(in_detail=pl.col("question_id").is_in(sampled.implode()))
+
+    def measure(self, context: "ProbeContext", question: "Question") -> pl.DataFrame:
+        """The probe's rows for one question, without question_id and image_id: what `measure` of its folder returns.
+
+        Raises:
+            QuestionError: this question cannot be measured.
+        """
+        rows: pl.DataFrame = import_module(f"{type(self).__module__}.measure").measure(self, context, question)
+        return rows
+
     @model_validator(mode="after")
-    def _one_kind_of_prompt(self) -> "ProbeSettings":
+    def _one_kind_of_prompt(self) -> "Probe":
         _ = self.needs
         return self
 
 
-class AskedProbe(ProbeSettings):
-    """A probe that is not about right answers only."""
+class AnyAnswerProbe(Probe):
+    """A probe that is not about correctly answered questions only."""
 
     answers: Literal["any", "right"] = Field(
         "any", description="Analyse any question that was asked, or the sample of those that were answered rightly."
     )
 
+    @property
+    def answers_analysed(self) -> Literal["any", "correct"]:
+        """See `Probe.answers_analysed`."""
+        return "any" if self.answers == "any" else "correct"
 
-class PictureProbe(AskedProbe):
-    """A probe about the picture's tokens."""
+
+class ImageProbe(AnyAnswerProbe):
+    """A probe about the image's tokens."""
 
     @property
     def needs(self) -> str | None:
-        """See `ProbeSettings.needs`."""
+        """See `Probe.needs`."""
         return "picture"
+
+
+def parse_edges(edges: Sequence[str] | None) -> list[Edge]:
+    """Edges as study files have them, parsed."""
+    return [Edge.parse(edge) for edge in edges or ()]
+
+
+def in_random_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Question rows in an order that depends on their ids alone: in a file, neighbours may be related."""
+    return rows.sort(pl.col("question_id").map_elements(sampling_order, return_dtype=pl.Binary))

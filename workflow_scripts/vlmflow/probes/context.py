@@ -1,5 +1,4 @@
-"""From rows of the tables to prompts: a question as it is, in other words, or beside questions that it has nothing to
-do with."""
+"""What a probe has at hand when it measures: the model, the other questions of the job, and their prompts."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
@@ -7,37 +6,46 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmflow.data.open_image import open_picture
-from vlmflow.data.sampling import correct_answer
 from vlmflow.data.spelling import AnswersMatch
-from vlmflow.errors import PromptError, QuestionError
+from vlmflow.edges import Edge
+from vlmflow.errors import ModelError, NotApplicableError, PromptError, QuestionError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
-from vlmflow.prompts.build import Patches, Prompt
+from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.base import Box
+from vlmflow.tables import Skipped
 
-Row = dict[str, Any]
+from .question import Question
 
 
-def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
-    """The prompt of a question row that carries its row of the table `patches`, or nulls where it has none."""
-    names = [item["name"] for item in row["objects"]]
-    options = (row["true_option"], row["false_option"]) if row["true_option"] is not None else None
-    if correct_answer(row) is None:
-        instruction = ""  # on how to answer a question, which has no place where a description is asked for
+def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Prompt:
+    """The prompt of a question, with the positions of its segments.
+
+    Args:
+        vlm: the model.
+        question: its boxes have become patches already.
+        instruction: on how to answer; it follows a question, but no request for a description.
+
+    Raises:
+        QuestionError: the image cannot be opened, or the prompt cannot be built.
+    """
+    names = [each.name for each in question.objects]
+    if question.correct_answer is None:
+        instruction = ""
     try:
         if not isinstance(vlm, VisionLanguageModel):
-            if row["captions"] is None:
+            if question.captions is None:
                 raise PromptError("the dataset has no captions of its picture")
-            return vlm.caption_prompt(row["captions"], row["question"], names, options, instruction=instruction)
-        # The boxes have become patches already; here the objects are only words of the question.
-        objects: dict[str, list[Box]] = {name: [] for name in names}
-        known = row.get("related") is not None
+            return vlm.caption_prompt(
+                question.captions, question.text, names, question.options, instruction=instruction
+            )
+        boxes: dict[str, list[Box]] = {name: [] for name in names}
         return vlm.prompt(
-            open_picture(row["image"]),
-            row["question"],
-            objects=objects,
-            options=options,
-            patches=Patches(row["tokens"], row["related"], row["no_patch"]) if known else None,
-            sinks=row.get("sinks"),
+            open_picture(question.image),
+            question.text,
+            objects=boxes,
+            options=question.options,
+            patches=question.patches,
+            sinks=question.sinks,
             instruction=instruction,
         )
     except PromptError as error:
@@ -45,48 +53,108 @@ def prompt_of(vlm: LanguageModel, row: Row, instruction: str) -> Prompt:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What a probe needs that words its prompts itself, or compares a question with others.
+class ProbeContext:
+    """What a probe has at hand beside the question that it measures.
 
     Attributes:
         vlm: the model.
         instruction: text after each question.
-        questions: all rows of the job.
-        room: of so many questions what was found is kept for their neighbours.
-        match: when what the model says is the right answer.
+        questions: all of the job, in its order.
+        match: when an answer counts as correct.
+        cache_size: so many results are kept.
+        cache: results that the probe keeps for the questions that follow, the oldest first.
+        skipped: the parts of questions that were left out so far.
     """
 
-    vlm: Any  # a LanguageModel; probes about pictures are run on those that read them
-    instruction: str
-    questions: Sequence[Row]
-    room: int = 64
+    vlm: LanguageModel
+    instruction: str = ""
+    questions: Sequence[Question] = ()
     match: AnswersMatch = "strict"
-    kept: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    cache_size: int = 64
+    cache: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
+    skipped: list[Skipped] = field(default_factory=list)
 
-    def keep(self, key: Hashable, found: Any) -> None:
-        """Keep what was found under a key, and let go of what is oldest."""
-        self.kept[key] = found
-        while len(self.kept) > self.room:
-            self.kept.popitem(last=False)
-
-    def worded(self, row: Row, text: str) -> Prompt:
-        """The question's picture with another text: one of a study's `prompts`, with its places filled.
-
-        The model's instruction, on how to answer questions, follows only where the question itself is part of it.
+    @property
+    def image_model(self) -> VisionLanguageModel:
+        """The model, as one that reads images.
 
         Raises:
-            PromptError: the question has no object to put into the text, or the text cannot be asked.
+            ModelError: it reads captions.
         """
-        named = next((item["name"] for item in row["objects"]), None)
+        if not isinstance(self.vlm, VisionLanguageModel):
+            raise ModelError("a model that reads captions has no image encoder")
+        return self.vlm
+
+    def prompt(self, question: Question) -> Prompt:
+        """The prompt of the question itself; see `prompt_of`."""
+        return prompt_of(self.vlm, question, self.instruction)
+
+    def custom_prompt(self, question: Question, text: str) -> Prompt:
+        """The question's image with another text: one of a study's `prompts`, with its placeholders filled.
+
+        The model's instruction, on how to answer questions, follows only where the question itself is part of the text.
+
+        Raises:
+            PromptError: the question has no object to put into the text, or the prompt cannot be built.
+        """
+        named = next((each.name for each in question.objects), None)
         if named is None and "{object}" in text:
             raise PromptError(f"the question is about no object that could stand in {text!r}")
-        said = text.format(question=row["question"], answer=row["answer"], object=named)
-        follows = "{question}" in text and correct_answer(row) is not None
-        return self.vlm.prompt(open_picture(row["image"]), said, instruction=self.instruction if follows else "")
+        filled = text.format(question=question.text, answer=question.answer, object=named)
+        follows = "{question}" in text and question.correct_answer is not None
+        return self.image_model.prompt(
+            open_picture(question.image), filled, instruction=self.instruction if follows else ""
+        )
 
-    def unrelated(self, row: Row) -> Iterator[Row]:
-        """The other questions of the job that are about another picture, from the next one on and round."""
-        place = next(n for n, other in enumerate(self.questions) if other["question_id"] == row["question_id"])
+    def unrelated(self, question: Question) -> Iterator[Question]:
+        """The other questions of the job that are about another image: those after this one, then those before it."""
+        place = next(n for n, other in enumerate(self.questions) if other.id == question.id)
         for other in (*self.questions[place + 1 :], *self.questions[:place]):
-            if other["image_id"] != row["image_id"]:
+            if other.image_id != question.image_id:
                 yield other
+
+    def keep(self, key: Hashable, result: Any) -> None:
+        """Put a result into the cache, and drop the oldest ones beyond `cache_size`."""
+        self.cache[key] = result
+        while len(self.cache) > self.cache_size:
+            self.cache.popitem(last=False)
+
+    def leave_out(self, question: Question, what: str, reason: str) -> None:
+        """Note a part of the question that is not measured: a row of the table `skipped`."""
+        self.skipped.append(Skipped(question.id, what, reason))
+
+    def applicable_edges(
+        self, question: Question, prompt: Prompt, edges: Sequence[Edge], *, required: bool = True
+    ) -> list[str]:
+        """The edges whose segments the prompt has, as text; the others are left out.
+
+        Args:
+            question: the one of the prompt.
+            prompt: its prompt.
+            edges: of the probe.
+            required: whether there is nothing to measure without an edge.
+
+        Raises:
+            NotApplicableError: no edge applies, and one is required.
+        """
+        applicable = []
+        for edge in edges:
+            reason = _why_absent(prompt, edge)
+            if reason is None:
+                applicable.append(str(edge))
+            else:
+                self.leave_out(question, str(edge), reason)
+        if required and not applicable:
+            raise NotApplicableError("no edge of the probe is left")
+        return applicable
+
+
+def _why_absent(prompt: Prompt, edge: Edge) -> str | None:
+    """Why an edge does not apply to a prompt; None where it does."""
+    try:
+        sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
+    except PromptError as error:
+        return str(error)
+    if targets.max() < sources.min():
+        return f"all of {edge.target!r} stands before {edge.source!r} in this question, and attends to none of it"
+    return None

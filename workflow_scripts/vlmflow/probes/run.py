@@ -1,23 +1,20 @@
-"""From a row of the tables to a prompt, an answer, a measurement."""
+"""Run a probe, or ask a question, on one row after the other."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from typing import Any
 
 import polars as pl
 import torch
 
-from vlmflow.data.sampling import correct_answer, is_correct
+from vlmflow.data.sampling import is_correct
 from vlmflow.data.spelling import AnswersMatch
-from vlmflow.edges import Edge
 from vlmflow.engine.batch_size import ran_out, release_memory
-from vlmflow.engine.modules import find_module
 from vlmflow.errors import (
     GeometryError,
     InterventionError,
     JobError,
-    ModelError,
     NotApplicableError,
     PromptError,
     QuestionError,
@@ -25,17 +22,16 @@ from vlmflow.errors import (
     TableError,
 )
 from vlmflow.models.model import LanguageModel
-from vlmflow.probes import Probe
-from vlmflow.prompts.build import Prompt
-from vlmflow.tables import PROBE_TABLES
+from vlmflow.tables import Skipped
 
-from .context import Asking, Row, prompt_of
-from .measure import OWN_WORDS, measure, measure_worded
+from .base import Probe
+from .context import ProbeContext, prompt_of
+from .question import Question
 
 
 @contextmanager
 def of_one_question() -> Iterator[None]:
-    """Tell what goes wrong with one question from what goes wrong with the machine.
+    """Turn errors inside of the block into those that cost one question and those that stop the job.
 
     Raises:
         QuestionError: this question cannot be measured.
@@ -46,7 +42,7 @@ def of_one_question() -> Iterator[None]:
     try:
         yield
     except (NotApplicableError, GeometryError) as error:
-        # Of a model without a patch map there are no patches to look at, which is no failure.
+        # A model without a patch map has no patches to measure, which is no failure.
         raise NotApplicableError(str(error)) from error
     except (PromptError, InterventionError, TableError) as error:
         raise QuestionError(str(error)) from error
@@ -68,87 +64,85 @@ def of_one_question() -> Iterator[None]:
 BROKEN_DEVICE = ("CUDA error", "HIP error", "CUBLAS_STATUS", "CUDNN_STATUS")
 
 
-def answer_question(vlm: LanguageModel, row: Row, instruction: str, match: AnswersMatch = "strict") -> Row:
-    """A row of the table `answers`; `match` says when an answer is right.
+def answer_question(
+    vlm: LanguageModel, question: Question, instruction: str = "", match: AnswersMatch = "strict"
+) -> dict[str, Any]:
+    """A row of the table `answers`.
+
+    Args:
+        vlm: the model.
+        question: what it is asked.
+        instruction: text after the question.
+        match: when an answer counts as correct.
 
     Raises:
         QuestionError: the question cannot be asked, or the model's answer is no number.
     """
     with of_one_question():
-        answer = vlm.answer(prompt_of(vlm, row, instruction))
+        answer = vlm.answer(prompt_of(vlm, question, instruction))
     return {
-        "question_id": row["question_id"],
-        "image_id": row["image_id"],
+        "question_id": question.id,
+        "image_id": question.image_id,
         "predicted": answer.text,
-        "answer": row["answer"],
-        "correct": is_correct(answer.text, correct_answer(row), match),
+        "answer": question.answer,
+        "correct": is_correct(answer.text, question.correct_answer, match),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }
 
 
-def prober(
-    vlm: LanguageModel,
-    probe: Probe,
-    name: str,
-    instruction: str,
-    leave_out: Callable[[str, str], None],
-    questions: Sequence[Row] = (),
-    match: AnswersMatch = "strict",
-) -> Callable[[Row], pl.DataFrame]:
-    """What to do with a question row to get the rows of it of the probe called `name`.
+class ProbeRun:
+    """A probe on one model and the questions of one job; called with a question row, it returns the probe's rows.
 
-    An edge whose segments this question does not have (a box outside of what the model sees, no options) is left out
-    for this question, and `leave_out` is told the question's id and why; its other edges are measured.  `questions` are
-    all of the job's, for probes that compare a question with others; `match` says when an answer is right.
-
-    Raises:
-        ModelError: the probe asks for more layers than the model has, or for a module that its layers do not have.
+    What does not apply to a question, such as an edge whose segment its prompt does not have, is left out, and the rest
+    is measured.
     """
-    for key, asked in probe.layers_asked.items():
-        if asked > len(vlm.layers):
-            raise ModelError(f"probes.{name}.{key}: {asked} is more than the {len(vlm.layers)} layers of the model")
-    for module in getattr(probe, "modules", ()):
-        try:
-            find_module(vlm.layers[0], module)
-        except InterventionError as error:
-            raise ModelError(f"probes.{name}.modules: {error}") from error
-    room = len(getattr(probe, "prompts", ())) * (getattr(probe, "partners", 0) + 2)
-    asking = Asking(vlm, instruction, questions, room, match)
 
-    def rows_of(row: Row) -> pl.DataFrame:
-        told = partial(leave_out, row["question_id"])
-        if isinstance(probe, OWN_WORDS):
-            return measure_worded(asking, probe, row, told)
-        prompt = prompt_of(vlm, row, instruction)
-        absent = {edge: why for edge in probe.edges_asked if (why := _why_absent(prompt, edge))}
-        for edge, why in absent.items():
-            leave_out(row["question_id"], f"{edge}: {why}")
-        fitting = probe
-        if absent:
-            left = [str(edge) for edge in probe.edges_asked if edge not in absent]
-            if not left and not getattr(probe, "modules", None):
-                raise NotApplicableError("no edge of the probe is left")
-            fitting = probe.model_copy(update={"edges": left})
-        return measure(asking, prompt, fitting, row, told)
+    def __init__(
+        self,
+        vlm: LanguageModel,
+        probe: Probe,
+        name: str,
+        *,
+        instruction: str = "",
+        questions: Sequence[Question] = (),
+        match: AnswersMatch = "strict",
+    ) -> None:
+        """Prepare a run.
 
-    table, _ = PROBE_TABLES[probe.kind]
+        Args:
+            vlm: the model.
+            probe: its settings.
+            name: in the study file.
+            instruction: text after each question.
+            questions: all of the job, for probes that compare a question with others.
+            match: when an answer counts as correct.
 
-    def work(row: Row) -> pl.DataFrame:
+        Raises:
+            ModelError: the model has too few layers for the probe, or lacks a module that it names.
+        """
+        probe.check_model(name, vlm)
+        self.probe = probe
+        self.context = ProbeContext(vlm, instruction, questions, match, probe.cache_size)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The parts of questions that were left out so far."""
+        return self.context.skipped
+
+    def __call__(self, row: Mapping[str, Any]) -> pl.DataFrame:
+        """The probe's rows for a question row; see `measure`."""
+        return self.measure(Question.of(row))
+
+    def measure(self, question: Question) -> pl.DataFrame:
+        """The probe's rows for one question.
+
+        Raises:
+            QuestionError: this question cannot be measured.
+            JobError: no other question could be measured either.
+        """
         with of_one_question():
-            return table.frame(
-                rows_of(row).with_columns(question_id=pl.lit(row["question_id"]), image_id=pl.lit(row["image_id"]))
+            rows = self.probe.measure(self.context, question)
+            return self.probe.table.frame(
+                rows.with_columns(question_id=pl.lit(question.id), image_id=pl.lit(question.image_id))
             )
-
-    return work
-
-
-def _why_absent(prompt: Prompt, edge: Edge) -> str | None:
-    """Why an edge does not apply to a question; None where it does."""
-    try:
-        sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
-    except PromptError as error:
-        return str(error)
-    if targets.max() < sources.min():
-        return f"all of {edge.target!r} stands before {edge.source!r} in this question, and attends to none of it"
-    return None

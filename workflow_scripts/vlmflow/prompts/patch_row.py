@@ -8,17 +8,21 @@ from vlmflow.prompts.layouts.painted import painted_patches
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
-def size_for_boxes(row: dict[str, Any]) -> tuple[int, int]:
-    """(width, height) in pixels of a question's image, for which its boxes were drawn.
+def size_for_boxes(image: str, drawn_for: tuple[int | None, int | None]) -> tuple[int, int]:
+    """(width, height) in pixels of an image, if its boxes were drawn for this size.
+
+    Args:
+        image: path.
+        drawn_for: (width, height) for which the boxes were drawn.
 
     Raises:
         QuestionError: the image cannot be opened.
         GeometryError: the boxes were drawn for an image of another size.
     """
-    picture = open_picture(row["image"])
-    if (row["width"], row["height"]) != picture.size:
+    picture = open_picture(image)
+    if drawn_for != picture.size:
         raise GeometryError(
-            f"the scene graph was made for {row['width']} × {row['height']} pixels, the picture has "
+            f"the scene graph was made for {drawn_for[0]} × {drawn_for[1]} pixels, the picture has "
             f"{picture.width} × {picture.height}"
         )
     return picture.size
@@ -42,7 +46,7 @@ def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
             raise GeometryError("the question comes without objects and boxes")
         if not boxes:
             raise GeometryError("the question has no box: none of its objects is in the scene graph")
-        size = size_for_boxes(row)
+        size = size_for_boxes(row["image"], (row["width"], row["height"]))
         found = find_patch_map(processor, size)
         related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
     except GeometryError as error:

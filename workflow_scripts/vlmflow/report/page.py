@@ -10,6 +10,7 @@ import polars as pl
 from vlmflow.data.sampling import in_task, is_correct, sampling_order
 from vlmflow.figures import Chart
 from vlmflow.study import Study, StudyTable
+from vlmflow.tables import full_reason
 
 from .cost import in_report
 from .html import ENVIRONMENT
@@ -184,7 +185,8 @@ def _data_uri(path: Path) -> str:
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
     """Reasons, each with its number of questions; those that differ in numbers or names only share a row."""
     return (
-        skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
+        skipped.with_columns(reason=full_reason())
+        .with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
         .group_by("stage", "model", "task", "kind", maintain_order=True)
         .agg(reason=pl.col("reason").first(), count=pl.len())
         .to_dicts()

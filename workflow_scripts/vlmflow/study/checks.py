@@ -41,7 +41,7 @@ def layer_problems(study: Study) -> Iterator[str]:
     for name, probe in study.probes.items():
         for model in study.models_of(name):
             layers = layers_of(study.models[model])
-            for key, needed in probe.layers_asked.items():
+            for key, needed in probe.layers_required.items():
                 if layers is not None and needed > layers:
                     yield (
                         f"probes.{name}.{key}: {needed} is more than the {layers} layers of the model {model}; give at "

@@ -10,7 +10,9 @@ from vlmflow.data.base import Dataset, Download, HubDataset
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.data.tasks import Sample, Task
 from vlmflow.figures import AnyChart, Chart, charts_of
-from vlmflow.probes import KnockoutProbe, NormsProbe, Probe
+from vlmflow.probes import (
+    AnyProbe,
+)
 from vlmflow.settings import ModelName, Name, Strict
 
 from .models import Model
@@ -30,7 +32,7 @@ class Study(Strict):
         "punctuation, quotes, Markdown, article.",
     )
     models: dict[ModelName, Model] = Field(min_length=1)
-    probes: dict[Name, Probe] = Field(min_length=1)
+    probes: dict[Name, AnyProbe] = Field(min_length=1)
     figures: dict[Name, AnyChart] = Field(default_factory=dict)
     tables: dict[Name, StudyTable] = Field(default_factory=dict)
 
@@ -68,6 +70,11 @@ class Study(Strict):
     def dataset_of_table(self, table: str) -> Dataset:
         """The dataset whose questions are asked for an accuracy table."""
         return self.accuracy_tables[table].dataset or self.dataset
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Model → what it reads: picture or captions."""
+        return {name: model.reads for name, model in self.models.items()}
 
     def models_of(self, probe: str) -> list[str]:
         """The models on which a probe is run: those that it names, or all that read what it is about."""
@@ -118,25 +125,8 @@ class Study(Strict):
     @model_validator(mode="after")
     def _probes_fit_models(self) -> "Study":
         for name, probe in self.probes.items():
-            for task in probe.tasks or []:
-                if task not in self.tasks:
-                    raise ValueError(
-                        f"probes.{name}.tasks: there is no task {task!r}; there are {', '.join(self.tasks)}"
-                    )
-            unfit = [model for model in probe.models or [] if probe.needs not in (None, self.models[model].reads)]
-            if unfit:
-                model = unfit[0]
-                raise ValueError(
-                    f"probes.{name}.models: {model!r} reads {self.models[model].reads}, but this probe is about a "
-                    f"prompt with {probe.needs}"
-                )
-            if not self.models_of(name):
-                raise ValueError(
-                    f"probes.{name}: no model of the study reads {probe.needs}; add one with reads: {probe.needs}"
-                )
+            probe.check(name, self)
             self._check_captions(name)
-            if isinstance(probe, KnockoutProbe) and probe.sinks is not None:
-                self._check_sinks(name, probe.sinks.norms)
         if same := set(self.probes) & set(self.models):
             raise ValueError(f"probes.{min(same)}: a probe and a model have the same name; rename one of them")
         return self
@@ -150,28 +140,6 @@ class Study(Strict):
                     f"{key}: its pictures have no captions for the model {readers[0]!r} to read; of GQA's, give "
                     f"captions: visual-genome, or leave the task {task!r} out of probes.{probe}.tasks, or the model "
                     f"out of probes.{probe}.models"
-                )
-
-    def _check_sinks(self, name: str, norms: str) -> None:
-        if not isinstance(self.probes.get(norms), NormsProbe):
-            known = [other for other, probe in self.probes.items() if isinstance(probe, NormsProbe)]
-            raise ValueError(
-                f"probes.{name}.sinks.norms: there is no probe {norms!r} of kind norms; "
-                + (f"there is {', '.join(known)}" if known else "add one")
-            )
-        asked, measured = self.probes[name].questions, self.probes[norms].questions
-        if measured is not None and (asked is None or asked > measured):
-            raise ValueError(
-                f"probes.{norms}.questions: the probe {name!r} needs the norms of {asked or 'all'} questions, but "
-                f"{measured} are measured"
-            )
-        for what, mine, theirs in (
-            ("models", self.models_of(name), self.models_of(norms)),
-            ("tasks", self.tasks_of(name), self.tasks_of(norms)),
-        ):
-            if missing := [each for each in mine if each not in theirs]:
-                raise ValueError(
-                    f"probes.{norms}.{what}: the probe {name!r} needs its norms for {missing[0]!r} as well"
                 )
 
     @model_validator(mode="after")

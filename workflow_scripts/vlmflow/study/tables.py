@@ -7,8 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from vlmflow.data import AnyDataset
-from vlmflow.figures import kinds_with_curve_features
-from vlmflow.probes import Probe
+from vlmflow.probes import PROBES, Probe
 from vlmflow.settings import ModelName, Name, Strict
 
 
@@ -95,8 +94,8 @@ class LandmarksTable(TableSettings):
 
     def check(self, probes: Mapping[str, Probe], name: str) -> None:
         """See `TableSettings.check`."""
-        kinds = kinds_with_curve_features()
-        known = [other for other, probe in probes.items() if probe.kind in kinds]
+        kinds = [probe.kind_name() for probe in PROBES if probe.features is not None]
+        known = [other for other, probe in probes.items() if probe.features is not None]
         if self.probe not in known:
             raise ValueError(
                 f"tables.{name}.probe: there is no probe {self.probe!r} of kind {' or '.join(kinds)}; "

@@ -1,8 +1,11 @@
-"""Tables of questions, and of what every model has to say to them."""
+"""Tables of questions, and of every model's answers to them."""
+
+from dataclasses import dataclass
 
 import polars as pl
 
 from .base import Column, Table
+from .columns import PLACE_COLUMNS
 
 OBJECT = pl.Struct(
     {
@@ -50,9 +53,33 @@ SKIPPED = Table(
         "task": Column(pl.String, "null before the tasks are made", nullable=True),
         "model": Column(pl.String, "null before a model is asked", nullable=True),
         "stage": Column(pl.String, "questions, tasks, pictures, patches, answers, selected, or a probe's name"),
-        "reason": Column(pl.String, "why the question goes no further, or which edges it has to do without"),
+        "what": Column(pl.String, "the part that is left out, such as an edge or a prompt; empty: the whole question"),
+        "reason": Column(pl.String, "why it is left out"),
     },
 )
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A question, or a part of what is measured on it, that is left out.
+
+    Attributes:
+        question: its id.
+        what: the part, such as an edge or a prompt; empty where it is the whole question.
+        reason: why.
+    """
+
+    question: str
+    what: str
+    reason: str
+
+
+def full_reason() -> pl.Expr:
+    """What is left out and why, as one text, of rows of the table `skipped`."""
+    what, reason = pl.col("what"), pl.col("reason")
+    return pl.when(what == "").then(reason).otherwise(pl.concat_str([what, reason], separator=": "))
+
+
 PATCHES = Table(
     "patches",
     {
@@ -68,7 +95,7 @@ ANSWERS = Table(
         "question_id": Column(pl.String, "id in the source"),
         "image_id": Column(pl.String, "id of the picture"),
         "predicted": Column(pl.String, "what the model says, greedily"),
-        "answer": Column(pl.String, "the right answer, or what somebody else said where there is none"),
+        "answer": Column(pl.String, "the correct answer, or somebody's description where many answers are correct"),
         "correct": Column(
             pl.Boolean,
             "predicted is the answer, as the study's answers_match says; null: nothing to be right",
@@ -96,10 +123,6 @@ SELECTED = Table(
     },
 )
 
-PLACE_COLUMNS = {
-    "model": Column(pl.String, "name in the study file"),
-    "task": Column(pl.String, "name in the study file"),
-}
 ACCURACY = Table(
     "summary of answers",
     PLACE_COLUMNS

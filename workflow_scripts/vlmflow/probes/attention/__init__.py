@@ -1,11 +1,18 @@
 """Attention weights and norms between segments; [thesis]."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import polars as pl
 from pydantic import Field
 
-from vlmflow.probes.base import AskedProbe
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.edges import Edge
+from vlmflow.models.size import Size
+from vlmflow.probes.base import AnyAnswerProbe, parse_edges
+from vlmflow.probes.cost import Work, weighing_attention
 from vlmflow.settings import Edges
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT, LAYER
 
 ATTENTION_EDGES = [
     "image -> image",
@@ -19,8 +26,32 @@ ATTENTION_EDGES = [
 ]
 
 
-class AttentionProbe(AskedProbe):
+class AttentionProbe(AnyAnswerProbe):
     """Attention weights, and norms of what they carry, between segments, at every layer."""
+
+    table: ClassVar = Table(
+        "attention",
+        ABOUT
+        | {"edge": Column(pl.String, "source -> target")}
+        | LAYER
+        | {
+            "weight": Column(pl.Float64, "percent of the target's attention, mean over heads and positions"),
+            "norm": Column(pl.Float64, "of what the target takes from the source's positions, added up"),
+            "share": Column(pl.Float64, "of the norms from all positions, in percent"),
+        },
+    )
+    averaging: ClassVar = Averaging(
+        by=("edge", "quantity", "layer"), quantities=("weight", "norm", "share"), line="edge"
+    )
 
     kind: Literal["attention"]
     edges: Edges = Field(ATTENTION_EDGES, description="Each as 'source -> target'; or all.")
+
+    @property
+    def parsed_edges(self) -> list[Edge]:
+        """See `Probe.parsed_edges`."""
+        return parse_edges(self.edges)
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        return weighing_attention()

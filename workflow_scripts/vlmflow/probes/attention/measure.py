@@ -1,4 +1,4 @@
-"""What looks at what: attention weights and norms between segments, and as maps over the picture; [thesis]."""
+"""Attention weights and norms between segments; [thesis]."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,30 @@ import polars as pl
 
 from vlmflow.edges import Edge
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.attention import AttentionProbe
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 
 
+def measure(probe: AttentionProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `attention` for one question; see `Probe.measure`."""
+    prompt = context.prompt(question)
+    return attention(context.vlm, prompt, context.applicable_edges(question, prompt, probe.parsed_edges))
+
+
 def attention(vlm: LanguageModel, prompt: Prompt, edges: Sequence[str]) -> pl.DataFrame:
-    """How much each edge's target looks at its source, in every layer.
+    """How much each edge's target attends to its source, in every layer.
+
+    Args:
+        vlm: the model.
+        prompt: of this model.
+        edges: each as "source -> target".
 
     Returns:
         columns edge, layer, weight (percent of the target's attention, mean over heads and the target's positions),
-        norm (of what comes from each position of the source, added up), share (percent of the norms from all
-        positions); see `looks`.
+        norm (of what the target takes from each position of the source, added up), share (percent of the norms from
+        all positions); see `vlmflow.engine.attention_stats`.
     """
     parsed = [Edge.parse(edge) for edge in edges]
     found = vlm.attention_stats(prompt, list(dict.fromkeys(edge.target for edge in parsed)))

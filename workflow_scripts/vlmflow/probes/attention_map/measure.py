@@ -1,49 +1,53 @@
 """Attention weights and norms as maps over the image; [thesis]."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from vlmflow.data.open_image import open_picture
 from vlmflow.errors import PromptError
 from vlmflow.models.model import VisionLanguageModel
+from vlmflow.probes.attention_map import AttentionMapProbe
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
-def attention_map(
-    vlm: VisionLanguageModel, prompt: Prompt, picture: str, targets: Sequence[str], leave_out: Callable[[str], None]
-) -> pl.DataFrame:
-    """Which patches of the whole picture each target looks at, in every layer.
+def measure(probe: AttentionMapProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `attention map` for one question; see `Probe.measure`."""
+    prompt = context.prompt(question)
+    present = [target for target in probe.targets if target in prompt.segments]
+    for target in probe.targets:
+        if target not in present:
+            why = prompt.missing.get(target, "it holds no such text")
+            context.leave_out(question, target, f"this prompt has no such segment: {why}")
+    if not present:
+        raise PromptError(f"this prompt has none of the segments {', '.join(probe.targets)}")
+    return attention_map(context.image_model, prompt, question.image, present)
 
-    Of a picture that is shown several times, as tiles, the first view is meant, which shows all of it.
+
+def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets: Sequence[str]) -> pl.DataFrame:
+    """How much each target attends to each patch of the whole image, in every layer.
+
+    An image that is cut into several views, as tiles, has its map on the first view, which shows all of it.
 
     Args:
         vlm, prompt: the model and a prompt of it.
-        picture: path of the prompt's picture.
-        targets: segments.
-        leave_out: told of those that the prompt does not have, and why.
+        image: path of the prompt's image.
+        targets: segments of the prompt.
 
     Returns:
         columns target, layer, rows, columns, weight, share (lists, row by row: percent of the target's attention, and
         of the norms from all positions).
 
     Raises:
-        GeometryError: the picture's tokens are no patches.
-        PromptError: the prompt has none of the targets.
+        GeometryError: the image's tokens are no patches.
     """
-    there = [target for target in targets if target in prompt.segments]
-    for target in targets:
-        if target not in there:
-            leave_out(
-                f"{target}: this prompt has no such segment: {prompt.missing.get(target, 'it holds no such text')}"
-            )
-    if not there:
-        raise PromptError(f"this prompt has none of the segments {', '.join(targets)}")
-    cells = find_patch_map(vlm.processor, open_picture(picture).size).views[0].tokens
+    cells = find_patch_map(vlm.processor, open_picture(image).size).views[0].tokens
     places = prompt.positions("image")[cells.flatten()]
     parts = []
-    for target, look in vlm.attention_stats(prompt, there).items():
+    for target, look in vlm.attention_stats(prompt, targets).items():
         values = {"weight": 100 * look.weights[:, places], "share": 100 * look.shares[:, places]}
         parts.append(
             pl.DataFrame(

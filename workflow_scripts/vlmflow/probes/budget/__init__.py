@@ -1,17 +1,79 @@
 """Loss with fewer of the image's tokens; [thesis]."""
 
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.probes.base import PictureProbe
+from vlmflow.analysis.curve_features import CurveFeatures
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.models.size import Size
+from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.cost import Work, forward, text_share, truncated_share
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.settings import each_once
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, PLACE_COLUMNS, PROMPT
+
+ALL_TOKENS = -1  # in the column `number`: all of the image's tokens
+KEEP = {"keep": Column(pl.String, "first, spread or random")}
+
+KNEES = Table(
+    "knees",
+    PLACE_COLUMNS
+    | PROMPT
+    | KEEP
+    | {
+        "knee": Column(pl.Float64, "number of image tokens from which on more of them help little", nullable=True),
+        "found": Column(pl.Float64, "percent of the resamples that have a knee"),
+        "enough": Column(pl.Float64, "tokens from which on the loss stays near its end, within 5 % of its fall"),
+        "enough_low": Column(pl.Float64, "lower end of its 95 % bootstrap interval", nullable=True),
+        "enough_high": Column(pl.Float64, "upper end of its 95 % bootstrap interval", nullable=True),
+        "without": Column(pl.Float64, "loss without any of the image's tokens, nats per token"),
+        "at_knee": Column(pl.Float64, "loss at the knee, nats per token", nullable=True),
+        "whole": Column(pl.Float64, "loss with all of them, nats per token"),
+    }
+    | FEATURE_INTERVAL,
+)
 
 
-class BudgetProbe(PictureProbe):
+def numbers_kept(tokens: int) -> list[int]:
+    """The numbers of image tokens that are kept: 1, 2, 4, … less than `tokens`."""
+    return [2**power for power in range(max(0, tokens - 1).bit_length())]
+
+
+def _find_knees(rows: pl.DataFrame) -> pl.DataFrame:
+    from .knees import find_knees
+
+    return find_knees(rows)
+
+
+class BudgetProbe(ImageProbe):
     """Loss of the reference answer when only some of the picture's tokens are kept."""
+
+    table: ClassVar = Table(
+        "budget",
+        ABOUT
+        | PROMPT
+        | KEEP
+        | {
+            "number": Column(pl.Int32, "of the image's tokens that are kept; −1: all"),
+            "kept": Column(pl.Int32, "how many these are"),
+            "loss": Column(pl.Float64, "of the reference answer, nats per token"),
+        },
+    )
+    averaging: ClassVar = Averaging(
+        by=("prompt", "keep", "number"),
+        quantities=("loss",),
+        further={
+            "kept": (
+                Column(pl.Float64, "how many these are, mean over questions", nullable=True),
+                pl.col("kept").mean(),
+            )
+        },
+    )
+    features: ClassVar = CurveFeatures(KNEES, _find_knees)
 
     kind: Literal["budget"]
     prompts: Prompts = Field(OWN_QUESTION, description="Name → text, in which {question}, {object} stand.")
@@ -21,6 +83,14 @@ class BudgetProbe(PictureProbe):
         description="Which are kept: the first ones, ones that are spread evenly, or random ones.",
     )
     draws: int = Field(3, ge=1, description="Of random tokens, over which the loss is averaged.")
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        numbers = numbers_kept(size.image_tokens)
+        draws = sum(self.draws if way == "random" else 1 for way in self.keep)
+        truncated = draws * sum(truncated_share(size, number) for number in numbers)
+        prompts = len(self.prompts)
+        return Work(prompts * (forward() + text_share(size) + truncated), prompts * (2 + draws * len(numbers)))
 
     @model_validator(mode="after")
     def _answer_is_not_given_away(self) -> "BudgetProbe":

@@ -1,50 +1,52 @@
-"""How many of the picture's tokens a model needs, and where they lie; [thesis]."""
+"""How many of the image's tokens a model needs, and which; [thesis]."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import torch
+from torch import Tensor
 
 from vlmflow.errors import InterventionError, NotApplicableError, PromptError
-from vlmflow.probes.answer_loss import Reference, intact_loss, loss_without, reference
-from vlmflow.probes.context import Asking, Row
-from vlmflow.probes.occlusion.measure import _without
-from vlmflow.tables import ALL_TOKENS
+from vlmflow.models.model import LanguageModel
+from vlmflow.probes.answer_loss import ReferenceAnswer, intact_loss, loss_without, reference_answer
+from vlmflow.probes.budget import ALL_TOKENS, BudgetProbe, numbers_kept
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.question import Question
+
+
+def measure(probe: BudgetProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `budget` for one question; see `Probe.measure`."""
+    return budget(context, question, prompts=probe.prompts, keep=probe.keep, draws=probe.draws)
 
 
 def budget(
-    asking: Asking,
-    row: Row,
-    *,
-    prompts: Mapping[str, str],
-    keep: Sequence[str],
-    draws: int,
-    leave_out: Callable[[str], None],
+    context: ProbeContext, question: Question, *, prompts: Mapping[str, str], keep: Sequence[str], draws: int
 ) -> pl.DataFrame:
-    """Loss of the reference answer with 0, 1, 2, 4, … all of the picture's tokens.
+    """Loss of the reference answer with 0, 1, 2, 4, … all of the image's tokens.
 
     Args:
-        asking: model and questions.
-        row: of the question, with `token_ids` of what the model answered.
-        prompts: name → text, see `Asking.worded`.
-        keep: which are kept: first, spread, random.
+        context: model and questions.
+        question: what is measured; a prompt that it does not have is left out.
+        prompts: name → text, see `ProbeContext.custom_prompt`.
+        keep: which tokens are kept: first, spread, random.
         draws: of random tokens, over which the loss is averaged; the same for every prompt and run.
-        leave_out: told of a prompt that this question does not have, and why.
 
     Returns:
-        columns prompt, keep, number (of tokens that are asked for; −1: all), kept (how many these are), loss (nats a
+        columns prompt, keep, number (of tokens that are to be kept; −1: all), kept (how many these are), loss (nats per
         token).
 
     Raises:
         NotApplicableError: no prompt is left.
     """
+    vlm = context.vlm
     rows: list[dict] = []
     for name, text in prompts.items():
         try:
-            asked = reference(asking.vlm, asking.worded(row, text), row["answer"], row["token_ids"])
-            found = list(_losses(asking, asked, keep, draws, str(row["question_id"])))
+            asked = reference_answer(vlm, context.custom_prompt(question, text), question.answer, question.token_ids)
+            found = list(_losses(vlm, asked, keep, draws, question.id))
         except (PromptError, InterventionError) as error:
-            leave_out(f"prompt {name}: {error}")
+            context.leave_out(question, f"prompt {name}", str(error))
             continue
         rows += [{"prompt": name} | each for each in found]
     if not rows:
@@ -52,30 +54,32 @@ def budget(
     return pl.DataFrame(rows, schema_overrides={"number": pl.Int32, "kept": pl.Int32}, infer_schema_length=None)
 
 
-def _losses(asking: Asking, asked: Reference, keep: Sequence[str], draws: int, seed: str) -> Iterator[dict]:
-    """Of one prompt: a row a way and number."""
-    recording = asking.vlm.record(asked.prompt)
+def _losses(vlm: LanguageModel, asked: ReferenceAnswer, keep: Sequence[str], draws: int, seed: str) -> Iterator[dict]:
+    """A row for each way and number, of one prompt."""
+    recording = vlm.record(asked.prompt)
     image = asked.prompt.positions("image")
-    whole = intact_loss(asking.vlm, asked, recording)
-    none = loss_without(asking.vlm, asked, recording, image)
+    intact = intact_loss(vlm, asked, recording)
+    none = loss_without(vlm, asked, recording, image)
     for way in keep:
         yield {"keep": way, "number": 0, "kept": 0, "loss": none}
-        for number in numbers(len(image)):
+        for number in numbers_kept(len(image)):
             losses = [
-                loss_without(asking.vlm, asked, recording, _without(image, some))
+                loss_without(vlm, asked, recording, _without(image, some))
                 for some in chosen(way, number, len(image), draws, seed)
             ]
             yield {"keep": way, "number": number, "kept": number, "loss": float(np.mean(losses))}
-        yield {"keep": way, "number": ALL_TOKENS, "kept": len(image), "loss": whole}
+        yield {"keep": way, "number": ALL_TOKENS, "kept": len(image), "loss": intact}
 
 
-def numbers(tokens: int) -> list[int]:
-    """1, 2, 4, … less than so many tokens."""
-    return [2**power for power in range(max(0, tokens - 1).bit_length())]
+def _without(image: Tensor, kept: Sequence[int]) -> Tensor:
+    """The positions of an image but for those whose numbers are kept."""
+    dropped = torch.ones(len(image), dtype=torch.bool)
+    dropped[list(kept)] = False
+    return image[dropped]
 
 
 def chosen(way: str, number: int, tokens: int, draws: int, seed: str) -> list[list[int]]:
-    """Which of the picture's tokens are kept, numbers from 0; several draws where they are random."""
+    """Which of the image's tokens are kept, numbers from 0; several draws where they are random."""
     if way == "first":
         return [list(range(number))]
     if way == "spread":

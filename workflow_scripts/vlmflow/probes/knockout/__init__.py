@@ -1,12 +1,19 @@
 """Attention knockout: how the answer's probability changes when an edge is blocked; [flow] section 3.2."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import polars as pl
 from pydantic import Field, model_validator
 
-from vlmflow.edges import SINK_SEGMENTS
-from vlmflow.probes.base import ProbeSettings
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.edges import SINK_SEGMENTS, Edge
+from vlmflow.models.size import Size
+from vlmflow.probes.base import Probe, ProbeFiles, StudyView, parse_edges
+from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
+from vlmflow.probes.norms import NormsProbe
 from vlmflow.settings import Edges, Name, Strict, Windows
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT, WINDOW
 
 
 class Sinks(Strict):
@@ -25,8 +32,32 @@ class Sinks(Strict):
         return self
 
 
-class KnockoutProbe(ProbeSettings):
+class KnockoutProbe(Probe):
     """Attention knockout: each edge blocked in a window around every layer."""
+
+    table: ClassVar = Table(
+        "knockout",
+        ABOUT
+        | {"edge": Column(pl.String, "source -> target")}
+        | WINDOW
+        | {
+            "p_base": Column(pl.Float64, "probability of the intact model's answer: of the sub-word that is followed"),
+            "p_knockout": Column(pl.Float64, "the same token's probability, the edge knocked out"),
+            "change": Column(pl.Float64, "percent of p_base"),
+            "sub_words": Column(pl.Int32, "number of the answer's sub-words"),
+        },
+    )
+    averaging: ClassVar = Averaging(
+        by=("edge", "window", "layer"),
+        quantities=("change",),
+        line="edge",
+        further={
+            "several": (
+                Column(pl.Int32, "questions with an answer of more than one sub-word"),
+                (pl.col("sub_words") > 1).sum().cast(pl.Int32),
+            )
+        },
+    )
 
     kind: Literal["knockout"]
     window: Windows = Field([9], description="Layers, odd; one number or several.")
@@ -37,13 +68,68 @@ class KnockoutProbe(ProbeSettings):
     sinks: Sinks | None = Field(None, description="For the segments 'sinks' and '… patches without sinks'.")
 
     @property
-    def layers_asked(self) -> dict[str, int]:
-        """See `ProbeSettings.layers_asked`."""
+    def parsed_edges(self) -> list[Edge]:
+        """See `Probe.parsed_edges`."""
+        return parse_edges(self.edges)
+
+    @property
+    def layers_required(self) -> dict[str, int]:
+        """See `Probe.layers_required`."""
         return {"window": max(self.window)}
 
+    @property
+    def norms_probe(self) -> str | None:
+        """See `Probe.norms_probe`."""
+        return None if self.sinks is None else self.sinks.norms
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        # Each layer is a row of the replay, which on average runs through half of the layers.
+        rows = len(self.window) * size.layers * replayed_shares(self.parsed_edges, size)
+        return Work(forward() + rows / 2, 3 + rows * size.tokens / REPLAYED)
+
+    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`; adds `sinks`, numbers of tokens among the image's."""
+        if self.sinks is not None:
+            from vlmflow.probes.norms.sinks import sinks_of
+
+            norms = NormsProbe.table.read(files.norms[0])
+            found = sinks_of(norms, self.sinks.above, self.sinks.quantile)
+            rows = rows.join(found, on="question_id", how="left", maintain_order="left")
+        return super().columns(rows, files, seed)
+
+    def check(self, name: str, study: StudyView) -> None:
+        """See `Probe.check`; the norms of its sinks must be measured on all of its questions."""
+        super().check(name, study)
+        if self.sinks is None:
+            return
+        norms = self.sinks.norms
+        measuring = study.probes.get(norms)
+        if measuring is None or measuring.kind != NormsProbe.kind_name():
+            known = [other for other, probe in study.probes.items() if probe.kind == NormsProbe.kind_name()]
+            raise ValueError(
+                f"probes.{name}.sinks.norms: there is no probe {norms!r} of kind norms; "
+                + (f"there is {', '.join(known)}" if known else "add one")
+            )
+        asked, measured = self.questions, measuring.questions
+        if measured is not None and (asked is None or asked > measured):
+            raise ValueError(
+                f"probes.{norms}.questions: the probe {name!r} needs the norms of {asked or 'all'} questions, but "
+                f"{measured} are measured"
+            )
+        for what, mine, theirs in (
+            ("models", study.models_of(name), study.models_of(norms)),
+            ("tasks", study.tasks_of(name), study.tasks_of(norms)),
+        ):
+            if missing := [each for each in mine if each not in theirs]:
+                raise ValueError(
+                    f"probes.{norms}.{what}: the probe {name!r} needs its norms for {missing[0]!r} as well"
+                )
+
     @model_validator(mode="after")
-    def _sinks_are_said(self) -> "KnockoutProbe":
-        asked = [name for edge in self.edges_asked for name in (edge.source, edge.target) if name in SINK_SEGMENTS]
+    def _sinks_are_defined(self) -> "KnockoutProbe":
+        edges = self.parsed_edges
+        asked = [name for edge in edges for name in (edge.source, edge.target) if name in SINK_SEGMENTS]
         if asked and self.sinks is None:
             raise ValueError(f"sinks: this key is missing; it says which patches {asked[0]!r} are")
         if self.sinks is not None and not asked:

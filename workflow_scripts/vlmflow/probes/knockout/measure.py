@@ -8,7 +8,18 @@ from vlmflow.edges import Edge, window_layers
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.errors import InterventionError
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.knockout import KnockoutProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
+
+
+def measure(probe: KnockoutProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `knockout` for one question; see `Probe.measure`."""
+    prompt, answer = context.prompt(question), question.token_ids
+    edges = context.applicable_edges(question, prompt, probe.parsed_edges)
+    rows = knockout(context.vlm, prompt, edges, probe.window, answer if probe.token == "last" else None)
+    return rows.with_columns(sub_words=pl.lit(len(answer), dtype=pl.Int32))
 
 
 def knockout(
@@ -18,24 +29,23 @@ def knockout(
     windows: int | Sequence[int],
     answer: Sequence[int] | None = None,
 ) -> pl.DataFrame:
-    """Every edge, knocked out in every window around every layer, from one recording; see `LanguageModel.knockout`.
+    """The change of the answer's probability for every edge, window and layer; see `vlmflow.notebook`.
 
     Args:
         vlm: the model.
         prompt: of this model.
         edges: each as "source -> target".
         windows: layers, odd; one number or several.
-        answer: token ids of the model's answer, whose last sub-word is then followed, the earlier ones given ([flow]
-            appendix C); by default it is the first one, which the model itself says.
+        answer: token ids of the answer, whose last sub-word is followed ([flow] appendix C); by default the first is.
 
     Raises:
-        ValueError: an edge or a window is no such thing.
+        ValueError: an edge or a window is not valid.
         PromptError: the prompt does not have a segment of an edge.
         InterventionError: the answer has no tokens.
     """
-    if answer is not None and not answer:
-        raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
     if answer is not None:
+        if not answer:
+            raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
         prompt = vlm.continue_prompt(prompt, answer[:-1])
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
@@ -47,7 +57,7 @@ def knockout(
         for window in ([windows] if isinstance(windows, int) else windows)
         for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))
     ]
-    # At the ends of a model, windows of several sizes are cut to the same layers.
+    # At both ends of a model, windows of several sizes are cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
     states = vlm.replay(recording, list(spans.values()))[:, 0]
     after = vlm.read(states, lambda logits: logits.softmax(-1)[:, token])

@@ -1,14 +1,37 @@
 """Logit lens at the last position; [flow] equation 8."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import polars as pl
 from pydantic import Field
 
-from vlmflow.probes.base import ProbeSettings
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.models.size import Size
+from vlmflow.probes.base import Probe
+from vlmflow.probes.cost import Work, forward
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT
 
 
-class LensProbe(ProbeSettings):
+class LensProbe(Probe):
     """Logit lens at the last position: the answer and the false option, each with and without a capital."""
+
+    table: ClassVar = Table(
+        "lens",
+        ABOUT
+        | {
+            "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
+            "word": Column(
+                pl.String, "capitalised answer, lowercase answer, capitalised false option, or false option"
+            ),
+            "probability": Column(pl.Float64, "of the word's first token at the last position"),
+        },
+    )
+    averaging: ClassVar = Averaging(by=("word", "layer"), quantities=("probability",))
 
     kind: Literal["lens"]
     final_norm: bool = Field(True, description="Norm inner states before reading them; the code of [flow] does not.")
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        return Work(forward(), 1)

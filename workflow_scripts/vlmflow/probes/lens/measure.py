@@ -1,4 +1,4 @@
-"""Logit lens: which word the last position would say after each layer; [flow] equation 8."""
+"""Logit lens: the words that the last position predicts after each layer; [flow] equation 8."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,22 @@ import torch
 
 from vlmflow.errors import InterventionError
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.lens import LensProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 
 
+def measure(probe: LensProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `lens` for one question; see `Probe.measure`."""
+    false_option = question.options[1] if question.options else None
+    return lens(context.vlm, context.prompt(question), answer_words(question.answer, false_option), probe.final_norm)
+
+
 def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
-    """The words' probabilities after every layer; see `VisionLanguageModel.lens`."""
+    """The words' probabilities after every layer; see `vlmflow.notebook`."""
     states = vlm.record(prompt).hidden(-1)
-    # Whatever is done with inner states, the last layer's is read as the model itself reads it.
+    # The last layer's state is always normed, as the model itself does.
     logits = torch.cat([vlm.logits(states[:-1], final_norm, in_float32=True), vlm.logits(states[-1:], in_float32=True)])
     probabilities = logits.softmax(-1)
     if not probabilities.isfinite().all():
@@ -29,12 +38,12 @@ def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_nor
 
 
 def first_token(vlm: LanguageModel, word: str) -> int:
-    """The first token with which the model would begin to say the word."""
+    """The first token of the word, as the model would write it."""
     return int(vlm.processor.tokenizer(word, add_special_tokens=False).input_ids[0])
 
 
 def answer_words(answer: str, false_option: str | None) -> dict[str, str]:
-    """The words whose probability is followed, by name; [flow] section 7: each in both spellings."""
+    """Name → word whose probability is followed, each in both spellings; [flow] section 7."""
     words = {"capitalised answer": answer.capitalize(), "lowercase answer": answer.lower()}
     if false_option is None:
         return words

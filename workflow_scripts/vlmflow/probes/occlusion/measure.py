@@ -1,6 +1,6 @@
 """Loss without single cells of the image; [thesis]."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,52 +9,62 @@ from torch import Tensor
 
 from vlmflow.data.open_image import open_picture
 from vlmflow.errors import GeometryError
-from vlmflow.probes.answer_loss import intact_loss, losses_without, reference
-from vlmflow.probes.context import Asking, Row
+from vlmflow.probes.answer_loss import intact_loss, losses_without, reference_answer
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.occlusion import PlacesProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
-def _without(image: Tensor, kept: Sequence[int]) -> Tensor:
-    dropped = torch.ones(len(image), dtype=torch.bool)
-    dropped[list(kept)] = False
-    return image[dropped]
+def measure(probe: PlacesProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """A row of the table `places` for one question; see `Probe.measure`."""
+    return occlusion(context, question, context.prompt(question), probe.grid)
 
 
-def places(asking: Asking, row: Row, prompt: Prompt, grid: int) -> pl.DataFrame:
-    """What each cell of a grid over the picture contributes: how much the reference answer's loss grows without it.
+def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: int) -> pl.DataFrame:
+    """How much the reference answer's loss grows without each cell of a grid over the image.
 
     Args:
-        asking: model and questions.
-        row: of the question, with `token_ids` of what the model answered.
+        context: the model.
+        question: what is measured.
         prompt: the question's.
-        grid: cells a side.
+        grid: cells per side.
 
     Returns:
-        one row: grid, loss (of the intact model, nats a token), growth (list of nats a token, cell by cell, row by
+        one row: grid, loss (of the intact model, nats per token), growth (list of nats per token, cell by cell, row by
         row).
 
     Raises:
-        GeometryError: the picture's tokens are no patches, or there are fewer patches than cells.
+        GeometryError: the image's tokens are no patches, or there are fewer patches than cells.
     """
-    cells = cells_of(asking, row, grid)
-    asked = reference(asking.vlm, prompt, row["answer"], row["token_ids"])
+    vlm = context.vlm
+    cells = cells_of(vlm.processor, question.image, grid)
+    asked = reference_answer(vlm, prompt, question.answer, question.token_ids)
     image = asked.prompt.positions("image")
-    recording = asking.vlm.record(asked.prompt)
-    intact = intact_loss(asking.vlm, asked, recording)
-    without = losses_without(asking.vlm, asked, recording, [image[cell] for cell in cells])
+    recording = vlm.record(asked.prompt)
+    intact = intact_loss(vlm, asked, recording)
+    without = losses_without(vlm, asked, recording, [image[cell] for cell in cells])
     return pl.DataFrame(
         {"grid": [grid], "loss": [intact], "growth": [[each - intact for each in without]]},
         schema_overrides={"grid": pl.Int32},
     )
 
 
-def cells_of(asking: Asking, row: Row, grid: int) -> list[Tensor]:
-    """The tokens (numbers among the picture's) of each cell, in all views: those whose patch has its middle there.
+def cells_of(processor: Any, image: str, grid: int) -> list[Tensor]:
+    """The tokens (numbers among the image's) of each cell, in all views: those whose patch has its middle there.
 
-    Cells divide what the first view shows of the picture.
+    Cells divide what the first view shows of the image.
+
+    Args:
+        processor: the model's.
+        image: path.
+        grid: cells per side.
+
+    Raises:
+        GeometryError: the image's tokens are no patches, or a cell holds none.
     """
-    found = find_patch_map(asking.vlm.processor, open_picture(row["image"]).size)
+    found = find_patch_map(processor, open_picture(image).size)
     first = found.views[0]
     across, down = first.columns * first.patch, first.rows * first.patch
     cells: list[list[int]] = [[] for _ in range(grid * grid)]

@@ -1,15 +1,53 @@
 """Answers, work and time without the image's tokens in the last layers; [flow] appendix F."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.probes.base import ProbeSettings
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.models.size import Size
+from vlmflow.probes.base import Probe
+from vlmflow.probes.cost import DECODED, Work, forward
 from vlmflow.settings import each_once
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT
+
+RUNS = 4  # of decoding that is timed, for each number of layers
 
 
-class PruningProbe(ProbeSettings):
+def percentages(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table `pruning` with the columns accuracy, work and time, in percent."""
+    shares = {"accuracy": pl.col("correct").cast(pl.Float64), "work": pl.col("work"), "time": pl.col("time")}
+    return rows.select("question_id", "image_id", "last", **{name: 100 * share for name, share in shares.items()})
+
+
+class PruningProbe(Probe):
     """Accuracy, work and time when the image's tokens are dropped in the last layers; over all questions asked."""
+
+    table: ClassVar = Table(
+        "pruning",
+        ABOUT
+        | {
+            "last": Column(pl.Int32, "in how many of the last layers there are no image tokens"),
+            "predicted": Column(pl.String, "what the model then answers, greedily"),
+            "correct": Column(
+                pl.Boolean,
+                "predicted is the answer, as the study's answers_match says; null: no answer is the correct one",
+                nullable=True,
+            ),
+            "work": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
+            "time": Column(
+                pl.Float64, "seconds of reading and decoding, as a share of the intact model's", nullable=True
+            ),
+        },
+    )
+    averaging: ClassVar = Averaging(
+        by=("quantity", "last"),
+        quantities=("accuracy", "work", "time"),
+        prepare=percentages,
+        columns={"quantity": Column(pl.String, "accuracy, work or time")},
+    )
 
     kind: Literal["pruning"]
     last: Annotated[
@@ -25,10 +63,25 @@ class PruningProbe(ProbeSettings):
 
     @property
     def needs(self) -> str | None:
-        """See `ProbeSettings.needs`."""
+        """See `Probe.needs`."""
         return "picture"
 
     @property
-    def layers_asked(self) -> dict[str, int]:
-        """See `ProbeSettings.layers_asked`."""
+    def answers_analysed(self) -> Literal["any", "correct"]:
+        """See `Probe.answers_analysed`; accuracy is over correct and wrong answers."""
+        return "any"
+
+    @property
+    def layers_required(self) -> dict[str, int]:
+        """See `Probe.layers_required`."""
         return {"last": max(self.last)}
+
+    @property
+    def detailed(self) -> int:
+        """See `Probe.detailed`."""
+        return self.timed
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        runs = min(1.0, self.timed / max(1, questions)) * len(self.last) * RUNS
+        return Work(forward() + 1 + runs, 4 + runs * (1 + DECODED))

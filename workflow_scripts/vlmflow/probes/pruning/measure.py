@@ -1,4 +1,4 @@
-"""Answers, work and time without the picture's tokens in the last layers; [flow] appendix F."""
+"""Answers, work and time without the image's tokens in the last layers; [flow] appendix F."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,13 +9,30 @@ from transformers import DynamicCache
 
 from vlmflow.data.sampling import is_correct
 from vlmflow.data.spelling import AnswersMatch
-from vlmflow.engine.left_out import attention_to, truncated, work_share
+from vlmflow.engine.interventions import AttentionKnockout
+from vlmflow.engine.left_out import attending_positions, truncated, work_share
 from vlmflow.engine.timing import timed
 from vlmflow.models.decoding import MAX_NEW_TOKENS
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.pruning import PruningProbe
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 
 REPEATS = 3
+
+
+def measure(probe: PruningProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `pruning` for one question; see `Probe.measure`."""
+    return pruning(
+        context.vlm,
+        context.prompt(question),
+        probe.last,
+        question.correct_answer,
+        question.token_ids,
+        with_time=question.in_detail,
+        match=context.match,
+    )
 
 
 def pruning(
@@ -23,26 +40,26 @@ def pruning(
     prompt: Prompt,
     last: Sequence[int],
     answer: str | None,
-    said: Sequence[int],
+    intact: Sequence[int],
     with_time: bool,
     match: AnswersMatch = "strict",
 ) -> pl.DataFrame:
-    """What the model answers without the picture's tokens in the last layers, and what that saves.
+    """The model's answers without the image's tokens in the last layers, and the work and time that these take.
 
     Args:
         vlm: the model.
-        prompt: of this model, with a picture.
+        prompt: of this model, with an image.
         last: in how many of the last layers the tokens are dropped; several numbers.
-        answer: the right one; None where there is nothing to be right.
-        said: token ids of what the intact model answers.
+        answer: the correct one; None where no single answer is.
+        intact: token ids of the intact model's answer.
         with_time: whether decoding is timed, with and without the tokens, in turns.
-        match: when an answer is right.
+        match: when an answer counts as correct.
 
     Returns:
-        columns last, predicted, correct (null where there is nothing to be right), work and time (shares of the intact
+        columns last, predicted, correct (null where no single answer is), work and time (shares of the intact
         model's; time is null where it is not measured).
     """
-    found = answers_without_picture(vlm, prompt, last, said)
+    found = answers_without_picture(vlm, prompt, last, intact)
     texts = [vlm.processor.tokenizer.decode(found[number], skip_special_tokens=True).strip() for number in last]
     image, layers = prompt.positions("image"), len(vlm.layers)
     return pl.DataFrame(
@@ -51,7 +68,7 @@ def pruning(
             "predicted": texts,
             "correct": [is_correct(text, answer, match) for text in texts],
             "work": [work_share(len(prompt), len(image), layers, number) for number in last],
-            "time": _times(vlm, prompt, last, len(said) + 1) if with_time else [None] * len(last),
+            "time": _times(vlm, prompt, last, len(intact) + 1) if with_time else [None] * len(last),
         },
         schema_overrides={"last": pl.Int32, "correct": pl.Boolean, "time": pl.Float64},
     )
@@ -60,11 +77,11 @@ def pruning(
 def answers_without_picture(
     vlm: LanguageModel, prompt: Prompt, last: Sequence[int], intact: Sequence[int] = ()
 ) -> dict[int, list[int]]:
-    """Greedy answers, number of last layers → token ids, by the engine.
+    """Number of last layers → token ids of the greedy answer, by the engine.
 
     Dropping tokens in the last layers is the same as letting no later position attend to them there: what the tokens
-    themselves would still compute, nobody sees.  The intact model's answer `intact` is proposed for all; from where
-    one of them would say something else, it goes its own way, a token per round.  Tokens once decided stay: in half
+    themselves would still compute reaches no other position.  The intact model's answer is proposed for all numbers;
+    from the first token that differs, an answer is continued by one token per round.  Tokens once decided stay: in half
     precision a tie may be broken in another way by every forward, and an answer that is taken back would never end.
     """
     image, layers = prompt.positions("image"), len(vlm.layers)
@@ -73,20 +90,24 @@ def answers_without_picture(
     decided = False
     while proposals:
         further: dict[int, tuple[int, ...]] = {}
-        for said in dict.fromkeys(proposals.values()):
-            longer = vlm.continue_prompt(prompt, said)
+        for proposal in dict.fromkeys(proposals.values()):
+            longer = vlm.continue_prompt(prompt, proposal)
             recording = vlm.record(longer)
             read = torch.arange(len(prompt) - 1, len(longer))
-            asked = [number for number in last if proposals.get(number) == said]
-            knockouts = [attention_to(recording, image, layers - number, layers) for number in asked if number]
+            asked = [number for number in last if proposals.get(number) == proposal]
+            knockouts = [
+                AttentionKnockout(image, attending_positions(recording, image), layers - number, layers)
+                for number in asked
+                if number
+            ]
             as_recorded = recording.output[:, read.to(recording.output.device)]
             after = iter(vlm.replay(recording, knockouts, read))
             for number in asked:
                 states = next(after) if number else as_recorded[0]
                 tokens = vlm.read(states, lambda logits: logits.argmax(-1)).tolist()
-                differing = [] if decided else [i for i, token in enumerate(said) if tokens[i] != token]
-                agreed = min(differing, default=len(said))
-                kept = (*said[:agreed], tokens[agreed])[:MAX_NEW_TOKENS]
+                differing = [] if decided else [i for i, token in enumerate(proposal) if tokens[i] != token]
+                agreed = min(differing, default=len(proposal))
+                kept = (*proposal[:agreed], tokens[agreed])[:MAX_NEW_TOKENS]
                 if kept[-1] in vlm.ends or len(kept) >= MAX_NEW_TOKENS:
                     done[number] = [token for token in kept if token not in vlm.ends]
                 else:
@@ -97,7 +118,7 @@ def answers_without_picture(
 
 def _times(vlm: LanguageModel, prompt: Prompt, last: Sequence[int], new_tokens: int) -> list[float | None]:
     """Seconds of reading the prompt and decoding so many tokens, over those of the intact model in the same run; null
-    where all layers would lose the picture's tokens."""
+    where all layers would lose the image's tokens."""
     numbers = [0, *(number for number in last if 0 < number < len(vlm.layers))]
 
     def run(number: int) -> None:

@@ -1,18 +1,85 @@
 """Contextualisation: similarity between and within image and text; [phase], [thesis]."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import polars as pl
 from pydantic import Field
 
-from vlmflow.probes.base import PictureProbe
+from vlmflow.analysis.curve_features import CurveFeatures
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.models.size import Size
+from vlmflow.probes.base import ImageProbe, ProbeFiles, in_random_order
+from vlmflow.probes.cost import Work, forward
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, PLACE_COLUMNS, PROMPT, STATE
+
+# Between or within which tokens the similarity is measured.
+PAIRS = ("image and text", "within image", "within text")
+# The phases of [phase], in their order.
+PHASE_NAMES = ("alignment", "intra-modal encoding", "inter-modal encoding", "output preparation")
+
+PHASES = Table(
+    "phases",
+    PLACE_COLUMNS
+    | PROMPT
+    | {
+        "supported": Column(pl.Int32, "how many phases the curves support"),
+        "agreement": Column(pl.Float64, "percent of the resamples that support as many", nullable=True),
+        "of": Column(pl.Int32, "into how many phases the layers are cut here"),
+        "phase": Column(pl.Int32, "which of them, from 1"),
+        "name": Column(pl.String, "of the phase, where four phases are as [phase] describes them"),
+        "first": Column(pl.Int32, "layer of its first state; −1 is the embedding"),
+        "last": Column(pl.Int32, "layer of its last state"),
+        "between": Column(pl.Float64, "change per layer of the similarity between image and text"),
+        "within_image": Column(pl.Float64, "change per layer of the similarity within the image"),
+        "within_text": Column(pl.Float64, "change per layer of the similarity within the text"),
+    }
+    | FEATURE_INTERVAL,
+)
 
 
-class SimilarityProbe(PictureProbe):
+def _find_phases(rows: pl.DataFrame) -> pl.DataFrame:
+    from .phases import find_phases
+
+    return find_phases(rows)
+
+
+class SimilarityProbe(ImageProbe):
     """Contextualisation: mean cosine similarity between and within picture and text, at every layer."""
+
+    table: ClassVar = Table(
+        "similarity",
+        ABOUT
+        | PROMPT
+        | {"pair": Column(pl.String, "one of PAIRS")}
+        | STATE
+        | {
+            "raw": Column(pl.Float64, "mean cosine over all pairs of tokens"),
+            "unrelated": Column(pl.Float64, "the same of tokens of unrelated questions"),
+            "corrected": Column(pl.Float64, "raw − unrelated"),
+        },
+    )
+    averaging: ClassVar = Averaging(
+        by=("prompt", "pair", "quantity", "layer"), quantities=("raw", "unrelated", "corrected")
+    )
+    features: ClassVar = CurveFeatures(PHASES, _find_phases)
 
     kind: Literal["similarity"]
     prompts: Prompts = Field(OWN_QUESTION, description="Name → text, in which {question}, {answer}, {object} stand.")
     partners: int = Field(
         4, ge=1, description="With the tokens of so many unrelated questions the similarity is compared."
     )
+
+    @property
+    def cache_size(self) -> int:
+        """See `Probe.cache_size`; neighbours compare with the same questions."""
+        return len(self.prompts) * (self.partners + 2)
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        return Work(len(self.prompts) * forward(), 4 * len(self.prompts))
+
+    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`; a question is compared with those that follow it."""
+        return super().columns(in_random_order(rows), files, seed)

@@ -1,11 +1,11 @@
-"""Contextualisation: how alike the states of picture and text are, between and within them; [phase], [thesis].
+"""Contextualisation: the similarity of the states of image and text, between and within them; [phase], [thesis].
 
-The mean cosine of all pairs of tokens is the product of sums: of n and m unit vectors it is (Σu · Σv) / nm, so that it
-takes O((n + m) · width) and no pair is ever made.  States point into a common direction whatever they mean
-(anisotropy), so that the same mean over tokens of unrelated questions is subtracted.
+The mean cosine over all pairs of n and m unit vectors is (Σu · Σv) / nm, so that it takes O((n + m) · width) and no
+pair is ever computed.  All states share a common direction whatever they mean (anisotropy), so that the same mean over
+tokens of unrelated questions is subtracted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,9 +15,15 @@ from torch.nn.functional import normalize
 
 from vlmflow.engine.record import Recording
 from vlmflow.errors import InterventionError, NotApplicableError, PromptError, QuestionError
-from vlmflow.probes.context import Asking, Row
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.question import Question
+from vlmflow.probes.similarity import PAIRS, SimilarityProbe
 from vlmflow.prompts.build import Prompt
-from vlmflow.tables import PAIRS
+
+
+def measure(probe: SimilarityProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `similarity` for one question; see `Probe.measure`."""
+    return similarity(context, question, probe.prompts, probe.partners)
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Directions:
     """The directions of a prompt's states after every layer, the embedding first, on the CPU.
 
     Attributes:
-        image: (layers + 1, width) sum of the unit vectors of the picture's tokens.
-        image_tokens: how many they are.
+        image: (layers + 1, width) sum of the unit vectors of the image's tokens.
+        image_tokens: their number.
         text: (layers + 1, tokens, width) unit vectors of the text's tokens.
         text_ids: (tokens) which tokens these are.
     """
@@ -38,7 +44,7 @@ class Directions:
 
     @classmethod
     def of(cls, recording: Recording, prompt: Prompt) -> "Directions":
-        """Of the segments image and question of a recorded prompt.
+        """The directions of a recorded prompt's segments image and question.
 
         Raises:
             InterventionError: one of the two has a single token, or a state is not finite.
@@ -60,8 +66,10 @@ class Directions:
         return found
 
     def within(self) -> Tensor:
-        """(3, layers + 1) mean cosine of all pairs of different positions of this prompt, in the order of `PAIRS`; of
-        text, of different words, as in `across`.  It is null (NaN) where there are none."""
+        """(3, layers + 1) mean cosine over all pairs of different positions of this prompt, in the order of `PAIRS`.
+
+        Within text, only pairs of different words count, as in `across`; it is NaN where there are none.
+        """
         words, text = self.text.sum(dim=1), len(self.text_ids)
         same, number = self._same_words(self)  # each position with itself among them
         return torch.stack([
@@ -71,10 +79,10 @@ class Directions:
         ])  # fmt: skip
 
     def across(self, other: "Directions") -> Tensor:
-        """(3, layers + 1) mean cosine of tokens of this prompt to tokens of another one.
+        """(3, layers + 1) mean cosine over pairs of a token of this prompt and one of another prompt.
 
-        Of text, only pairs of different words count: where prompts have words in common, a word and itself are as
-        similar as can be, which is no sign of a common direction.  It is null (NaN) where there are no different words.
+        Within text, only pairs of different words count: a word that both prompts have is as similar to itself as can
+        be, which is no sign of a common direction.  It is NaN where there are no different words.
         """
         here, there = self.text.sum(dim=1), other.text.sum(dim=1)
         pairs = len(self.text_ids) * len(other.text_ids)
@@ -107,22 +115,19 @@ def _dot(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _of_different(total: Tensor, count: int) -> Tensor:
-    """Mean over the pairs of different vectors of so many unit vectors with this sum: each one's pair with itself is
-    1."""
+    """The mean cosine over pairs of different vectors, from the sum of `count` unit vectors; each vector's cosine with
+    itself is 1."""
     return (_dot(total, total) - count) / (count * (count - 1))
 
 
-def similarity(
-    asking: Asking, row: Row, prompts: Mapping[str, str], partners: int, leave_out: Callable[[str], None]
-) -> pl.DataFrame:
-    """Mean cosine similarity at every layer, of each prompt about the question's picture.
+def similarity(context: ProbeContext, question: Question, prompts: Mapping[str, str], partners: int) -> pl.DataFrame:
+    """Mean cosine similarity at every layer, for each prompt about the question's image.
 
     Args:
-        asking: model and questions.
-        row: of the question.
-        prompts: name → text, see `Asking.worded`.
-        partners: with so many unrelated questions, in the same words, it is compared.
-        leave_out: told of a prompt that this question does not have, and why.
+        context: model and questions.
+        question: what is measured; a prompt that it does not have is left out.
+        prompts: name → text, see `ProbeContext.custom_prompt`.
+        partners: so many unrelated questions, with the same prompt, are compared with it.
 
     Returns:
         columns prompt, pair (one of `PAIRS`), layer (−1 for the embedding), raw, unrelated (the same of tokens of
@@ -134,10 +139,10 @@ def similarity(
     parts = []
     for name, text in prompts.items():
         try:
-            mine = directions_of(asking, row, text)
-            others = _unrelated(asking, row, text, partners, mine)
+            mine = directions_of(context, question, text)
+            others = _unrelated(context, question, text, partners, mine)
         except (PromptError, InterventionError, QuestionError) as error:
-            leave_out(f"prompt {name}: {error}")
+            context.leave_out(question, f"prompt {name}", str(error))
             continue
         raw = mine.within()
         parts += [
@@ -151,23 +156,23 @@ def similarity(
     return pl.concat(parts)
 
 
-def directions_of(asking: Asking, row: Row, text: str) -> Directions:
-    """Of a question in these words; those that were asked for last are kept, since neighbours ask for them again."""
-    key = (str(row["question_id"]), text)
-    if key not in asking.kept:
-        prompt = asking.worded(row, text)
-        asking.keep(key, Directions.of(asking.vlm.record(prompt), prompt))
-    return asking.kept[key]
+def directions_of(context: ProbeContext, question: Question, text: str) -> Directions:
+    """The directions of a question with this prompt; the latest ones are kept, since neighbours need them too."""
+    key = (question.id, text)
+    if key not in context.cache:
+        prompt = context.custom_prompt(question, text)
+        context.keep(key, Directions.of(context.vlm.record(prompt), prompt))
+    return context.cache[key]
 
 
-def _unrelated(asking: Asking, row: Row, text: str, partners: int, mine: Directions) -> Tensor:
-    """(3, layers + 1) the mean over unrelated questions, as many as asked for, of those that can be asked so."""
+def _unrelated(context: ProbeContext, question: Question, text: str, partners: int, mine: Directions) -> Tensor:
+    """(3, layers + 1) the mean over so many unrelated questions that have this prompt."""
     found: list[Tensor] = []
-    for other in asking.unrelated(row):
+    for other in context.unrelated(question):
         try:
-            across = mine.across(directions_of(asking, other, text))
+            across = mine.across(directions_of(context, other, text))
         except (PromptError, InterventionError, QuestionError):
-            continue  # its own turn says why
+            continue  # it is left out when it is measured itself
         if across.isfinite().all():
             found.append(across)
         if len(found) == partners:

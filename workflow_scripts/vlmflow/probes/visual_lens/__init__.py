@@ -1,15 +1,62 @@
 """Logit lens on the image's tokens; [thesis]."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.probes.base import PictureProbe
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.models.size import Size
+from vlmflow.probes.base import ImageProbe, ProbeFiles, in_random_order
+from vlmflow.probes.cost import READ, Work, forward, unembedding
 from vlmflow.settings import each_once
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT, STATE
+
+# What is left out where no object of the question has patches whose words could be compared with its name.
+NAMES_OF_OBJECTS = "names of objects"
 
 
-class VisualLensProbe(PictureProbe):
+def with_difference(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the table `visual lens` with the column `difference`: how many more patches decode to their object than
+    with the right instruction, in percent, question by question; null for the right instruction."""
+    keys = ["question_id", "place", "layer"]
+    right = rows.filter(pl.col("instruction") == "right").select(*keys, right="object")
+    joined = rows.join(right, on=keys, how="left", maintain_order="left")
+    difference = pl.when(pl.col("instruction") != "right").then(pl.col("object") - pl.col("right"))
+    return joined.with_columns(difference=difference)
+
+
+class VisualLensProbe(ImageProbe):
     """Logit lens on the picture's tokens: which words they decode to, at every layer."""
+
+    table: ClassVar = Table(
+        "visual lens",
+        ABOUT
+        | {
+            "instruction": Column(pl.String, "right, wrong or none"),
+            "place": Column(pl.String, "of the instruction: after or before the image"),
+        }
+        | STATE
+        | {
+            "object": Column(
+                pl.Float64, "percent of the objects' patches that decode to its name or an attribute", nullable=True
+            ),
+            "elsewhere": Column(pl.Float64, "the same of other patches", nullable=True),
+            "shuffled": Column(pl.Float64, "the objects' patches, another question's names", nullable=True),
+            "entropy": Column(pl.Float64, "bits, mean over the image's tokens"),
+            "words": Column(pl.Float64, "percent of the image's tokens that decode to a word"),
+            "agreement": Column(pl.Float64, "percent with the same word as with the right instruction", nullable=True),
+            "decoded": Column(pl.List(pl.String), "the word of each patch, row by row; of examples", nullable=True),
+        },
+    )
+    averaging: ClassVar = Averaging(
+        by=("instruction", "place", "quantity", "layer"),
+        quantities=("object", "elsewhere", "shuffled", "entropy", "words", "agreement", "difference"),
+        prepare=with_difference,
+        line="quantity",
+        line_of={NAMES_OF_OBJECTS: "object"},
+    )
 
     kind: Literal["visual-lens"]
     top: int = Field(5, ge=1, description="Words a patch, among which names and attributes are looked for.")
@@ -22,6 +69,21 @@ class VisualLensProbe(PictureProbe):
         description="Where the instruction stands; a causal decoder's picture cannot see what stands after it.",
     )
     examples: int = Field(4, ge=0, description="Of so many questions a task, every patch's word is kept.")
+
+    @property
+    def detailed(self) -> int:
+        """See `Probe.detailed`."""
+        return self.examples
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        prompts = len(self.instructions) * len(self.places)
+        read = size.image_tokens * unembedding(size)
+        return Work(prompts * (forward() + read), prompts * (1 + size.image_tokens / READ))
+
+    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`; a question is compared with those that follow it."""
+        return super().columns(in_random_order(rows), files, seed)
 
     @model_validator(mode="after")
     def _right_one_is_measured(self) -> "VisualLensProbe":

@@ -1,7 +1,8 @@
-"""Logit lens on the picture's tokens: which words they decode to, layer by layer; [thesis]."""
+"""Logit lens on the image's tokens: which words they decode to, layer by layer; [thesis]."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,17 +12,19 @@ from torch import Tensor
 from vlmflow.data.open_image import open_picture
 from vlmflow.engine.record import Recording
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
+from vlmflow.models.model import LanguageModel
 from vlmflow.models.vocabulary import Vocabulary, words_of
-from vlmflow.probes.context import Asking, Row
+from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.question import Question
+from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS, VisualLensProbe
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.registry import find_patch_map
 from vlmflow.prompts.patch_row import size_for_boxes
-from vlmflow.tables import NAMES_OF_OBJECTS
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the picture's tokens decode to at every layer, the embedding first.
+    """The words of the image's tokens at every layer, the embedding first.
 
     Attributes:
         words: (layers + 1, tokens, top) the most probable token ids, the first one first.
@@ -34,110 +37,134 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Target:
-    """What is looked for in one place of the picture: tokens (numbers among the picture's) and the words that say what
-    is there, with the words of another question's objects as a control."""
+    """An object's patches, and which tokens of the vocabulary name it.
+
+    Attributes:
+        tokens: of its patches, numbers among the image's.
+        names: (vocabulary) whether a token names it or one of its attributes.
+        shuffled: (vocabulary) the same of another question's object, as a control; None where there is none.
+    """
 
     tokens: Tensor
-    says: Tensor
+    names: Tensor
     shuffled: Tensor | None
 
 
+def measure(probe: VisualLensProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `visual lens` for one question; see `Probe.measure`."""
+    return visual_lens(
+        context,
+        question,
+        top=probe.top,
+        instructions=probe.instructions,
+        places=probe.places,
+        keep_words=question.in_detail,
+    )
+
+
 def visual_lens(
-    asking: Asking,
-    row: Row,
+    context: ProbeContext,
+    question: Question,
     *,
     top: int,
     instructions: Sequence[str],
     places: Sequence[str],
     keep_words: bool,
-    leave_out: Callable[[str], None],
 ) -> pl.DataFrame:
-    """How far the picture's tokens decode to words, and to the right ones.
+    """How far the image's tokens decode to words, and to the right ones.
 
     Args:
-        asking: model and questions.
-        row: of the question.
-        top: so many words a token are looked at.
-        instructions: right (the question), wrong (that of another picture), none.
-        places: where the instruction stands, after the picture or before it.
+        context: model and questions.
+        question: what is measured; instructions and names that it does not have are left out.
+        top: so many words of each token are compared with names and attributes.
+        instructions: right (the question), wrong (that of another image), none.
+        places: where the instruction stands, after the image or before it.
         keep_words: whether the most probable word of every patch is kept, for the right instruction.
-        leave_out: told what does not apply to this question, and why.
 
     Returns:
         columns instruction, place, layer (−1 for the embedding), object, elsewhere, shuffled (percent of the tokens of
-        the objects' patches, of other patches, and of the objects' patches with another question's names, whose `top`
-        words say a name or an attribute; null where the question has no such object), entropy (bits), words (percent
-        of tokens that decode to a word), agreement (percent of the tokens with the same most probable word as with the
-        right instruction), decoded (the word of each patch of the picture's first view, or null).
+        the objects' patches, of other patches, and of the objects' patches with another question's names, that have a
+        name or an attribute among their `top` words; null where the question has no such object), entropy (bits),
+        words (percent of tokens that decode to a word), agreement (percent of the tokens with the same most probable
+        word as with the right instruction), decoded (the word of each patch of the image's first view, or null).
 
     Raises:
         NotApplicableError: nothing is left to measure.
     """
-    vocabulary = asking.vlm.vocabulary
-    targets, others = _targets(asking, row, leave_out)
-    grid = _grid(asking, row) if keep_words else None
-    parts, known = [], Known(asking, top)
-    # The right one first, with which the others are compared.
-    order = sorted(instructions, key="right wrong none".split().index)
-    texts = list(_texts(asking, row, order, leave_out))
-    for place in places:
-        right: Decoded | None = None
-        for instruction, text in texts:
-            try:
-                prompt = asking.vlm.picture_prompt(
-                    open_picture(row["image"]), text, before=place == "before" and bool(text)
-                )
-                decoded = known.decode(prompt)
-            except PromptError as error:
-                leave_out(f"{instruction} instruction {place} the picture: {error}")
-                continue
-            right = decoded if instruction == "right" else right
-            words: list[list[str] | None] = [None] * len(decoded.words)
-            if grid is not None and instruction == "right":
-                words = [[vocabulary.texts[token] for token in layer] for layer in decoded.words[:, grid, 0].tolist()]
-            parts.append(
-                _measured(decoded, right, vocabulary, targets, others).with_columns(
-                    instruction=pl.lit(instruction),
-                    place=pl.lit(place),
-                    decoded=pl.Series(words, dtype=pl.List(pl.String)),
-                )
+    vlm = context.image_model
+    targets, others = _targets(context, question)
+    grid = _grid(vlm.processor, question.image) if keep_words else None
+    parts = []
+    for instruction, place, decoded, right in _decoded(context, question, top, instructions, places):
+        words = _patch_words(decoded, vlm.vocabulary, grid if instruction == "right" else None)
+        parts.append(
+            _shares(decoded, right, vlm.vocabulary, targets, others).with_columns(
+                instruction=pl.lit(instruction), place=pl.lit(place), decoded=words
             )
+        )
     if not parts:
         raise NotApplicableError("no instruction of the probe can be given")
     return pl.concat(parts)
 
 
-def _texts(
-    asking: Asking, row: Row, instructions: Sequence[str], leave_out: Callable[[str], None]
-) -> Iterator[tuple[str, str]]:
-    """(instruction, its words)."""
+def _decoded(
+    context: ProbeContext, question: Question, top: int, instructions: Sequence[str], places: Sequence[str]
+) -> Iterator[tuple[str, str, Decoded, Decoded | None]]:
+    """(instruction, place, its words, those with the right instruction in this place)."""
+    vlm, decoder = context.image_model, Decoder(context.image_model, top)
+    # The right one first, with which the others are compared.
+    order = sorted(instructions, key="right wrong none".split().index)
+    texts = list(_texts(context, question, order))
+    for place in places:
+        right: Decoded | None = None
+        for instruction, text in texts:
+            try:
+                prompt = vlm.picture_prompt(open_picture(question.image), text, before=place == "before" and bool(text))
+                decoded = decoder.decode(prompt)
+            except PromptError as error:
+                context.leave_out(question, f"{instruction} instruction {place} the picture", str(error))
+                continue
+            right = decoded if instruction == "right" else right
+            yield instruction, place, decoded, right
+
+
+def _texts(context: ProbeContext, question: Question, instructions: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(instruction, its text)."""
     for instruction in instructions:
         if instruction == "wrong":
-            texts = (other["question"] for other in asking.unrelated(row) if other["question"] != row["question"])
+            texts = (other.text for other in context.unrelated(question) if other.text != question.text)
             text = next(texts, None)
             if text is None:
-                leave_out("wrong instruction: there is no other question on another picture")
+                context.leave_out(question, "wrong instruction", "there is no other question on another picture")
             else:
                 yield instruction, text
         else:
-            yield instruction, row["question"] if instruction == "right" else ""
+            yield instruction, question.text if instruction == "right" else ""
 
 
-class Known:
-    """Decodes prompts; a picture that begins a prompt as it began the last one, and cannot look at what stands after
+def _patch_words(decoded: Decoded, vocabulary: Vocabulary, grid: Tensor | None) -> pl.Series:
+    """The most probable word of each patch, at every layer; nulls without a grid."""
+    words: list[list[str] | None] = [None] * len(decoded.words)
+    if grid is not None:
+        words = [[vocabulary.texts[token] for token in layer] for layer in decoded.words[:, grid, 0].tolist()]
+    return pl.Series(words, dtype=pl.List(pl.String))
+
+
+class Decoder:
+    """Decodes prompts; an image that begins a prompt as it began the last one, and cannot attend to what stands after
     it, is not read again."""
 
-    def __init__(self, asking: Asking, top: int) -> None:
-        self.asking, self.top = asking, top
+    def __init__(self, vlm: LanguageModel, top: int) -> None:
+        self.vlm, self.top = vlm, top
         self.begin: Tensor | None = None
         self.decoded: Decoded | None = None
 
     def decode(self, prompt: Prompt) -> Decoded:
-        """What the picture's tokens of a prompt decode to."""
-        recording = self.asking.vlm.record(prompt)
+        """What the image's tokens of a prompt decode to."""
+        recording = self.vlm.record(prompt)
         end = int(prompt.positions("image")[-1]) + 1
         begin = recording.calls[0].hidden[:, :end]
-        same = self.begin is not None and torch.equal(begin, self.begin) and not _looks_ahead(recording, end)
+        same = self.begin is not None and torch.equal(begin, self.begin) and not _sees_ahead(recording, end)
         if not same or self.decoded is None:
             self.decoded, self.begin = self._read(list(_image_states(recording, prompt))), begin
         return self.decoded
@@ -151,11 +178,11 @@ class Known:
             return logits.topk(self.top).indices
 
         for layer in states:
-            words.append(self.asking.vlm.read(layer, reader, in_float32=True))
+            words.append(self.vlm.read(layer, reader, in_float32=True))
         return Decoded(torch.stack(words), torch.cat(entropies).reshape(len(states), -1))
 
 
-def _looks_ahead(recording: Recording, end: int) -> bool:
+def _sees_ahead(recording: Recording, end: int) -> bool:
     """Whether any of the first `end` positions attends to a later one."""
     return recording.may_attend.attend_ahead(end)
 
@@ -165,75 +192,68 @@ def _image_states(recording: Recording, prompt: Prompt) -> Iterator[Tensor]:
         yield states[0, prompt.positions("image").to(states.device)]
 
 
-def _targets(asking: Asking, row: Row, leave_out: Callable[[str], None]) -> tuple[list[Target], Tensor | None]:
-    """(for each object what is looked for on its patches, tokens of the patches that belong to none of the objects)."""
-    placed = [item for item in row["objects"] if item["x"] is not None]
+def _targets(context: ProbeContext, question: Question) -> tuple[list[Target], Tensor | None]:
+    """(for each object its patches and words, tokens of the patches that belong to none of the objects)."""
+    vlm = context.image_model
+    placed = [(each, each.box) for each in question.objects if each.box is not None]
     try:
         if not placed:
             raise GeometryError("none of the question's objects has a box")
-        found = find_patch_map(asking.vlm.processor, size_for_boxes(row))
-        boxes = [(item["x"], item["y"], item["w"], item["h"]) for item in placed]
-        places = [found.related([box]) for box in boxes]
+        found = find_patch_map(vlm.processor, size_for_boxes(question.image, question.image_size))
+        patches = [found.related([box]) for _, box in placed]
     except GeometryError as error:
-        leave_out(f"{NAMES_OF_OBJECTS}{error}")
+        context.leave_out(question, NAMES_OF_OBJECTS, str(error))
         return [], None
-    vocabulary, wrong = asking.vlm.vocabulary, _other_names(asking, row)
+    wrong = _other_names(context, question)
     if not wrong:
-        leave_out("shuffled names: no question on another picture has an object of another name")
+        context.leave_out(question, "shuffled names", "no question on another picture has an object of another name")
+    shuffled = vlm.vocabulary.token_mask_for(wrong) if wrong else None
     targets = [
-        Target(
-            torch.tensor(tokens),
-            vocabulary.token_mask_for(_names(item)),
-            vocabulary.token_mask_for(wrong) if wrong else None,
-        )
-        for item, tokens in zip(placed, places, strict=True)
+        Target(torch.tensor(tokens), vlm.vocabulary.token_mask_for(each.names), shuffled)
+        for (each, _), tokens in zip(placed, patches, strict=True)
     ]
-    taken = {*found.no_patch, *(token for tokens in places for token in tokens)}
+    taken = {*found.no_patch, *(token for tokens in patches for token in tokens)}
     return targets, torch.tensor([token for token in range(found.tokens) if token not in taken], dtype=torch.long)
 
 
-def _names(item: dict) -> list[str]:
-    return [item["name"], *(item["attributes"] or [])]
-
-
-def _other_names(asking: Asking, row: Row) -> set[str]:
+def _other_names(context: ProbeContext, question: Question) -> set[str]:
     """The words of an object of the next unrelated question, without those that this question's objects have too."""
-    mine = words_of(name for item in row["objects"] for name in _names(item))
-    for other in asking.unrelated(row):
-        for item in other["objects"]:
-            if item["x"] is not None and (words := words_of(_names(item)) - mine):
+    mine = words_of(name for each in question.objects for name in each.names)
+    for other in context.unrelated(question):
+        for each in other.objects:
+            if each.box is not None and (words := words_of(each.names) - mine):
                 return words
     return set()
 
 
-def _grid(asking: Asking, row: Row) -> Tensor | None:
+def _grid(processor: Any, image: str) -> Tensor | None:
     """Tokens of the first view's patches, row by row; None where tokens are no patches."""
     try:
-        cells = find_patch_map(asking.vlm.processor, open_picture(row["image"]).size).views[0].tokens
+        cells = find_patch_map(processor, open_picture(image).size).views[0].tokens
     except GeometryError:
         return None
     return torch.from_numpy(cells.flatten())
 
 
-def _measured(
+def _shares(
     decoded: Decoded, right: Decoded | None, vocabulary: Vocabulary, targets: Sequence[Target], others: Tensor | None
 ) -> pl.DataFrame:
-    """A row a layer."""
+    """A row per layer: the columns of `visual_lens` that are numbers."""
 
     def percent(flags: Tensor) -> list[float]:
         return (100 * flags.double().mean(dim=1)).tolist()
 
-    def said(tokens: Tensor, says: Tensor) -> Tensor:
-        return says[decoded.words[:, tokens]].any(dim=2)
+    def named(tokens: Tensor, names: Tensor) -> Tensor:
+        return names[decoded.words[:, tokens]].any(dim=2)
 
     nothing: list[float | None] = [None] * len(decoded.words)
-    shuffled = [said(target.tokens, target.shuffled) for target in targets if target.shuffled is not None]
+    shuffled = [named(target.tokens, target.shuffled) for target in targets if target.shuffled is not None]
     first = decoded.words[:, :, 0]
     comparable = right is not None and right.words.shape == decoded.words.shape
     found = {
-        "object": [said(target.tokens, target.says) for target in targets],
-        # Elsewhere, the names of all objects are looked for, one object at a time.
-        "elsewhere": [said(others, target.says) for target in targets] if others is not None and len(others) else [],
+        "object": [named(target.tokens, target.names) for target in targets],
+        # Elsewhere, the words are compared with the names of all objects, one object at a time.
+        "elsewhere": [named(others, target.names) for target in targets] if others is not None and len(others) else [],
         "shuffled": shuffled,
         "words": [vocabulary.is_word[first]],
         "agreement": [first == right.words[:, :, 0]] if right is not None and comparable else [],

@@ -1,15 +1,37 @@
 """Which words the question's positions predict; [flow] appendices D and K."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.probes.base import ProbeSettings
+from vlmflow.analysis.summaries import Averaging
+from vlmflow.edges import Edge
+from vlmflow.errors import InterventionError, ModelError
+from vlmflow.models.size import Size
+from vlmflow.probes.base import Probe, parse_edges
+from vlmflow.probes.cost import READ, Work, forward, question_tokens, text_share, unembedding
 from vlmflow.settings import Edges, each_once
+from vlmflow.tables import Column, Table
+from vlmflow.tables.columns import ABOUT, WINDOW
+
+if TYPE_CHECKING:  # it imports torch
+    from vlmflow.models.model import LanguageModel
 
 
-class WordsProbe(ProbeSettings):
+class WordsProbe(Probe):
     """Which words the question's positions predict at the last layer, with modules or edges knocked out."""
+
+    table: ClassVar = Table(
+        "words",
+        ABOUT
+        | {"intervention": Column(pl.String, "attention, mlp, or an edge that is knocked out")}
+        | WINDOW
+        | {"similarity": Column(pl.Float64, "Jaccard, of the predicted words to the intact model's, from 0 to 1")},
+    )
+    averaging: ClassVar = Averaging(
+        by=("intervention", "window", "layer"), quantities=("similarity",), line="intervention"
+    )
 
     kind: Literal["words"]
     modules: Annotated[list[Literal["attention", "mlp"]], AfterValidator(each_once("module"))] = Field(
@@ -23,9 +45,31 @@ class WordsProbe(ProbeSettings):
     )
 
     @property
-    def layers_asked(self) -> dict[str, int]:
-        """See `ProbeSettings.layers_asked`."""
+    def parsed_edges(self) -> list[Edge]:
+        """See `Probe.parsed_edges`."""
+        return parse_edges(self.edges)
+
+    @property
+    def layers_required(self) -> dict[str, int]:
+        """See `Probe.layers_required`."""
         return {"window": self.window}
+
+    def check_model(self, name: str, vlm: "LanguageModel") -> None:
+        """See `Probe.check_model`; its layers must have the modules."""
+        from vlmflow.engine.modules import find_module
+
+        super().check_model(name, vlm)
+        for module in self.modules:
+            try:
+                find_module(vlm.layers[0], module)
+            except InterventionError as error:
+                raise ModelError(f"probes.{name}.modules: {error}") from error
+
+    def cost(self, size: Size, questions: int) -> Work:
+        """See `Probe.cost`."""
+        interventions, positions = len(self.modules) + len(self.parsed_edges), question_tokens()
+        replayed = size.layers * text_share(size) / 2 + positions * unembedding(size)
+        return Work(forward() + interventions * replayed, 3 + interventions * size.layers * positions / READ)
 
     @model_validator(mode="after")
     def _something_is_knocked_out(self) -> "WordsProbe":
@@ -33,7 +77,7 @@ class WordsProbe(ProbeSettings):
             raise ValueError("modules, edges: give at least one of the two, there is nothing to knock out")
         if self.edges and self.window % 2 == 0:
             raise ValueError(f"window: {self.window} is even; around a layer, edges are blocked in an odd number")
-        for edge in self.edges_asked:
+        for edge in self.parsed_edges:
             if edge.target in ("template", "last"):
                 raise ValueError(
                     f"edges: '{edge}' changes nothing at the question's positions, which stand before {edge.target!r}"

@@ -9,8 +9,26 @@ from vlmflow.edges import Edge, module_layers
 from vlmflow.engine.interventions import Intervention, ZeroAblation
 from vlmflow.engine.modules import Module
 from vlmflow.models.model import LanguageModel
+from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.knockout.measure import edge_knockouts
+from vlmflow.probes.question import Question
+from vlmflow.probes.words import WordsProbe
 from vlmflow.prompts.build import Prompt
+
+
+def measure(probe: WordsProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+    """Rows of the table `words` for one question; see `Probe.measure`."""
+    prompt = context.prompt(question)
+    edges = context.applicable_edges(question, prompt, probe.parsed_edges, required=not probe.modules)
+    return words(
+        context.vlm,
+        prompt,
+        modules=probe.modules,
+        edges=edges,
+        window=probe.window,
+        top=probe.top,
+        pooled=probe.pooled,
+    )
 
 
 def words(
@@ -33,7 +51,7 @@ def words(
         modules: attention, mlp: zero at the question's positions in `window` layers from each layer on.
         edges: blocked in `window` layers around each layer.
         window: number of layers.
-        top: words a position.
+        top: words per position.
         pooled: compare one set of words for the whole question; by default a word counts at its position.
 
     Returns:
@@ -50,14 +68,14 @@ def words(
         done += [(str(edge), layer, each) for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))]
     states = vlm.replay(recording, [intervention for *_, intervention in done], positions)
     intact = _top_words(vlm, recording.output[0, positions.to(recording.output.device)], top)
-    said = _top_words(vlm, states.flatten(0, 1), top).unflatten(0, states.shape[:2])
+    predicted = _top_words(vlm, states.flatten(0, 1), top).unflatten(0, states.shape[:2])
     similarity = _jaccard_pooled if pooled else _jaccard
     return pl.DataFrame(
         {
             "intervention": [name for name, *_ in done],
             "window": window,
             "layer": [layer for _, layer, _ in done],
-            "similarity": [similarity(intact, after) for after in said],
+            "similarity": [similarity(intact, after) for after in predicted],
         },
         schema_overrides={"window": pl.Int32, "layer": pl.Int32},
     )
@@ -69,12 +87,12 @@ def _top_words(vlm: LanguageModel, states: Tensor, top: int) -> Tensor:
 
 
 def _jaccard(intact: Tensor, after: Tensor) -> float:
-    """Of two sets of (position, word); both (positions, top)."""
+    """The similarity of two sets of (position, word); both (positions, top)."""
     common = int((intact[:, :, None] == after[:, None, :]).sum())
     return common / (intact.numel() + after.numel() - common)
 
 
 def _jaccard_pooled(intact: Tensor, after: Tensor) -> float:
-    """Of two sets of words, wherever they are predicted."""
+    """The similarity of two sets of words, wherever they are predicted."""
     one, other = set(intact.flatten().tolist()), set(after.flatten().tolist())
     return len(one & other) / len(one | other)

@@ -1,0 +1,54 @@
+"""The knee of the loss over the number of image tokens that are kept; [thesis]."""
+
+import numpy as np
+import polars as pl
+
+from vlmflow.analysis.bootstrap import ENDS, resampled
+from vlmflow.analysis.knees import LEAST_FOUND, RESAMPLES, enough, knee
+from vlmflow.probes.budget import ALL_TOKENS
+
+
+def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """From the table `budget` of one model and task to the table `knees`, without model and task.
+
+    Pictures are resampled for the intervals; `found` is in how many of the resamples there is a knee.  Where that are
+    less than half of them, the data do not support one, and none is told.
+    """
+    parts = [_of_curve(group, seed) for group in rows.partition_by("prompt", "keep", maintain_order=True)]
+    return pl.DataFrame(parts, infer_schema_length=None) if parts else pl.DataFrame()
+
+
+def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
+    # A number of tokens that only some of the pictures have is no point of a curve over all of them.
+    questions = rows["question_id"].n_unique()
+    rows = rows.filter(pl.len().over("number") == questions)
+    cells = rows.pivot(on="number", index="image_id", values=["loss"], aggregate_function="sum").sort("image_id")
+    asked = rows.filter(pl.col("number") == ALL_TOKENS)
+    counts = asked.group_by("image_id").agg(pl.len()).sort("image_id")["len"].to_numpy()
+    kept = rows.group_by("number").agg(pl.col("kept").mean()).sort("kept")
+    totals = cells.select([str(number) for number in kept["number"]]).to_numpy()
+    tokens = kept["kept"].to_numpy()
+    mean = totals.sum(axis=0) / counts.sum()
+    again = resampled(totals, counts.astype(float), seed, RESAMPLES)
+    point, knees = knee(tokens, mean), [place for curve in again if (place := knee(tokens, curve)) is not None]
+    found = 100 * len(knees) / len(again)
+    point = point if found >= LEAST_FOUND else None
+    low, high = np.quantile(knees, ENDS) if point is not None and len(counts) > 1 else (None, None)
+    several = len(counts) > 1
+    enough_low, enough_high = np.quantile([enough(tokens, curve) for curve in again], ENDS) if several else (None, None)
+    return {
+        "prompt": rows["prompt"][0],
+        "keep": rows["keep"][0],
+        "knee": point,
+        "low": low,
+        "high": high,
+        "found": found,
+        "enough": enough(tokens, mean),
+        "enough_low": enough_low,
+        "enough_high": enough_high,
+        "without": float(mean[0]),
+        "at_knee": None if point is None else float(np.interp(point, tokens, mean)),
+        "whole": float(mean[-1]),
+        "questions": int(counts.sum()),
+        "pictures": len(counts),
+    }

@@ -1,0 +1,109 @@
+"""Phases of inference on the three curves of contextualisation; [phase]."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from vlmflow.analysis.bootstrap import ENDS, draws
+from vlmflow.analysis.phases import (
+    FLAT,
+    LEAST_WEIGHT,
+    RESAMPLES,
+    cuts,
+    most_phases,
+    sampling_error,
+    supported,
+)
+from vlmflow.probes.similarity import PAIRS, PHASE_NAMES
+
+
+def names_of(slopes: np.ndarray) -> tuple[str, ...]:
+    """The names of the phases that change (phases, between and within image and within text) so much a layer: those of
+    [phase] where there are four that do what it says, else none.
+
+    Image and text come closer in the first, part again in the second while image or text grow more alike within, and
+    come closer in the third; of the last one, nothing is asked.
+    """
+    if len(slopes) == len(PHASE_NAMES):
+        between = slopes[:, 0]
+        if between[0] > 0 > between[1] and max(slopes[1, 1:]) > 0 and between[2] > 0:
+            return PHASE_NAMES
+    return ("",) * len(slopes)
+
+
+def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+    """From the table `similarity` of one model and task to the table `phases`, without model and task.
+
+    The three corrected curves are scaled to the same variance, less of it where it is sampling error.  Pictures are
+    resampled, and in each resample phases are found anew: for the interval of each cut, and for their number, which is
+    the one that most resamples support.
+    """
+    parts = [pl.DataFrame(_of_prompt(group, seed)) for group in rows.partition_by("prompt", maintain_order=True)]
+    return pl.concat(parts) if parts else pl.DataFrame()
+
+
+def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
+    layers = rows["layer"].unique().sort().to_list()
+    totals, counts = _by_picture(rows, layers)
+    mean = (totals.sum(axis=0) / counts.sum()).reshape(len(layers), len(PAIRS))
+    scale = np.where(mean.std(axis=0) > FLAT, mean.std(axis=0), 1.0)
+    resampled = [
+        (drawn @ totals / (drawn @ counts)).reshape(mean.shape) / scale for drawn in draws(len(counts), seed, RESAMPLES)
+    ]
+    error = sampling_error(mean / scale, resampled)
+    # A curve that is mostly error has little to say about where to cut.
+    weight = np.sqrt(np.clip(1 - error, LEAST_WEIGHT, 1))
+    found = cuts(mean / scale * weight, most_phases(*mean.shape))
+    again = [cuts(curves * weight, max(found)) for curves in resampled]
+    # A resample is off the truth by the sample's own error and by that of resampling.
+    votes = Counter(supported(curves, each, 2 * error) for curves, each in zip(resampled, again, strict=True))
+    number = min(votes, key=lambda each: (-votes[each], each))
+    several = len(counts) > 1
+    about = {
+        "prompt": rows["prompt"][0],
+        "supported": number,
+        "agreement": 100 * votes[number] / len(resampled) if several else None,
+        "questions": int(counts.sum()),
+        "pictures": len(counts),
+    }
+    return [
+        about | row
+        for of in sorted({number, len(PHASE_NAMES)} & set(found))
+        for row in _rows(mean, layers, found[of], [each[of] for each in again] if several else [])
+    ]
+
+
+def _by_picture(rows: pl.DataFrame, layers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """((pictures, layers × pairs) sums over a picture's questions, (pictures) number of its questions)."""
+    order = pl.DataFrame({"layer": layers}, schema={"layer": pl.Int32}).join(pl.DataFrame({"pair": PAIRS}), how="cross")
+    cells = rows.group_by("image_id", "layer", "pair").agg(pl.col("corrected").sum(), count=pl.len())
+    pictures = rows["image_id"].unique().sort()
+    grid = pl.DataFrame({"image_id": pictures}).join(order, how="cross", maintain_order="left_right")
+    full = grid.join(cells, on=["image_id", "layer", "pair"], how="left", maintain_order="left")
+    totals = full["corrected"].to_numpy().reshape(len(pictures), -1)
+    return totals, full["count"].to_numpy().reshape(len(pictures), -1)[:, 0].astype(float)
+
+
+def _rows(mean: np.ndarray, layers: list[int], ends: list[int], again: list[list[int]]) -> Iterator[dict]:
+    """A row a phase; without intervals where nothing was resampled."""
+    spans = list(zip([0, *ends[:-1]], ends, strict=True))
+    slopes = np.array([np.polyfit(np.arange(end - start), mean[start:end], 1)[0] for start, end in spans])
+    names = names_of(slopes)
+    for place, (start, end) in enumerate(spans):
+        # The first phase begins where the model does.
+        begins = [layers[each[place - 1]] for each in again] if place else [layers[0]]
+        low, high = np.quantile(begins, ENDS).tolist() if begins else (None, None)
+        yield {
+            "of": len(ends),
+            "phase": place + 1,
+            "name": names[place],
+            "first": layers[start],
+            "last": layers[end - 1],
+            "between": float(slopes[place, 0]),
+            "within_image": float(slopes[place, 1]),
+            "within_text": float(slopes[place, 2]),
+            "low": low,
+            "high": high,
+        }
