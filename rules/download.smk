@@ -1,14 +1,6 @@
 # What comes from elsewhere. These rules run where Snakemake itself runs, since compute nodes often have no network.
 
 
-localrules:
-    download,
-    fetch_pictures,
-    fetch_table_pictures,
-    fetch_winoground,
-    fetch_model,
-
-
 rule download:
     output:
         file="resources/{file}",
@@ -18,6 +10,7 @@ rule download:
         "resources/logs/{file}.tsv"
     wildcard_constraints:
         file=one_of(path.removeprefix("resources/") for path in study.downloads),
+    localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -42,6 +35,7 @@ rule fetch_pictures:
         f"{RESULTS}/logs/fetch_pictures/{{task}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fetch_pictures/{{task}}.tsv"
+    localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -64,6 +58,7 @@ rule fetch_model:
     wildcard_constraints:
         organisation="[^/]+",
         name="[^/]+",
+    localrule: True
     conda:
         "../envs/inference.yaml"
     threads: 1
@@ -83,6 +78,7 @@ rule fetch_winoground:
         f"{WINOGROUND}/logs/winoground.log",
     benchmark:
         f"{WINOGROUND}/logs/winoground.tsv"
+    localrule: True
     conda:
         "../envs/inference.yaml"
     threads: 1

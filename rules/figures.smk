@@ -182,6 +182,7 @@ use rule fetch_pictures as fetch_table_pictures with:
         f"{RESULTS}/logs/fetch_table_pictures/{{table}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fetch_table_pictures/{{table}}.tsv"
+    localrule: True
     params:
         source=lambda wildcards: get_image_source(get_table_dataset(wildcards)),
 

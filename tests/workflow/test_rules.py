@@ -47,6 +47,18 @@ def test_every_rule_says_where_it_logs_and_what_it_takes(name, inherits, body):
     assert wildcards[0] == wildcards[1]
 
 
+def test_rules_that_download_run_where_snakemake_runs():
+    """Compute nodes often have no network.  A rule made of another one does not inherit this."""
+    bodies = {
+        found["name"]: found["body"]
+        for path in (ROOT / "rules").glob("*.smk")
+        for found in RULE.finditer(path.read_text())
+        if found["name"].startswith(("download", "fetch_"))
+    }
+    assert len(bodies) >= 5
+    assert [name for name, body in bodies.items() if "    localrule: True\n" not in body] == []
+
+
 def test_no_rule_is_overlooked():
     found = sum(len(RULE.findall(path.read_text())) for path in (ROOT / "rules").glob("*.smk"))
     lines = [line for path in (ROOT / "rules").glob("*.smk") for line in path.read_text().splitlines()]

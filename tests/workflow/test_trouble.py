@@ -30,7 +30,7 @@ def quotes():
     """The messages in the first columns, and those of the last section."""
     text = (ROOT / "docs" / "trouble.md").read_text()
     yield from re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-    yield from re.findall(r"`((?:No question|nothing could)[^`]+)`", text)
+    yield from re.findall(r"`(No question[^`]+)`", text)
 
 
 def test_quoted_messages_are_the_codes():
