@@ -17,7 +17,7 @@ from vlmflow.edges import FLOW_EDGES, Edge
 from vlmflow.figures.save import save
 from vlmflow.figures.style import ARROW_FONT, FONT, STROKES
 
-LAYERS, PICTURES = 12, 20
+LAYERS, IMAGES = 12, 20
 PLANTS = {
     "related patches → question (3) → last (8)": Plant.through_question(LAYERS, 3, 8),
     "other (2), then related patches (6) → question → last (9)": Plant.two_stages(LAYERS, 2, 6, 9),
@@ -29,7 +29,7 @@ def measure(plant: Plant) -> pl.DataFrame:
     vlm = build_planted(plant)
     rng = np.random.default_rng(0)
     rows = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         width, height = rng.integers(48, 140, size=2)
         side = int(min(width, height))
         left, top = int(width - side) // 2, int(height - side) // 2
@@ -37,7 +37,7 @@ def measure(plant: Plant) -> pl.DataFrame:
         related = (left + int(rng.integers(0, side // 3 - size)), top + int(rng.integers(0, side - size)), size, size)
         other = (left + 2 * side // 3, top + int(rng.integers(0, side - size)), size, size)
         scene = paint((int(width), int(height)), related, other, tuple(rng.integers(0, 2, 2)), int(rng.integers(2)))
-        prompt = vlm.prompt(scene.picture, QUESTION, objects={"picture": [scene.related]})
+        prompt = vlm.prompt(scene.image, QUESTION, objects={"image": [scene.related]})
         names = {"question_id": pl.lit(str(number)), "image_id": pl.lit(str(number))}
         rows.append(vlm.knockout(prompt, FLOW_EDGES, window=1).with_columns(**names))
     return summarise(pl.concat(rows), ["edge", "layer"], "change")
@@ -69,7 +69,7 @@ def panel(title: str, plant: Plant) -> alt.LayerChart:
 
 def main(path: str = "docs/images/calibration.png") -> None:
     panels = [panel(title, plant) for title, plant in PLANTS.items()]
-    title = f"Window of one layer; means over {PICTURES} pictures; grey: the planted layers"
+    title = f"Window of one layer; means over {IMAGES} images; grey: the planted layers"
     chart = alt.hconcat(*panels, title=alt.TitleParams(title, anchor="start", fontSize=13, fontWeight="normal"))
     chart = (
         chart.configure(font=FONT)

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of drawn scenes, cut as LLaVA-1.5 (padded) and LLaVA-NeXT (tiles) cut pictures, at real size.
+"""Draw a contact sheet of drawn scenes, cut as LLaVA-1.5 (padded) and LLaVA-NeXT (tiles) cut images, at real size.
 
 python benchmarks/contact_sheet.py [docs/images/contact-sheet.png]
 """
@@ -13,7 +13,7 @@ import polars as pl
 from PIL import Image
 from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
-from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.fetch.images import with_images
 from vlmflow.data.gqa.reader import read_questions
 from vlmflow.data.scenes import write_scenes
 from vlmflow.prompts.contact_sheet import contact_sheet
@@ -26,23 +26,23 @@ ZOOM, WIDER = 4, 160  # of the scenes' pixels, and pixels of ground at the right
 
 
 def scenes(folder: Path) -> pl.DataFrame:
-    """Questions about a few wide pictures."""
+    """Questions about a few wide images."""
     write_scenes(folder, images=2, seed=7)
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
-    for picture in (folder / "images").iterdir():
-        with Image.open(picture) as scene:
+    for image in (folder / "images").iterdir():
+        with Image.open(image) as scene:
             large = scene.resize((ZOOM * scene.width, ZOOM * scene.height), Image.Resampling.NEAREST)
         wide = Image.new("RGB", (large.width + WIDER, large.height), large.getpixel((0, 0)))
         wide.paste(large)
-        wide.save(picture)
-        graph = graphs[picture.stem]
+        wide.save(image)
+        graph = graphs[image.stem]
         graph |= {"width": wide.width, "height": wide.height}
         for thing in graph["objects"].values():
             thing |= {side: ZOOM * thing[side] for side in "xywh"}
     (folder / "sceneGraphs.json").write_text(json.dumps(graphs))
     rows, _ = read_questions(folder / "questions.json", folder / "sceneGraphs.json")
     candidates = CANDIDATES.frame(pl.DataFrame(rows, infer_schema_length=None).drop("problem"))
-    return with_pictures(candidates, folder / "images", None, task="ChooseRel")[0].filter(pl.col("semantic") == "rel")
+    return with_images(candidates, folder / "images", None, task="ChooseRel")[0].filter(pl.col("semantic") == "rel")
 
 
 if __name__ == "__main__":
@@ -50,8 +50,8 @@ if __name__ == "__main__":
     sheets = []
     with tempfile.TemporaryDirectory() as folder:
         questions = scenes(Path(folder))
-        for pictures, name in zip(PROCESSORS, ("padded to a square", "any resolution"), strict=True):
-            processor = SimpleNamespace(image_processor=pictures, patch_size=14)
+        for images, name in zip(PROCESSORS, ("padded to a square", "any resolution"), strict=True):
+            processor = SimpleNamespace(image_processor=images, patch_size=14)
             patches = PATCHES.frame([patch_row(processor, row, "overlap") for row in questions.iter_rows(named=True)])
             sheets.append(
                 contact_sheet(processor, questions.join(patches, on="question_id", maintain_order="left"), name)

@@ -2,9 +2,9 @@
 
     python benchmarks/patch_rule.py [folder with the paper's question files]
 
-sends a painted mask of every box through the very picture processing of LLaVA-1.5 (cropped, padded) and of LLaVA-NeXT
+sends a painted mask of every box through the very image processing of LLaVA-1.5 (cropped, padded) and of LLaVA-NeXT
 (any resolution), at their real sizes, and says how often and by how much the two rules differ.  Without a folder:
-random pictures and boxes.
+random images and boxes.
 """
 
 import sys
@@ -31,11 +31,11 @@ PROCESSORS = {
 PATCH = 14
 RANDOM = 600  # questions
 
-Question = tuple[tuple[int, int], list[Box]]  # the picture's width and height, and its boxes
+Question = tuple[tuple[int, int], list[Box]]  # the image's width and height, and its boxes
 
 
 def from_files(folder: Path) -> list[Question]:
-    """Picture sizes and boxes of the paper's questions."""
+    """Image sizes and boxes of the paper's questions."""
     rows, _ = read_paper_questions(sorted(folder.glob("*.csv")))
     boxed = [(row, [item for item in row["objects"] if item["id"]]) for row in rows]
     return [
@@ -46,7 +46,7 @@ def from_files(folder: Path) -> list[Question]:
 
 
 def drawn(seed: int = 0) -> list[Question]:
-    """Random pictures of about GQA's sizes, with one or two boxes."""
+    """Random images of about GQA's sizes, with one or two boxes."""
     rng = np.random.default_rng(seed)
     questions: list[Question] = []
     for _ in range(RANDOM):
@@ -61,9 +61,9 @@ def drawn(seed: int = 0) -> list[Question]:
     return questions
 
 
-def compare(pictures: object, questions: list[Question], name: str) -> dict[str, object]:
-    """How the two rules differ for one way of cutting pictures."""
-    processor = SimpleNamespace(image_processor=pictures, patch_size=PATCH)
+def compare(images: object, questions: list[Question], name: str) -> dict[str, object]:
+    """How the two rules differ for one way of cutting images."""
+    processor = SimpleNamespace(image_processor=images, patch_size=PATCH)
     outside = computed = missing = extra = differing = 0
     worst, inside = 0, 0
     for size, boxes in tqdm(questions, desc=name, mininterval=2):
@@ -83,7 +83,7 @@ def compare(pictures: object, questions: list[Question], name: str) -> dict[str,
         differing += ours != theirs
         worst = max(worst, len(ours ^ theirs))
     return {
-        "pictures": name,
+        "images": name,
         "questions": len(questions),
         "a box outside": outside,
         "related patches": computed,
@@ -96,6 +96,6 @@ def compare(pictures: object, questions: list[Question], name: str) -> dict[str,
 
 if __name__ == "__main__":
     questions = from_files(Path(sys.argv[1])) if len(sys.argv) > 1 else drawn()
-    table = pl.DataFrame([compare(pictures, questions, name) for name, pictures in PROCESSORS.items()])
+    table = pl.DataFrame([compare(images, questions, name) for name, images in PROCESSORS.items()])
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(table)

@@ -1,9 +1,9 @@
-"""Time answers with and without the picture's tokens in the last layers, in one run; arXiv 2411.18620, figure 14.
+"""Time answers with and without the image's tokens in the last layers, in one run; arXiv 2411.18620, figure 14.
 
     python benchmarks/pruning.py                                # 2 cores: 16 layers, width 512
     python benchmarks/pruning.py --preset llava-1.5-13b --device cuda --dtype float16
 
-Models have random weights and 576 image tokens; `--image-tokens 2304` is about what LLaVA-1.6 makes of a picture.
+Models have random weights and 576 image tokens; `--image-tokens 2304` is about what LLaVA-1.6 makes of an image.
 """
 
 import argparse

@@ -34,7 +34,7 @@ def build(preset: str, device: str, dtype: torch.dtype, grid: int = GRID) -> Vis
         num_key_value_heads=shape["heads"],
         intermediate_size=shape["inner"],
     )
-    # A vision tower of one thin layer: the plain method's repeated look at the picture is not what is compared.
+    # A vision tower of one thin layer: the plain method's repeated look at the image is not what is compared.
     vision = CLIPVisionConfig(
         hidden_size=64, num_hidden_layers=1, num_attention_heads=4, image_size=grid * PATCH, patch_size=PATCH
     )
@@ -49,7 +49,7 @@ def build(preset: str, device: str, dtype: torch.dtype, grid: int = GRID) -> Vis
 
 
 def build_prompt(vlm: VisionLanguageModel, dtype: torch.dtype, grid: int = GRID) -> Prompt:
-    """A prompt of random words and a random picture."""
+    """A prompt of random words and a random image."""
     generator = torch.Generator().manual_seed(0)
     image = torch.full((grid * grid,), IMAGE_TOKEN)
     words = torch.randint(1, WORDS, (5 + QUESTION + TEMPLATE,), generator=generator)

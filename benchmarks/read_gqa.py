@@ -16,7 +16,7 @@ from vlmflow.data import scenes
 from vlmflow.data.gqa.reader import read_questions
 from vlmflow.tables import QUESTIONS
 
-QUESTIONS_COUNT, PICTURES, OBJECTS = 132_062, 10_234, 16
+QUESTIONS_COUNT, IMAGES, OBJECTS = 132_062, 10_234, 16
 
 
 def write(folder: Path) -> None:
@@ -25,13 +25,13 @@ def write(folder: Path) -> None:
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     filler = {"name": "thing", "x": 1, "y": 2, "w": 3, "h": 4, "attributes": ["a", "b"], "relations": []}
     names = list(graphs)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         graph = graphs[names[number % len(names)]]
         more = {f"{number}-{extra}": filler for extra in range(OBJECTS - len(graph["objects"]))}
-        graphs[f"picture-{number}"] = graph | {"objects": graph["objects"] | more}
+        graphs[f"image-{number}"] = graph | {"objects": graph["objects"] | more}
     entries = islice(cycle(questions.values()), QUESTIONS_COUNT)
     many = {
-        f"{number:08d}": entry | {"imageId": f"picture-{int(entry['imageId']) + 50 * (number % (PICTURES // 50))}"}
+        f"{number:08d}": entry | {"imageId": f"image-{int(entry['imageId']) + 50 * (number % (IMAGES // 50))}"}
         for number, entry in enumerate(entries)
     }
     (folder / "questions.json").write_text(json.dumps(many))

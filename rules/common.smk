@@ -14,7 +14,7 @@ MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 # Measurements that failed in a first run; this one finishes the rest.
 LEFT_OUT = read_left_out()
 
-PICTURE_MODELS = [name for name, model in study.models.items() if model.reads == "picture"]
+IMAGE_MODELS = [name for name, model in study.models.items() if model.reads == "image"]
 
 # Every model and task that some probe asks for, in the order of the study file; only these are asked at all.
 PLACES = [
@@ -24,7 +24,7 @@ PLACES = [
     if not is_left_out(LEFT_OUT, model, task)
     and any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
 ]
-PICTURE_PLACES = [(model, task) for model, task in PLACES if model in PICTURE_MODELS]
+IMAGE_PLACES = [(model, task) for model, task in PLACES if model in IMAGE_MODELS]
 
 
 def one_of(names):
@@ -102,10 +102,8 @@ def chosen_questions(wildcards):
 
 
 def patches_of_model(wildcards):
-    """The patch map of a model that reads pictures."""
-    return (
-        [f"{RESULTS}/{wildcards.model}/patches/{wildcards.task}.parquet"] if wildcards.model in PICTURE_MODELS else []
-    )
+    """The patch map of a model that reads images."""
+    return [f"{RESULTS}/{wildcards.model}/patches/{wildcards.task}.parquet"] if wildcards.model in IMAGE_MODELS else []
 
 
 def norms_of_sinks(wildcards):

@@ -6,7 +6,7 @@ rule render_scenes:
         questions=f"{SCENES}/questions.json",
         scene_graphs=f"{SCENES}/sceneGraphs.json",
         regions=f"{SCENES}/region_descriptions.json",
-        pictures=directory(f"{SCENES}/images"),
+        images=directory(f"{SCENES}/images"),
     log:
         f"{SCENES}/render.log",
     benchmark:

@@ -23,18 +23,18 @@ rule download:
         "../workflow_scripts/download.py"
 
 
-rule fetch_pictures:
+rule fetch_images:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         folder=lambda wildcards: get_image_folder(get_task_dataset(wildcards)),
         came=came_later("tasks/{task}.parquet", get_task_dataset),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        skipped=f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
+        skipped=f"{RESULTS}/tasks/{{task}}.images.skipped.parquet",
     log:
-        f"{RESULTS}/logs/fetch_pictures/{{task}}.log",
+        f"{RESULTS}/logs/fetch_images/{{task}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/fetch_pictures/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/fetch_images/{{task}}.tsv"
     localrule: True
     conda:
         "../envs/data.yaml"
@@ -45,7 +45,7 @@ rule fetch_pictures:
     params:
         source=lambda wildcards: get_image_source(get_task_dataset(wildcards)),
     script:
-        "../workflow_scripts/fetch_pictures.py"
+        "../workflow_scripts/fetch_images.py"
 
 
 rule fetch_model:
@@ -73,7 +73,7 @@ rule fetch_winoground:
     output:
         access=f"{WINOGROUND}/access.json",
         examples=f"{WINOGROUND}/examples.jsonl",
-        pictures=directory(f"{WINOGROUND}/images"),
+        images=directory(f"{WINOGROUND}/images"),
     log:
         f"{WINOGROUND}/logs/winoground.log",
     benchmark:

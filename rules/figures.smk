@@ -1,4 +1,4 @@
-# From summaries to pictures, and from pictures to the page that one reads.
+# From summaries to images, and from images to the page that one reads.
 
 
 # What `snakemake --report report.html` begins with.
@@ -53,7 +53,7 @@ SHOWN_FILES = {
         for model in drawn_models(name)
         for ending in (".html", ".svg", ".png", "-narrow.svg")
     ],
-    "sheets": at(PICTURE_PLACES, "{model}/sheets/{task}.png"),
+    "sheets": at(IMAGE_PLACES, "{model}/sheets/{task}.png"),
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
 }
@@ -170,7 +170,7 @@ rule draw_groups:
         "../workflow_scripts/draw_groups.py"
 
 
-use rule fetch_pictures as fetch_table_pictures with:
+use rule fetch_images as fetch_table_images with:
     input:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
         folder=lambda wildcards: get_image_folder(get_table_dataset(wildcards)),
@@ -179,9 +179,9 @@ use rule fetch_pictures as fetch_table_pictures with:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",
     log:
-        f"{RESULTS}/logs/fetch_table_pictures/{{table}}.log",
+        f"{RESULTS}/logs/fetch_table_images/{{table}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/fetch_table_pictures/{{table}}.tsv"
+        f"{RESULTS}/benchmarks/fetch_table_images/{{table}}.tsv"
     localrule: True
     params:
         source=lambda wildcards: get_image_source(get_table_dataset(wildcards)),

@@ -1,4 +1,4 @@
-# From boxes in the picture to patches, as each model's processor cuts it, with a sheet to check them by eye.
+# From boxes in the image to patches, as each model's processor cuts it, with a sheet to check them by eye.
 
 
 rule map_patches:

@@ -77,13 +77,13 @@ rule collect_skipped:
         tasks=expand(
             [
                 f"{RESULTS}/candidates/{{task}}.skipped.parquet",
-                f"{RESULTS}/tasks/{{task}}.pictures.skipped.parquet",
+                f"{RESULTS}/tasks/{{task}}.images.skipped.parquet",
             ],
             task=study.tasks,
         ),
         answers=at(PLACES, "{model}/answers/{task}.skipped.parquet"),
         selected=at(PLACES, "{model}/selected/{task}.skipped.parquet"),
-        patches=at(PICTURE_PLACES, "{model}/patches/{task}.skipped.parquet"),
+        patches=at(IMAGE_PLACES, "{model}/patches/{task}.skipped.parquet"),
         probes=[
             table
             for probe in study.probes

@@ -29,7 +29,7 @@ def tiny_llava():
 
 @pytest.fixture(scope="session")
 def scene():
-    """A drawn scene with its picture."""
+    """A drawn scene with its image."""
     scene = scenes.draw_scene(6, seed=0)
     return scene, scenes.render(scene)
 

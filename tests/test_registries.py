@@ -65,13 +65,13 @@ def test_a_probe_has_its_tables(probe):
     assert {"question_id", "image_id"} <= set(probe.table.columns)
     averaging, summary = probe.averaging, probe.summary_table()
     assert averaging.quantities
-    assert {"model", "task", *averaging.by, "mean", "low", "high", "questions", "pictures", "note"} <= set(
+    assert {"model", "task", *averaging.by, "mean", "low", "high", "questions", "images", "note"} <= set(
         summary.columns
     )
     assert averaging.line in (None, *averaging.by)
     assert ("quantity" in averaging.by) == (len(averaging.quantities) > 1)
     if probe.features is not None:
-        assert {"model", "task", "questions", "pictures"} <= set(probe.features.table.columns)
+        assert {"model", "task", "questions", "images"} <= set(probe.features.table.columns)
         assert len(probe.features.find(probe.table.frame([]), "m", "T")) == 0
 
 

@@ -13,7 +13,7 @@ from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):
     output = snakemake.output
-    places = Path(output.access), Path(output.examples), Path(output.pictures)
+    places = Path(output.access), Path(output.examples), Path(output.images)
     account = fetch_winoground(HubDataset(**snakemake.params.source), *places)
     if not account["granted"]:
         print(account["reason"])

@@ -1,4 +1,4 @@
-"""The questions of one task that are asked, if their pictures can be had."""
+"""The questions of one task that are asked, if their images can be had."""
 
 from vlmflow.data.sampling import select_candidates
 from vlmflow.data.tasks import Task

@@ -1,7 +1,7 @@
 """The questions that are asked: number, types and an example for each task."""
 
 from vlmflow.jobs.job import logged
-from vlmflow.report.tables import task_row, tasks_page, without_pictures
+from vlmflow.report.tables import task_row, tasks_page, without_images
 from vlmflow.tables import SELECTED, TASK, whole
 
 with logged(snakemake.log[0]):
@@ -14,6 +14,6 @@ with logged(snakemake.log[0]):
         rows.append(task_row(task, questions))
     title = snakemake.params.title or snakemake.wildcards.table
     with whole(snakemake.output.csv) as temporary:
-        without_pictures(rows).write_csv(temporary)
+        without_images(rows).write_csv(temporary)
     with whole(snakemake.output.html) as temporary:
         temporary.write_text(tasks_page(rows, title), encoding="utf-8")

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from vlmflow.analysis.bootstrap import summarise
 
 
-def rows(values, pictures, edge="a"):
+def rows(values, images, edge="a"):
     return pl.DataFrame(
         {
             "question_id": [str(i) for i in range(len(values))],
-            "image_id": [str(p) for p in pictures],
+            "image_id": [str(p) for p in images],
             "edge": edge,
             "change": values,
         },
@@ -25,22 +25,22 @@ def test_mean_counts_and_order():
     assert summary["edge"].to_list() == ["b", "a"]
     assert summary["mean"].to_list() == [3.0, 4.0]
     assert summary["questions"].to_list() == [3, 1]
-    assert summary["pictures"].to_list() == [2, 1]
+    assert summary["images"].to_list() == [2, 1]
     assert summary.row(1, named=True)["low"] == summary.row(1, named=True)["high"] == 4.0
 
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 6)), min_size=2, max_size=40))
 def test_the_interval_holds_the_mean_of_no_spread_and_lies_in_the_range(pairs):
-    values, pictures = zip(*pairs, strict=True)
-    row = summarise(rows(values, pictures), ["edge"], "change").row(0, named=True)
+    values, images = zip(*pairs, strict=True)
+    row = summarise(rows(values, images), ["edge"], "change").row(0, named=True)
     assert min(values) - 1e-9 <= row["low"] <= row["high"] <= max(values) + 1e-9
-    flat = summarise(rows([5.0] * len(values), pictures), ["edge"], "change").row(0, named=True)
+    flat = summarise(rows([5.0] * len(values), images), ["edge"], "change").row(0, named=True)
     assert flat["low"] == pytest.approx(5.0)
     assert flat["high"] == pytest.approx(5.0)
 
 
-def test_the_picture_is_the_unit():
+def test_the_image_is_the_unit():
     """Asking each question ten times gives no narrower interval."""
     rng = np.random.default_rng(0)
     values = rng.normal(size=60)
@@ -53,7 +53,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(200):
-        effect = rng.normal(size=50)  # shared by the three questions of a picture
+        effect = rng.normal(size=50)  # shared by the three questions of an image
         values = np.repeat(effect, 3) + rng.normal(size=150)
         row = summarise(rows(values, np.repeat(range(50), 3)), ["edge"], "change").row(0, named=True)
         hits += row["low"] <= 0 <= row["high"]

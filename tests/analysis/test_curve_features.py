@@ -41,7 +41,7 @@ def _fewer_resamples(monkeypatch):
     monkeypatch.setattr("vlmflow.analysis.knees.RESAMPLES", 100)
 
 
-def planted(knots, curves, questions=40, noise=0.02, seed=0, pictures=None):
+def planted(knots, curves, questions=40, noise=0.02, seed=0, images=None):
     """Rows of the table `similarity`: curves with these knots, each question off them by a shift and by noise."""
     rng = np.random.default_rng(seed)
     layers = np.arange(-1, knots[-1] + 1)
@@ -53,7 +53,7 @@ def planted(knots, curves, questions=40, noise=0.02, seed=0, pictures=None):
             frames.append(
                 pl.DataFrame({"layer": layers, "corrected": corrected, "raw": corrected + 0.1}).with_columns(
                     question_id=pl.lit(str(question)),
-                    image_id=pl.lit(str(question % pictures if pictures else question)),
+                    image_id=pl.lit(str(question % images if images else question)),
                     prompt=pl.lit("own"),
                     pair=pl.lit(pair),
                     unrelated=pl.lit(0.1),
@@ -119,7 +119,7 @@ def test_a_curve_that_is_noise_does_not_hide_the_phases_of_the_others():
 
 
 def test_that_questions_lie_higher_or_lower_makes_no_error():
-    """As pictures differ in how alike their tokens are, at all layers by as much."""
+    """As images differ in how alike their tokens are, at all layers by as much."""
     rows = planted(KNOTS, CURVES, questions=30, noise=0.01)
     off = pl.col("question_id").cast(pl.Float64) / 10
     assert find_phases(rows.with_columns(pl.col("corrected") + off))["supported"][0] == 4
@@ -146,8 +146,8 @@ def test_four_phases_that_do_something_else_are_not_given_the_names():
     assert names_of(slopes[:3]) == ("",) * 3
 
 
-def test_of_one_picture_there_is_no_interval():
-    found = find_phases(planted(KNOTS, CURVES, questions=5, pictures=1))
+def test_of_one_image_there_is_no_interval():
+    found = find_phases(planted(KNOTS, CURVES, questions=5, images=1))
     assert found["agreement"].null_count() == len(found)
     later = found.filter(pl.col("phase") > 1)
     assert later["low"].null_count() == later["high"].null_count() == len(later)
@@ -166,7 +166,7 @@ def test_an_interval_is_as_wide_as_the_data_are_vague():
     assert vague["agreement"][0] < sure["agreement"][0]
 
 
-def test_pictures_are_resampled_not_questions():
+def test_images_are_resampled_not_questions():
     once = find_phases(planted(KNOTS, CURVES, questions=6, noise=0.08))
     rows = planted(KNOTS, CURVES, questions=6, noise=0.08)
     tenfold = pl.concat([rows.with_columns(question_id=pl.col("question_id") + f"-{copy}") for copy in range(10)])
@@ -246,14 +246,14 @@ def test_states_with_planted_similarities():
         return Recording(calls, states[-1], torch.zeros(length, dtype=torch.bool))
 
     vlm.record = record
-    texts = ["what color is the circle ?", "is the red square in the picture ?", "what is to the left , a circle ?"]
+    texts = ["what color is the circle ?", "is the red square in the image ?", "what is to the left , a circle ?"]
     rows = []
     for number, text in enumerate(texts):
         rows.append(make_question(id=str(number), image_id=str(number), text=text, image=number))
-    pictures = [Image.new("RGB", (12, 12), (80 * number, 10, 10)) for number in range(3)]
+    images = [Image.new("RGB", (12, 12), (80 * number, 10, 10)) for number in range(3)]
     context = ProbeContext(vlm, questions=rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vlmflow.probes.context.open_picture", lambda number: pictures[number])
+        patch.setattr("vlmflow.probes.context.open_image", lambda number: images[number])
         measured = pl.concat(
             [
                 similarity(context, row, {"own": "{question}"}, 2).with_columns(
@@ -336,7 +336,7 @@ def test_knees_with_intervals():
     assert row["without"] == pytest.approx(1.2, abs=0.02)
     assert row["whole"] == pytest.approx(0.2, abs=0.02)
     assert row["at_knee"] == pytest.approx(0.2, abs=0.02)
-    assert (row["questions"], row["pictures"]) == (30, 15)
+    assert (row["questions"], row["images"]) == (30, 15)
     KNEES.frame(pl.DataFrame([row]).with_columns(model=pl.lit("m"), task=pl.lit("T")))
 
 
@@ -352,8 +352,8 @@ def falling(kept):
     return max(1 - np.log2(1 + kept) / np.log2(17), 0)
 
 
-def test_numbers_of_tokens_that_not_every_picture_has_are_left_out():
-    """As of pictures that become more tokens the larger they are."""
+def test_numbers_of_tokens_that_not_every_image_has_are_left_out():
+    """As of images that become more tokens the larger they are."""
     small = budget_rows(falling, questions=4, tokens=np.array([0, 1, 2, 4, 8, 16, 32, 40.0]))
     large = budget_rows(falling, questions=4)
     assert len(set(small["number"])) < len(set(large["number"]))
@@ -395,7 +395,7 @@ def test_maps_are_averaged_cell_by_cell():
     cells = summarise_cells(rows, ["layer"], "map", columns=3)
     long = rows.with_columns(cell=pl.lit(list(range(6)))).explode("map", "cell")
     expected = summarise(long, ["layer", "cell"], "map")
-    assert cells.select("layer", "mean", "low", "high", "questions", "pictures").equals(
+    assert cells.select("layer", "mean", "low", "high", "questions", "images").equals(
         expected.sort("layer", "cell").drop("cell")
     )
     assert cells["row"].to_list() == [0, 0, 0, 1, 1, 1] * 2

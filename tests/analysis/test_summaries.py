@@ -74,7 +74,7 @@ def test_an_edge_that_applies_to_no_question_is_a_row_with_the_reason():
             *left_out("options -> last", "no options: at all", range(3)),
             *left_out("options -> last", "another reason", range(1)),
             *left_out("image -> last", "this question has none, others do", range(1)),
-            skipped_row(9, "the picture cannot be read: x"),
+            skipped_row(9, "the image cannot be read: x"),
         ]
     )
     summary = place("knockout", knockout_rows(), account)
@@ -102,7 +102,7 @@ def test_words():
         ]
     )
     (row,) = place("words", rows).to_dicts()
-    assert (row["mean"], row["questions"], row["pictures"]) == (0.5, 5, 1)
+    assert (row["mean"], row["questions"], row["images"]) == (0.5, 5, 1)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_where_no_object_has_patches_the_lens_says_why():
 
 
 def test_a_probe_that_measured_nothing_says_why():
-    reasons = ["the picture cannot be read", "patches do not apply", "patches do not apply"]
+    reasons = ["the image cannot be read", "patches do not apply", "patches do not apply"]
     account = SKIPPED.frame([skipped_row(n, reason) for n, reason in enumerate(reasons)])
     for kind in ("places", "attention-map", "budget", "norms", "attention"):
         summary = place(kind, probe_class(kind).table.frame([]), account)

@@ -27,7 +27,7 @@ def plants(draw):
 
 @st.composite
 def scenes(draw):
-    """A picture of any size and shape; two boxes that share no patch, both within what the model sees."""
+    """An image of any size and shape; two boxes that share no patch, both within what the model sees."""
     width, height = draw(st.integers(SIDE, 3 * SIDE)), draw(st.integers(SIDE, 3 * SIDE))
     scale = min(width, height) / SIDE
     left, top = (width / scale - SIDE) / 2, (height / scale - SIDE) / 2
@@ -58,7 +58,7 @@ def test_planted_flow_is_found_and_nothing_else(plant, window, shown):
     vlm = build_planted(plant, grid=GRID, patch=PATCH)
     rows = []
     for number, scene in enumerate(shown):
-        prompt = vlm.prompt(scene.picture, QUESTION, objects={"picture": [scene.related]})
+        prompt = vlm.prompt(scene.image, QUESTION, objects={"picture": [scene.related]})
         other = scene.other_bit if plant.reads_other else 0
         assert vlm.answer(prompt, max_new_tokens=1).text == code_word(scene.related_bits, other)
         rows.append(
@@ -83,7 +83,7 @@ def test_the_planted_model_is_read_from_the_weights_not_from_the_box():
     plant = Plant.through_question(4, 1, 2)
     vlm = build_planted(plant)
     scene = paint((48, 48), (0, 0, 16, 16), (32, 32, 16, 16), (1, 0), 1)
-    wrong = vlm.prompt(scene.picture, QUESTION, objects={"picture": [scene.other]})
+    wrong = vlm.prompt(scene.image, QUESTION, objects={"picture": [scene.other]})
     rows = vlm.knockout(wrong, ["related patches -> question", "other patches -> question"], 1)
     changes = dict(rows.filter(pl.col("layer") == 1).select("edge", "change").iter_rows())
     assert abs(changes["related patches -> question"]) < 1
@@ -103,7 +103,7 @@ def test_layers_of():
 def test_planted_models_are_exact_in_every_precision(dtype):
     vlm = build_planted(Plant.direct(3, 1), dtype=dtype)
     scene = paint((48, 48), (8, 8, 8, 8), (32, 32, 8, 8), (0, 1), 0)
-    prompt = vlm.prompt(scene.picture, QUESTION, objects={"picture": [scene.related]})
+    prompt = vlm.prompt(scene.image, QUESTION, objects={"picture": [scene.related]})
     changes = vlm.knockout(prompt, ["image -> last"], 1)["change"].to_list()
     assert changes[1] < -90
     assert max(map(abs, changes[::2])) < 1e-3

@@ -1,4 +1,4 @@
-"""Probes of how picture and words meet on models in which it is known: what is looked at, needed, and said where."""
+"""Probes of how image and words meet on models in which it is known: what is looked at, needed, and said where."""
 
 from dataclasses import replace
 
@@ -29,8 +29,8 @@ def folder(tmp_path_factory):
 
 def row_of(shown, folder, answer, **more):
     path = folder / f"{shown.related_bits}.png"
-    shown.picture.save(path)
-    about = {"id": "1", "image_id": "1", "image": str(path), "image_size": shown.picture.size, "text": QUESTION}
+    shown.image.save(path)
+    about = {"id": "1", "image_id": "1", "image": str(path), "image_size": shown.image.size, "text": QUESTION}
     return make_question(**about, answer=answer, objects=(thing("picture", shown.related),), **more)
 
 

@@ -12,7 +12,7 @@ from vlmflow.notebook import LanguageModel
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens
 from vlmflow.probes.norms.sinks import sinks
-from vlmflow.probes.pruning.measure import answers_without_picture, pruning
+from vlmflow.probes.pruning.measure import answers_without_image, pruning
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Patches
 
@@ -39,7 +39,7 @@ def test_every_window_finds_its_layers(at, bits):
 @settings(max_examples=15)
 @given(at=stages(3), bits=BITS, window=st.sampled_from([1, 3]))
 def test_the_last_sub_word_has_a_flow_of_its_own(at, bits, window):
-    """The first sub-word comes through the question, the second one straight from the picture."""
+    """The first sub-word comes through the question, the second one straight from the image."""
     layers, (related, last, said) = at
     vlm = build_planted(Plant.two_words(layers, related, last, said))
     prompt = prompt_of(vlm, scene(bits))
@@ -80,7 +80,7 @@ def test_which_module_makes_the_words(at, bits, window):
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_what_the_picture_does_to_the_questions_words(pooled):
+def test_what_the_image_does_to_the_questions_words(pooled):
     vlm = build_planted(Plant.through_question(6, 2, 4))
     edges = ["image -> question", "question -> question"]
     rows = words(vlm, prompt_of(vlm, scene()), edges=edges, window=3, top=1, pooled=pooled)
@@ -102,7 +102,7 @@ def test_only_sinks_matter_where_they_hold_everything(at, bits):
     found = sinks(norms, 1.0)
     assert found == [7, 28]  # the objects' patches, on a grid of six by six
     # The box is wider than the object, so that related patches are left without the sinks.
-    prompt = vlm.prompt(shown.picture, QUESTION, patches=Patches(36, [7, 8]), sinks=found)
+    prompt = vlm.prompt(shown.image, QUESTION, patches=Patches(36, [7, 8]), sinks=found)
     edges = [
         "sinks -> question",
         "related patches without sinks -> question",
@@ -114,21 +114,21 @@ def test_only_sinks_matter_where_they_hold_everything(at, bits):
 @pytest.mark.planted("pruning")
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS)
-def test_until_when_the_picture_is_needed(at, bits):
+def test_until_when_the_image_is_needed(at, bits):
     layers, (related, last) = at
     vlm = build_planted(Plant.through_question(layers, related, last))
     prompt, numbers = prompt_of(vlm, scene(bits)), list(range(layers + 1))
     right = code_word(bits, 0)
     rows = pruning(vlm, prompt, numbers, right, vlm.answer(prompt).token_ids, with_time=False)
-    # Without the picture, the code is 0 0 by default of the greedy choice: such answers are right by chance.
-    blind = answers_without_picture(vlm, prompt, [layers])[layers]
+    # Without the image, the code is 0 0 by default of the greedy choice: such answers are right by chance.
+    blind = answers_without_image(vlm, prompt, [layers])[layers]
     by_chance = vlm.processor.tokenizer.decode(blind) == right
     assert rows["correct"].to_list() == [number < layers - related or by_chance for number in numbers]
 
 
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS, window=st.sampled_from([1, 3]))
-def test_captions_in_place_of_the_picture(at, bits, window):
+def test_captions_in_place_of_the_image(at, bits, window):
     layers, (related, last) = at
     built = build_planted(Plant.through_question(layers, related, last))
     reader = LanguageModel(built.model, built.processor)
@@ -142,7 +142,7 @@ def test_captions_in_place_of_the_picture(at, bits, window):
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS, window=st.sampled_from([1, 3]))
 def test_parts_of_the_question(at, bits, window):
-    """Only the object's word takes the code from the picture, and only it tells the last position."""
+    """Only the object's word takes the code from the image, and only it tells the last position."""
     layers, (related, last) = at
     copies = Plant.through_question(layers, related, last).copies
     vlm = build_planted(Plant(copies, layers, words=("picture",)))

@@ -17,7 +17,7 @@ from support.paths import TINY_LLAVA
 from vlmflow.data import dataset_from
 from vlmflow.data.base import ImageSource
 from vlmflow.data.entries import SAME_ID
-from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.fetch.images import with_images
 from vlmflow.data.gqa_paper import PaperQuestion
 from vlmflow.data.sampling import in_task, select_task
 from vlmflow.data.scenes import write_scenes
@@ -146,12 +146,12 @@ def check(rows, skipped, folder):
     return questions, left_out
 
 
-def follow(questions, pictures, processor):
-    """Every question through tasks, pictures and patch maps, at each of which it goes on or is skipped."""
+def follow(questions, images, processor):
+    """Every question through tasks, images and patch maps, at each of which it goes on or is skipped."""
     task = Task()
     usable, lacking = select_task(questions, "T", task)
     assert len(usable) + len(lacking) == len(questions.filter(in_task(task)))
-    kept, unseen = with_pictures(CANDIDATES.frame(usable), ImageSource(str(pictures)), task="T")
+    kept, unseen = with_images(CANDIDATES.frame(usable), ImageSource(str(images)), task="T")
     kept = TASK.frame(kept)
     assert Counter([*kept["question_id"], *unseen["question_id"]]) == Counter(usable["question_id"])
     for rule in ("overlap", "painted"):
@@ -188,9 +188,9 @@ def test_ten_thousand_malformed_questions_and_scene_graphs(scenes, processor, tm
     questions = json.loads((scenes / "questions.json").read_text())
     graphs = json.loads((scenes / "sceneGraphs.json").read_text())
     valid = next(iter(questions.values()))
-    pictures, folder = scenes / "images", tmp_path_factory.mktemp("fuzz")
+    images, folder = scenes / "images", tmp_path_factory.mktemp("fuzz")
     for number in range(BROKEN_GRAPHS):
-        (pictures / f"g{number}.png").symlink_to(pictures / "0.png")
+        (images / f"g{number}.png").symlink_to(images / "0.png")
 
     @QUIET
     @given(**FILES)
@@ -209,7 +209,7 @@ def test_ten_thousand_malformed_questions_and_scene_graphs(scenes, processor, tm
         table, left_out = check(*dataset_from({"source": "gqa"}).read(files), folder)
         accounted = Counter([*table["question_id"], *left_out["question_id"]])
         assert accounted == Counter([*of_questions, "q0", "q1", "q1"])
-        mapped = follow(table, pictures, processor)
+        mapped = follow(table, images, processor)
         MADE.update(gqa=len(asked) + len(broken), asked=len(table), skipped=len(left_out), mapped=mapped)
 
     one_file()
@@ -255,7 +255,7 @@ def test_a_thousand_malformed_entries_of_other_datasets(source, tmp_path):
         files["annotations"].write_text(written({"annotations": annotations}))
         questions, left_out = check(*dataset.read(files), tmp_path)
         MADE.update(**{source: len(entries)})
-        if source == "coco-captions":  # of the captions of a picture, one is taken
+        if source == "coco-captions":  # of the captions of an image, one is taken
             assert questions["image_id"].is_unique().all()
             assert len(questions) + len(left_out) <= len(entries)
         elif source == "winoground":

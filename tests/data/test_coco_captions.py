@@ -34,13 +34,13 @@ def coco(path, annotations, images=()):
     return write(path, {"info": {}, "licenses": [], "images": list(images), "annotations": annotations})
 
 
-def picture(number, width=640):
+def image(number, width=640):
     return {"id": number, "width": width, "height": 480, "file_name": f"{number:012d}.jpg", "license": 1}
 
 
 def test_coco_captions(tmp_path):
     annotations = [caption(9, 42), caption(12, 7, "Seven\n"), caption(3, 42, "  A man Rides. "), caption(5, 42)]
-    path = coco(tmp_path / "c.json", annotations, [picture(42), picture(7, "wide")])
+    path = coco(tmp_path / "c.json", annotations, [image(42), image(7, "wide")])
     rows, skipped = read_coco_captions(path, PROMPT)
     assert skipped == []
     frame = QUESTIONS.frame(rows)
@@ -119,7 +119,7 @@ def test_any_coco_entry_is_accounted_for(tmp_path_factory, annotations, images):
     frame = QUESTIONS.frame(rows)
     assert frame["question_id"].is_unique().all()
     assert frame["image_id"].is_unique().all()
-    # Of the captions of a picture one is taken, and what is no caption is skipped.
+    # Of the captions of an image one is taken, and what is no caption is skipped.
     assert len(rows) + len(skipped) <= len(annotations)
     assert (len(rows) + len(skipped) > 0) == bool(annotations)
 

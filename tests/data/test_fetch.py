@@ -1,4 +1,4 @@
-"""Which questions have pictures, tables of tasks and accuracy, and contact sheets."""
+"""Which questions have images, tables of tasks and accuracy, and contact sheets."""
 
 import zipfile
 
@@ -14,7 +14,7 @@ from support.servers import serving
 from vlmflow.analysis.group_accuracy import accuracy_rows
 from vlmflow.data.base import ImageSource
 from vlmflow.data.coco import COCO_NAMES
-from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.fetch.images import with_images
 from vlmflow.data.sampling import sample
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.contact_sheet import GAP, HEIGHT, TEXT, contact_sheet
@@ -24,7 +24,7 @@ from vlmflow.tables import ANSWERS, CANDIDATES, PATCHES, SKIPPED, TASK
 
 
 def gqa(folder, url):
-    """Pictures as GQA has them."""
+    """Images as GQA has them."""
     return ImageSource(str(folder), url, "images.zip", "images/{image_id}.jpg")
 
 
@@ -33,23 +33,23 @@ EVIL = "<script>alert(1)</script>"
 
 @pytest.fixture
 def paper(tmp_path):
-    """(candidates, folder of their pictures)."""
+    """(candidates, folder of their images)."""
     write_gqa(tmp_path / "gqa", images=6)
     write_paper_files(tmp_path / "gqa", tmp_path / "files")
     rows = [{k: v for k, v in row.items() if k != "problem"} for row in table(sorted((tmp_path / "files").iterdir()))]
     return CANDIDATES.frame(rows), tmp_path / "gqa" / "images"
 
 
-def test_pictures_that_are_there_are_used_in_place(paper):
+def test_images_that_are_there_are_used_in_place(paper):
     candidates, folder = paper
-    kept, skipped = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, skipped = with_images(candidates, ImageSource(str(folder)), task="T")
     assert len(TASK.frame(kept)) == len(candidates)
     assert len(SKIPPED.frame(skipped)) == 0
     (folder / "2.jpg").unlink()
     (folder / "3.jpg").rename(folder / "3.png")
-    kept, skipped = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, skipped = with_images(candidates, ImageSource(str(folder)), task="T")
     assert set(skipped["question_id"]) == set(candidates.filter(pl.col("image_id") == "2")["question_id"])
-    assert "there is no picture 2 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in" in skipped["reason"][0]
+    assert "there is no image 2 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in" in skipped["reason"][0]
     assert kept.filter(pl.col("image_id") == "3")["image"].unique().to_list() == [str(folder / "3.png")]
     assert len(kept) + len(skipped) == len(candidates)
 
@@ -58,16 +58,16 @@ def test_pictures_that_are_there_are_used_in_place(paper):
 def test_endings_in_any_case(paper, name):
     candidates, folder = paper
     (folder / "2.jpg").rename(folder / name.format(2))
-    kept, skipped = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, skipped = with_images(candidates, ImageSource(str(folder)), task="T")
     assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / name.format(2))]
     assert len(skipped) == 0
 
 
-def test_of_several_pictures_of_one_name_always_the_same_is_taken(paper):
+def test_of_several_images_of_one_name_always_the_same_is_taken(paper):
     candidates, folder = paper
     for name in ("2.JPG", "2.PNG", "2.png", "2.Jpg"):
         (folder / name).write_bytes((folder / "2.jpg").read_bytes())
-    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / "2.jpg")]
 
 
@@ -78,10 +78,10 @@ def test_of_several_pictures_of_one_name_always_the_same_is_taken(paper):
 def test_cocos_own_names(paper, name):
     candidates, folder = paper
     (folder / "2.jpg").rename(folder / name)
-    kept, _ = with_pictures(candidates, ImageSource(str(folder), names=COCO_NAMES), task="T")
+    kept, _ = with_images(candidates, ImageSource(str(folder), names=COCO_NAMES), task="T")
     assert kept.filter(pl.col("image_id") == "2")["image"].unique().to_list() == [str(folder / name)]
-    # Another dataset's numbers mean other pictures.
-    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    # Another dataset's numbers mean other images.
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     assert ("2" in set(kept["image_id"])) == (name == "2.jpg")
 
 
@@ -91,39 +91,39 @@ def test_names_that_would_leave_the_folder(paper, name, tmp_path):
     candidates = candidates.head(2).with_columns(image_id=pl.Series([name, candidates["image_id"][0]]))
     for url in (None, "http://127.0.0.1:9"):
         if url is None or (folder / f"{candidates['image_id'][1]}.jpg").is_file():
-            kept, skipped = with_pictures(candidates, gqa(folder, url), task="T")
+            kept, skipped = with_images(candidates, gqa(folder, url), task="T")
             assert len(kept) == 1
-            assert "is no name of a picture" in skipped["reason"][0]
+            assert "is no name of an image" in skipped["reason"][0]
 
 
-def test_missing_pictures_are_fetched(paper, tmp_path):
+def test_missing_images_are_fetched(paper, tmp_path):
     candidates, folder = paper
     (tmp_path / "served").mkdir()
     with zipfile.ZipFile(tmp_path / "served" / "images.zip", "w") as archive:
-        for picture in sorted(folder.iterdir())[:-1]:
-            archive.write(picture, f"images/{picture.name}")
+        for image in sorted(folder.iterdir())[:-1]:
+            archive.write(image, f"images/{image.name}")
     mine = tmp_path / "mine" / "images"
     with serving(tmp_path / "served") as server:
-        kept, skipped = with_pictures(candidates, gqa(mine, server.url), task="T")
+        kept, skipped = with_images(candidates, gqa(mine, server.url), task="T")
         assert {path.name for path in mine.iterdir()} == {path.name for path in sorted(folder.iterdir())[:-1]}
         assert len(kept) + len(skipped) == len(candidates)
         assert set(skipped["reason"]) == {f"there is no images/5.jpg in {server.url}/images.zip"}
         server.requests.clear()
-        with_pictures(kept.drop("image"), gqa(mine, server.url), task="T")
+        with_images(kept.drop("image"), gqa(mine, server.url), task="T")
         assert server.requests == []
 
 
-def test_pictures_with_addresses_of_their_own(paper, tmp_path):
+def test_images_with_addresses_of_their_own(paper, tmp_path):
     candidates, folder = paper
     name = "val2014/COCO_val2014_{number:012d}.jpg"
-    for picture in sorted(folder.iterdir())[:-1]:
-        served = tmp_path / "served" / name.format(number=int(picture.stem))
+    for image in sorted(folder.iterdir())[:-1]:
+        served = tmp_path / "served" / name.format(number=int(image.stem))
         served.parent.mkdir(parents=True, exist_ok=True)
-        served.write_bytes(picture.read_bytes())
+        served.write_bytes(image.read_bytes())
     odd = candidates.head(1).with_columns(image_id=pl.lit("no-number"))
     with serving(tmp_path / "served") as server:
         source = ImageSource(str(tmp_path / "coco" / "val2014"), server.url, None, name)
-        kept, skipped = with_pictures(pl.concat([candidates, odd]), source, task="T")
+        kept, skipped = with_images(pl.concat([candidates, odd]), source, task="T")
     assert set(kept["image"]) == {str(tmp_path / "coco" / "val2014" / f"{number}.jpg") for number in range(5)}
     reasons = set(skipped["reason"])
     assert any("COCO_val2014_000000000005.jpg: the server says 404" in reason for reason in reasons)
@@ -132,26 +132,26 @@ def test_pictures_with_addresses_of_their_own(paper, tmp_path):
 
 
 def test_no_questions(tmp_path):
-    kept, skipped = with_pictures(CANDIDATES.frame([]), gqa(tmp_path, "http://127.0.0.1:9"), task="T")
+    kept, skipped = with_images(CANDIDATES.frame([]), gqa(tmp_path, "http://127.0.0.1:9"), task="T")
     assert (len(kept), len(skipped)) == (0, 0)
 
 
 def test_the_table_of_tasks(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     evil = kept.with_columns(question=pl.lit(EVIL))
     rows = [tables.task_row("T", evil), tables.task_row("Empty", TASK.frame([]))]
-    assert (rows[0]["questions"], rows[0]["pictures"], rows[0]["kind"]) == (len(kept), 6, "both")
+    assert (rows[0]["questions"], rows[0]["images"], rows[0]["kind"]) == (len(kept), 6, "both")
     page = tables.tasks_page(rows, EVIL)
     assert "<script" not in page
     assert "data:image/jpeg;base64," in page
-    written = tables.without_pictures(rows)
+    written = tables.without_images(rows)
     assert written["questions"].to_list() == [len(kept), 0]
 
 
 def test_the_table_of_accuracies(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     answers = ANSWERS.frame(
         [
             {
@@ -195,7 +195,7 @@ def test_the_table_of_accuracies(paper):
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
 def test_a_contact_sheet(paper, kind, tmp_path):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
     rows, lost = for_each_question(
         kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
@@ -206,7 +206,7 @@ def test_a_contact_sheet(paper, kind, tmp_path):
     sheet = contact_sheet(processor, questions, EVIL, count=5)
     assert sheet.size[0] > 900
     assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
-    # Cells begin below the heading; their first view is the whole picture, of nine patches of 112 pixels.
+    # Cells begin below the heading; their first view is the whole image, of nine patches of 112 pixels.
     row = questions.filter(pl.col("question_id").is_in(sample(questions["question_id"], 5, seed=0).implode())).row(
         0, named=True
     )
@@ -228,7 +228,7 @@ def test_a_contact_sheet(paper, kind, tmp_path):
 
 def test_patches_by_the_published_rule(paper):
     candidates, folder = paper
-    kept, _ = with_pictures(candidates, ImageSource(str(folder)), task="T")
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())
     processor.image_processor = LlavaImageProcessorPil(
         size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True

@@ -155,7 +155,7 @@ def test_objects_without_attributes(folder):
     assert objects.struct.field("attributes").to_list() == [[]] * len(objects)
 
 
-def test_pictures_are_the_same_whatever_their_number(tmp_path):
+def test_images_are_the_same_whatever_their_number(tmp_path):
     scenes.write_scenes(tmp_path / "few", images=2, seed=3)
     scenes.write_scenes(tmp_path / "many", images=5, seed=3)
     for name in ("0.png", "1.png"):
@@ -186,7 +186,7 @@ def test_what_is_broken_is_told_and_the_rest_goes_on(folder):
     assert "types: Field required" in skipped[0]["reason"]
     problems = {row["question_id"]: row["problem"] for row in rows if row["problem"]}
     assert len(rows) - len(problems) == good
-    assert "no scene graph for the picture 77" in problems["no-graph"]
+    assert "no scene graph for the image 77" in problems["no-graph"]
     assert "object 999 (jar) is not in the scene graph" in problems["no-object"]
     assert "no two options" in problems["no-options"]
     assert "malformed scene graph of 3b: width" in problems["bad-graph"]

@@ -140,7 +140,7 @@ LITERAL = [
     ),
     (
         ("query", "attr", "positionQuery"),
-        "In which part of the picture are the lanterns?",
+        "In which part of the image are the lanterns?",
         "top",
         "[{'operation': 'select', 'dependencies': [], 'argument': 'lanterns (109,110)'}, "
         "{'operation': 'query', 'dependencies': [0], 'argument': 'vposition'}]",
@@ -236,13 +236,13 @@ UNNAMED = [
 def not_found(rows, kind, template):
     """("option" or "object", word, question) of what does not stand in its question; all else decodes to its words."""
     processor = tiny_models.build_processor(kind, template, [row["question"] for row in rows])
-    # Only the picture's shape matters for where words stand.
-    picture = Image.new("RGB", (50, 40))
+    # Only the image's shape matters for where words stand.
+    image = Image.new("RGB", (50, 40))
 
     def text(row, segment, objects=(), options=None):
         prompt = build_prompt(
             processor,
-            picture,
+            image,
             row["question"],
             image_token_id=processor.image_token_id,
             objects={name: [] for name in objects},
@@ -307,7 +307,7 @@ def test_related_other_and_newlines_make_up_the_image(written, tmp_path, kind, t
         if kind == "llava":
             assert not newlines
         else:
-            # Every newline token carries the same features, whatever the picture shows.
+            # Every newline token carries the same features, whatever the image shows.
             states = vlm.record(prompt).calls[0].hidden[0]
             newline = vlm.model.model.image_newline
             same = [(states[place] == newline).all().item() for place in sorted(image)]

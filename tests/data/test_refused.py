@@ -16,7 +16,7 @@ from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch import http, images
 from vlmflow.data.fetch.expected import IMAGE, Expected, Refused
 from vlmflow.data.fetch.files import fetch_files
-from vlmflow.data.fetch.images import ask_again, with_pictures
+from vlmflow.data.fetch.images import ask_again, with_images
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError
 from vlmflow.tables import CANDIDATES, SKIPPED
@@ -116,11 +116,11 @@ def candidates(*ids):
 
 def test_refused_images_are_asked_for_again(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
-    pictures = ImageSource(str(tmp_path / "images"), server.url)
+    images = ImageSource(str(tmp_path / "images"), server.url)
     for name in ("1", "4"):
         (server.folder / f"{name}.jpg").write_bytes(image())
     server.faults.body |= {"/1.jpg": ({}, [LOGIN]), "/2.jpg": ({}, [LOGIN])}
-    kept, skipped = with_pictures(candidates("1", "2", "3", "4"), pictures, task="T", note=note)
+    kept, skipped = with_images(candidates("1", "2", "3", "4"), images, task="T", note=note)
     assert kept["question_id"].to_list() == ["q4"]
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
     for name in ("1", "2"):
@@ -129,42 +129,42 @@ def test_refused_images_are_asked_for_again(server, tmp_path):
     assert "404" in reasons["q3"]
     # Nothing is better yet; then one is; then the other one is put there. Only what was refused is asked for.
     server.requests.clear()
-    assert "of 2 images that were refused before, 0 came now; " in ask_again(note, came, pictures)
+    assert "of 2 images that were refused before, 0 came now; " in ask_again(note, came, images)
     assert not came.exists()
     assert {path for command, path, _ in server.requests if command == "GET"} == {"/1.jpg", "/2.jpg"}
     del server.faults.body["/1.jpg"]
-    assert "of 2 images that were refused before, 1 came now; " in ask_again(note, came, pictures)
+    assert "of 2 images that were refused before, 1 came now; " in ask_again(note, came, images)
     assert came.read_text() == "1\n"
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert ask_again(note, came, pictures).endswith("of 1 images that were refused before, 1 came now")
+    assert ask_again(note, came, images).endswith("of 1 images that were refused before, 1 came now")
     assert came.read_text() == "1\n2\n"
     assert not note.exists()
 
 
 def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):
     note = tmp_path / "t.refused.json"
-    pictures = ImageSource(str(tmp_path / "images"), server.url)
+    images = ImageSource(str(tmp_path / "images"), server.url)
     for name in ("1", "2"):
         (server.folder / f"{name}.jpg").write_bytes(image())
     server.faults.body["/1.jpg"] = ({}, [LOGIN])
-    with_pictures(candidates("1", "2"), pictures, task="T", note=note)
+    with_images(candidates("1", "2"), images, task="T", note=note)
     assert note.exists()
     server.faults.body.clear()
-    kept, _ = with_pictures(candidates("1", "2"), pictures, task="T", note=note)
+    kept, _ = with_images(candidates("1", "2"), images, task="T", note=note)
     assert len(kept) == 2
     assert not note.exists()
 
 
 def test_where_all_are_refused_the_job_fails_and_says_so_once(server, tmp_path):
-    pictures = ImageSource(str(tmp_path / "images"), server.url)
+    images = ImageSource(str(tmp_path / "images"), server.url)
     server.faults.body |= {f"/{number}.jpg": ({}, [LOGIN]) for number in range(9)}
     with pytest.raises(DownloadError, match=r"nothing that was sent for 9 images is an image; .*/\d\.jpg: what was"):
-        with_pictures(candidates(*map(str, range(9))), pictures, task="T", note=tmp_path / "note")
+        with_images(candidates(*map(str, range(9))), images, task="T", note=tmp_path / "note")
     assert not (tmp_path / "note").exists()
     assert list((tmp_path / "images").iterdir()) == []
     # One that is there already makes it a matter of single images.
     (tmp_path / "images" / "0.jpg").write_bytes(image())
-    kept, skipped = with_pictures(candidates("0", "1"), pictures, task="T", note=tmp_path / "note")
+    kept, skipped = with_images(candidates("0", "1"), images, task="T", note=tmp_path / "note")
     assert (len(kept), len(skipped)) == (1, 1)
 
 
@@ -173,10 +173,10 @@ def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
     images._write_down(["1", "2"], note)
     nobody = ImageSource(str(tmp_path / "images"), "http://127.0.0.1:9")
     assert "0 came now; the server could not be asked" in ask_again(note, came, nobody)
-    pictures = ImageSource(str(tmp_path / "images"), server.url)
+    source = ImageSource(str(tmp_path / "images"), server.url)
     (tmp_path / "images").mkdir()
     with FileLock(tmp_path / ".fetching.lock"):
-        assert "another run is fetching images" in ask_again(note, came, pictures)
+        assert "another run is fetching images" in ask_again(note, came, source)
     assert note.exists()
     assert not came.exists()
     # What somebody has put there meanwhile is seen all the same.
@@ -188,8 +188,8 @@ def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
 def test_names_that_lead_out_of_the_folder_are_not_asked_for(server, tmp_path):
     note = tmp_path / "t.refused.json"
     images._write_down(["../x"], note)
-    pictures = ImageSource(str(tmp_path / "images"), server.url)
-    assert "of 0 images" in ask_again(note, tmp_path / "came", pictures)
+    source = ImageSource(str(tmp_path / "images"), server.url)
+    assert "of 0 images" in ask_again(note, tmp_path / "came", source)
     assert server.requests == []
 
 

@@ -24,7 +24,7 @@ REGIONS = [
 def test_captions_are_region_descriptions(tmp_path):
     path = write(tmp_path / "regions.json", REGIONS)
     assert read_captions(path, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
-    # Of two entries for a picture none is lost; what nobody asks for may be malformed.
+    # Of two entries for an image none is lost; what nobody asks for may be malformed.
     again = [*REGIONS, {"id": 1, "regions": [{"phrase": "a dog"}, {"phrase": "a cup"}]}, {"id": 5, "regions": 3}]
     assert read_captions(write(path, again), {"1"}) == ({"1": "a cup. a table. a dog."}, {})
 
@@ -36,12 +36,12 @@ def test_captions_packed_or_by_lines(tmp_path, name):
     assert read_captions(tmp_path / name, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
 
 
-def test_one_malformed_description_costs_its_picture_only(tmp_path, capsys):
+def test_one_malformed_description_costs_its_image_only(tmp_path, capsys):
     path = write(tmp_path / "regions.json", [*REGIONS, {"id": 4, "regions": [{}]}, 7])
     texts, broken = read_captions(path, {"1", "4"})
     assert texts == {"1": "a cup. a table."}
-    assert broken == {"4": "regions.json: entry 4 is no picture with regions: regions.0.phrase: Field required"}
-    assert "entry 5 is no picture with regions" in capsys.readouterr().out
+    assert broken == {"4": "regions.json: entry 4 is no image with regions: regions.0.phrase: Field required"}
+    assert "entry 5 is no image with regions" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_one_malformed_description_costs_its_picture_only(tmp_path, capsys):
     [
         (None, "there is no such file; expected region descriptions"),
         ("[{", "this is no JSON"),
-        ('[{"id": 1}]', "entry 1 is no picture with regions: regions"),
-        ("[3]", "entry 1 is no picture with regions"),
+        ('[{"id": 1}]', "entry 1 is no image with regions: regions"),
+        ("[3]", "entry 1 is no image with regions"),
     ],
 )
 def test_captions_that_cannot_be_read(tmp_path, text, message):

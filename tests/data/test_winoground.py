@@ -78,7 +78,7 @@ def fetch(url, folder, token=TOKEN, repository=REPOSITORY):
     return done.returncode, json.loads(done.stdout) if done.returncode == 0 else done.stdout
 
 
-def test_examples_and_pictures_are_fetched(hub, tmp_path):
+def test_examples_and_images_are_fetched(hub, tmp_path):
     _, account = fetch(hub.url, tmp_path)
     assert account == {"repository": REPOSITORY, "revision": None, "granted": True, "reason": None}
     served = hub.folder / "datasets" / REPOSITORY / "data" / "examples.jsonl"
@@ -101,7 +101,7 @@ def test_without_access_it_is_said_what_to_do(hub, tmp_path, token, repository, 
     _, account = fetch(hub.url, tmp_path, token, repository)
     assert account["granted"] is False
     assert account["reason"] == (
-        "the captions and pictures of Winoground are missing, since there is no access to them from here "
+        "the captions and images of Winoground are missing, since there is no access to them from here "
         f"({repository} at main: the hub says {status}); ask for access at "
         f"https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         "delete access.json and run the same command again"
@@ -190,7 +190,7 @@ def test_a_member_that_is_no_image_costs_its_questions(hub, tmp_path):
     (tmp_path / "again").mkdir()
     status, said = fetch(hub.url, tmp_path / "again")
     assert status == 3
-    assert "there is no picture (.jpg, .png) under images/ in " in said
+    assert "there is no image (.jpg, .png) under images/ in " in said
     assert "it is empty, or none of JPEG" in said
 
 
@@ -206,7 +206,7 @@ def test_a_damaged_archive_is_named(tmp_path):
 
 
 def serve_coco(folder):
-    """Captions of two pictures of COCO, of which one is there."""
+    """Captions of two images of COCO, of which one is there."""
     (folder / "val2017").mkdir(parents=True)
     Image.new("RGB", (30, 40), "blue").save(folder / "val2017" / "000000000007.jpg")
     annotations = [{"id": 70 + number, "image_id": number, "caption": "A cup."} for number in (7, 8)]
@@ -215,7 +215,7 @@ def serve_coco(folder):
 
 
 def described_study(coco):
-    """The demo in small, with tasks that describe Winoground's pictures, and COCO's from the address `coco`."""
+    """The demo in small, with tasks that describe Winoground's images, and COCO's from the address `coco`."""
     study = small_study()
     study["dataset"]["images"] = 8
     study["sample"]["per_task"] = 2
@@ -249,7 +249,7 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
         workspace.write(described_study(coco.url))
         done = workspace.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Winoground: the captions and pictures of Winoground are missing" in done.stdout + done.stderr
+    assert "Winoground: the captions and images of Winoground are missing" in done.stdout + done.stderr
     results = work / "results" / "small"
     for figure in ("flow-figure", "words", "late"):
         assert (results / "figures" / figure / "tiny-llava.svg").stat().st_size > 5000
@@ -262,7 +262,7 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
     assert accuracy.select("task", "asked", "right").rows()[1:] == [("Describe", 0, None), ("Coco", 1, None)]
     (found,) = TASK.read(results / "tasks" / "Coco.parquet").to_dicts()
     assert (found["question_id"], found["image"]) == ("77", "resources/coco/val2017/7.jpg")
-    (lost,) = skipped.filter(pl.col("task") == "Coco", pl.col("stage") == "pictures")["reason"]
+    (lost,) = skipped.filter(pl.col("task") == "Coco", pl.col("stage") == "images")["reason"]
     assert "val2017/000000000008.jpg: the server says 404" in lost
     assert "https://huggingface.co/datasets/facebook/winoground" in (results / "index.html").read_text()
     again = workspace.snakemake("--dry-run")
@@ -288,6 +288,6 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
     pruning = pl.read_parquet(results / "summary" / "pruning.parquet").filter(pl.col("task") == "Describe")
     assert set(pruning["quantity"]) == {"work"}
     page = (results / "index.html").read_text()
-    assert "Where a picture is to be described there is nothing to be right" in page
+    assert "Where an image is to be described there is nothing to be right" in page
     assert "Describe, Coco: there is nothing to be right, and so no accuracy to lose" in page
     assert Path(TASK.read(results / "tasks" / "Describe.parquet")["image"][0]).parts[:2] == ("resources", "winoground")

@@ -14,7 +14,7 @@ from vlmflow.engine import float32_products
 from vlmflow.engine.float32_products import Float32Products
 from vlmflow.prompts.build import Patches
 
-PICTURE = Image.new("RGB", (8, 8), "red")
+IMAGE = Image.new("RGB", (8, 8), "red")
 QUESTION = "is the circle red or blue ?"
 HALF = [torch.bfloat16, torch.float16]
 
@@ -43,7 +43,7 @@ def probability_of(vlm, states, word="red"):
 def test_the_lens_makes_its_product_in_float32(dtype, monkeypatch):
     monkeypatch.setattr(float32_products, "ROWS", 7)
     vlm = random_llava(dtype=dtype, width=64)
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     states = vlm.record(prompt).hidden(-1)
     with torch.inference_mode():
         normed, last = vlm.norm(states), vlm.norm(states[-1:])
@@ -58,9 +58,9 @@ def test_the_lens_makes_its_product_in_float32(dtype, monkeypatch):
         assert (rounded[:, token] / expected - 1).abs().max() > 1e-4
 
 
-def test_the_lens_on_the_pictures_tokens_does_so_too():
+def test_the_lens_on_the_images_tokens_does_so_too():
     vlm = random_llava(dtype=torch.bfloat16, width=64)
-    states = vlm.record(vlm.prompt(PICTURE, QUESTION)).hidden(-1)
+    states = vlm.record(vlm.prompt(IMAGE, QUESTION)).hidden(-1)
     wide = vlm.read(states, lambda logits: logits, in_float32=True)
     with torch.inference_mode():
         expected = vlm.norm(states).float() @ vlm.unembedding.weight.float().T
@@ -70,7 +70,7 @@ def test_the_lens_on_the_pictures_tokens_does_so_too():
 
 def test_a_knockout_keeps_the_models_own_dtype():
     vlm = random_llava(dtype=torch.bfloat16, width=64)
-    prompt = vlm.prompt(PICTURE, QUESTION, patches=Patches(4, [0]))
+    prompt = vlm.prompt(IMAGE, QUESTION, patches=Patches(4, [0]))
     with torch.inference_mode():
         logits = vlm.unembedding(vlm.norm(vlm.record(prompt).output[0, -1]))
     assert logits.dtype == torch.bfloat16
@@ -80,7 +80,7 @@ def test_a_knockout_keeps_the_models_own_dtype():
 
 def test_weights_that_lie_on_disk_are_fetched_for_it(tmp_path):
     vlm = random_llava(dtype=torch.bfloat16, width=64)
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     expected = vlm.lens(prompt, {"word": "red"})["probability"].to_list()
     away = copy.deepcopy(vlm)
     disk_offload(away.model, tmp_path / "disk", execution_device=torch.device("cpu"))

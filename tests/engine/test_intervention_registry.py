@@ -19,8 +19,8 @@ def vlm():
 
 
 def prompt_of(vlm, color="red"):
-    picture = Image.effect_noise((12, 12), 90).convert("RGB") if color == "noise" else Image.new("RGB", (12, 12), color)
-    return vlm.prompt(picture, "what color is the circle ?")
+    image = Image.effect_noise((12, 12), 90).convert("RGB") if color == "noise" else Image.new("RGB", (12, 12), color)
+    return vlm.prompt(image, "what color is the circle ?")
 
 
 def knockouts(prompt):

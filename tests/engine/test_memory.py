@@ -240,12 +240,12 @@ def test_nothing_of_a_question_that_did_not_fit_is_kept():
 
 def test_where_no_question_fits_the_job_says_so():
     with pytest.raises(JobError, match=r"none of the 3 questions could be .*\(2 of them for this reason\): memory"):
-        for_each_question(QUESTIONS, fails(a=OUT, b=OUT, c=QuestionError("no picture")), **WHERE)
+        for_each_question(QUESTIONS, fails(a=OUT, b=OUT, c=QuestionError("no image")), **WHERE)
 
 
 def test_what_befalls_all_questions_is_no_fault_of_theirs():
-    with pytest.raises(JobError, match=r"none of the 3 questions .* \(all for this reason\): no picture"):
-        for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no picture"))), **WHERE)
+    with pytest.raises(JobError, match=r"none of the 3 questions .* \(all for this reason\): no image"):
+        for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no image"))), **WHERE)
     done, account = for_each_question(QUESTIONS.clear(), fails(), **WHERE)
     assert (done, len(account)) == ([], 0)
 
@@ -263,9 +263,9 @@ def test_what_a_kind_of_model_does_not_have_is_no_failure(error):
 
 def test_that_there_is_nothing_to_measure_is_no_failure():
     no_boxes = NotApplicableError("no boxes")
-    done, account = for_each_question(QUESTIONS, fails(a=no_boxes, b=no_boxes, c=QuestionError("no picture")), **WHERE)
+    done, account = for_each_question(QUESTIONS, fails(a=no_boxes, b=no_boxes, c=QuestionError("no image")), **WHERE)
     assert done == []
-    assert account["reason"].to_list() == ["no boxes", "no boxes", "no picture"]
+    assert account["reason"].to_list() == ["no boxes", "no boxes", "no image"]
 
 
 def test_what_nobody_thought_of_costs_one_question(capsys):

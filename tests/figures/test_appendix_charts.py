@@ -25,7 +25,7 @@ def interval(mean, spread=1.0, **more):
         "low": mean - spread,
         "high": mean + spread,
         "questions": 7,
-        "pictures": 5,
+        "images": 5,
         "note": None,
     } | more
 
@@ -98,7 +98,7 @@ def test_the_atlas(knockout):
     assert marks["question ↛ last", 1] == marks["image ↛ question", 1] == "", "the interval holds 0"
     edges = chart.to_dict()["spec"]["layer"][0]["encoding"]["y"]["sort"]
     assert edges == ["image ↛ question", "question ↛ last", "true option ↛ last"], "in the order of the prompt"
-    alone = knockout.with_columns(pictures=pl.lit(1, dtype=pl.Int32))
+    alone = knockout.with_columns(images=pl.lit(1, dtype=pl.Int32))
     assert set(data_of(drawn(alone, ATLAS, PROBE, "m", TASKS, columns=2))["mark"]) == {""}, "no interval of one"
     assert "Every segment of the prompt" not in ATLAS.caption(PROBE)
     whole = KnockoutProbe(kind="knockout", window=3, edges="all")

@@ -126,7 +126,7 @@ def test_numbers_below_zero_have_a_true_minus(similarity):
 def test_findings_where_something_could_not_be_measured(similarity, absent):
     """A row without prompt, pair and quantity leaves the others as they are, and tells the reason in every cell."""
     alone = similarity.filter(pl.col("prompt") == "all")
-    row = nothing(SimilarityProbe.summary_table(), note="the picture is missing") | absent
+    row = nothing(SimilarityProbe.summary_table(), note="the image is missing") | absent
     found = BY_PAIR.effects(SIMILARITY_PROBE, pl.concat([alone, SimilarityProbe.summary_table().frame([row])]))
     assert [(each["model"], each["task"]) for each in found.rows] == [
         ("m", "other"),
@@ -135,7 +135,7 @@ def test_findings_where_something_could_not_be_measured(similarity, absent):
     ]
     assert found.lines == list(PAIRS)
     assert found.rows[0]["cells"][0]["value"] == "0.32"
-    assert found.rows[2]["cells"] == [{"note": "the picture is missing"}] * 3
+    assert found.rows[2]["cells"] == [{"note": "the image is missing"}] * 3
 
 
 def test_attention(attention):

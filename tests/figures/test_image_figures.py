@@ -1,4 +1,4 @@
-"""Every figure of picture and words as files, empty ones, captions, and tables of what is found on curves."""
+"""Every figure of image and words as files, empty ones, captions, and tables of what is found on curves."""
 
 import xml.etree.ElementTree as ET
 
@@ -37,7 +37,7 @@ from vlmflow.report.tables import landmarks_page
 from vlmflow.tables import VIEWS
 
 EVIL = "</script><b>"
-WIDEST = 1750  # pixels of a picture for print
+WIDEST = 1750  # pixels of an image for print
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +112,10 @@ def test_files(everything, tmp_path, name):
         assert drawing.tag.endswith("svg")
         assert len(list(drawing.iter())) > 50, "there is something on it"
     assert float(narrow.get("width")) <= float(root.get("width"))
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.width <= WIDEST
-        assert picture.width == pytest.approx(2 * float(root.get("width")), abs=2)
-        assert len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 10
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width <= WIDEST
+        assert image.width == pytest.approx(2 * float(root.get("width")), abs=2)
+        assert len(image.convert("RGB").getcolors(image.width * image.height)) > 10
     page = (tmp_path / "a.html").read_text()
     assert EVIL not in page
     if name in FROM_DATA:
@@ -132,12 +132,12 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         column: None if dtype.is_float() else "" if dtype == pl.String else 0
         for column, dtype in summary.schema.items()
     }
-    note = f"the picture was {EVIL} not to be found \x0b"
+    note = f"the image was {EVIL} not to be found \x0b"
     alone = pl.DataFrame([row | {"model": "m", "task": "other", "note": note}], schema=summary.schema)
     chart = drawn(alone, figure, probe, "m", TASKS, columns=3)
     save(chart, tmp_path / "a.svg")
     text = "".join(ET.parse(tmp_path / "a.svg").getroot().itertext())
-    assert f"The picture was {EVIL} not to be found" in text
+    assert f"The image was {EVIL} not to be found" in text
     if not isinstance(figure, ExamplesChart):
         assert figure.sentence(probe, alone, "m") == f"m: {note}"
         cells = [cell for row in figure.effects(probe, alone).rows for cell in row["cells"]]

@@ -1,4 +1,4 @@
-"""Maps over the picture and single examples: cells, colours, words and veils."""
+"""Maps over the image and single examples: cells, colours, words and veils."""
 
 import base64
 import itertools
@@ -129,19 +129,19 @@ def test_what_is_said_of_places():
 
 
 def lines_of(chart):
-    """The lines of pictures: (title, [(title of the picture, rows of what lies on it, address of the picture)])."""
+    """The lines of images: (title, [(title of the image, rows of what lies on it, address of the image)])."""
     spec = specified(chart)
     found = []
     for line in spec["vconcat"]:
-        pictures = []
+        images = []
         for panel in line["concat"]:
-            picture, *on = panel["layer"]
+            image, *on = panel["layer"]
             data = [
                 spec["datasets"][layer["data"]["name"]] if "name" in layer["data"] else layer["data"]["values"]
                 for layer in on
             ]
-            pictures.append((panel["title"]["text"], data[-1], picture["mark"]["url"]))
-        found.append((" ".join(line["title"]["text"]), pictures))
+            images.append((panel["title"]["text"], data[-1], image["mark"]["url"]))
+        found.append((" ".join(line["title"]["text"]), images))
     return found
 
 
@@ -163,7 +163,7 @@ def examples_of(figure, probe, table, rows, views, columns=3, summary=None):
 
 def test_examples_of_attention():
     blue = painted("blue", "JPEG")
-    views = {"other": [view("1"), view("2", picture=blue)], "first": [view("3", question="Which?")]}
+    views = {"other": [view("1"), view("2", image=blue)], "first": [view("3", question="Which?")]}
     rows = {"other": looks_rows("1") + looks_rows("2"), "first": looks_rows("3")}
     chart = examples_of(EXAMPLES, LOOKS_PROBE, AttentionMapProbe.table, rows, views)
     lines = lines_of(chart)
@@ -176,9 +176,9 @@ def test_examples_of_attention():
         "layer 4",
     ]
     assert "attention from question" in specified(chart)["title"]["subtitle"][0]
-    seen, *pictures = [[cell["share"] for cell in cells] for _, cells, _ in lines[0][1]]
+    seen, *images = [[cell["share"] for cell in cells] for _, cells, _ in lines[0][1]]
     assert seen == [1.0] * 6
-    assert pictures == [[layer / 4] * 5 + [layer / 8] for layer in (0, 1, 3, 4)], "one scale for all layers"
+    assert images == [[layer / 4] * 5 + [layer / 8] for layer in (0, 1, 3, 4)], "one scale for all layers"
     assert [(cell["row"], cell["column"]) for cell in lines[0][1][1][1]] == list(itertools.product(range(2), range(3)))
     png, jpeg = "data:image/png;base64,", "data:image/jpeg;base64,"
     assert {base64.b64decode(url.removeprefix(png)) for _, _, url in lines[0][1]} == {painted("red")}
@@ -209,9 +209,9 @@ def test_examples_of_words():
     chart = examples_of(
         EXAMPLES, LENS_PROBE, VisualLensProbe.table, {"other": lens_rows("1", words)}, {"other": [view("1")]}
     )
-    ((_, pictures),) = lines_of(chart)
-    assert [title for title, _, _ in pictures] == ["embedding", "layer 0", "layer 2", "layer 3"]
-    for _, cells, _ in pictures:
+    ((_, images),) = lines_of(chart)
+    assert [title for title, _, _ in images] == ["embedding", "layer 0", "layer 2", "layer 3"]
+    for _, cells, _ in images:
         assert [cell["word"] for cell in cells] == words, "of the right instruction, where it stands first"
         assert [cell["short"] for cell in cells] == ["sky", "grassh…", "", "tree", "giraffe", "a&b"]
         assert [(cell["row"], cell["column"]) for cell in cells] == list(itertools.product(range(2), range(3)))

@@ -1,4 +1,4 @@
-"""Figures of the lens on the picture's tokens and of budgets: what stands in them, and what is said of them."""
+"""Figures of the lens on the image's tokens and of budgets: what stands in them, and what is said of them."""
 
 import polars as pl
 import pytest
@@ -48,7 +48,7 @@ LENS_UNITS = {
         ("difference", ["wrong instruction", "no instruction"]),
     ],
 )
-def test_the_lens_on_the_picture(lens, quantity, lines):
+def test_the_lens_on_the_image(lens, quantity, lines):
     chart = drawn(lens, lens_figure(quantity), LENS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [
         f"{task}, instruction {place} (n = 7)" for task in TASKS for place in ("after", "before")
@@ -61,7 +61,7 @@ def test_the_lens_on_the_picture(lens, quantity, lines):
     assert rows["mean"].max() == pytest.approx(height.get(quantity, -1 * 0.9 + 1))
 
 
-def test_what_is_said_of_the_lens_on_the_picture(lens):
+def test_what_is_said_of_the_lens_on_the_image(lens):
     def said(quantity):
         return lens_figure(quantity).sentence(LENS_PROBE, lens, "m")
 
@@ -115,7 +115,7 @@ def test_budgets(budget, knees):
     ], "a ring where there is a knee"
     lines = data_of(chart).filter(pl.col("part") == "line")
     assert len(lines) == len(TASKS) * len(PROMPTS) * len(WAYS) * len(KEPT)
-    assert lines["x"].max() == 64, "and not 100, which not every picture has"
+    assert lines["x"].max() == 64, "and not 100, which not every image has"
 
 
 def test_budgets_by_prompt(budget, knees):

@@ -31,12 +31,12 @@ def changed(tmp_path):
 
 @pytest.mark.parametrize("key", ["patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"])
 def test_what_an_old_processor_lacks_is_taken_from_the_configuration(changed, tiny_llava, scene, key):
-    picture = scene[1]
+    image = scene[1]
     old = load_model(changed("processor_config.json", **{key: None}), device="cpu")
-    prompt, whole = old.prompt(picture, QUESTION), tiny_llava.prompt(picture, QUESTION)
+    prompt, whole = old.prompt(image, QUESTION), tiny_llava.prompt(image, QUESTION)
     assert prompt.positions("image").tolist() == whole.positions("image").tolist()
     assert old.answer(prompt) == tiny_llava.answer(whole)
-    assert find_patch_map(old.processor, picture.size) == find_patch_map(tiny_llava.processor, picture.size)
+    assert find_patch_map(old.processor, image.size) == find_patch_map(tiny_llava.processor, image.size)
 
 
 @pytest.mark.parametrize(

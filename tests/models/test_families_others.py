@@ -38,7 +38,7 @@ def test_llava(name, tmp_path):
 def test_where_tokens_lie_is_not_guessed_from_a_patch_size_alone(tmp_path):
     vlm = loaded(FAMILIES["AyaVision"], tmp_path)
     assert vlm.processor.patch_size
-    with pytest.raises(GeometryError, match="AyaVisionProcessor cuts pictures in a way that has no patch map yet"):
+    with pytest.raises(GeometryError, match="AyaVisionProcessor cuts images in a way that has no patch map yet"):
         find_patch_map(vlm.processor, (130, 90))
 
 

@@ -119,11 +119,11 @@ def test_replaying_equals_the_plain_method(vlm):
 
 def test_the_query_tokens_depend_on_the_question(vlm):
     """What is trivially so in a decoder that cannot look ahead is a finding here, or none."""
-    picture = Image.new("RGB", (50, 40), (10, 200, 90))
-    one, other = (vlm.record(vlm.picture_prompt(picture, text)) for text in ("What is it?", "Which one?"))
+    image = Image.new("RGB", (50, 40), (10, 200, 90))
+    one, other = (vlm.record(vlm.image_prompt(image, text)) for text in ("What is it?", "Which one?"))
     assert not torch.allclose(one.calls[0].hidden[0, :TOKENS], other.calls[0].hidden[0, :TOKENS])
-    with pytest.raises(PromptError, match="puts the picture before the text"):
-        vlm.picture_prompt(picture, "What is it?", before=True)
+    with pytest.raises(PromptError, match="puts the image before the text"):
+        vlm.image_prompt(image, "What is it?", before=True)
 
 
 APPLIES = {

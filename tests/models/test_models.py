@@ -10,7 +10,7 @@ from PIL import Image
 
 from support.paths import TINY_LLAVA, random_llava
 from vlmflow import load_model
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.engine.modules import find_layers, find_norm
 from vlmflow.errors import InterventionError, ModelError, ProcessorError, PromptError, QuestionError
 from vlmflow.models.processor import load_processor
@@ -22,7 +22,7 @@ from vlmflow.prompts.build import Patches
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import ANSWERS, PATCHES, Skipped
 
-PICTURE = Image.new("RGB", (8, 8), "red")
+IMAGE = Image.new("RGB", (8, 8), "red")
 QUESTION = "is the circle red or blue ?"
 
 
@@ -69,7 +69,7 @@ def test_parts_are_found_or_the_model_is_refused(vlm):
 
 def test_a_model_that_reads_its_answer_in_another_way_is_refused(vlm):
     vlm.model.lm_head.register_forward_hook(lambda module, args, output: output * 3)
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     vlm.record(prompt)  # a change inside of the unembedding itself is no such thing
     vlm.unembedding = torch.nn.Linear(16, vlm.unembedding.out_features, dtype=torch.float64)
     with pytest.raises(ModelError, match="in another way than unembedding"):
@@ -79,18 +79,18 @@ def test_a_model_that_reads_its_answer_in_another_way_is_refused(vlm):
 def test_a_model_that_accelerate_has_taken_apart(vlm, tmp_path):
     """Weights that are fetched for each call, by hooks on every layer: the engine calls the layers all the same."""
     edges = ["image -> question", "question -> last"]
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     expected, lens, said = vlm.knockout(prompt, edges, 1), vlm.lens(prompt, {"word": "red"}), vlm.answer(prompt)
     disk_offload(vlm.model, tmp_path, execution_device=torch.device("cpu"))
     assert {parameter.device.type for parameter in vlm.model.parameters()} == {"meta"}
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     assert vlm.knockout(prompt, edges, 1).equals(expected)
     assert vlm.lens(prompt, {"word": "red"}).equals(lens)
     assert vlm.answer(prompt) == said
 
 
 def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     expected = vlm.answer(prompt, max_new_tokens=3)
     vlm.model.generation_config.do_sample = True
     vlm.model.generation_config.temperature = 50.0
@@ -106,7 +106,7 @@ def test_answers_are_greedy_whatever_the_models_settings_say(vlm):
 
 @pytest.mark.oracle("lens")
 def test_the_lens_ends_where_the_model_ends(vlm):
-    prompt = vlm.prompt(PICTURE, QUESTION)
+    prompt = vlm.prompt(IMAGE, QUESTION)
     expected = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)
     red = vlm.processor.tokenizer.convert_tokens_to_ids("red")
     states = vlm.model(**prompt.inputs, output_hidden_states=True).hidden_states
@@ -144,7 +144,7 @@ def question_row(path, **changes):
 
 @pytest.fixture
 def path(tmp_path):
-    PICTURE.save(tmp_path / "p.png")
+    IMAGE.save(tmp_path / "p.png")
     return tmp_path / "p.png"
 
 
@@ -191,15 +191,15 @@ def test_questions_that_cannot_go_on(vlm, path, tmp_path):
     truncated = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 90).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:900])
-    for picture in (truncated, tmp_path / "none.png", tmp_path):
+    for image in (truncated, tmp_path / "none.png", tmp_path):
         with pytest.raises(QuestionError, match="cannot be read"):
-            open_picture(str(picture))
+            open_image(str(image))
     absent = {"name": "mud", "id": None, "x": None, "y": None, "w": None, "h": None, "attributes": []}
     outside = {"name": "circle", "id": "1", "x": 90.0, "y": 0.0, "w": 4.0, "h": 4.0, "attributes": []}
     for changes, message in (
         ({"objects": [absent]}, "no box"),
-        ({"objects": [outside]}, "outside of the picture, which has 8 × 8 pixels"),
-        ({"width": 9}, "made for 9 × 8 pixels, the picture has 8 × 8"),
+        ({"objects": [outside]}, "outside of the image, which has 8 × 8 pixels"),
+        ({"width": 9}, "made for 9 × 8 pixels, the image has 8 × 8"),
     ):
         with pytest.raises(QuestionError, match=message):
             patch_row(vlm.processor, question_row(path, **changes), "overlap")
@@ -218,7 +218,7 @@ def test_a_grid_that_is_not_the_models_costs_only_the_patches(vlm, path, related
 def test_an_empty_answer_is_a_wrong_one(vlm, path):
     with torch.no_grad():
         vlm.unembedding.weight[vlm.processor.tokenizer.eos_token_id] = (
-            100 * vlm.record(vlm.prompt(PICTURE, QUESTION)).output[0, -1]
+            100 * vlm.record(vlm.prompt(IMAGE, QUESTION)).output[0, -1]
         )
     answer = answer_question(vlm, Question.of(question_row(path)), instruction="")
     ANSWERS.frame([answer])
@@ -276,21 +276,21 @@ def test_half_precision(dtype):
     with torch.no_grad():
         for mine, theirs in zip(single.model.parameters(), half.model.parameters(), strict=True):
             mine.copy_(theirs)
-    measured, expected = (model.knockout(model.prompt(PICTURE, QUESTION), edges, 3) for model in (half, single))
+    measured, expected = (model.knockout(model.prompt(IMAGE, QUESTION), edges, 3) for model in (half, single))
     assert measured["p_base"][0] == pytest.approx(expected["p_base"][0], rel=0.05)
     assert (measured["p_knockout"] / expected["p_knockout"] - 1).abs().max() < 0.1
-    half.lens(half.prompt(PICTURE, QUESTION), {"word": "red"}, final_norm=False)
+    half.lens(half.prompt(IMAGE, QUESTION), {"word": "red"}, final_norm=False)
 
 
 def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matters(vlm):
-    """As Qwen3-VL adds picture features after its first layers: at image positions only."""
+    """As Qwen3-VL adds image features after its first layers: at image positions only."""
 
     def change(module, args, kwargs):
         hidden = args[0].clone()
         hidden[:, image] += 1
         return (hidden, *args[1:]), kwargs
 
-    prompt = vlm.prompt(PICTURE, QUESTION, patches=Patches(4, [0]))
+    prompt = vlm.prompt(IMAGE, QUESTION, patches=Patches(4, [0]))
     image = prompt.positions("image")
     vlm.layers[1].register_forward_pre_hook(change, with_kwargs=True)
     vlm.knockout(prompt, ["image -> question"], 1)

@@ -1,4 +1,4 @@
-"""Conversation templates as the paper used them, and how pictures are fitted."""
+"""Conversation templates as the paper used them, and how images are fitted."""
 
 import numpy as np
 import pytest
@@ -83,17 +83,17 @@ def test_a_template_of_ones_own(folder, tmp_path):
         load_processor(path, template=str(tmp_path / "none.jinja"))
 
 
-def test_pictures_are_padded_or_cropped_as_asked():
-    picture = Image.new("RGB", (192, 96), "red")
+def test_images_are_padded_or_cropped_as_asked():
+    image = Image.new("RGB", (192, 96), "red")
     seen = {}
     for fit in ("own", "pad", "crop"):
         processor = load_processor(TINY_LLAVA, fit=fit)
-        seen[fit] = processor.image_processor([picture], return_tensors="np", do_normalize=False)["pixel_values"][0]
+        seen[fit] = processor.image_processor([image], return_tensors="np", do_normalize=False)["pixel_values"][0]
         assert seen[fit].shape == (3, 96, 96)
     assert np.array_equal(seen["own"], seen["crop"])
     assert (seen["crop"][0] == 1).all()
     assert (seen["pad"][0, 25:71] > 0.99).all()
-    # The ground is the mean colour of the pictures that CLIP was trained on, as the original code has it.
+    # The ground is the mean colour of the images that CLIP was trained on, as the original code has it.
     mean = [int(value * 255) / 255 for value in load_processor(TINY_LLAVA).image_processor.image_mean]
     assert seen["pad"][:, 0, 0] == pytest.approx(mean, abs=1e-6)
 

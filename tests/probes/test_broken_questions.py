@@ -14,9 +14,9 @@ from PIL import Image
 from support.paths import TINY_LLAVA
 from vlmflow.data import scenes
 from vlmflow.data.base import ImageSource
-from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.fetch.images import with_images
 from vlmflow.data.gqa.reader import read_questions
-from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_picture
+from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_image
 from vlmflow.data.sampling import select_task
 from vlmflow.errors import DatasetError, QuestionError
 from vlmflow.jobs.job import for_each_question
@@ -72,15 +72,13 @@ def test_of_two_questions_with_one_id_none_is_hidden(folder):
     assert pl.read_parquet(folder / "q.parquet").row(0, named=True)["question"] == first["question"]
 
 
-def test_a_picture_with_two_scene_graphs_is_not_trusted(folder):
+def test_a_image_with_two_scene_graphs_is_not_trusted(folder):
     questions, graphs = files(folder)
     text = json.dumps(graphs)[:-1] + f', "1": {json.dumps(graphs["2"])}}}'
     problems, skipped = read(folder, questions, text)
     assert skipped == {}
     for name, entry in questions.items():
-        told = (
-            "there are several scene graphs for the picture 1; keep the right one" if entry["imageId"] == "1" else None
-        )
+        told = "there are several scene graphs for the image 1; keep the right one" if entry["imageId"] == "1" else None
         assert problems[name] == told
 
 
@@ -117,7 +115,7 @@ def test_a_malformed_entry_costs_itself_only(folder, of_question, of_graph, reas
 
 
 @pytest.mark.parametrize("size", ["0", "-5", "1e999", "NaN", "99999999999", "9" * 5000, '"in_float32"', "true"])
-def test_pictures_of_no_size(folder, size):
+def test_images_of_no_size(folder, size):
     questions, graphs = files(folder)
     del graphs["1"]
     text = json.dumps(graphs)[:-1] + f', "1": {{"width": {size}, "height": 9}}}}'
@@ -159,15 +157,15 @@ def test_an_argument_of_a_program_takes_no_hours(folder, spaces):
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
-        ((200, 10, 5, 5), "lies outside of the picture, which has 96 × 96 pixels"),
-        ((10, -20, 5, 5), "lies outside of the picture"),
-        ((96, 10, 5, 5), "lies outside of the picture"),
+        ((200, 10, 5, 5), "lies outside of the image, which has 96 × 96 pixels"),
+        ((10, -20, 5, 5), "lies outside of the image"),
+        ((96, 10, 5, 5), "lies outside of the image"),
         ((10, 10, 0, 5), "has no area"),
         ((10, 10, 5, -5), "has no area"),
         ((float("nan"), 10, 5, 5), "is not four finite numbers"),
         ((10, 10, float("inf"), 5), "is not four finite numbers"),
         ((1.7e308, 10, 1.7e308, 5), "is not four finite numbers"),
-        ((1.7e308, 10, 5, 5), "lies outside of the picture"),
+        ((1.7e308, 10, 5, 5), "lies outside of the image"),
         ((-20, -20, 35, 35), None),
         ((80, 80, 1e300, 1e300), None),
     ],
@@ -183,7 +181,7 @@ def test_boxes_that_are_none(folder, processor, tiny_llava, box, reason, rule):
     problems, _ = read(folder, questions, graphs)
     assert problems[name] is None
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="query"))
-    kept, _ = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
+    kept, _ = with_images(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     rows, skipped = for_each_question(
         kept, lambda row: patch_row(processor, row, rule), stage="patches", task="T", model="m"
     )
@@ -191,7 +189,7 @@ def test_boxes_that_are_none(folder, processor, tiny_llava, box, reason, rule):
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
     assert patches.keys() | reasons.keys() == set(kept["question_id"])
     assert len(patches) > 0, "other questions go on"
-    if reason is None:  # what lies inside counts: a corner of the picture, one patch of 16 pixels
+    if reason is None:  # what lies inside counts: a corner of the image, one patch of 16 pixels
         assert patches[name] == ([0] if box[0] < 0 else [35])
         return
     assert reason in reasons[name]
@@ -212,7 +210,7 @@ def test_options_and_objects_that_are_not_in_the_question(folder, tiny_llava):
     entry["question"] = "What is it?"
     read(folder, questions, graphs)
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="choose"))
-    kept, _ = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
+    kept, _ = with_images(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     row = kept.filter(question_id=name).row(0, named=True) | {"related": None, "token_ids": [5]}
     edges = ["true option -> last", "false option -> last", "options -> last", "objects -> last", "question -> last"]
     run = ProbeRun(tiny_llava, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
@@ -225,7 +223,7 @@ def test_options_and_objects_that_are_not_in_the_question(folder, tiny_llava):
         ProbeRun(tiny_llava, only, "flow")(row)
 
 
-# --- pictures ---
+# --- images ---
 
 
 def chunk(kind, data):
@@ -233,15 +231,15 @@ def chunk(kind, data):
 
 
 def png(width, height, more=b""):
-    """A black picture of one bit a pixel, which packs a thousandfold, after chunks of text."""
+    """A black image of one bit a pixel, which packs a thousandfold, after chunks of text."""
     rows = zlib.compress(b"\0" * ((width + 7) // 8 + 1) * height, 9)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + more + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def saved(picture, kind, **settings):
+def saved(image, kind, **settings):
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **settings)
+    image.save(buffer, kind, **settings)
     return buffer.getvalue()
 
 
@@ -256,7 +254,7 @@ LIMIT = (
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "there is no picture 1 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in"),
+        (None, "there is no image 1 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in"),
         (b"", "it is empty, or none of JPEG, PNG, GIF, WEBP, BMP, TIFF"),
         (b"<html>404</html>", "it is empty, or none of JPEG"),
         (NOISE[: len(NOISE) // 2], "image file is truncated"),
@@ -272,11 +270,11 @@ LIMIT = (
         (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "it has several frames"),
         (saved(FRAMES[0], "EPS"), "it is empty, or none of JPEG"),
         (saved(Image.fromarray(np.ones((96, 96), np.float32)), "TIFF"), "its pixels are numbers of 32 bits"),
-        (saved(Image.new("RGB", (96, 48)), "PNG"), "made for 96 × 96 pixels, the picture has 96 × 48"),
+        (saved(Image.new("RGB", (96, 48)), "PNG"), "made for 96 × 96 pixels, the image has 96 × 48"),
     ],
     ids=range(17),
 )  # fmt: skip
-def test_a_picture_that_is_none_costs_its_questions_only(folder, processor, content, reason):
+def test_a_image_that_is_none_costs_its_questions_only(folder, processor, content, reason):
     path = folder / "images" / "1.png"
     path.unlink()
     if content == "folder":
@@ -285,7 +283,7 @@ def test_a_picture_that_is_none_costs_its_questions_only(folder, processor, cont
         path.write_bytes(content)
     read(folder, *files(folder))
     table, _ = select_task(QUESTIONS.read(folder / "q.parquet"), "T", Task(structural="query"))
-    kept, unseen = with_pictures(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
+    kept, unseen = with_images(CANDIDATES.frame(table), ImageSource(str(folder / "images")), task="T")
     rows, skipped = for_each_question(
         TASK.frame(kept), lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
     )
@@ -296,54 +294,54 @@ def test_a_picture_that_is_none_costs_its_questions_only(folder, processor, cont
         assert reason in why
     if len(shown := kept.filter(image_id="1")):
         page = tasks_page([task_row("T", shown)], "T")
-        assert ("data:image" in page) == ("the picture has" in reason), "a page goes without it"
+        assert ("data:image" in page) == ("the image has" in reason), "a page goes without it"
 
 
 def test_a_bomb_is_told_before_it_is_unpacked(tmp_path):
-    """Within the limits a picture is opened, whatever PIL warns of; beyond, its size is all that is read."""
+    """Within the limits an image is opened, whatever PIL warns of; beyond, its size is all that is read."""
     (tmp_path / "bomb.png").write_bytes(png(LONGEST + 1, LONGEST + 1)[:2000])
     with pytest.raises(QuestionError, match=f"it has {LONGEST + 1} × {LONGEST + 1} pixels"):
-        open_picture(str(tmp_path / "bomb.png"))
+        open_image(str(tmp_path / "bomb.png"))
     (tmp_path / "large.png").write_bytes(png(LONGEST, LONGEST // LONGEST_TO_SHORTEST + 1))
-    assert open_picture(str(tmp_path / "large.png")).size == (LONGEST, LONGEST // LONGEST_TO_SHORTEST + 1)
+    assert open_image(str(tmp_path / "large.png")).size == (LONGEST, LONGEST // LONGEST_TO_SHORTEST + 1)
 
 
 def test_colours_and_orientation(tmp_path):
-    """A picture of 16 bits is not white, one of four inks is in its colours, and stored pixels are where they are."""
+    """An image of 16 bits is not white, one of four inks is in its colours, and stored pixels are where they are."""
     turned = Image.Exif()
     turned[274] = 6
-    pictures = {
+    images = {
         "deep.png": saved(Image.fromarray(np.full((8, 16), 40_000, np.uint16)), "PNG"),
         "inks.jpg": saved(Image.new("CMYK", (16, 8), (0, 255, 255, 0)), "JPEG"),
         "turned.jpg": saved(Image.new("RGB", (16, 8), "red"), "JPEG", exif=turned),
         "clear.png": saved(Image.new("RGBA", (16, 8), (255, 0, 0, 0)), "PNG"),
     }
-    for name, content in pictures.items():
+    for name, content in images.items():
         (tmp_path / name).write_bytes(content)
-    seen = {name: open_picture(str(tmp_path / name)) for name in pictures}
-    assert {picture.size for picture in seen.values()} == {(16, 8)}
+    seen = {name: open_image(str(tmp_path / name)) for name in images}
+    assert {image.size for image in seen.values()} == {(16, 8)}
     assert seen["deep.png"].getpixel((0, 0)) == (156, 156, 156)
     for name in ("inks.jpg", "turned.jpg", "clear.png"):
         assert seen[name].getpixel((3, 3)) == pytest.approx((255, 0, 0), abs=2)
 
 
 def test_a_disk_that_is_away_for_a_while_costs_no_question(tmp_path):
-    """Of a picture that is gone with its whole folder, or that cannot be opened for want of file handles, nothing is
+    """Of an image that is gone with its whole folder, or that cannot be opened for want of file handles, nothing is
     said but that the machine is to blame: the job fails, and is done again."""
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "1.png")
     with pytest.raises(QuestionError, match="cannot be read"):
-        open_picture(str(folder / "2.png"))
+        open_image(str(folder / "2.png"))
     folder.rename(tmp_path / "away")
     with pytest.raises(FileNotFoundError):
-        open_picture(str(folder / "1.png"))
+        open_image(str(folder / "1.png"))
     (tmp_path / "away").rename(folder)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
         with pytest.raises(OSError, match="Too many open files"):
-            open_picture(str(folder / "1.png"))
+            open_image(str(folder / "1.png"))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert open_picture(str(folder / "1.png")).size == (8, 8)
+    assert open_image(str(folder / "1.png")).size == (8, 8)

@@ -1,4 +1,4 @@
-"""Loss with fewer of the picture's tokens, and without some places, against forwards that never see them."""
+"""Loss with fewer of the image's tokens, and without some places, against forwards that never see them."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def directly(vlm, prompt, answer, kept):
-    """Loss of an answer, from embeddings of which some of the picture's are taken out, the others in their places."""
+    """Loss of an answer, from embeddings of which some of the image's are taken out, the others in their places."""
     ids = torch.cat([prompt.inputs["input_ids"], torch.tensor([answer])], dim=1)
     inputs = prompt.inputs | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     given_ = []
@@ -91,7 +91,7 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
 
 
 @pytest.mark.parametrize("build", [pali_gemma, gemma_3])
-def test_pictures_whose_tokens_see_each_other(build):
+def test_images_whose_tokens_see_each_other(build):
     """Nothing of a hidden cell reaches the answer by way of the tokens before it, and no answer sees what follows."""
     vlm, prompt = looking_ahead(build)
     answers = [[7, 8, 9], [7, 8, 11]]
@@ -111,7 +111,7 @@ def test_pictures_whose_tokens_see_each_other(build):
 
 
 def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(vlm, rows):
-    """As Qwen3-VL, which adds the picture's features to states of later layers as well."""
+    """As Qwen3-VL, which adds the image's features to states of later layers as well."""
     changing = random_llava(layers=3, grid=3)
 
     def change(module, args, kwargs):
@@ -139,12 +139,12 @@ def test_the_reference_is_written_as_the_model_writes():
 
 @pytest.mark.oracle("budget")
 def test_budgets(vlm, context, rows):
-    prompts = {"own": "{question}", "please": "the picture , {question}", "none": "is {object} red ?"}
+    prompts = {"own": "{question}", "please": "the image , {question}", "none": "is {object} red ?"}
     row = replace(rows[0], objects=())
     found = budget(context, row, prompts=prompts, keep=["first", "spread", "random"], draws=2)
     assert [(each.question, each.what) for each in context.skipped] == [("0", "prompt none")]
     assert set(found["prompt"]) == {"own", "please"}
-    for name, text in (("own", row.text), ("please", f"the picture , {row.text}")):
+    for name, text in (("own", row.text), ("please", f"the image , {row.text}")):
         prompt = shown(vlm, row, text)
         asked = reference_answer(vlm, prompt, row.answer, row.token_ids)
         for way in ("first", "spread", "random"):
@@ -190,14 +190,14 @@ def test_occlusion_equals_a_forward_per_cell(vlm, context, rows):
     for cell, growth in enumerate(found["growth"]):
         without = directly(vlm, prompt, answer, [token for token in range(9) if token != cell])
         assert growth == pytest.approx(without - intact, abs=1e-9)
-    with pytest.raises(GeometryError, match="cells hold no patch: the picture has 3 × 3; a smaller grid fits"):
+    with pytest.raises(GeometryError, match="cells hold no patch: the image has 3 × 3; a smaller grid fits"):
         occlusion(context, row, prompt, 4)
 
 
 @settings(max_examples=20, deadline=None)
 @given(width=st.integers(20, 200), height=st.integers(20, 200), grid=st.integers(2, 3))
 def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
-    path = tmp_path_factory.mktemp("any") / "picture.png"
+    path = tmp_path_factory.mktemp("any") / "image.png"
     Image.new("RGB", (width, height)).save(path)
     processor = build_processor("llava_next", "vicuna_v1", ["a b"])
     found = find_patch_map(processor, (width, height))
@@ -210,7 +210,7 @@ def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
     assert tokens == sorted(set(range(found.tokens)) - set(found.no_patch))
     for number, cell in enumerate(cells):
         row, column = divmod(number, grid)
-        # Every patch's middle lies in its cell of the picture.
+        # Every patch's middle lies in its cell of the image.
         for view in found.views:
             for (line, place), token in np.ndenumerate(view.tokens):
                 if token in cell:

@@ -1,4 +1,4 @@
-"""Probes of how picture and words meet, each against a direct, slow way to the same numbers."""
+"""Probes of how image and words meet, each against a direct, slow way to the same numbers."""
 
 import math
 from dataclasses import replace
@@ -41,9 +41,9 @@ def pair_by_pair(states, image, text, ids):
     found = []
     for layer in states:
         across = [cosine(layer[i], layer[j]) for i in image for j in text]
-        pictures = [cosine(layer[i], layer[j]) for i in image for j in image if i != j]
+        images = [cosine(layer[i], layer[j]) for i in image for j in image if i != j]
         words = [cosine(layer[i], layer[j]) for i in text for j in text if ids[i] != ids[j]]
-        found.append([np.mean(across), np.mean(pictures), np.mean(words)])
+        found.append([np.mean(across), np.mean(images), np.mean(words)])
     return np.array(found).T
 
 
@@ -54,9 +54,9 @@ def unrelated_pair_by_pair(mine, other):
         (image, text, ids), (their_image, their_text, their_ids) = mine[1:], other[1:]
         between = [cosine(here[i], there[j]) for i in image for j in their_text]
         back = [cosine(there[i], here[j]) for i in their_image for j in text]
-        pictures = [cosine(here[i], there[j]) for i in image for j in their_image]
+        images = [cosine(here[i], there[j]) for i in image for j in their_image]
         words = [cosine(here[i], there[j]) for i in text for j in their_text if ids[i] != their_ids[j]]
-        found.append([(np.mean(between) + np.mean(back)) / 2, np.mean(pictures), np.mean(words)])
+        found.append([(np.mean(between) + np.mean(back)) / 2, np.mean(images), np.mean(words)])
     return np.array(found).T
 
 
@@ -65,7 +65,7 @@ def test_similarity_equals_the_pairs(vlm, context, rows):
     measured = similarity(context, rows[0], {"own": "{question}", "other": "is the {object} red ?"}, 2)
     for name, text in (("own", "{question}"), ("other", "is the {object} red ?")):
         sides = []
-        # The unrelated ones of the first question are the next two about other pictures, in the same words.
+        # The unrelated ones of the first question are the next two about other images, in the same words.
         for row in rows[:3]:
             prompt = shown(vlm, row, text.format(question=row.text, object=row.objects[0].name))
             ids = prompt.inputs["input_ids"][0].tolist()
@@ -132,7 +132,7 @@ def test_similarity_leaves_out_what_cannot_be_asked(context, rows):
     alone = ProbeContext(context.vlm, questions=rows[2:])
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
         similarity(alone, rows[2], {"own": "{question}"}, 1)
-    assert "no question on another picture" in alone.skipped[-1].reason
+    assert "no question on another image" in alone.skipped[-1].reason
 
 
 def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(vlm, rows):
@@ -279,10 +279,10 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
     names = {"own": ["circle", "circles", "red", "reds"], "other": ["square", "squares", "blue", "blues"]}
     words = vlm.processor.tokenizer.convert_ids_to_tokens(range(vlm.unembedding.out_features))
     object_patches, others = {1, 2}, {0, 3, 4, 5, 6, 7, 8}
-    picture = Image.open(rows[0].image)
+    image = Image.open(rows[0].image)
     top_words = {}
     for place, (instruction, text) in product(("after", "before"), texts.items()):
-        prompt = vlm.picture_prompt(picture, text, before=place == "before")
+        prompt = vlm.image_prompt(image, text, before=place == "before")
         states = hidden(vlm, prompt)[:, prompt.positions("image")]
         for layer, each in enumerate(states):
             row = found.filter(
@@ -311,8 +311,8 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
                 assert row["decoded"] == [s[0] for s in said]
 
 
-def test_what_stands_after_the_picture_cannot_change_its_tokens(vlm, context, rows):
-    """In a causal decoder the instruction after the picture plays no part by construction; before it, it does."""
+def test_what_stands_after_the_image_cannot_change_its_tokens(vlm, context, rows):
+    """In a causal decoder the instruction after the image plays no part by construction; before it, it does."""
     found = visual_lens(
         context,
         rows[0],
@@ -346,8 +346,8 @@ def test_the_same_states_are_read_once(vlm, context, rows, monkeypatch):
     assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
 
-def test_a_picture_that_sees_what_stands_after_it_is_read_again():
-    """In PaliGemma the whole prompt sees itself, so that another question makes other states of the same picture."""
+def test_a_image_that_sees_what_stands_after_it_is_read_again():
+    """In PaliGemma the whole prompt sees itself, so that another question makes other states of the same image."""
     vlm, prompt = looking_ahead(pali_gemma)
     other = replace(prompt, inputs=prompt.inputs | {"input_ids": prompt.inputs["input_ids"].clone()})
     other.inputs["input_ids"][0, 11] = 20

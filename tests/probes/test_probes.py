@@ -25,7 +25,7 @@ from vlmflow.notebook import VisionLanguageModel
 from vlmflow.probes import WordsProbe
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.norms.sinks import sinks, threshold_of
-from vlmflow.probes.pruning.measure import answers_without_picture, pruning
+from vlmflow.probes.pruning.measure import answers_without_image, pruning
 from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.layouts.registry import find_patch_map
@@ -282,7 +282,7 @@ def test_states_that_are_no_numbers_say_no_words(monkeypatch):
     with pytest.raises(InterventionError, match="not finite numbers"):
         words(vlm, prompt, modules=["mlp"], window=1)
     with pytest.raises(InterventionError, match="not finite numbers"):
-        answers_without_picture(vlm, prompt, [0, 1])
+        answers_without_image(vlm, prompt, [0, 1])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -292,9 +292,9 @@ def test_half_precision(dtype):
     with torch.no_grad():
         for mine, theirs in zip(single.model.parameters(), half.model.parameters(), strict=True):
             mine.copy_(theirs)
-    changes, similarities, norms, picture = [], [], [], noise(3)
+    changes, similarities, norms, image = [], [], [], noise(3)
     for vlm in (half, single):
-        prompt = prompt_of(vlm, 3, picture)
+        prompt = prompt_of(vlm, 3, image)
         changes.append(knockout(vlm, prompt, EDGES, [1, 3], [5, 6])["p_knockout"])
         similarities.append(words(vlm, prompt, modules=["attention", "mlp"], window=2, top=3)["similarity"])
         norms.append(torch.tensor(vlm.feature_norms(prompt)))

@@ -1,4 +1,4 @@
-"""Answers without the picture in the last layers: by the engine, by really dropping the tokens, and what that saves."""
+"""Answers without the image in the last layers: by the engine, by really dropping the tokens, and what that saves."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from vlmflow.engine.plain import plain
 from vlmflow.engine.timing import timed
 from vlmflow.probes import PruningProbe
 from vlmflow.probes.context import ProbeContext
-from vlmflow.probes.pruning.measure import answers_without_picture, pruning
+from vlmflow.probes.pruning.measure import answers_without_image, pruning
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -75,14 +75,14 @@ def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
 @pytest.mark.oracle("pruning")
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
-def test_answers_without_the_picture(seed):
+def test_answers_without_the_image(seed):
     """The engine's greedy answers are those of full forwards, token by token, and of a really pruned model."""
     vlm = talking_llava(4, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
     image, last = prompt.positions("image"), [0, 1, 2, 3, 4]
     intact = vlm.answer(prompt).token_ids
-    found = answers_without_picture(vlm, prompt, last, intact)
-    assert answers_without_picture(vlm, prompt, last) == found, "whatever is proposed"
+    found = answers_without_image(vlm, prompt, last, intact)
+    assert answers_without_image(vlm, prompt, last) == found, "whatever is proposed"
     assert found[0] == vlm.answer(prompt).token_ids
     for number in last:
         said = []
@@ -115,7 +115,7 @@ def test_rows_of_pruning(tmp_path):
     assert rows["work"].to_list() == pytest.approx([1, 1 - share / 2, 1 - share])
     assert rows["time"][0] == 1
     assert 0.05 < rows["time"][1] < 20
-    assert rows["time"][2] is None, "without the picture in all layers there is nothing to time"
+    assert rows["time"][2] is None, "without the image in all layers there is nothing to time"
     assert pruning(vlm, prompt, [0], right, said, with_time=False)["time"].to_list() == [None]
     relaxed = pruning(vlm, prompt, [0], f'"{right}."', said, with_time=False, match="relaxed")
     assert relaxed["correct"].to_list() == [True]

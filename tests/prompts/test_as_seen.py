@@ -1,4 +1,4 @@
-"""Pictures as a model sees them, for figures to draw on: which, how large, and of what."""
+"""Images as a model sees them, for figures to draw on: which, how large, and of what."""
 
 import io
 import itertools
@@ -26,13 +26,13 @@ def processor():
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory):
-    """Rows of the table `task`, of which the picture of the question 4 is missing and that of the question 5 broken."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Rows of the table `task`, of which the image of the question 4 is missing and that of the question 5 broken."""
+    folder = tmp_path_factory.mktemp("images")
     rows = []
     for number in range(COUNT):
         path = folder / f"{number}.png"
         if number == 5:
-            path.write_text("no picture")
+            path.write_text("no image")
         elif number != 4:
             scenes.render(scenes.draw_scene(number, seed=3)).save(path)
         rows.append(
@@ -58,10 +58,10 @@ def views(processor, questions, count=COUNT, measured=None):
 
 
 def pixels_of(row):
-    return np.asarray(Image.open(io.BytesIO(row["picture"])))
+    return np.asarray(Image.open(io.BytesIO(row["image"])))
 
 
-def test_a_row_for_each_question_whose_picture_can_be_read(processor, questions):
+def test_a_row_for_each_question_whose_image_can_be_read(processor, questions):
     found = views(processor, questions)
     assert found["question_id"].to_list() == list("0123678")
     assert found.select("question", "answer").row(4) == ("Is it 6?", "a6")
@@ -69,7 +69,7 @@ def test_a_row_for_each_question_whose_picture_can_be_read(processor, questions)
     assert set(found.select("rows", "columns").iter_rows()) == {(side, side)}
 
 
-def test_the_picture_is_what_the_model_sees(processor, questions):
+def test_the_image_is_what_the_model_sees(processor, questions):
     """Enlarged by whole factors, so that no pixel is mixed with others."""
     for row in views(processor, questions).to_dicts():
         original = np.asarray(scenes.render(scenes.draw_scene(int(row["question_id"]), seed=3)))
@@ -80,20 +80,18 @@ def test_the_picture_is_what_the_model_sees(processor, questions):
         assert np.array_equal(shown, original.repeat(zoom, axis=0).repeat(zoom, axis=1)), "this model sees all of it"
 
 
-def one(tmp_path, questions, picture):
-    picture.save(tmp_path / "one.png")
+def one(tmp_path, questions, image):
+    image.save(tmp_path / "one.png")
     return questions.head(1).with_columns(image=pl.lit(str(tmp_path / "one.png")))
 
 
 def test_what_is_cropped_is_not_shown(processor, questions, tmp_path):
-    """A picture twice as wide as it is high loses its sides, unless it is padded."""
-    picture = Image.new("RGB", (192, 96), "blue")
-    picture.paste("red", (48, 0, 144, 96))
-    shown = pixels_of(views(processor, one(tmp_path, questions, picture)).row(0, named=True))
+    """An image twice as wide as it is high loses its sides, unless it is padded."""
+    image = Image.new("RGB", (192, 96), "blue")
+    image.paste("red", (48, 0, 144, 96))
+    shown = pixels_of(views(processor, one(tmp_path, questions, image)).row(0, named=True))
     assert (shown == (255, 0, 0)).all()
-    padded = pixels_of(
-        views(load_processor(TINY_LLAVA, fit="pad"), one(tmp_path, questions, picture)).row(0, named=True)
-    )
+    padded = pixels_of(views(load_processor(TINY_LLAVA, fit="pad"), one(tmp_path, questions, image)).row(0, named=True))
     ground = [int(255 * value) for value in load_processor(TINY_LLAVA).image_processor.image_mean]
     assert np.abs(padded[0, 0].astype(int) - ground).max() <= 1
     half = len(padded) // 2
@@ -103,22 +101,22 @@ def test_what_is_cropped_is_not_shown(processor, questions, tmp_path):
 
 def test_large_views_are_not_enlarged(questions, tmp_path):
     """And are written as JPEG, which photographs are small in."""
-    picture = Image.linear_gradient("L").resize((500, 400)).convert("RGB")
-    row = views(word_level_processor(["?"], 256, 32), one(tmp_path, questions, picture)).row(0, named=True)
+    image = Image.linear_gradient("L").resize((500, 400)).convert("RGB")
+    row = views(word_level_processor(["?"], 256, 32), one(tmp_path, questions, image)).row(0, named=True)
     assert (row["rows"], row["columns"]) == (8, 8)
-    assert row["picture"].startswith(b"\xff\xd8")
+    assert row["image"].startswith(b"\xff\xd8")
     shown = pixels_of(row)
     assert shown.shape == (256, 256, 3)
-    expected = np.asarray(picture.resize((320, 256)).crop((32, 0, 288, 256)))
+    expected = np.asarray(image.resize((320, 256)).crop((32, 0, 288, 256)))
     assert np.abs(shown.astype(int) - expected).mean() < 2
 
 
 def test_patches_that_do_not_fill_the_view(questions, tmp_path):
     """Of 50 pixels, patches of 16 cover 48; what is beyond is no part of the grid."""
     processor = word_level_processor(["?"], 50, 16)
-    picture = Image.new("RGB", (50, 50), "red")
-    picture.paste("blue", (48, 0, 50, 50))
-    row = views(processor, one(tmp_path, questions, picture)).row(0, named=True)
+    image = Image.new("RGB", (50, 50), "red")
+    image.paste("blue", (48, 0, 50, 50))
+    row = views(processor, one(tmp_path, questions, image)).row(0, named=True)
     assert (row["rows"], row["columns"]) == (3, 3)
     shown = pixels_of(row)
     assert shown.shape == (240, 240, 3)
@@ -126,11 +124,11 @@ def test_patches_that_do_not_fill_the_view(questions, tmp_path):
 
 
 def test_of_tiles_the_first_view_is_shown(questions, tmp_path):
-    """It holds the whole picture, squeezed."""
+    """It holds the whole image, squeezed."""
     processor = tiny_models.build_processor("llava_next", "vicuna_v1", ["a"])
-    picture = Image.new("RGB", (120, 60), "blue")
-    picture.paste("red", (0, 0, 60, 60))
-    row = views(processor, one(tmp_path, questions, picture)).row(0, named=True)
+    image = Image.new("RGB", (120, 60), "blue")
+    image.paste("red", (0, 0, 60, 60))
+    row = views(processor, one(tmp_path, questions, image)).row(0, named=True)
     side = tiny_models.SIDE // tiny_models.PATCH
     assert (row["rows"], row["columns"]) == (side, side)
     shown = pixels_of(row)
@@ -158,7 +156,7 @@ def test_only_what_was_measured_is_shown(processor, questions):
 
 def test_tokens_that_are_no_patches_have_no_view(questions):
     class Processor:
-        """Makes query tokens of a picture."""
+        """Makes query tokens of an image."""
 
         image_processor = None
 

@@ -1,4 +1,4 @@
-"""Prompts with captions in place of the picture, and the models that read them."""
+"""Prompts with captions in place of the image, and the models that read them."""
 
 import io
 import json
@@ -55,11 +55,11 @@ def test_every_segment_is_where_its_words_are(request, which):
     assert max(places[0]) < min(places[1]), "of the two 'red', the option is the one in the question"
     assert [*chain(*places[1:])] == list(range(places[1][0], len(prompt)))
     for missing in ("image", "related patches", "sinks"):
-        with pytest.raises(PromptError, match="reads captions, not the picture"):
+        with pytest.raises(PromptError, match="reads captions, not the image"):
             prompt.positions(missing)
 
 
-def test_the_captions_take_the_pictures_place(reader):
+def test_the_captions_take_the_images_place(reader):
     prompt = reader.caption_prompt(CAPTIONS, QUESTION)
     assert prompt.text.endswith(f"USER: {CAPTIONS}\n{QUESTION} ASSISTANT:")
     assert prompt.inputs["input_ids"][0, 0] == reader.processor.tokenizer.bos_token_id
@@ -68,7 +68,7 @@ def test_the_captions_take_the_pictures_place(reader):
 @pytest.mark.parametrize(
     ("captions", "question", "message"),
     [
-        (" ", QUESTION, "there are no captions of the picture"),
+        (" ", QUESTION, "there are no captions of the image"),
         (CAPTIONS, "", "the question is empty"),
         ("a </s> cup", QUESTION, "the captions .* holds '</s>'"),
         (CAPTIONS, "what <unk>?", "the question .* holds '<unk>'"),
@@ -133,7 +133,7 @@ def row(**changes):
     return {
         "question_id": "1",
         "image_id": "1",
-        "image": "no picture is opened",
+        "image": "no image is opened",
         "width": None,
         "height": None,
         "question": QUESTION,
@@ -151,7 +151,7 @@ def test_from_a_row_to_rows(reader):
     assert answer_question(reader, Question.of(row()))["answer"] == "red"
     probe = KnockoutProbe(kind="knockout", window=1, edges=["caption -> last", "question -> last"])
     assert len(ProbeRun(reader, probe, "captions")(row())) == 6
-    with pytest.raises(QuestionError, match="the dataset has no captions of its picture"):
+    with pytest.raises(QuestionError, match="the dataset has no captions of its image"):
         prompt_of(reader, Question.of(row(captions=None)), "")
 
 

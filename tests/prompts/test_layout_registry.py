@@ -63,5 +63,5 @@ def test_tokens_that_are_no_patches_have_no_map(processor):
 
 
 def test_an_unknown_processor_has_no_layout():
-    with pytest.raises(GeometryError, match="object cuts pictures in a way that has no patch map yet"):
+    with pytest.raises(GeometryError, match="object cuts images in a way that has no patch map yet"):
         find_layout(object())

@@ -53,7 +53,7 @@ def test_the_map_is_what_a_painted_mask_becomes(kind, case):
     # The published rule paints one pixel more at the right and at the bottom.
     assert painted <= related(found, (x, y, w + 1, h + 1))
     for view in found.views:
-        # Resizing mixes as many pixels of the picture as its kernel is wide; what is deeper inside stays pure.
+        # Resizing mixes as many pixels of the image as its kernel is wide; what is deeper inside stays pure.
         grazed_x = 2 * max(1, 1 / view.scale_x) + 1 / view.scale_x
         grazed_y = 2 * max(1, 1 / view.scale_y) + 1 / view.scale_y
         if w > 2 * grazed_x and h > 2 * grazed_y:
@@ -72,15 +72,15 @@ def test_every_token_is_a_patch_or_none(kind, case):
     assert found.no_patch == newlines
 
 
-def test_a_wide_picture_at_any_resolution():
+def test_a_wide_image_at_any_resolution():
     """Squeezed once, and once on a grid of which the model drops rows at both sides."""
     processor, size = KINDS["any resolution"], (200, 50)
     found = find_patch_map(processor, size)
     base, tiles = found.views
     assert (base.rows, base.columns) == (6, 6)
     assert AnyResolutionLayout().grid(processor, size) == (1, 3)
-    # 144 × 36 pixels in the middle of 144 × 48: of six rows of patches the picture fills four and a half, and the
-    # model, rounding, keeps four, so that two pixels of the picture are lost at the top and at the bottom.
+    # 144 × 36 pixels in the middle of 144 × 48: of six rows of patches the image fills four and a half, and the
+    # model, rounding, keeps four, so that two pixels of the image are lost at the top and at the bottom.
     assert (tiles.rows, tiles.columns, tiles.first) == (4, 18, 36)
     assert (tiles.scale_x, tiles.scale_y, tiles.shift_y) == (0.72, 0.72, -2)
     assert found.tokens == 36 + 4 * 19
@@ -93,7 +93,7 @@ def test_a_wide_picture_at_any_resolution():
     assert all((view[0] == 255).all() for view in shown)
 
 
-def test_a_tall_picture_loses_its_padding_on_the_grid():
+def test_a_tall_image_loses_its_padding_on_the_grid():
     found = find_patch_map(KINDS["any resolution"], (30, 100))
     tiles = found.views[1]
     # 30 × 100 becomes 44 × 144 in 48 × 144: two pixels of padding at each side, less than a patch.
@@ -105,7 +105,7 @@ def test_a_tall_picture_loses_its_padding_on_the_grid():
     assert slim.shift_x == (48 - 15) // 2 - 2 * PATCH
 
 
-def test_a_square_picture_on_a_grid_that_is_wider():
+def test_a_square_image_on_a_grid_that_is_wider():
     """The first grid of the list is taken where a larger one would gain nothing."""
     assert AnyResolutionLayout().grid(KINDS["any resolution"], (40, 40)) == (1, 2)
     shown = find_views(KINDS["any resolution"], Image.new("RGB", (40, 40), "red"))[1]
@@ -132,7 +132,7 @@ def test_a_box_outside_is_refused_by_either_rule():
         painted_patches(KINDS["crop"], (2 * SIDE, SIDE), boxes)
 
 
-def test_a_wide_picture_cropped_and_padded():
+def test_a_wide_image_cropped_and_padded():
     size = (2 * SIDE, SIDE)
     cropped = find_patch_map(KINDS["crop"], size)
     assert cropped.related([(SIDE / 2, 0, 8, 8)]) == [0]
@@ -144,7 +144,7 @@ def test_a_wide_picture_cropped_and_padded():
     assert padded.related([(80, 40, 16, 8)]) == [29]
 
 
-def test_no_resizing_a_small_picture_is_laid_on_black():
+def test_no_resizing_a_small_image_is_laid_on_black():
     cut = nearest(do_resize=False)
     assert set(find_patch_map(cut, (21, 34)).related([(2, 3, 8, 8)])) == set(
         painted_patches(cut, (21, 34), [(2, 3, 7, 7)])
@@ -187,7 +187,7 @@ def test_boxes_that_are_no_numbers(number, place):
 @settings(max_examples=150)
 @given(case=sizes_and_boxes(), moved=st.tuples(*[st.sampled_from([-1e308, -300, -20, 0, 20, 300, 1e308])] * 2))
 def test_of_a_box_over_the_border_the_inside_counts(kind, case, moved):
-    """Nothing of it becomes a patch of what a processor pads pictures with."""
+    """Nothing of it becomes a patch of what a processor pads images with."""
     size, (x, y, w, h) = case
     x, y = x + moved[0], y + moved[1]
     left, top, right, bottom = max(0, x), max(0, y), min(size[0], x + w), min(size[1], y + h)
@@ -271,8 +271,8 @@ def test_the_model_has_each_patch_where_the_map_says(tiny, case):
     before, after = Image.new("RGB", size, "green"), Image.new("RGB", size, "green")
     after.paste((255, 0, 0), (x, y, x + w, y + h))
     states = []
-    for picture in (before, after):
-        prompt = tiny.prompt(picture, "where?")
+    for image in (before, after):
+        prompt = tiny.prompt(image, "where?")
         states.append(tiny.record(prompt).calls[0].hidden[0, prompt.positions("image")])
     changed = set((states[0] != states[1]).any(dim=1).nonzero().flatten().tolist())
     found = find_patch_map(tiny.processor, size)

@@ -7,7 +7,7 @@ from vlmflow.edges import Edge, window_layers
 from vlmflow.errors import PromptError
 from vlmflow.prompts.spans import find_objects, find_options, find_words
 
-PICTURE = Image.new("RGB", (8, 8), "red")
+IMAGE = Image.new("RGB", (8, 8), "red")
 QUESTION = "is the red circle left of a blue square ?"
 
 
@@ -22,7 +22,7 @@ def words(vlm, prompt, segment):
 
 def test_every_segment(vlm):
     prompt = vlm.prompt(
-        PICTURE, QUESTION, objects={"circle": [(0, 0, 4, 4)], "blue square": [(4, 4, 4, 4)]}, options=("red", "blue")
+        IMAGE, QUESTION, objects={"circle": [(0, 0, 4, 4)], "blue square": [(4, 4, 4, 4)]}, options=("red", "blue")
     )
     assert words(vlm, prompt, "image") == ["<image>"] * 4
     assert words(vlm, prompt, "question") == QUESTION.split()
@@ -42,9 +42,9 @@ def test_every_segment(vlm):
 
 
 def test_an_instruction_belongs_to_the_template(vlm):
-    prompt = vlm.prompt(PICTURE, QUESTION, instruction="\nin the picture ?")
+    prompt = vlm.prompt(IMAGE, QUESTION, instruction="\nin the image ?")
     assert words(vlm, prompt, "question") == QUESTION.split()
-    assert words(vlm, prompt, "template") == ["in", "the", "picture", "?", "ASSISTANT"]
+    assert words(vlm, prompt, "template") == ["in", "the", "image", "?", "ASSISTANT"]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_an_instruction_belongs_to_the_template(vlm):
     [
         ("related patches", {}, "without boxes"),
         ("other patches", {"objects": {"circle": []}}, "without boxes"),
-        ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of the picture, which has 8 × 8"),
+        ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of the image, which has 8 × 8"),
         ("objects", {}, "without objects"),
         ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' does not stand in the question"),
         ("options", {}, "without options"),
@@ -62,13 +62,13 @@ def test_an_instruction_belongs_to_the_template(vlm):
     ],
 )
 def test_what_a_prompt_does_not_have(vlm, segment, arguments, message):
-    prompt = vlm.prompt(PICTURE, QUESTION, **arguments)
+    prompt = vlm.prompt(IMAGE, QUESTION, **arguments)
     with pytest.raises(PromptError, match=message):
         prompt.positions(segment)
 
 
 def test_an_object_outside_of_the_question_has_patches_but_no_words(vlm):
-    prompt = vlm.prompt(PICTURE, QUESTION, objects={"zebra": [(0, 0, 4, 4)]})
+    prompt = vlm.prompt(IMAGE, QUESTION, objects={"zebra": [(0, 0, 4, 4)]})
     assert len(prompt.positions("related patches")) == 1
 
 
@@ -78,14 +78,14 @@ def test_an_object_outside_of_the_question_has_patches_but_no_words(vlm):
 )
 def test_questions_that_cannot_be_asked(vlm, question, message):
     with pytest.raises(PromptError, match=message):
-        vlm.prompt(PICTURE, question)
+        vlm.prompt(IMAGE, question)
 
 
 def test_the_beginning_is_not_doubled(vlm):
     template = vlm.processor.chat_template
     vlm.processor.chat_template = "<s>" + template
     try:
-        ids = vlm.prompt(PICTURE, QUESTION).inputs["input_ids"][0].tolist()
+        ids = vlm.prompt(IMAGE, QUESTION).inputs["input_ids"][0].tolist()
     finally:
         vlm.processor.chat_template = template
     assert ids.count(vlm.processor.tokenizer.bos_token_id) == 1
@@ -137,19 +137,19 @@ def test_longer_objects_come_first():
 
 
 def test_an_option_is_not_found_inside_of_the_other_one(vlm):
-    prompt = vlm.prompt(PICTURE, "is it blue circle or circle ?", options=("circle", "blue circle"))
+    prompt = vlm.prompt(IMAGE, "is it blue circle or circle ?", options=("circle", "blue circle"))
     first = prompt.positions("question")[0].item()
     assert (prompt.positions("true option") - first).tolist() == [5]
     assert (prompt.positions("false option") - first).tolist() == [2, 3]
 
 
-def test_a_picture_whose_expansion_ends_in_other_text(vlm, monkeypatch):
-    """Some processors put words after the picture's tokens; the question is found all the same."""
-    plain = vlm.prompt(PICTURE, QUESTION)
+def test_a_image_whose_expansion_ends_in_other_text(vlm, monkeypatch):
+    """Some processors put words after the image's tokens; the question is found all the same."""
+    plain = vlm.prompt(IMAGE, QUESTION)
     processor = type(vlm.processor)
     expand = processor.replace_image_token
     monkeypatch.setattr(processor, "replace_image_token", lambda *a, **k: expand(*a, **k) + " to the left ")
-    longer = vlm.prompt(PICTURE, QUESTION)
+    longer = vlm.prompt(IMAGE, QUESTION)
     assert len(longer) == len(plain) + 3
     assert words(vlm, longer, "question") == QUESTION.split()
 

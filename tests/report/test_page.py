@@ -9,7 +9,7 @@ from vlmflow.data.sampling import is_correct
 from vlmflow.figures import FlowChart
 from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.report.page import _drawn, render
-from vlmflow.report.tables import task_row, without_pictures
+from vlmflow.report.tables import task_row, without_images
 from vlmflow.study import Study
 from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, TASK
 
@@ -20,7 +20,7 @@ FIGURE = FlowChart(chart="flow", probe="flow", edges=EDGES, title="What reaches 
 
 
 def interval(mean):
-    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "pictures": 5, "several": 2, "note": None}
+    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "images": 5, "several": 2, "note": None}
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_the_report(flow, lens, tmp_path, asked):
         "detailed": "d",
         "objects": [],
     }
-    group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "pictures": 2}
+    group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "images": 2}
     groups = pl.DataFrame([group | {"accuracy": 0.625, "low": 0.5, "high": 0.75}])
     reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
     skipped = [
@@ -104,7 +104,7 @@ def test_the_report(flow, lens, tmp_path, asked):
         cost=COST.frame([COST_ROW | {"model": "m", "step": evil}, COST_ROW | {"model": "m", "step": "flow"}]),
         summaries={"flow": flow, "tracking": lens},
         landmarks={},
-        tables={"t": without_pictures([task_row("First", TASK.frame([]))]), "a": groups},
+        tables={"t": without_images([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
         drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
         left_out=[

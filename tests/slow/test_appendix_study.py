@@ -112,8 +112,8 @@ def test_the_atlas_holds_every_edge(demo):
 # --- data and models from elsewhere ---
 
 WORD = "left"
-PICTURES = 6
-ABSENT = 3  # picture of COCO
+IMAGES = 6
+ABSENT = 3  # image of COCO
 
 
 def small_appendix(server):
@@ -147,19 +147,19 @@ def small_appendix(server):
 
 
 def serve_everything(served, gqa):
-    """GQA's archives, Visual Genome's regions, OK-VQA, A-OKVQA, COCO's pictures, and the two models."""
+    """GQA's archives, Visual Genome's regions, OK-VQA, A-OKVQA, COCO's images, and the two models."""
     (served / "gqa").mkdir(parents=True)
     with zipfile.ZipFile(served / "gqa" / "questions1.2.zip", "w") as archive:
         archive.write(gqa / "questions.json", "val_balanced_questions.json")
     with zipfile.ZipFile(served / "gqa" / "sceneGraphs.zip", "w") as archive:
         archive.write(gqa / "sceneGraphs.json", "val_sceneGraphs.json")
     with zipfile.ZipFile(served / "gqa" / "images.zip", "w") as archive:
-        for picture in sorted((gqa / "images").iterdir()):
-            archive.write(picture, f"images/{picture.name}")
+        for image in sorted((gqa / "images").iterdir()):
+            archive.write(image, f"images/{image.name}")
     (served / "vg").mkdir()
     with zipfile.ZipFile(served / "vg" / "region_descriptions.json.zip", "w") as archive:
         archive.write(gqa / "region_descriptions.json", "region_descriptions.json")
-    numbers = range(PICTURES)
+    numbers = range(IMAGES)
     questions = [{"image_id": n, "question_id": 10 + n, "question": "Which side is the cup on?"} for n in numbers]
     given = [
         {"question_id": 10 + n, "image_id": n, "question_type": "one", "answers": [{"answer": WORD}, {"answer": "x"}]}
@@ -188,7 +188,7 @@ def serve_everything(served, gqa):
 def elsewhere(tmp_path_factory):
     base = tmp_path_factory.mktemp("appendix")
     gqa, served = base / "gqa", base / "served"
-    write_gqa(gqa, images=PICTURES)
+    write_gqa(gqa, images=IMAGES)
     serve_everything(served, gqa)
     texts = [entry["question"] for entry in json.loads((gqa / "questions.json").read_text()).values()]
     hub = served / "hub"
@@ -218,16 +218,16 @@ def test_questions_that_need_knowledge(elsewhere):
         assert all("without boxes" in note for note in absent["note"])
         measured = summary.filter(pl.col("mean").is_not_null())
         assert set(measured["edge"]) == {"question -> last", "image -> last", "last -> last", "image -> question"}
-        assert set(measured["questions"]) == {PICTURES - 1}
-    skipped = SKIPPED.read(elsewhere.results / "summary" / "skipped.parquet").filter(pl.col("stage") == "pictures")
+        assert set(measured["questions"]) == {IMAGES - 1}
+    skipped = SKIPPED.read(elsewhere.results / "summary" / "skipped.parquet").filter(pl.col("stage") == "images")
     assert len(skipped) == 2
     assert skipped["reason"].str.contains("the server says 404").all()
 
 
-def test_only_the_pictures_that_are_asked_about_are_fetched(elsewhere):
+def test_only_the_images_that_are_asked_about_are_fetched(elsewhere):
     fetched = {path for method, path, _ in elsewhere.server.requests if "/coco/" in path}
-    assert len(fetched) == 2 * PICTURES
-    assert len(list((elsewhere.workspace.folder / "resources/coco").rglob("*.jpg"))) == 2 * (PICTURES - 1)
+    assert len(fetched) == 2 * IMAGES
+    assert len(list((elsewhere.workspace.folder / "resources/coco").rglob("*.jpg"))) == 2 * (IMAGES - 1)
 
 
 def test_vicuna_reads_visual_genomes_captions(elsewhere):

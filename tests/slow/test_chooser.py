@@ -25,7 +25,7 @@ def test_a_named_model_chooses_for_all(tmp_path):
     study["tasks"] = {"QueryAttr": study["tasks"]["QueryAttr"]}
     study["sample"] = {"per_task": 5, "seed": 3, "candidates": 15, "answered_by": "tiny-llava"}
     # Another instruction, which it has never seen, makes it another model.
-    study["models"]["other.model"] = study["models"]["tiny-llava"] | {"instruction": " in the picture"}
+    study["models"]["other.model"] = study["models"]["tiny-llava"] | {"instruction": " in the image"}
     study["figures"] = {}
     study["probes"] = {"flow": study["probes"]["flow"] | {"edges": ["image -> last"]}}
     study["tables"] = {"asked": {"table": "tasks"}, "groups": {"table": "accuracy", "model": "tiny-llava", "shards": 3}}
@@ -39,8 +39,8 @@ def test_a_named_model_chooses_for_all(tmp_path):
         return set(pl.read_parquet(results / path)["question_id"])
 
     task = pl.read_parquet(results / "tasks" / "QueryAttr.parquet")
-    pictures = pl.read_parquet(results / "tasks" / "QueryAttr.pictures.skipped.parquet")
-    assert len(task) + len(pictures) == 15
+    images = pl.read_parquet(results / "tasks" / "QueryAttr.images.skipped.parquet")
+    assert len(task) + len(images) == 15
     assert set(task["image"].str.split("/").list.first()) == {"mine"}  # used in place
     chosen = ids("tiny-llava/selected/QueryAttr.parquet")
     assert len(chosen) == 5
@@ -55,6 +55,6 @@ def test_a_named_model_chooses_for_all(tmp_path):
     groups = pl.read_csv(results / "tables" / "groups.csv")
     assert groups["questions"].max() <= 4
     assert groups["questions"].sum() == 24 - len(
-        skipped.filter(pl.col("task") == "groups", pl.col("stage") == "pictures")
+        skipped.filter(pl.col("task") == "groups", pl.col("stage") == "images")
     )
     assert "All other models are asked only" in (results / "index.html").read_text()

@@ -1,5 +1,5 @@
 """studies/flow.yaml, from download to figures, on local servers: the paper's models and data in small, nothing else
-changed; with connections that break, a damaged picture, a missing one, and an archive that is not there at first."""
+changed; with connections that break, a damaged image, a missing one, and an archive that is not there at first."""
 
 import hashlib
 import json
@@ -32,12 +32,12 @@ ANSWERS_OF = {
     "llava-v1.6-vicuna-13b": "color",
     "llama3-llava-next-8b": "no",
 }
-PICTURES, SHARDS = 18, 2
-DAMAGED, ABSENT = "3", "7"  # pictures
+IMAGES, SHARDS = 18, 2
+DAMAGED, ABSENT = "3", "7"  # images
 
 
 def serve_gqa(folder, gqa):
-    """GQA's three archives, with a damaged picture and without another one."""
+    """GQA's three archives, with a damaged image and without another one."""
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "questions1.2.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(gqa / "questions.json", "val_balanced_questions.json")
@@ -46,9 +46,9 @@ def serve_gqa(folder, gqa):
         archive.write(gqa / "sceneGraphs.json", "val_sceneGraphs.json")
     path = folder / "images.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for picture in sorted((gqa / "images").iterdir()):
-            if picture.stem != ABSENT:
-                archive.write(picture, f"images/{picture.name}")
+        for image in sorted((gqa / "images").iterdir()):
+            if image.stem != ABSENT:
+                archive.write(image, f"images/{image.name}")
         place = archive.getinfo(f"images/{DAMAGED}.jpg").header_offset
     content = bytearray(path.read_bytes())
     content[place + 700] ^= 0xFF
@@ -84,7 +84,7 @@ def run(tmp_path_factory):
     """The servers, and the two runs: the first one without GQA's questions, the second one to the end."""
     base = tmp_path_factory.mktemp("flow")
     gqa, served = base / "gqa", base / "served"
-    write_gqa(gqa, images=PICTURES)
+    write_gqa(gqa, images=IMAGES)
     counts = write_paper_files(gqa, served / "paper")
     serve_gqa(served / "gqa", gqa)
     texts = [entry["question"] for entry in json.loads((gqa / "questions.json").read_text()).values()]
@@ -101,7 +101,7 @@ def run(tmp_path_factory):
         workspace = Workspace(base / "work", HF_ENDPOINT=hub.url, HF_HOME=str(base / "cache"))
         workspace.write(small_flow(server, served / "paper"))
         server.faults.status["/gqa/questions1.2.zip"] = 404
-        # Every one of these cuts falls into a picture of the archive; a single file would use up all of its tries.
+        # Every one of these cuts falls into an image of the archive; a single file would use up all of its tries.
         server.faults.cut, server.faults.cut_from, server.faults.cut_at = 4, 1500, "/images.zip"
         first = workspace.snakemake("--resources", "gpu=4")
         leftover_cuts = server.faults.cut
@@ -152,14 +152,14 @@ def test_nothing_is_half_written(run):
     inside = [path for path in run.workspace.folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts]
     temporary = [path for path in inside if path.name.startswith((".", "tmp")) and path.name != ".gitignore"]
     assert [path for path in temporary if not path.name.endswith(".lock")] == []
-    pictures = {path.stem for path in (run.workspace.folder / "resources/gqa/images").glob("*.jpg")}
-    assert pictures == {str(number) for number in range(PICTURES)} - {DAMAGED, ABSENT}
+    images = {path.stem for path in (run.workspace.folder / "resources/gqa/images").glob("*.jpg")}
+    assert images == {str(number) for number in range(IMAGES)} - {DAMAGED, ABSENT}
     assert not list((run.workspace.folder / "resources/gqa").glob("*.zip"))
 
 
-def test_pictures_that_cannot_be_had_drop_their_questions_with_the_reason(run):
+def test_images_that_cannot_be_had_drop_their_questions_with_the_reason(run):
     skipped = SKIPPED.read(run.results / "summary" / "skipped.parquet")
-    reasons = skipped.filter((pl.col("stage") == "pictures") & (pl.col("task") != "table-2"))
+    reasons = skipped.filter((pl.col("stage") == "images") & (pl.col("task") != "table-2"))
     damaged = reasons.filter(pl.col("reason").str.contains("is damaged"))
     absent = reasons.filter(pl.col("reason").str.contains(f"there is no images/{ABSENT}.jpg in"))
     assert len(damaged) + len(absent) == len(reasons)
@@ -187,13 +187,13 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
     assert accuracy.filter(pl.col("right") == 0)["analysed"].sum() == 0
 
 
-def test_patches_are_those_of_each_way_to_cut_a_picture(run):
+def test_patches_are_those_of_each_way_to_cut_a_image(run):
     fixed = PATCHES.read(run.results / "llava-1.5-7b" / "patches" / "QueryAttr.parquet")
     assert set(fixed["tokens"]) == {9}
     assert fixed["no_patch"].list.len().sum() == 0
     tiles = PATCHES.read(run.results / "llama3-llava-next-8b" / "patches" / "QueryAttr.parquet")
     assert min(tiles["tokens"]) > 9
-    assert len(set(tiles["tokens"])) > 1  # the pictures' shapes differ
+    assert len(set(tiles["tokens"])) > 1  # the images' shapes differ
     assert tiles["no_patch"].list.len().min() > 0
     for model in STUDY["models"]:
         for task in STUDY["tasks"]:
@@ -206,7 +206,7 @@ def test_table_1(run):
     kinds = dict(zip(table["task"], table["kind"], strict=True))
     assert kinds == dict.fromkeys(STUDY["tasks"], "open") | {"LogicalObj": "binary"}
     for row in table.to_dicts():
-        skipped = SKIPPED.read(run.results / "tasks" / f"{row['task']}.pictures.skipped.parquet")
+        skipped = SKIPPED.read(run.results / "tasks" / f"{row['task']}.images.skipped.parquet")
         assert row["questions"] + len(skipped) in run.counts.values()
         assert row["question"]
     assert "data:image/jpeg;base64" in (run.results / "tables" / "table-1.html").read_text()

@@ -57,7 +57,7 @@ def test_similarity_is_corrected_and_its_phases_are_told(demo):
         summary.filter((pl.col("quantity") == quantity) & (pl.col("pair") == "within image"))["mean"]
         for quantity in ("raw", "corrected")
     )
-    # Patches of one ground are alike in all pictures: nearly all of it is the common direction.
+    # Patches of one ground are alike in all images: nearly all of it is the common direction.
     assert raw.min() > 0.5
     assert corrected.abs().max() < 0.1
     phases = probe_class("similarity").features.table.read(
@@ -72,7 +72,7 @@ def test_similarity_is_corrected_and_its_phases_are_told(demo):
     assert set(table["Phases supported"].str.slice(0, 1)) == {str(number) for number in set(phases["supported"])}
 
 
-def test_the_instruction_after_the_picture_changes_nothing_and_before_it_does(demo):
+def test_the_instruction_after_the_image_changes_nothing_and_before_it_does(demo):
     summary = summary_of(demo.results, demo.study, "words")
     agreement = summary.filter(pl.col("quantity") == "agreement")
     assert set(agreement.filter(pl.col("place") == "after")["mean"]) == {100.0}
@@ -88,7 +88,7 @@ def test_the_instruction_after_the_picture_changes_nothing_and_before_it_does(de
     assert said["object"]["least"] > 1.2 * said["shuffled"]["most"]
 
 
-def test_examples_hold_words_and_pictures(demo):
+def test_examples_hold_words_and_images(demo):
     rows = probe_class("visual-lens").table.read(demo.results / "tiny-llava" / "words" / "ChooseAttr.parquet")
     kept = rows.filter(pl.col("decoded").is_not_null())
     assert kept["question_id"].n_unique() == 4
@@ -98,7 +98,7 @@ def test_examples_hold_words_and_pictures(demo):
     assert "</text>" in svg
 
 
-def test_maps_have_the_pictures_grid(demo):
+def test_maps_have_the_images_grid(demo):
     looks, places = (summary_of(demo.results, demo.study, name) for name in ("looks", "places"))
     assert set(looks["row"]) == set(looks["column"]) == set(places["row"]) == set(range(6))
     whole = looks.filter((pl.col("quantity") == "weight") & (pl.col("target") == "question"))
@@ -128,7 +128,7 @@ def test_a_figure_that_is_changed_draws_that_figure_alone(demo):
 
 # --- InstructBLIP and a LLaVA, on captions and GQA from elsewhere ---
 
-PICTURES = 6
+IMAGES = 6
 WORD = "left"
 TASKS = ["COCO", "Winoground", "ChooseRel"]
 
@@ -149,7 +149,7 @@ def small_thesis(server):
     for probe in study["probes"].values():
         if "tasks" in probe:
             probe["tasks"] = [name for name in TASKS if name in probe["tasks"]]
-    study["probes"]["places"]["grid"] = 3  # the small model's pictures are nine patches
+    study["probes"]["places"]["grid"] = 3  # the small model's images are nine patches
     return study
 
 
@@ -162,15 +162,15 @@ def serve(served, gqa):
         with zipfile.ZipFile(served / "gqa" / name, "w") as archive:
             archive.write(gqa / file, member)
     with zipfile.ZipFile(served / "gqa" / "images.zip", "w") as archive:
-        for picture in sorted((gqa / "images").iterdir()):
-            archive.write(picture, f"images/{picture.name}")
+        for image in sorted((gqa / "images").iterdir()):
+            archive.write(image, f"images/{image.name}")
     annotations = [
-        {"id": 100 + number, "image_id": number, "caption": f"A cup on the {WORD} of the picture {number}."}
-        for number in range(PICTURES)
+        {"id": 100 + number, "image_id": number, "caption": f"A cup on the {WORD} of the image {number}."}
+        for number in range(IMAGES)
     ]
     with zipfile.ZipFile(served / "captions.zip", "w") as archive:
         archive.writestr(COCO_CAPTIONS_MEMBER, json.dumps({"annotations": annotations, "images": []}))
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         path = served / "coco" / f"val2017/{number:012d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((gqa / "images" / f"{number}.jpg").read_bytes())
@@ -180,7 +180,7 @@ def serve(served, gqa):
 def elsewhere(tmp_path_factory):
     base = tmp_path_factory.mktemp("thesis")
     gqa, served = base / "gqa", base / "served"
-    write_gqa(gqa, images=PICTURES)
+    write_gqa(gqa, images=IMAGES)
     serve(served, gqa)
     texts = [entry["question"] for entry in json.loads((gqa / "questions.json").read_text()).values()]
     texts += [*(text for probe in THESIS["probes"].values() for text in probe.get("prompts", {}).values()), WORD]
@@ -204,13 +204,13 @@ def elsewhere(tmp_path_factory):
 
 def test_captions_are_described_and_nothing_is_right(elsewhere):
     answers = ANSWERS.read(elsewhere.results / "llava-1.5-7b" / "answers" / "COCO.parquet")
-    assert len(answers) == PICTURES
-    assert answers["correct"].null_count() == PICTURES
+    assert len(answers) == IMAGES
+    assert answers["correct"].null_count() == IMAGES
     accuracy = ACCURACY.read(elsewhere.results / "summary" / "answers.parquet")
     described = accuracy.filter(pl.col("task") == "COCO")
     assert described["accuracy"].null_count() == len(described) == 2
     rows = probe_class("budget").table.read(elsewhere.results / "llava-1.5-7b" / "tokens" / "COCO.parquet")
-    assert rows["question_id"].n_unique() == PICTURES
+    assert rows["question_id"].n_unique() == IMAGES
     assert set(rows["prompt"]) == {"describe", "shows", "caption"}
 
 

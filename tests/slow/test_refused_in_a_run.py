@@ -74,7 +74,7 @@ def test_a_mended_image_is_fetched_and_measured_by_the_same_command(tmp_path):
             return [sorted(table["image_id"]) for table in tables]
 
         def lost():
-            return SKIPPED.read(results / "summary" / "skipped.parquet").filter(stage="pictures")
+            return SKIPPED.read(results / "summary" / "skipped.parquet").filter(stage="images")
 
         run()
         assert asked() == [sorted(name for name in on if name != "1")] * 2

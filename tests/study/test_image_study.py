@@ -1,4 +1,4 @@
-"""The parts of the study file on how picture and words meet: what is accepted, and what is said about mistakes."""
+"""The parts of the study file on how image and words meet: what is accepted, and what is said about mistakes."""
 
 import copy
 
@@ -213,14 +213,14 @@ def test_landmarks_are_those_of_curves(probe):
     assert f"{message.removesuffix('there is ')}add one" in refusal(config)
 
 
-def test_pictures_are_needed():
+def test_images_are_needed():
     """By all of these probes but attention, which is about them only where its edges are."""
     reader = {"path": "x", "reads": "captions"}
     config = changed(models={"reader": reader})
     config |= {"figures": {}, "tables": {}}
     for name, probe in DEMO["probes"].items():
         config["probes"] = {name: probe}
-        assert f"probes.{name}: no model of the study reads picture; add one with reads: picture" in refusal(config)
+        assert f"probes.{name}: no model of the study reads image; add one with reads: image" in refusal(config)
     config["probes"] = {"attention": {"kind": "attention", "edges": ["question -> last", "caption -> question"]}}
     assert read_study(config, "mine.yaml").models_of("attention") == ["reader"]
     config["models"] = DEMO["models"] | {"reader": reader}
@@ -228,13 +228,13 @@ def test_pictures_are_needed():
     study = read_study(config, "mine.yaml")
     assert {name: study.models_of(name) for name in study.probes} == {key: ["tiny-llava"] for key in DEMO["probes"]}
     config["probes"]["words"]["models"] = ["reader"]
-    assert "probes.words.models: 'reader' reads captions, but this probe is about a prompt with picture" in refusal(
+    assert "probes.words.models: 'reader' reads captions, but this probe is about a prompt with image" in refusal(
         config
     )
 
 
 def test_every_probe_and_chart_of_the_demo():
-    """The demo in small has all that there is to show of pictures, and the defaults are the papers'."""
+    """The demo in small has all that there is to show of images, and the defaults are the papers'."""
     study = read_study(DEMO, "demo-phase.yaml")
     kinds = {"similarity", "attention", "attention-map", "visual-lens", "budget", "places"}
     assert {probe.kind for probe in study.probes.values()} == kinds

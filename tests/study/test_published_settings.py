@@ -14,7 +14,7 @@ STUDIES = {
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_related_patches_are_those_that_paint_finds(study):
-    rules = {name: model.patch_rule for name, model in study.models.items() if model.reads == "picture"}
+    rules = {name: model.patch_rule for name, model in study.models.items() if model.reads == "image"}
     assert rules == dict.fromkeys(rules, "painted")
     assert len(rules) == 5
 

@@ -108,8 +108,8 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("probes/flow/sinks", {"norms": "n", "quantile": 1}, ["probes.flow.sinks.quantile", "less than 1"]),
         ("probes/flow/edges", ["caption -> last"], ["probes.flow: no model of the study reads captions; add one with"]),
         ("probes/flow/edges", ["caption -> last", "image -> last"], ["no prompt has both 'image' and 'caption'"]),
-        ("models/tiny-llava/reads", "captions", ["probes.flow: no model of the study reads picture"]),
-        ("models/tiny-llava/reads", "text", ["models.tiny-llava.reads", "'picture' or 'captions'"]),
+        ("models/tiny-llava/reads", "captions", ["probes.flow: no model of the study reads image"]),
+        ("models/tiny-llava/reads", "text", ["models.tiny-llava.reads", "'image' or 'captions'"]),
         ("probes/words", {"kind": "words"}, ["probes.words: modules, edges: give at least one of the two"]),
         ("probes/words", {"kind": "words", "modules": ["mpl"]}, ["probes.words.modules.0", "'attention' or 'mlp'"]),
         ("probes/words", {"kind": "words", "edges": ["image -> question"], "window": 2}, ["window: 2 is even"]),
@@ -196,7 +196,7 @@ def test_a_probe_is_run_where_it_fits():
     assert study.tasks_of("text") == ["ChooseRel"]
     assert study.tasks_of("flow") == list(study.tasks)
     config["probes"]["text"]["models"] = ["tiny-llava"]
-    with pytest.raises(StudyError, match=r"probes\.text\.models: 'tiny-llava' reads picture, but this probe is about"):
+    with pytest.raises(StudyError, match=r"probes\.text\.models: 'tiny-llava' reads image, but this probe is about"):
         read_study(config, "mine.yaml")
 
 
@@ -205,14 +205,14 @@ def test_captions_have_to_be_there():
     config["probes"]["text"] = {"kind": "knockout", "edges": ["caption -> last"], "window": 3}
     read_study(config, "mine.yaml")
     config["tasks"]["H"] = {"dataset": {"source": "ok-vqa"}}
-    with pytest.raises(StudyError, match=r"tasks\.H\.dataset: its pictures have no captions for the model 'reader'"):
+    with pytest.raises(StudyError, match=r"tasks\.H\.dataset: its images have no captions for the model 'reader'"):
         read_study(config, "mine.yaml")
     config["probes"]["text"]["tasks"] = ["ChooseRel"]
     config["probes"] = {"text": config["probes"]["text"]}
     config["figures"] = {}
     read_study(config, "mine.yaml")
     config["dataset"] = {"source": "gqa"}
-    with pytest.raises(StudyError, match=r"dataset: its pictures have no captions .* captions: visual-genome"):
+    with pytest.raises(StudyError, match=r"dataset: its images have no captions .* captions: visual-genome"):
         read_study(config, "mine.yaml")
     config["dataset"]["captions"] = "visual-genome"
     read_study(config, "mine.yaml")
@@ -258,14 +258,12 @@ def test_captions_come_from_one_address(one, other, message):
         read_study(config, "mine.yaml")
 
 
-def test_pictures_that_are_to_be_described_have_no_captions_to_read():
+def test_images_that_are_to_be_described_have_no_captions_to_read():
     config = changed("models/reader", {"path": "x", "reads": "captions"})
     config["probes"]["text"] = {"kind": "knockout", "edges": ["caption -> last"], "window": 3}
     for source in ("coco-captions", "winoground"):
         config["tasks"] = {"H": {"dataset": {"source": source}}}
-        with pytest.raises(
-            StudyError, match=r"tasks\.H\.dataset: its pictures have no captions for the model 'reader'"
-        ):
+        with pytest.raises(StudyError, match=r"tasks\.H\.dataset: its images have no captions for the model 'reader'"):
             read_study(config, "mine.yaml")
     config = changed("dataset", {"source": "coco-captions"})
     config["tasks"] = {"Describe": {"structural": "describe", "semantic": "caption"}}

@@ -1,4 +1,4 @@
-"""Small random models whose picture's tokens see each other, or the whole prompt: Gemma 3 and PaliGemma."""
+"""Small random models whose image's tokens see each other, or the whole prompt: Gemma 3 and PaliGemma."""
 
 import types
 
@@ -13,7 +13,7 @@ from transformers import (
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 
-IMAGE = 50  # the token that stands for a piece of the picture
+IMAGE = 50  # the token that stands for a piece of the image
 TEXT = {
     "vocab_size": 60,
     "hidden_size": 32,
@@ -60,7 +60,7 @@ def gemma_3():
 
 
 def looking_ahead(build):
-    """(model, a prompt of nine picture tokens and a question)."""
+    """(model, a prompt of nine image tokens and a question)."""
     torch.manual_seed(0)
     model, types_of = build()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Small summaries of probes of picture and words, and how charts made of them are read."""
+"""Small summaries of probes of image and words, and how charts made of them are read."""
 
 import io
 import itertools
@@ -29,7 +29,7 @@ LAYERS = range(-1, 9)
 
 
 def interval(mean, spread=1.0, **more):
-    about = {"mean": mean, "low": mean - spread, "high": mean + spread, "questions": 7, "pictures": 5, "note": None}
+    about = {"mean": mean, "low": mean - spread, "high": mean + spread, "questions": 7, "images": 5, "note": None}
     return {"model": "m"} | about | more
 
 
@@ -132,7 +132,7 @@ def phase_rows(task, prompt, supported, cut, agreement):
             "low": None if number == 1 else start - 1,
             "high": None if number == 1 else start + 1,
             "questions": 7,
-            "pictures": 5,
+            "images": 5,
         }
         for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1)
     ]
@@ -214,7 +214,7 @@ WAYS = {"first": "the first tokens", "spread": "evenly spread tokens", "random":
 
 @pytest.fixture(scope="module")
 def budget():
-    """The loss falls by 0.3 with each doubling; 100 tokens are a number that only some of the pictures have."""
+    """The loss falls by 0.3 with each doubling; 100 tokens are a number that only some of the images have."""
     rows = [
         {"task": task, "prompt": prompt, "keep": keep, "number": number, "kept": float(number)}
         | interval(4.0 - 0.3 * place - 0.5 * (keep == "spread"), 0.2)
@@ -234,7 +234,7 @@ def knees():
             "keep": keep,
             "found": 88.0,
             "questions": 7,
-            "pictures": 5,
+            "images": 5,
         }
         loss = {"without": 4.0, "whole": 1.9, "enough": 32.0, "enough_low": 16.0, "enough_high": 64.0}
         return about | loss | found
@@ -290,13 +290,13 @@ def painted(color, kind="PNG", side=240):
     return buffer.getvalue()
 
 
-def view(number, rows=2, columns=3, question="What?", picture=None):
+def view(number, rows=2, columns=3, question="What?", image=None):
     about = {"question_id": number, "question": question, "answer": f"a{number}", "rows": rows, "columns": columns}
-    return about | {"picture": picture or painted("red")}
+    return about | {"image": image or painted("red")}
 
 
 def lens_rows(number, words, layers=range(-1, 4)):
-    """Words for the right instruction after the picture; before it and for the others there are none, or others."""
+    """Words for the right instruction after the image; before it and for the others there are none, or others."""
     rest = dict.fromkeys(("object", "elsewhere", "shuffled", "agreement")) | {"entropy": 1.0, "words": 1.0}
     about = {"question_id": number, "image_id": number} | rest
     return [

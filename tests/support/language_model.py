@@ -8,7 +8,7 @@ from vlmflow.models.processor import TextProcessor
 
 
 def save_language_model(folder, texts, own_template=False, answer=None, layers=3):
-    """A small Llama, as `save_pretrained` writes it, which has never seen a picture and may say one answer to all."""
+    """A small Llama, as `save_pretrained` writes it, which has never seen an image and may say one answer to all."""
     chat = (tiny_models.CHAT_FOLDER / "vicuna_v1.jinja").read_text()
     tokenizer = tiny_models.metaspace_tokenizer([*texts, chat])
     if own_template:

@@ -13,8 +13,8 @@ class Processor:
     patch_size = PATCH
     num_additional_image_tokens = 0
 
-    def __init__(self, pictures, **settings):
-        self.image_processor = pictures
+    def __init__(self, images, **settings):
+        self.image_processor = images
         self.__dict__ |= settings
 
 

@@ -35,7 +35,7 @@ def file_name(structural, semantic):
 
 
 def write_gqa(folder, images):
-    """Drawn scenes in GQA's layout, JPEG pictures of several shapes: questions, scene graphs, images/{id}.jpg."""
+    """Drawn scenes in GQA's layout, JPEG images of several shapes: questions, scene graphs, images/{id}.jpg."""
     scenes.write_scenes(folder, images=images, seed=5)
     graphs = json.loads((folder / "sceneGraphs.json").read_text())
     for number, path in enumerate(sorted((folder / "images").glob("*.png"))):

@@ -26,7 +26,7 @@ WORDS = [
     "left",
     "right",
     "in",
-    "picture",
+    "image",
     "?",
     ",",
 ]

@@ -12,7 +12,7 @@ def scene(bits=(1, 0)):
 
 
 def prompt_of(vlm, shown):
-    return vlm.prompt(shown.picture, QUESTION, objects={"picture": [shown.related]})
+    return vlm.prompt(shown.image, QUESTION, objects={"picture": [shown.related]})
 
 
 @st.composite

@@ -17,10 +17,10 @@ EDGES = [
 
 
 def prompt_with_words(vlm, words, grid):
-    picture = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
+    image = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
     question = "what color is the circle , red or blue ? " + " ".join(words)
     patches = Patches(grid * grid, [0] if grid == 1 else [0, grid])
-    return vlm.prompt(picture, question.strip(), options=("red", "blue"), patches=patches)
+    return vlm.prompt(image, question.strip(), options=("red", "blue"), patches=patches)
 
 
 def noise(grid):
@@ -28,14 +28,14 @@ def noise(grid):
 
 
 def talking_llava(*args, **kwargs):
-    """A random model that never says the token of pictures, which no model of pictures says."""
+    """A random model that never says the token of images, which no model of images says."""
     vlm = random_llava(*args, **kwargs)
     with torch.no_grad():
         vlm.unembedding.weight[vlm.image_token_id] = 0.99 * vlm.unembedding.weight[-1]
     return vlm
 
 
-def prompt_with_segments(vlm, grid, picture=None):
-    picture, objects = picture or noise(grid), {"circle": [(0, 0, 1, 1)]}
+def prompt_with_segments(vlm, grid, image=None):
+    image, objects = image or noise(grid), {"circle": [(0, 0, 1, 1)]}
     patches = Patches(grid * grid, [0, grid])
-    return vlm.prompt(picture, QUESTION, options=("red", "blue"), patches=patches, sinks=[0, 1], objects=objects)
+    return vlm.prompt(image, QUESTION, options=("red", "blue"), patches=patches, sinks=[0, 1], objects=objects)

@@ -1,4 +1,4 @@
-"""Questions about noise, and a small random model, for probes of picture and words."""
+"""Questions about noise, and a small random model, for probes of image and words."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ QUESTIONS = [
     "what color is the circle , red or blue ?",
     "is the square red ?",
     "what is to the left of the circle ?",
-    "is a circle in the picture ?",
+    "is a circle in the image ?",
 ]
 THINGS = [("circle", ["red"]), ("square", ["blue"]), ("circle", ["left"]), ("square", ["a"])]
 
@@ -25,8 +25,8 @@ def noise(size, seed):
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """Four questions, the last two about one picture."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Four questions, the last two about one image."""
+    folder = tmp_path_factory.mktemp("images")
     found = []
     for number, (text, (name, attributes)) in enumerate(zip(QUESTIONS, THINGS, strict=True)):
         path = folder / f"{min(number, 2)}.png"

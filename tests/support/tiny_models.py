@@ -90,7 +90,7 @@ def build_processor(kind, template, texts, side=SIDE):
     """`kind` is llava (resized and cropped) or llava_next (any resolution)."""
     chat = (CHAT_FOLDER / f"{template}.jinja").read_text()
     tokenizer = TOKENIZERS[template]([*texts, "\n", " \n", "\n\n", "USER: ASSISTANT:", chat])
-    pictures = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    images = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
     shared = {
         "tokenizer": tokenizer,
         "patch_size": PATCH,
@@ -99,10 +99,10 @@ def build_processor(kind, template, texts, side=SIDE):
         "chat_template": chat,
     }
     if kind == "llava":
-        return LlavaProcessor(image_processor=CLIPImageProcessorPil(**pictures), **shared)
+        return LlavaProcessor(image_processor=CLIPImageProcessorPil(**images), **shared)
     grids = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side], [3 * side, side], [side, 3 * side]]
     return LlavaNextProcessor(
-        image_processor=LlavaNextImageProcessorPil(**pictures, image_grid_pinpoints=grids), **shared
+        image_processor=LlavaNextImageProcessorPil(**images, image_grid_pinpoints=grids), **shared
     )
 
 

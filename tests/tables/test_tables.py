@@ -64,13 +64,13 @@ def test_whole_or_not_at_all(tmp_path):
 def test_one_broken_question_stops_no_other():
     def work(row):
         if row["question_id"] == "b":
-            raise QuestionError("no picture")
+            raise QuestionError("no image")
         return row["question_id"]
 
     frame = pl.DataFrame({"question_id": ["a", "b", "c"]})
     results, skipped = for_each_question(frame, work, stage="answers", task="T", model="m")
     assert results == ["a", "c"]
-    assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "", "no picture")]
+    assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "", "no image")]
 
 
 def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):

@@ -32,7 +32,7 @@ def test_accuracy_on_scenes_that_it_has_not_seen(scores, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_without_the_picture_it_guesses(scores, task):
+def test_without_the_image_it_guesses(scores, task):
     assert scores[task].blanked <= scores[task].guess + 0.08
 
 
@@ -49,9 +49,9 @@ def test_size_and_form():
 
 
 def test_the_answer_is_capitalised(tiny_llava, scene):
-    drawn, picture = scene
+    drawn, image = scene
     thing = drawn.things[0]
-    answer = tiny_llava.answer(tiny_llava.prompt(picture, f"Is the {thing.shape} small or large?"))
+    answer = tiny_llava.answer(tiny_llava.prompt(image, f"Is the {thing.shape} small or large?"))
     assert answer.text == thing.size.capitalize()
     assert len(answer.token_ids) == 1
 
@@ -131,7 +131,7 @@ def test_packed_texts_do_not_see_each_other():
     assert len(alone) == 4
     expected = torch.cat([alone[0][:, :prefix], *(text[:, prefix:] for text in alone)], dim=1)
     torch.testing.assert_close(packed, expected, rtol=1e-9, atol=1e-12)
-    # Where the picture is hidden from what follows the question, questions and captions are as they were.
+    # Where the image is hidden from what follows the question, questions and captions are as they were.
     captioned = prefix + size
     torch.testing.assert_close(through[:, :captioned], expected[:, :captioned], rtol=1e-9, atol=1e-12)
     for number in (1, 2, 3):
@@ -159,7 +159,7 @@ def test_a_lesson_learns_the_answers_and_nothing_else():
 
 def test_training_runs_through_all_stages_and_is_seeded():
     recipe = Recipe(
-        align_steps=2, align_pictures=2, answer_steps=2, capital_steps=2, pictures=2, segments=5, good_enough=2.0
+        align_steps=2, align_images=2, answer_steps=2, capital_steps=2, images=2, segments=5, good_enough=2.0
     )
 
     def trained():

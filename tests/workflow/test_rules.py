@@ -109,7 +109,7 @@ def test_what_a_dataset_needs_is_fetched(tmp_path, kind):
     assert plan.get("download", 0) == len(dataset.downloads())
     assert plan.get("fetch_winoground", 0) == len(dataset.gated())
     assert plan.get("render_scenes", 0) == (source == "synthetic")
-    assert plan["fetch_pictures"] == len(study["tasks"])
+    assert plan["fetch_images"] == len(study["tasks"])
 
 
 def test_one_file_is_downloaded_once_for_all_datasets(tmp_path):

@@ -290,7 +290,7 @@ def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
     assert ACCURACY.read(results / "summary" / "answers.parquet")["asked"].to_list() == [0, 0]
     skipped = SKIPPED.read(results / "summary" / "skipped.parquet")
     assert set(skipped.select("task", "stage", "reason").rows()) == {
-        ("QueryAttr", "tasks", "there is no scene graph for the picture nowhere")
+        ("QueryAttr", "tasks", "there is no scene graph for the image nowhere")
     }
     assert len(skipped) == sum(entry["types"]["structural"] == "query" for entry in questions.values())
     page = " ".join((results / "index.html").read_text().split())
@@ -299,4 +299,4 @@ def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
         assert (
             f"No question of the task <b>{task}</b> could be analysed on tiny-llava: it was asked 0 questions." in page
         )
-    assert "there is no scene graph for the picture nowhere" in page
+    assert "there is no scene graph for the image nowhere" in page

@@ -180,7 +180,7 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
     study = small_study() | {"answers_match": "relaxed"}
     plan = workspace.plan(study)
     assert plan["answer_questions"] == len(TASKS)
-    assert not {"read_questions", "fetch_pictures", "map_patches"} & set(plan)
+    assert not {"read_questions", "fetch_images", "map_patches"} & set(plan)
     assert workspace.plan(small_study() | {"answers_match": "strict"}) == {}
 
 
@@ -206,19 +206,19 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
         (
             lambda study: study["models"]["tiny-llava"].update(fit="pad"),
             {"map_patches", "answer_questions", "run_probe"},
-            {"select_task", "fetch_pictures"},
+            {"select_task", "fetch_images"},
         ),
         (
             lambda study: study["models"]["tiny-llava"].update(template="vicuna_v1"),
             {"answer_questions", "run_probe"},
-            {"fetch_pictures"},
+            {"fetch_images"},
         ),
         (
             lambda study: study.update(tables={"t": {"table": "tasks"}}),
             {"tabulate_tasks", "write_report"},
             {"answer_questions", "collect_skipped"},
         ),
-        (lambda study: study["sample"].update(candidates=9), {"select_task", "fetch_pictures"}, {"read_questions"}),
+        (lambda study: study["sample"].update(candidates=9), {"select_task", "fetch_images"}, {"read_questions"}),
     ],
     ids=["seed", "patch_rule", "gpus", "note", "fit", "template", "table", "candidates"],
 )
@@ -267,10 +267,10 @@ def test_a_file_that_a_rule_makes_need_not_be_there_and_a_folder_of_questions_is
     (workspace.folder / "q").mkdir()
     for name in ("a.json", "b.jsonl.gz", "note.txt"):
         (workspace.folder / "q" / name).write_text("{}")
-    (workspace.folder / "pictures").mkdir()
+    (workspace.folder / "images").mkdir()
     study = small_study()
     graphs = "resources/synthetic/9-9/sceneGraphs.json"
-    study["dataset"] = {"source": "gqa", "questions": "q", "scene_graphs": graphs, "images_dir": "pictures"}
+    study["dataset"] = {"source": "gqa", "questions": "q", "scene_graphs": graphs, "images_dir": "images"}
     assert workspace.plan(study)["render_scenes"] == 1
     done = workspace.snakemake("--dry-run", study="changed.yaml")
     assert re.search(rf"^    input: q/a\.json, q/b\.jsonl\.gz, {graphs}$", done.stdout + done.stderr, re.MULTILINE)
@@ -337,11 +337,11 @@ def test_the_report_in_a_browser(workspace, browser, width):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get((workspace.folder / "results" / "small" / "index.html").as_uri())
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-    pictures = browser.execute_script(
+    images = browser.execute_script(
         "return [...document.images].map(i => [i.complete && i.naturalWidth > 0, i.currentSrc.length, i.clientWidth])"
     )
-    assert len(pictures) == 4
-    assert all(loaded and shown > width * 0.4 for loaded, _, shown in pictures)
+    assert len(images) == 4
+    assert all(loaded and shown > width * 0.4 for loaded, _, shown in images)
     links = browser.execute_script("return [...document.querySelectorAll('a')].map(a => a.href)")
     assert all(Path(link.removeprefix("file://")).is_file() for link in links)
     assert requests(browser) == set()

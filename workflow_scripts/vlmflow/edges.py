@@ -75,7 +75,7 @@ class Edge:
 
 
 def _all_edges() -> tuple[str, ...]:
-    """Every segment of a picture's prompt to every later one; within the question, from its words to those that they
+    """Every segment of an image's prompt to every later one; within the question, from its words to those that they
     are asked about; and the last position to itself."""
     segments = [name for name in SEGMENTS if name not in (*SINK_SEGMENTS, "caption")]
     later = [f"{a} -> {b}" for b in segments for a in segments if SEGMENTS[a] < SEGMENTS[b]]

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vlmflow.edges import ALL_EDGES, Edge
 
@@ -16,9 +16,30 @@ RESERVED = set(
 
 
 class Strict(BaseModel):
-    """A part of the study file: unknown keys are mistakes."""
+    """A part of the study file: unknown keys are mistakes, and old names are refused with the new ones.
+
+    Attributes:
+        renamed_keys: old key → its name now.
+        renamed_values: key → old value → its name now.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    renamed_keys: ClassVar[dict[str, str]] = {}
+    renamed_values: ClassVar[dict[str, dict[str, str]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_names(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        for old, new in cls.renamed_keys.items():
+            if old in given:
+                raise ValueError(f"{old}: this key is now called {new}")
+        for key, names in cls.renamed_values.items():
+            for value in _listed(given.get(key)):
+                if isinstance(value, str) and value in names:
+                    raise ValueError(f"{key}: {value} is now called {names[value]}")
+        return given
 
 
 def _check_name(name: str, allowed: str = "A-Za-z0-9_-") -> str:

@@ -186,7 +186,7 @@ def ernie_4_5(folder: Path) -> None:
     turns = chat(
         begin="<|begin_of_sentence|>",
         turn="{{ message['role'] | capitalize }}: ",
-        image="Picture 1:<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>",
+        image="Image 1:<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>",
         end="\n",
         answer="{{ 'Assistant: ' }}",
     )

@@ -1,4 +1,4 @@
-"""Means with intervals: the resampled unit is the picture, since questions about one picture are not independent."""
+"""Means with intervals: the resampled unit is the image, since questions about one image are not independent."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> pl.DataFrame:
-    """Mean of `value` for every combination of `by`, with a 95 % bootstrap interval over pictures.
+    """Mean of `value` for every combination of `by`, with a 95 % bootstrap interval over images.
 
     Args:
         rows: one row a question and combination, with the columns image_id and question_id.
@@ -22,20 +22,20 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
         seed: of the resampling.
 
     Returns:
-        columns of `by`, mean, low, high, questions, pictures; one row a combination, in order of first appearance.
-        The interval is the percentile interval of the ratio Σ values / Σ questions over resampled pictures; of a
-        single picture it is the mean itself.
+        columns of `by`, mean, low, high, questions, images; one row a combination, in order of first appearance.
+        The interval is the percentile interval of the ratio Σ values / Σ questions over resampled images; of a
+        single image it is the mean itself.
     """
     cells = rows.group_by([*by, "image_id"], maintain_order=True).agg(total=pl.col(value).sum(), count=pl.len())
     combinations = cells.select(by).unique(maintain_order=True).with_row_index("combination")
     cells = cells.join(combinations, on=by, nulls_equal=True, maintain_order="left").sort("combination", "image_id")
     ends = np.append(np.flatnonzero(np.diff(cells["combination"].to_numpy(), prepend=-1)), len(cells))
-    pictures = cells["image_id"].rank("dense").to_numpy()
+    images = cells["image_id"].rank("dense").to_numpy()
     totals, counts = (cells[name].to_numpy() for name in ("total", "count"))
-    # Combinations that were measured on the same pictures are resampled together: same draws, one product.
+    # Combinations that were measured on the same images are resampled together: same draws, one product.
     groups: dict[tuple, list[int]] = {}
     for number, (start, end) in enumerate(pairwise(ends)):
-        key = (pictures[start:end].tobytes(), counts[start:end].tobytes())
+        key = (images[start:end].tobytes(), counts[start:end].tobytes())
         groups.setdefault(key, []).append(number)
     found = np.zeros((len(combinations), 5))
     for members in groups.values():
@@ -46,22 +46,22 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
             low, high = np.quantile(resampled(values, weight, seed), ENDS, axis=0)
             mean = values.sum(axis=0) / weight.sum()
             found[some] = np.column_stack([mean, low, high, np.full((len(some), 2), [weight.sum(), len(weight)])])
-    columns = {name: found[:, place] for place, name in enumerate(("mean", "low", "high", "questions", "pictures"))}
+    columns = {name: found[:, place] for place, name in enumerate(("mean", "low", "high", "questions", "images"))}
     return (
         combinations.drop("combination")
         .with_columns(**{name: pl.Series(values) for name, values in columns.items()})
-        .with_columns(pl.col("questions", "pictures").cast(pl.Int32))
+        .with_columns(pl.col("questions", "images").cast(pl.Int32))
     )
 
 
 def resampled(totals: np.ndarray, counts: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples, combinations) the ratio Σ totals / Σ counts over resampled pictures.
+    """(resamples, combinations) the ratio Σ totals / Σ counts over resampled images.
 
-    How often each picture is drawn makes a row of a matrix, so that all resamples of all combinations are one product.
+    How often each image is drawn makes a row of a matrix, so that all resamples of all combinations are one product.
 
     Args:
-        totals: (pictures, combinations) sum over a picture's questions.
-        counts: (pictures) number of its questions.
+        totals: (images, combinations) sum over an image's questions.
+        counts: (images) number of its questions.
         seed: of the draws.
         resamples: how many.
     """
@@ -69,10 +69,10 @@ def resampled(totals: np.ndarray, counts: np.ndarray, seed: int, resamples: int 
     return (drawn @ totals) / (drawn @ counts)[:, None]
 
 
-def draws(pictures: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples, pictures) how often each picture is drawn, as many draws as pictures."""
-    chances = np.full(pictures, 1 / pictures)
-    return np.random.default_rng(seed).multinomial(pictures, chances, size=resamples).astype(float)
+def draws(images: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """(resamples, images) how often each image is drawn, as many draws as images."""
+    chances = np.full(images, 1 / images)
+    return np.random.default_rng(seed).multinomial(images, chances, size=resamples).astype(float)
 
 
 def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int, seed: int = 0) -> pl.DataFrame:
@@ -88,10 +88,10 @@ def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int,
     parts = []
     for group in rows.partition_by(by, maintain_order=True) if by else [rows]:
         maps = np.array(group[value].to_list(), dtype=float)
-        pictures = group["image_id"].rank("dense").to_numpy().astype(int) - 1
-        counts = np.bincount(pictures).astype(float)
+        images = group["image_id"].rank("dense").to_numpy().astype(int) - 1
+        counts = np.bincount(images).astype(float)
         totals = np.zeros((len(counts), maps.shape[1]))
-        np.add.at(totals, pictures, maps)
+        np.add.at(totals, images, maps)
         low, high = np.quantile(resampled(totals, counts, seed), ENDS, axis=0)
         place = np.arange(maps.shape[1])
         cells = {
@@ -101,9 +101,9 @@ def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int,
             "low": low,
             "high": high,
             "questions": int(counts.sum()),
-            "pictures": len(counts),
+            "images": len(counts),
         }
-        integers = dict.fromkeys(("row", "column", "questions", "pictures"), pl.Int32)
+        integers = dict.fromkeys(("row", "column", "questions", "images"), pl.Int32)
         names = [pl.lit(group[name][0]).cast(group[name].dtype).alias(name) for name in by]
         parts.append(pl.DataFrame(cells, schema_overrides=integers).with_columns(names))
     return pl.concat(parts)

@@ -20,14 +20,14 @@ def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFram
     Wilson's, with each image counted once.  Questions without a correct answer are left out.
 
     Returns:
-        columns structural, semantic, kind (open, binary or both), questions, pictures, accuracy, low, high.
+        columns structural, semantic, kind (open, binary or both), questions, images, accuracy, low, high.
     """
     groups = ["structural", "semantic"]
     judged = answers.select("question_id", pl.col("correct").cast(pl.Float64)).drop_nulls()
     rows = questions.join(judged, on="question_id", how="inner")
     if len(rows) == 0:
         texts = dict.fromkeys((*groups, "kind"), pl.String)
-        numbers = {"questions": pl.Int32, "pictures": pl.Int32}
+        numbers = {"questions": pl.Int32, "images": pl.Int32}
         return pl.DataFrame(schema=texts | numbers | dict.fromkeys(("accuracy", "low", "high"), pl.Float64))
     kinds = pl.DataFrame(
         [
@@ -41,21 +41,21 @@ def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFram
         .join(kinds, on=groups)
         .sort(*order)
         .with_columns(
-            pl.struct("mean", "low", "high", "pictures")
+            pl.struct("mean", "low", "high", "images")
             .map_elements(_interval, return_dtype=pl.List(pl.Float64))
             .list.to_struct(fields=["low", "high"])
             .struct.unnest()
         )
-        .select(*groups, "kind", "questions", "pictures", "low", "high", accuracy="mean")
-        .select(*groups, "kind", "questions", "pictures", "accuracy", "low", "high")
+        .select(*groups, "kind", "questions", "images", "low", "high", accuracy="mean")
+        .select(*groups, "kind", "questions", "images", "accuracy", "low", "high")
     )
 
 
 def _interval(row: dict[str, Any]) -> list[float]:
     if 0 < row["mean"] < 1:
         return [row["low"], row["high"]]
-    pictures = row["pictures"]
-    interval = binomtest(round(row["mean"] * pictures), pictures).proportion_ci(CONFIDENCE, method="wilson")
+    images = row["images"]
+    interval = binomtest(round(row["mean"] * images), images).proportion_ci(CONFIDENCE, method="wilson")
     return [float(interval.low), float(interval.high)]
 
 

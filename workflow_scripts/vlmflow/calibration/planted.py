@@ -5,8 +5,8 @@ one segment takes over a code that every position of another segment carries.  A
 play no part (rotary phases hardly turn), the MLPs are zero but for one that can be planted.  So it is known which edges
 carry the answer, and where.
 
-A picture holds one *related* object, whose red channel is on and whose green and blue channels carry two bits, and one
-*other* object, whose red channel is off and which carries one bit: green or blue.  In place of the picture, a caption
+An image holds one *related* object, whose red channel is on and whose green and blue channels carry two bits, and one
+*other* object, whose red channel is off and which carries one bit: green or blue.  In place of the image, a caption
 may say the code in a word.
 """
 
@@ -135,7 +135,7 @@ def caption_word(related: tuple[int, int]) -> str:
 class PlantedScene:
     """An image for which the answer of a planted model is known."""
 
-    picture: Image.Image
+    image: Image.Image
     related: Box
     other: Box
     related_bits: tuple[int, int]

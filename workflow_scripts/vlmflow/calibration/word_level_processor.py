@@ -1,4 +1,4 @@
-"""A LLaVA processor for models made here: one token a word, CLIP's picture processing, a template like Vicuna's."""
+"""A LLaVA processor for models made here: one token a word, CLIP's image processing, a template like Vicuna's."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,10 +17,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def word_level_processor(words: Iterable[str], side: int, patch: int, **pictures: Any) -> LlavaProcessor:
+def word_level_processor(words: Iterable[str], side: int, patch: int, **images: Any) -> LlavaProcessor:
     """A processor that knows `words` and shows the model `side` × `side` pixels in patches of `patch`.
 
-    `pictures` overrides settings of the picture processing, such as image_mean.
+    `images` overrides settings of the image processing, such as image_mean.
     """
     vocabulary = dict.fromkeys((*SPECIAL, *TEMPLATE_WORDS, *words))
     tokens = Tokenizer(models.WordLevel({word: number for number, word in enumerate(vocabulary)}, unk_token="<unk>"))
@@ -39,7 +39,7 @@ def word_level_processor(words: Iterable[str], side: int, patch: int, **pictures
     )
     size = {"height": side, "width": side}
     return LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(**({"size": {"shortest_edge": side}, "crop_size": size} | pictures)),
+        image_processor=CLIPImageProcessorPil(**({"size": {"shortest_edge": side}, "crop_size": size} | images)),
         tokenizer=tokenizer,
         patch_size=patch,
         vision_feature_select_strategy="default",

@@ -25,7 +25,7 @@ def _check_archive(url: str) -> str:
 
 
 class AOkVqaDataset(CocoDataset):
-    """A-OKVQA, validation split: open questions that need knowledge, on pictures of COCO 2017."""
+    """A-OKVQA, validation split: open questions that need knowledge, on images of COCO 2017."""
 
     source: Literal["a-okvqa"]
     url: Annotated[Url, AfterValidator(_check_archive)] = Field(

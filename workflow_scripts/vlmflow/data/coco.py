@@ -21,10 +21,8 @@ COCO_NAMES = ("{number:012d}", "COCO_val2014_{number:012d}", "COCO_train2014_{nu
 class CocoDataset(Dataset):
     """A dataset about images of COCO, which are fetched one by one."""
 
-    coco_url: Url = Field(COCO_URL, description="Where COCO's single pictures lie.")
-    images_dir: Place | None = Field(
-        None, description="Folder of COCO's pictures, by number or own name, used in place."
-    )
+    coco_url: Url = Field(COCO_URL, description="Where COCO's single images lie.")
+    images_dir: Place | None = Field(None, description="Folder of COCO's images, by number or own name, used in place.")
 
     # How the address of an image ends.
     image_name: ClassVar[str]

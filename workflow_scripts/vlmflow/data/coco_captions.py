@@ -26,7 +26,7 @@ def _check_zip(url: str) -> str:
 
 
 class CocoCaptionsDataset(CocoDataset):
-    """COCO 2017, validation split: pictures to be described, each with a caption that somebody wrote."""
+    """COCO 2017, validation split: images to be described, each with a caption that somebody wrote."""
 
     source: Literal["coco-captions"]
     url: Annotated[Url, AfterValidator(_check_zip)] = Field(
@@ -60,18 +60,18 @@ class CocoCaption(Loose):
     caption: Text
 
 
-class CocoPicture(Loose):
+class CocoImage(Loose):
     id: str
     width: Pixels
     height: Pixels
 
 
 def read_coco_captions(captions: Path, prompt: str) -> Rows:
-    """Rows of the tables `questions` and `skipped`: a question a picture, with the caption of the lowest id.
+    """Rows of the tables `questions` and `skipped`: a question an image, with the caption of the lowest id.
 
     Args:
         captions: COCO's file of captions.
-        prompt: what is asked of every picture.
+        prompt: what is asked of every image.
 
     Raises:
         DatasetError: the file is missing or is not laid out as COCO's.
@@ -95,12 +95,12 @@ def read_coco_captions(captions: Path, prompt: str) -> Rows:
 
 
 def _sizes(captions: Path) -> dict[str, dict[str, int]]:
-    """Picture id → its width and height, of those pictures whose size is given."""
+    """Image id → its width and height, of those images whose size is given."""
     sizes = {}
     for raw in read_entries(captions, "images", absent=[]):
         try:
-            picture = CocoPicture.model_validate(raw)
+            image = CocoImage.model_validate(raw)
         except ValidationError:
             continue
-        sizes[picture.id] = {"width": picture.width, "height": picture.height}
+        sizes[image.id] = {"width": image.width, "height": image.height}
     return sizes

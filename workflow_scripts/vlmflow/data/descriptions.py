@@ -9,7 +9,7 @@ from .entries import bare_question
 DESCRIBE = "describe"  # the structural type of what asks for a description
 DESCRIBE_IMAGE = "Describe the picture in one sentence."
 
-Prompt = Annotated[str, Field(pattern=r"\S", description="What is asked of every picture.")]
+Prompt = Annotated[str, Field(pattern=r"\S", description="What is asked of every image.")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 

@@ -38,20 +38,20 @@ FOLDER = "resources/gqa-paper"
 
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
 
-ABSENT = "-"  # as the files say that the picture does not show an object
+ABSENT = "-"  # as the files say that the image does not show an object
 PREFIXES = ("central object", "object1", "object2")
 
 
 class GqaPaperDataset(Dataset):
-    """The questions that [flow] analyses, as its authors published them, on pictures of GQA."""
+    """The questions that [flow] analyses, as its authors published them, on images of GQA."""
 
     source: Literal["gqa-paper"]
     base_url: Url = Field(PAPER_URL, description="Where the question files lie.")
-    gqa_url: Url = Field(GQA_URL, description="Where GQA's archive of pictures lies.")
+    gqa_url: Url = Field(GQA_URL, description="Where GQA's archive of images lies.")
     sha256: dict[FileName, Sha256] = Field(
         PAPER_FILES, min_length=1, description="File → its checksum; these files are read."
     )
-    images_dir: Place | None = Field(None, description="Folder of {picture id}.jpg, .png, …, used in place.")
+    images_dir: Place | None = Field(None, description="Folder of {image id}.jpg, .png, …, used in place.")
 
     @property
     def has_captions(self) -> bool:
@@ -131,7 +131,7 @@ def read_paper_questions(files: list[Path]) -> Rows:
 
 
 def _records(file: Path) -> Iterator[dict[str, str]]:
-    # Some pictures have very long lists of captions.
+    # Some images have very long lists of captions.
     csv.field_size_limit(10**8)
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:

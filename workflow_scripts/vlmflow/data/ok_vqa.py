@@ -22,7 +22,7 @@ MEMBERS = {
 
 
 class OkVqaDataset(CocoDataset):
-    """OK-VQA, validation split: open questions that need knowledge, on pictures of COCO 2014."""
+    """OK-VQA, validation split: open questions that need knowledge, on images of COCO 2014."""
 
     source: Literal["ok-vqa"]
     base_url: Url = Field(OKVQA_URL, description="Where the archives of questions and of annotations lie.")

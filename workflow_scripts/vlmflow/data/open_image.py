@@ -1,4 +1,4 @@
-"""Open a picture: as its pixels are stored, in RGB, and only where that takes a sane amount of memory."""
+"""Open an image: as its pixels are stored, in RGB, and only where that takes a sane amount of memory."""
 
 import errno
 import warnings
@@ -9,9 +9,9 @@ from PIL import Image, UnidentifiedImageError
 
 from vlmflow.errors import QuestionError
 
-# What pictures are stored in.  Other formats that PIL knows run programs from elsewhere (EPS), or are no photographs.
+# What images are stored in.  Other formats that PIL knows run programs from elsewhere (EPS), or are no photographs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-# Pixels of the longer side, and how often the shorter one may go into it. Processors pad a picture to a square of its
+# Pixels of the longer side, and how often the shorter one may go into it. Processors pad an image to a square of its
 # longer side, or enlarge it until its shorter one fits: within these limits that is some 200 MB; beyond them, a few
 # bytes on the disk can become all of the memory.
 LONGEST = 8192
@@ -33,57 +33,57 @@ OF_THE_MACHINE = {
 }
 
 
-def open_picture(path: str, name: str | None = None) -> Image.Image:
-    """The whole picture in RGB, as its pixels are stored.
+def open_image(path: str, name: str | None = None) -> Image.Image:
+    """The whole image in RGB, as its pixels are stored.
 
     An orientation that its EXIF data ask for is not applied: boxes are given in stored pixels, as those of GQA are.
 
     Args:
         path: of its file.
-        name: what messages call it; by default the picture at this path.
+        name: what messages call it; by default the image at this path.
 
     Raises:
-        QuestionError: the file is missing, cut off, no picture, several ones, or absurdly large.
-        OSError: the disk does not answer, or the whole folder is gone: no fault of this picture's.
+        QuestionError: the file is missing, cut off, no image, several ones, or absurdly large.
+        OSError: the disk does not answer, or the whole folder is gone: no fault of this image's.
     """
-    name = name or f"the picture {path}"
+    name = name or f"the image {path}"
     try:
         with warnings.catch_warnings():
-            # PIL warns of pictures of one size and refuses those of twice that size; here one limit is for all.
+            # PIL warns of images of one size and refuses those of twice that size; here one limit is for all.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
-                _check(picture)
-                return _in_rgb(picture)
+            with Image.open(path, formats=FORMATS) as image:
+                _check(image)
+                return _in_rgb(image)
     except (MemoryError, RecursionError):
         raise
     except UnidentifiedImageError as error:
         raise QuestionError(f"{name} cannot be read: it is empty, or none of {', '.join(FORMATS)}") from error
     except OSError as error:
         if error.errno in OF_THE_MACHINE or not Path(path).parent.exists():
-            raise  # every other picture would be gone as well
+            raise  # every other image would be gone as well
         raise QuestionError(f"{name} cannot be read: {error}") from error
     except Image.DecompressionBombError as error:
         raise QuestionError(f"{name} cannot be read: {error} {SMALLER}") from error
-    except Exception as error:  # what PIL raises at bytes that are no picture has no kind in common
+    except Exception as error:  # what PIL raises at bytes that are no image has no kind in common
         raise QuestionError(f"{name} cannot be read: {error}") from error
 
 
-def _check(picture: Image.Image) -> None:
+def _check(image: Image.Image) -> None:
     """Raise a ValueError at what can be refused before a single pixel is unpacked."""
-    width, height = picture.size
+    width, height = image.size
     if max(width, height) > LONGEST or max(width, height) > LONGEST_TO_SHORTEST * min(width, height):
         raise ValueError(f"it has {width} × {height} pixels. {SMALLER}")
-    # A photograph with a preview (MPO) is one picture.
-    if picture.format != "MPO" and getattr(picture, "is_animated", False):
-        raise ValueError("it has several frames, and nothing says which is meant; save the right one as a picture")
+    # A photograph with a preview (MPO) is one image.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise ValueError("it has several frames, and nothing says which is meant; save the right one as an image")
 
 
-def _in_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):
-        # PIL would cut off what is brighter than 255 of 65,535, and leave a white picture.
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("I", "F"):
+def _in_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # PIL would cut off what is brighter than 255 of 65,535, and leave a white image.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
         raise ValueError(
             "its pixels are numbers of 32 bits, and nothing says what is white; save it with 8 bits a colour"
         )
-    return picture.convert("RGB")
+    return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Dense captions of pictures: region descriptions, as Visual Genome publishes them."""
+"""Dense captions of images: region descriptions, as Visual Genome publishes them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,20 +17,20 @@ class Region(Loose):
     phrase: str
 
 
-class Picture(Loose):
+class DescribedImage(Loose):
     id: str
     regions: list[Region]
 
 
 def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """(picture id → its region descriptions in the order of the file, each once, as sentences one after the other;
-    picture id → why its descriptions cannot be read).
+    """(image id → its region descriptions in the order of the file, each once, as sentences one after the other;
+    image id → why its descriptions cannot be read).
 
     The file, which can be large, is read as a stream.
 
     Args:
-        path: JSON: a list of {"id": picture, "regions": [{"phrase": …}, …]}, or (.jsonl) one of them a line.
-        wanted: ids of pictures; others are passed over.
+        path: JSON: a list of {"id": image, "regions": [{"phrase": …}, …]}, or (.jsonl) one of them a line.
+        wanted: ids of images; others are passed over.
 
     Raises:
         DatasetError: there is no such file, or it is no such list.
@@ -44,13 +44,13 @@ def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[st
             others += 1
             continue
         try:
-            picture = Picture.model_validate(entry)
+            image = DescribedImage.model_validate(entry)
         except ValidationError as error:
-            broken[name] = f"{path.name}: entry {number} is no picture with regions: {first_mistake(error)}"
+            broken[name] = f"{path.name}: entry {number} is no image with regions: {first_mistake(error)}"
             continue
-        # A picture that has two entries is described by both.
-        of_picture = phrases.setdefault(picture.id, {})
-        of_picture |= dict.fromkeys(region.phrase.strip().rstrip(".").strip() for region in picture.regions)
+        # An image that has two entries is described by both.
+        of_image = phrases.setdefault(image.id, {})
+        of_image |= dict.fromkeys(region.phrase.strip().rstrip(".").strip() for region in image.regions)
     if broken and not phrases and not others:
         raise DatasetError(f"{path.parent}/{next(iter(broken.values()))}")
     for reason in broken.values():

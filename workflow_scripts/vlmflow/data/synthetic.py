@@ -16,8 +16,8 @@ class SyntheticDataset(Dataset):
     """Scenes drawn on the spot, with questions of six tasks."""
 
     source: Literal["synthetic"]
-    images: int = Field(600, ge=1, description="How many pictures to draw.")
-    seed: int = Field(0, ge=0, description="Another seed, other pictures.")
+    images: int = Field(600, ge=1, description="How many images to draw.")
+    seed: int = Field(0, ge=0, description="Another seed, other images.")
 
     @property
     def has_captions(self) -> bool:

@@ -28,7 +28,7 @@ class Sample(Strict):
     per_task: int = Field(1000, ge=1, description="At most so many questions a task.")
     seed: int = Field(0, ge=0)
     candidates: int | None = Field(
-        None, ge=1, description="At most so many questions a task are asked at all, and their pictures fetched."
+        None, ge=1, description="At most so many questions a task are asked at all, and their images fetched."
     )
     answered_by: ModelName | None = Field(
         None, description="A model: all models are asked only what is drawn from the questions that it answers rightly."

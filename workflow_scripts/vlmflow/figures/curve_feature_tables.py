@@ -5,7 +5,7 @@ import polars as pl
 from .numbers import unsigned
 
 PLACE = (pl.col("model").alias("Model"), pl.col("task").alias("Task"), pl.col("prompt").alias("Prompt"))
-SAMPLE = (pl.col("questions").alias("Questions"), pl.col("pictures").alias("Images"))
+SAMPLE = (pl.col("questions").alias("Questions"), pl.col("images").alias("Images"))
 
 
 def number(column: str, digits: int) -> pl.Expr:

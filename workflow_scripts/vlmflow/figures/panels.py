@@ -113,7 +113,7 @@ def with_panels(
 
 def subtitle(rows: pl.DataFrame, model: str, columns: int) -> list[str]:
     """The model and the size of its samples; in two lines where the figure has one column."""
-    sizes = [_range(rows.group_by("task").agg(pl.col(name).max())[name]) for name in ("questions", "pictures")]
+    sizes = [_range(rows.group_by("task").agg(pl.col(name).max())[name]) for name in ("questions", "images")]
     size = f"n = {sizes[0]} questions per task, on {sizes[1]} images"
     return [f"{model}; {size}"] if columns > 1 else [model, size]
 

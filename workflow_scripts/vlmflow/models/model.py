@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 
 from vlmflow.engine.feature_norms import feature_norms
 from vlmflow.errors import InterventionError, ModelError
-from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_picture_prompt, build_prompt, turn_end
+from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_image_prompt, build_prompt, turn_end
 from vlmflow.prompts.layouts.base import Box
 
 from .decoder import DecoderModel
@@ -178,7 +178,7 @@ class VisionLanguageModel(LanguageModel):
         )
         return self._on_device(prompt)
 
-    def picture_prompt(self, image: Image.Image, text: str = "", *, before: bool = False) -> Prompt:
+    def image_prompt(self, image: Image.Image, text: str = "", *, before: bool = False) -> Prompt:
         """Model inputs for an image and any text; its one segment is `image`.
 
         Args:
@@ -190,7 +190,7 @@ class VisionLanguageModel(LanguageModel):
             PromptError: the text holds a special token, or the conversation template has no place for it there.
         """
         token = self.image_token_id
-        return self._on_device(build_picture_prompt(self.processor, image, text, image_token_id=token, before=before))
+        return self._on_device(build_image_prompt(self.processor, image, text, image_token_id=token, before=before))
 
     def feature_norms(self, prompt: Prompt) -> list[float | None]:
         """Euclidean norm of the image encoder's feature behind each of the image's tokens; None for a token that is no

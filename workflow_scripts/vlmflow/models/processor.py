@@ -116,7 +116,7 @@ def _fitting_image_processor(processor: Any, fit: str, path: str | Path) -> Any:
     own = getattr(processor, "image_processor", None)
     if own is None or not hasattr(own, "crop_size") or hasattr(own, "image_grid_pinpoints"):
         raise ProcessorError(
-            f"{path}: fit {fit!r} is for processors that show the model one square of the picture, as LLaVA-1.5's; "
+            f"{path}: fit {fit!r} is for processors that show the model one square of the image, as LLaVA-1.5's; "
             f"{type(processor).__name__} cuts it in another way, so leave this key out"
         )
     kept = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor", "do_rescale", "do_normalize")

@@ -44,7 +44,7 @@ class StudyView(Protocol):
 
     @property
     def reads(self) -> Mapping[str, str]:
-        """Model → what it reads: picture or captions."""
+        """Model → what it reads: image or captions."""
 
     def models_of(self, probe: str) -> list[str]:
         """The models on which a probe is run."""
@@ -114,15 +114,15 @@ class Probe(Strict, ABC):
 
     @property
     def needs(self) -> str | None:
-        """What a model must read to be measured: picture, captions, or either (None)."""
+        """What a model must read to be measured: image, captions, or either (None)."""
         segments = [name for edge in self.parsed_edges for name in (edge.source, edge.target)]
-        pictures = [name for name in segments if name.endswith("patches") or name in ("image", *SINK_SEGMENTS)]
-        if pictures and "caption" in segments:
+        images = [name for name in segments if name.endswith("patches") or name in ("image", *SINK_SEGMENTS)]
+        if images and "caption" in segments:
             raise ValueError(
-                f"edges: no prompt has both {pictures[0]!r} and 'caption'; make two probes, one for models that read "
-                "pictures and one for those that read captions"
+                f"edges: no prompt has both {images[0]!r} and 'caption'; make two probes, one for models that read "
+                "images and one for those that read captions"
             )
-        return "picture" if pictures else "captions" if "caption" in segments else None
+        return "image" if images else "captions" if "caption" in segments else None
 
     @property
     def answers_analysed(self) -> Literal["any", "correct"]:
@@ -246,7 +246,7 @@ class ImageProbe(AnyAnswerProbe):
     @property
     def needs(self) -> str | None:
         """See `Probe.needs`."""
-        return "picture"
+        return "image"
 
 
 def parse_edges(edges: Sequence[str] | None) -> list[Edge]:

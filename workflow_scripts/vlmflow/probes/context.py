@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.edges import Edge
 from vlmflow.errors import ModelError, NotApplicableError, PromptError, QuestionError
@@ -34,13 +34,13 @@ def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Promp
     try:
         if not isinstance(vlm, VisionLanguageModel):
             if question.captions is None:
-                raise PromptError("the dataset has no captions of its picture")
+                raise PromptError("the dataset has no captions of its image")
             return vlm.caption_prompt(
                 question.captions, question.text, names, question.options, instruction=instruction
             )
         boxes: dict[str, list[Box]] = {name: [] for name in names}
         return vlm.prompt(
-            open_picture(question.image),
+            open_image(question.image),
             question.text,
             objects=boxes,
             options=question.options,
@@ -103,7 +103,7 @@ class ProbeContext:
         filled = text.format(question=question.text, answer=question.answer, object=named)
         follows = "{question}" in text and question.correct_answer is not None
         return self.image_model.prompt(
-            open_picture(question.image), filled, instruction=self.instruction if follows else ""
+            open_image(question.image), filled, instruction=self.instruction if follows else ""
         )
 
     def unrelated(self, question: Question) -> Iterator[Question]:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import GeometryError, QuestionError
 from vlmflow.prompts.layouts.registry import find_views
@@ -33,7 +33,7 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
     shown, _ = split_by_ids(questions, sample(measured, count, seed=0))
     for row in shown.iter_rows(named=True):
         try:
-            found, pixels = find_views(processor, open_picture(row["image"]))
+            found, pixels = find_views(processor, open_image(row["image"]))
         except (GeometryError, QuestionError):
             continue
         first = found.views[0]
@@ -49,5 +49,5 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
             "answer": row["answer"],
             "rows": first.rows,
             "columns": first.columns,
-            "picture": buffer.getvalue(),
+            "image": buffer.getvalue(),
         }

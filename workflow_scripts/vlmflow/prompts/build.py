@@ -31,7 +31,7 @@ __all__ = [
     "Prompt",
     "PromptError",
     "build_caption_prompt",
-    "build_picture_prompt",
+    "build_image_prompt",
     "build_prompt",
     "chat_text",
     "turn_end",
@@ -121,12 +121,12 @@ def build_prompt(
     """
     _check_text(processor, "question", question)
     text = chat_text(processor, question + instruction)
-    inputs, positions = _with_picture(processor, image, text, image_token_id)
+    inputs, positions = _with_image(processor, image, text, image_token_id)
     # Some processors put the image's tokens before a text that does not name them.
     after = max(0, text.rfind(str(processor.image_token)))
     finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
     segments: Positions = {"image": positions, **finder.common_segments()}
-    missing: Missing = {"caption": "its model reads the picture, not captions"}
+    missing: Missing = {"caption": "its model reads the image, not captions"}
     option_spans = add_options(segments, missing, finder, options)
     add_objects(segments, missing, finder, objects, option_spans)
     add_patches(segments, missing, processor, image, objects, patches)
@@ -134,7 +134,7 @@ def build_prompt(
     return _without_empty(Prompt(inputs, text, segments, missing))
 
 
-def build_picture_prompt(
+def build_image_prompt(
     processor: Any, image: Image.Image, text: str, *, image_token_id: int, before: bool = False
 ) -> Prompt:
     """An image with any text, or none, for measurements of the image's tokens alone: the one segment is `image`.
@@ -151,13 +151,13 @@ def build_picture_prompt(
         _check_text(processor, "text", text)
     whole_text = chat_text(processor, text, text_first=before)
     if before and text and whole_text == chat_text(processor, text):
-        raise PromptError("its conversation template puts the picture before the text, wherever the text is to stand")
-    inputs, positions = _with_picture(processor, image, whole_text, image_token_id)
-    missing = dict.fromkeys(SEGMENTS, "it was built for the picture's tokens alone")
+        raise PromptError("its conversation template puts the image before the text, wherever the text is to stand")
+    inputs, positions = _with_image(processor, image, whole_text, image_token_id)
+    missing = dict.fromkeys(SEGMENTS, "it was built for the image's tokens alone")
     return Prompt(inputs, whole_text, {"image": positions}, missing)
 
 
-def _with_picture(
+def _with_image(
     processor: Any, image: Image.Image, text: str, image_token_id: int
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """(model inputs, positions of the image's tokens)."""
@@ -200,7 +200,7 @@ def build_caption_prompt(
     """
     _check_text(processor, "question", question)
     _check_text(processor, "captions", captions)
-    text = chat_text(processor, f"{captions}\n{question}{instruction}", picture=False)
+    text = chat_text(processor, f"{captions}\n{question}{instruction}", image=False)
     start = text.find(captions)
     if start < 0:
         raise PromptError(f"the chat template changes the captions; the prompt became {text!r}")
@@ -208,7 +208,7 @@ def build_caption_prompt(
     inputs = {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
     finder = Finder(processor.tokenizer, text, question, start + len(captions), inputs["input_ids"][0])
     segments: Positions = {"caption": finder.tokens([(start, start + len(captions))]), **finder.common_segments()}
-    missing: Missing = dict.fromkeys(IMAGE_SEGMENTS, "its model reads captions, not the picture")
+    missing: Missing = dict.fromkeys(IMAGE_SEGMENTS, "its model reads captions, not the image")
     option_spans = add_options(segments, missing, finder, options)
     add_objects(segments, missing, finder, {name: [] for name in objects}, option_spans)
     return _without_empty(Prompt(inputs, text, segments, missing))
@@ -222,9 +222,9 @@ def _without_empty(prompt: Prompt) -> Prompt:
     return prompt
 
 
-def chat_text(processor: Any, question: str, picture: bool = True, text_first: bool = False) -> str:
+def chat_text(processor: Any, question: str, image: bool = True, text_first: bool = False) -> str:
     """The prompt's text with one placeholder for the image, if there is one, up to where the answer begins."""
-    images = [{"type": "image"}] if picture else []
+    images = [{"type": "image"}] if image else []
     texts = [{"type": "text", "text": question}] if question else []
     message = {"role": "user", "content": texts + images if text_first else images + texts}
     return processor.apply_chat_template([message], add_generation_prompt=True)
@@ -248,7 +248,7 @@ def turn_end(processor: Any) -> int | None:
 
 def _check_text(processor: Any, what: str, text: str) -> None:
     if not text.strip():
-        raise PromptError("there are no captions of the picture" if what == "captions" else f"the {what} is empty")
+        raise PromptError("there are no captions of the image" if what == "captions" else f"the {what} is empty")
     specials = {str(getattr(processor, "image_token", None) or ""), *processor.tokenizer.all_special_tokens} - {""}
     for token in sorted(specials):
         if token in text:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import QuestionError
 from vlmflow.prompts.layouts.base import Box, View, clipped
@@ -65,15 +65,15 @@ def _lines(cells: list[Image.Image]) -> list[list[Image.Image]]:
 
 
 def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
-    """One question: the views of its picture side by side, and its text below; None if the picture cannot be read."""
+    """One question: the views of its image side by side, and its text below; None if the image cannot be read."""
     try:
-        picture = open_picture(row["image"])
+        image = open_image(row["image"])
     except QuestionError:
         return None
-    found, pixels_of_views = find_views(processor, picture)
-    # As far as they lie inside of the picture: that is what counts, and what can be drawn.
+    found, pixels_of_views = find_views(processor, image)
+    # As far as they lie inside of the image: that is what counts, and what can be drawn.
     boxes = [
-        (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), picture.size))
+        (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), image.size))
         for item in row["objects"]
         if item["x"] is not None
     ]

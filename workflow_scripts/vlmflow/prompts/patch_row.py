@@ -2,30 +2,30 @@
 
 from typing import Any
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.errors import GeometryError, NotApplicableError
 from vlmflow.prompts.layouts.painted import painted_patches
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
-def size_for_boxes(image: str, drawn_for: tuple[int | None, int | None]) -> tuple[int, int]:
+def size_for_boxes(path: str, drawn_for: tuple[int | None, int | None]) -> tuple[int, int]:
     """(width, height) in pixels of an image, if its boxes were drawn for this size.
 
     Args:
-        image: path.
+        path: of the image.
         drawn_for: (width, height) for which the boxes were drawn.
 
     Raises:
         QuestionError: the image cannot be opened.
         GeometryError: the boxes were drawn for an image of another size.
     """
-    picture = open_picture(image)
-    if drawn_for != picture.size:
+    image = open_image(path)
+    if drawn_for != image.size:
         raise GeometryError(
-            f"the scene graph was made for {drawn_for[0]} × {drawn_for[1]} pixels, the picture has "
-            f"{picture.width} × {picture.height}"
+            f"the scene graph was made for {drawn_for[0]} × {drawn_for[1]} pixels, the image has "
+            f"{image.width} × {image.height}"
         )
-    return picture.size
+    return image.size
 
 
 def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:

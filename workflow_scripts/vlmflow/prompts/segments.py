@@ -57,7 +57,7 @@ class Finder:
             self.offsets = encoded.offset_mapping[len(encoded.input_ids) - common :]
             if self.offsets and self.offsets[0][0] <= start:
                 return
-        raise PromptError("the question is cut into other tokens once the picture before it is expanded")
+        raise PromptError("the question is cut into other tokens once the image before it is expanded")
 
     def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
         """Positions of the tokens that overlap at least one of the spans of characters of the prompt; without the last
@@ -160,9 +160,7 @@ def add_patches(
                 raise GeometryError("it was built without boxes")
             patches = Patches(found.tokens, found.related(boxes), found.no_patch)
         if patches.tokens != len(image_tokens):
-            raise GeometryError(
-                f"the picture became {len(image_tokens)} tokens, but its patch map has {patches.tokens}"
-            )
+            raise GeometryError(f"the image became {len(image_tokens)} tokens, but its patch map has {patches.tokens}")
     except GeometryError as error:
         missing |= dict.fromkeys(("related patches", "other patches"), str(error))
         return

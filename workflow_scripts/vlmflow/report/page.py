@@ -52,7 +52,7 @@ def render(
     return ENVIRONMENT.get_template("report.html").render(
         study=study,
         total=len(everything),
-        pictures=everything["image_id"].n_unique(),
+        images=everything["image_id"].n_unique(),
         examples=_examples(study, questions, task_questions),
         types=_types(everything),
         accuracy=accuracy.to_dicts(),

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from vlmflow.analysis.group_accuracy import accuracy_cells, kind_of, semantic_names
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
 from vlmflow.study import AccuracyTable, LandmarksTable, TasksTable
@@ -23,24 +23,24 @@ def task_row(task: str, questions: pl.DataFrame) -> dict[str, Any]:
     The example is sampled by the task's name, so that the same questions give the same one and tasks show other images.
     """
     row: dict[str, Any] = {"task": task, "structural": None, "semantic": None, "kind": None}
-    row |= {"picture": None, "question": None, "answer": None}
-    row |= {"questions": len(questions), "pictures": questions["image_id"].n_unique()}
+    row |= {"image": None, "question": None, "answer": None}
+    row |= {"questions": len(questions), "images": questions["image_id"].n_unique()}
     if len(questions):
         drawn = sample(questions["question_id"], 1, seed=task)
         example = questions.filter(pl.col("question_id") == drawn[0]).row(0, named=True)
         row |= {name: example[name] for name in ("structural", "semantic", "question", "answer")}
-        row |= {"kind": kind_of(questions), "picture": example["image"]}
+        row |= {"kind": kind_of(questions), "image": example["image"]}
     return row
 
 
-def without_pictures(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def without_images(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """The rows as they are written to CSV."""
-    return pl.DataFrame(rows, infer_schema_length=None).drop("picture")
+    return pl.DataFrame(rows, infer_schema_length=None).drop("image")
 
 
 def tasks_page(rows: list[dict[str, Any]], title: str) -> str:
     """The table of tasks as a page of HTML."""
-    return _page(TasksTable.macro, title, {"rows": [row | {"picture": _thumbnail(row["picture"])} for row in rows]})
+    return _page(TasksTable.macro, title, {"rows": [row | {"image": _thumbnail(row["image"])} for row in rows]})
 
 
 def _thumbnail(path: str | None) -> str | None:
@@ -48,7 +48,7 @@ def _thumbnail(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        small = open_picture(path)
+        small = open_image(path)
     except QuestionError:
         return None
     small.thumbnail(THUMBNAIL)

@@ -1,7 +1,7 @@
 """The models of a study."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,7 +17,9 @@ def _check_template(template: str) -> str:
 
 
 class Model(Strict):
-    """A vision-language model, or a language model that reads captions in place of the picture."""
+    """A vision-language model, or a language model that reads captions in place of the image."""
+
+    renamed_values: ClassVar = {"reads": {"picture": "image"}}
 
     path: str = Field(description="A folder, or an id on the Hugging Face hub.")
     revision: Revision | None = Field(None, description="Commit, tag or branch of a hub id.")
@@ -26,12 +28,12 @@ class Model(Strict):
     template: Annotated[str, AfterValidator(_check_template)] = Field(
         "own", description="Conversation template: the model's own, vicuna_v1, llava_llama_3, plain, or a .jinja file."
     )
-    reads: Literal["picture", "captions"] = Field(
-        "picture", description="What stands before the question; captions are read as text, without a picture."
+    reads: Literal["image", "captions"] = Field(
+        "image", description="What stands before the question; captions are read as text, without an image."
     )
     fit: Literal["own", "pad", "crop"] = Field(
         "own",
-        description="How a picture that is no square is fitted: as the model's processor does it, padded, or cropped.",
+        description="How an image that is no square is fitted: as the model's processor does it, padded, or cropped.",
     )
     patch_rule: Literal["overlap", "painted"] = Field(
         "overlap", description="Related patches overlap a box, or (as published) keep a pixel of it pure."
@@ -40,10 +42,10 @@ class Model(Strict):
     note: str = Field("", description="What a reader of the report should know about this model.")
 
     @model_validator(mode="after")
-    def _captions_are_no_picture(self) -> "Model":
+    def _captions_are_no_image(self) -> "Model":
         for key in ("fit", "patch_rule"):
             if self.reads == "captions" and getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key}: this model reads captions and is shown no picture; take this key out")
+                raise ValueError(f"{key}: this model reads captions and is shown no image; take this key out")
         return self
 
     @property

@@ -73,7 +73,7 @@ class Study(Strict):
 
     @property
     def reads(self) -> dict[str, str]:
-        """Model → what it reads: picture or captions."""
+        """Model → what it reads: image or captions."""
         return {name: model.reads for name, model in self.models.items()}
 
     def models_of(self, probe: str) -> list[str]:
@@ -137,7 +137,7 @@ class Study(Strict):
             if not self.dataset_of_task(task).has_captions:
                 key = f"tasks.{task}.dataset" if self.tasks[task].dataset else "dataset"
                 raise ValueError(
-                    f"{key}: its pictures have no captions for the model {readers[0]!r} to read; of GQA's, give "
+                    f"{key}: its images have no captions for the model {readers[0]!r} to read; of GQA's, give "
                     f"captions: visual-genome, or leave the task {task!r} out of probes.{probe}.tasks, or the model "
                     f"out of probes.{probe}.models"
                 )

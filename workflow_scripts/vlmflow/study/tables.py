@@ -57,7 +57,7 @@ class TasksTable(TableSettings):
 
     def shown(self, written: pl.DataFrame) -> dict[str, Any]:
         """See `TableSettings.shown`; the images are only on the table's own page."""
-        return {"rows": [row | {"picture": None} for row in written.to_dicts()]}
+        return {"rows": [row | {"image": None} for row in written.to_dicts()]}
 
 
 class AccuracyTable(TableSettings):

@@ -6,7 +6,7 @@ from .base import Column
 
 ABOUT = {
     "question_id": Column(pl.String, "id in the source"),
-    "image_id": Column(pl.String, "id of the picture"),
+    "image_id": Column(pl.String, "id of the image"),
 }
 WINDOW = {
     "window": Column(pl.Int32, "layers"),
@@ -27,7 +27,7 @@ INTERVAL = {
     "low": Column(pl.Float64, "lower end of the 95 % interval", nullable=True),
     "high": Column(pl.Float64, "upper end of the 95 % interval", nullable=True),
     "questions": Column(pl.Int32, "number of questions"),
-    "pictures": Column(pl.Int32, "number of images, over which is resampled"),
+    "images": Column(pl.Int32, "number of images, over which is resampled"),
 }
 NOTE = {"note": Column(pl.String, "why there is no question, where there is none", nullable=True)}
 QUANTITY = {"quantity": Column(pl.String, "which column of the probe's table is averaged")}
@@ -36,5 +36,5 @@ FEATURE_INTERVAL = {
     "low": Column(pl.Float64, "lower end of the 95 % bootstrap interval", nullable=True),
     "high": Column(pl.Float64, "upper end of the 95 % bootstrap interval", nullable=True),
     "questions": Column(pl.Int32, "number of questions"),
-    "pictures": Column(pl.Int32, "number of images, over which is resampled"),
+    "images": Column(pl.Int32, "number of images, over which is resampled"),
 }

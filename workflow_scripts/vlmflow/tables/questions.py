@@ -21,7 +21,7 @@ OBJECT = pl.Struct(
 
 QUESTION_COLUMNS = {
     "question_id": Column(pl.String, "id in the source"),
-    "image_id": Column(pl.String, "id of the picture in the source"),
+    "image_id": Column(pl.String, "id of the image in the source"),
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
@@ -34,10 +34,10 @@ QUESTION_COLUMNS = {
     "false_option": Column(pl.String, "the wrong one of two options", nullable=True),
     "objects": Column(
         pl.List(OBJECT),
-        "what the question is about; boxes in pixels of the picture, null where the object is absent; attributes as "
+        "what the question is about; boxes in pixels of the image, null where the object is absent; attributes as "
         "annotated, none where nothing is known of them",
     ),
-    "captions": Column(pl.String, "dense captions of the picture, one after the other", nullable=True),
+    "captions": Column(pl.String, "dense captions of the image, one after the other", nullable=True),
 }
 
 QUESTIONS = Table(
@@ -45,14 +45,14 @@ QUESTIONS = Table(
     QUESTION_COLUMNS | {"problem": Column(pl.String, "what a task would need and is not to be found", nullable=True)},
 )
 CANDIDATES = Table("candidates", QUESTION_COLUMNS)
-TASK = Table("task", QUESTION_COLUMNS | {"image": Column(pl.String, "path of the picture")})
+TASK = Table("task", QUESTION_COLUMNS | {"image": Column(pl.String, "path of the image")})
 SKIPPED = Table(
     "skipped",
     {
         "question_id": Column(pl.String, "id in the source"),
         "task": Column(pl.String, "null before the tasks are made", nullable=True),
         "model": Column(pl.String, "null before a model is asked", nullable=True),
-        "stage": Column(pl.String, "questions, tasks, pictures, patches, answers, selected, or a probe's name"),
+        "stage": Column(pl.String, "questions, tasks, images, patches, answers, selected, or a probe's name"),
         "what": Column(pl.String, "the part that is left out, such as an edge or a prompt; empty: the whole question"),
         "reason": Column(pl.String, "why it is left out"),
     },
@@ -84,8 +84,8 @@ PATCHES = Table(
     "patches",
     {
         "question_id": Column(pl.String, "id in the source"),
-        "tokens": Column(pl.Int32, "how many tokens the picture becomes"),
-        "related": Column(pl.List(pl.Int32), "numbers of the related patches among the picture's tokens, from 0"),
+        "tokens": Column(pl.Int32, "how many tokens the image becomes"),
+        "related": Column(pl.List(pl.Int32), "numbers of the related patches among the image's tokens, from 0"),
         "no_patch": Column(pl.List(pl.Int32), "numbers of the tokens that are no patch, such as row newlines"),
     },
 )
@@ -93,7 +93,7 @@ ANSWERS = Table(
     "answers",
     {
         "question_id": Column(pl.String, "id in the source"),
-        "image_id": Column(pl.String, "id of the picture"),
+        "image_id": Column(pl.String, "id of the image"),
         "predicted": Column(pl.String, "what the model says, greedily"),
         "answer": Column(pl.String, "the correct answer, or somebody's description where many answers are correct"),
         "correct": Column(
@@ -113,7 +113,7 @@ VIEWS = Table(
         "answer": Column(pl.String, "right answer, or caption"),
         "rows": Column(pl.Int32, "of patches"),
         "columns": Column(pl.Int32, "of patches"),
-        "picture": Column(pl.Binary, "what the model sees of the whole picture, as PNG or JPEG"),
+        "image": Column(pl.Binary, "what the model sees of the whole image, as PNG or JPEG"),
     },
 )
 SELECTED = Table(

@@ -22,7 +22,7 @@ WORDS = (*QUESTION_WORDS, *ANSWERS, *(word.capitalize() for word in ANSWERS))
 
 
 def build_processor() -> LlavaProcessor:
-    """A word-level tokenizer and CLIP's picture processing at 96 pixels."""
+    """A word-level tokenizer and CLIP's image processing at 96 pixels."""
     return word_level_processor(WORDS, SIDE, CELL)
 
 

@@ -22,7 +22,7 @@ class Score:
 
     questions: int
     accuracy: float
-    blanked: float  # with an empty picture in place of the scene
+    blanked: float  # with an empty image in place of the scene
     guess: float  # with one of the two options, or the commonest answer to questions that begin alike
 
 
@@ -31,9 +31,9 @@ def examine(vlm: VisionLanguageModel, scenes: int, seed: int) -> dict[str, Score
     entries: dict[str, list[tuple[Image.Image, dict[str, Any]]]] = {task: [] for task in MAKERS}
     for index in range(scenes):
         scene = draw_scene(index, seed)
-        picture = render(scene)
+        image = render(scene)
         for question_id, entry in scene_questions(scene, seed):
-            entries[list(MAKERS)[int(question_id[-1])]].append((picture, entry))
+            entries[list(MAKERS)[int(question_id[-1])]].append((image, entry))
     return {task: _score(vlm, asked) for task, asked in entries.items()}
 
 

@@ -1,4 +1,4 @@
-"""What the tiny LLaVA is shown: scenes, captions and questions, packed so that a picture is read once."""
+"""What the tiny LLaVA is shown: scenes, captions and questions, packed so that an image is read once."""
 
 from dataclasses import dataclass, replace
 
@@ -24,11 +24,11 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Segment:
-    """A text about a picture.
+    """A text about an image.
 
     Attributes:
         tokens: question, template, answer.
-        sees: how many of them see the picture even where the lesson hides it: those of the question's own words.
+        sees: how many of them see the image even where the lesson hides it: those of the question's own words.
         answer_from: the first token that is to be learned.
         task: None for a caption, and for a question that no task asks.
     """
@@ -41,32 +41,32 @@ class Segment:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A batch of pictures with several texts each; positions are (pictures, tokens)."""
+    """A batch of images with several texts each; positions are (images, tokens)."""
 
     tokens: torch.Tensor
     positions: torch.Tensor
     segment: int  # tokens of each text, the padding at its end included
-    hidden: torch.Tensor  # (pictures, texts, tokens of each, prefix) the picture, from each question's end on
+    hidden: torch.Tensor  # (images, texts, tokens of each, prefix) the image, from each question's end on
     labels: torch.Tensor  # the next token where it is to be learned, IGNORED elsewhere
     weights: torch.Tensor
     tasks: torch.Tensor  # index into TASKS at the position that predicts the answer, -1 elsewhere
 
 
 def pixels(processor: LlavaProcessor, scenes: list[Scene]) -> torch.Tensor:
-    pictures = [render(scene) for scene in scenes]
-    return processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+    images = [render(scene) for scene in scenes]
+    return processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
 
 def patch_labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
-    """For each attribute, (pictures, patches) what the patch shows: an index into PATCH_WORDS, or ground."""
+    """For each attribute, (images, patches) what the patch shows: an index into PATCH_WORDS, or ground."""
     labels = {kind: torch.full((len(scenes), GRID, GRID), IGNORED) for kind in PATCH_WORDS}
     labels["shape"][:] = len(SHAPES)
-    for picture, scene in enumerate(scenes):
+    for image, scene in enumerate(scenes):
         for thing in scene.things:
             end_x, end_y = thing.x + thing.side - 1, thing.y + thing.side - 1
             rows, columns = slice(thing.y // CELL, end_y // CELL + 1), slice(thing.x // CELL, end_x // CELL + 1)
             for kind, words in PATCH_WORDS.items():
-                labels[kind][picture, rows, columns] = words.index(thing.attribute(kind))
+                labels[kind][image, rows, columns] = words.index(thing.attribute(kind))
     return {kind: values.flatten(1) for kind, values in labels.items()}
 
 
@@ -143,7 +143,7 @@ class Teacher:
         tokens = torch.full(shape, self.tokenizer.pad_token_id)
         labels, weights, tasks = torch.full(shape, IGNORED), torch.zeros(shape), torch.full(shape, -1)
         hidden = torch.zeros(len(rows), max(map(len, rows)), size, start, dtype=torch.bool)
-        picture = torch.tensor(self.prefix) == self.tokenizer.convert_tokens_to_ids("<image>")
+        image = torch.tensor(self.prefix) == self.tokenizer.convert_tokens_to_ids("<image>")
         tokens[:, :start] = torch.tensor(self.prefix)
         for row, segments in enumerate(rows):
             for number, segment in enumerate(segments):
@@ -152,7 +152,7 @@ class Teacher:
                 tokens[row, begin:end] = torch.tensor(segment.tokens)
                 labels[row, answer - 1 : end - 1] = tokens[row, answer:end]
                 weights[row, answer - 1 : end - 1] = 1.0 if segment.task else 0.3
-                hidden[row, number, segment.sees :] = picture
+                hidden[row, number, segment.sees :] = image
                 if segment.task:
                     tasks[row, answer - 1] = TASKS.index(segment.task)
         places = torch.arange(shape[1])

@@ -1,6 +1,6 @@
-"""Attention over a picture followed by many texts about it, none of which sees another.
+"""Attention over an image followed by many texts about it, none of which sees another.
 
-Packed into one row, texts share the work on their picture; a mask over all pairs of the row would spend most of the
+Packed into one row, texts share the work on their image; a mask over all pairs of the row would spend most of the
 time of training on pairs that may not see each other.
 """
 

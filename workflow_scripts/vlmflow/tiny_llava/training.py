@@ -1,4 +1,4 @@
-"""Three stages: the picture's patches learn the words' language, the decoder learns to answer, then to capitalise."""
+"""Three stages: the image's patches learn the words' language, the decoder learns to answer, then to capitalise."""
 
 import math
 from collections.abc import Iterable
@@ -23,11 +23,11 @@ class Recipe:
     seed: int = 0
     scenes_seed: int = 1  # another family of scenes than the demo study's, which is 0
     align_steps: int = 250
-    align_pictures: int = 64
+    align_images: int = 64
     answer_steps: int = 1150  # at most, before the rate falls
     decay_share: float = 0.3
-    pictures: int = 16
-    segments: int = 12  # texts about each picture
+    images: int = 16
+    segments: int = 12  # texts about each image
     captions: int = 4  # of these, in the first part of the answers' steps; one afterwards
     captions_share: float = 0.4
     good_enough: float = 0.965  # running accuracy of the worst task at which the rate begins to fall
@@ -100,7 +100,7 @@ def align_patches(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=recipe.align_steps, pct_start=0.1)
     progress = Progress("patches", recipe.align_steps, "steps")
     for _ in range(recipe.align_steps):
-        shown = scenes.take(recipe.align_pictures)
+        shown = scenes.take(recipe.align_images)
         with _autocast():
             features = torch.stack(model.model.get_image_features(pixels(processor, shown)).pooler_output)
         loss = _patch_loss(features.float(), patch_labels(shown), vocabulary, axes)
@@ -156,9 +156,9 @@ def learn_answers(
         fall = 1 - max(0, step - decay_from) / (decay_from * recipe.decay_share)
         _set_rate(optimizers, min(1, (step + 1) / 40) * fall)
         captions = recipe.captions if step < recipe.captions_share * recipe.answer_steps else 1
-        lesson_scenes = scenes.take(recipe.pictures)
+        lesson_scenes = scenes.take(recipe.images)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
-        # At first, what an answer needs of the picture can only come through the question's words, as in large models.
+        # At first, what an answer needs of the image can only come through the question's words, as in large models.
         hide = step < decay_from
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers, through_question=hide)
         history.add("answers", step, loss, teacher.accuracy)
@@ -188,7 +188,7 @@ def learn_capitals(
     progress = Progress("capitals", recipe.capital_steps, "steps")
     for step in range(recipe.capital_steps):
         _set_rate(optimizers, min(1, (step + 1) / 40) * min(1, 2 * (1 - step / recipe.capital_steps)))
-        lesson_scenes = scenes.take(recipe.pictures)
+        lesson_scenes = scenes.take(recipe.images)
         lesson = teacher.lesson(lesson_scenes, 0, recipe.segments, capital=True)
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers)
         history.add("capitals", step, loss, teacher.accuracy)
@@ -221,14 +221,14 @@ def _set_rate(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
 
 def _learn(
     model: LlavaForConditionalGeneration,
-    pictures: torch.Tensor,
+    images: torch.Tensor,
     lesson: Lesson,
     teacher: Teacher,
     optimizers: list[torch.optim.Optimizer],
     through_question: bool = False,
 ) -> float:
     with _autocast():
-        features = torch.stack(model.model.get_image_features(pictures).pooler_output)
+        features = torch.stack(model.model.get_image_features(images).pooler_output)
         words = model.get_input_embeddings()(lesson.tokens)
         places = (lesson.tokens == model.config.image_token_id).unsqueeze(-1)
         embeddings = words.masked_scatter(places, features.to(words.dtype))

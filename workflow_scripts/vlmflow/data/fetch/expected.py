@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.errors import ContentError, QuestionError
 
 MOST_BYTES = 100_000_000  # of one image: some ten times as many as a large photograph has
@@ -35,7 +35,7 @@ class Expected:
 def check_image(path: Path) -> None:
     """Raise a ContentError if a file is no image that can be used."""
     try:
-        open_picture(str(path), name="what was sent")
+        open_image(str(path), name="what was sent")
     except QuestionError as error:
         raise ContentError(str(error)) from error
 

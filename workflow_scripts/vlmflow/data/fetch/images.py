@@ -23,10 +23,10 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
 
 
-def with_pictures(
+def with_images(
     candidates: pl.DataFrame, source: ImageSource, *, task: str, note: Path | None = None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(rows of the table `task`: the candidates whose picture is there; rows of `skipped` for the others).
+    """(rows of the table `task`: the candidates whose image is there; rows of `skipped` for the others).
 
     Args:
         candidates: rows of the table `candidates`.
@@ -35,12 +35,12 @@ def with_pictures(
         note: where it is written down which images were refused, if any were; for `ask_again`.
 
     Raises:
-        DownloadError: the archive of pictures cannot be read, their server cannot be reached, or nothing that it sends
+        DownloadError: the archive of images cannot be read, their server cannot be reached, or nothing that it sends
             is an image.
     """
     folder = Path(source.folder)
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
-    reasons = {image_id: f"{image_id!r} is no name of a picture" for image_id in ids if not _is_name(image_id)}
+    reasons = {image_id: f"{image_id!r} is no name of an image" for image_id in ids if not _is_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
     found = _on_disk(ids, source)
     missing = [image_id for image_id in ids if image_id not in found]
@@ -57,17 +57,17 @@ def with_pictures(
         raise DownloadError(f"nothing that was sent for {len(ids)} images is an image; the first reason: {first}")
     if note is not None:
         _write_down(list(refused), note)
-    looked = f"there is no picture {{}} ({', '.join(ENDINGS)}) in {folder}"
+    looked = f"there is no image {{}} ({', '.join(ENDINGS)}) in {folder}"
     reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
-    print(f"{task}: {len(candidates)} questions on {len(ids)} pictures, {len(reasons)} of which are not to be had")
+    print(f"{task}: {len(candidates)} questions on {len(ids)} images, {len(reasons)} of which are not to be had")
 
-    def by_picture(texts: dict[str, str]) -> pl.Expr:
+    def by_image(texts: dict[str, str]) -> pl.Expr:
         return pl.col("image_id").replace_strict(texts, default=None, return_dtype=pl.String)
 
-    placed = candidates.with_columns(image=by_picture(found), reason=by_picture(reasons))
+    placed = candidates.with_columns(image=by_image(found), reason=by_image(reasons))
     kept = placed.filter(pl.col("image").is_not_null()).select(list(TASK.columns))
     lost = placed.filter(pl.col("image").is_null())
-    return kept, skipped(lost["question_id"], lost["reason"], stage="pictures", task=task)
+    return kept, skipped(lost["question_id"], lost["reason"], stage="images", task=task)
 
 
 def _is_name(image_id: str) -> bool:
@@ -76,7 +76,7 @@ def _is_name(image_id: str) -> bool:
 
 
 def _on_disk(ids: Iterable[str], source: ImageSource) -> dict[str, str]:
-    """Picture id → path, of those that lie in the folder."""
+    """Image id → path, of those that lie in the folder."""
     folder = Path(source.folder)
     there: dict[str, dict[str, str]] = {}
     # Names that differ only in the ending's case: the lowercase one, which is sorted behind the others, is taken.
@@ -93,12 +93,12 @@ def _on_disk(ids: Iterable[str], source: ImageSource) -> dict[str, str]:
 
 
 def _fetch(ids: list[str], source: ImageSource) -> dict[str, str]:
-    """Picture id → why it could not be fetched."""
+    """Image id → why it could not be fetched."""
     reasons = {}
     names = {}
     for image_id in ids:
         if "{number" in source.name and not image_id.isdecimal():
-            reasons[image_id] = f"{image_id!r} is no number, as the pictures at {source.url} have"
+            reasons[image_id] = f"{image_id!r} is no number, as the images at {source.url} have"
         else:
             number = int(image_id) if image_id.isdecimal() else None
             names[source.name.format(image_id=image_id, number=number)] = image_id

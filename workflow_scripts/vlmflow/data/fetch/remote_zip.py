@@ -149,7 +149,7 @@ class _RemoteArchive:
     def _copy(self) -> RemoteZip:
         """The archive for one thread, with a stream of its own.
 
-        The entries are shared: GQA's archive of pictures has 150,000, which take seconds to read and much memory.
+        The entries are shared: GQA's archive of images has 150,000, which take seconds to read and much memory.
         """
         mine = copy.copy(self.contents)
         mine.fp = RemoteIO(self.fetcher.fetch)

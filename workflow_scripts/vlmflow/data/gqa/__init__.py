@@ -56,9 +56,9 @@ class GqaDataset(Dataset):
         "folder of them.",
     )
     scene_graphs: Place | None = Field(
-        None, description="JSON: picture → width, height, objects with boxes; a file or a folder, as questions."
+        None, description="JSON: image → width, height, objects with boxes; a file or a folder, as questions."
     )
-    images_dir: Place | None = Field(None, description="Folder of {picture id}.jpg, .png, …, used in place.")
+    images_dir: Place | None = Field(None, description="Folder of {image id}.jpg, .png, …, used in place.")
     captions: Literal["visual-genome"] | Place | None = Field(
         None, description="Region descriptions as captions: Visual Genome's, downloaded, or a file in their layout."
     )
@@ -70,7 +70,7 @@ class GqaDataset(Dataset):
             missing = "scene_graphs" if self.scene_graphs is None else "questions"
             raise ValueError(f"{missing}: give both files, or neither of them to have GQA's own downloaded")
         if self.questions is not None and self.images_dir is None:
-            raise ValueError("images_dir: give the folder with the pictures of your questions")
+            raise ValueError("images_dir: give the folder with the images of your questions")
         return self
 
     @property

@@ -88,7 +88,7 @@ def read_questions(
 
     Args:
         questions, scene_graphs: GQA's files or folders, or in their layout.
-        regions: descriptions of regions, which become the pictures' captions.
+        regions: descriptions of regions, which become the images' captions.
 
     Raises:
         DatasetError: a file is missing or is no JSON object.
@@ -123,10 +123,10 @@ def read_questions(
 
 
 def _graphs(paths: Path | Sequence[Path]) -> tuple[dict[str, Any], set[str]]:
-    """(picture id → its scene graph, the ids that have several)."""
+    """(image id → its scene graph, the ids that have several)."""
     graphs: dict[str, Any] = {}
     several = set()
-    for image_id, graph in _each(paths, "scene graphs by picture id", ("image_id", "imageId", "id")):
+    for image_id, graph in _each(paths, "scene graphs by image id", ("image_id", "imageId", "id")):
         if isinstance(graph, ValueError):
             print(f"{image_id}: this is no JSON ({graph})")
         elif graphs.setdefault(image_id, graph) is not graph:
@@ -199,11 +199,11 @@ def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph |
 
 
 def _graph(image_id: str, graphs: dict[str, Any], several: set[str]) -> SceneGraph | str:
-    """A picture's scene graph, or what is wrong with it."""
+    """An image's scene graph, or what is wrong with it."""
     if image_id not in graphs:
-        return f"there is no scene graph for the picture {image_id}"
+        return f"there is no scene graph for the image {image_id}"
     if image_id in several:
-        return f"there are several scene graphs for the picture {image_id}; keep the right one"
+        return f"there are several scene graphs for the image {image_id}; keep the right one"
     try:
         return SceneGraph.model_validate(graphs[image_id])
     except ValidationError as error:

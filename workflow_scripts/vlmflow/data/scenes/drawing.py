@@ -1,4 +1,4 @@
-"""The picture of a scene: its things on a noisy ground."""
+"""The image of a scene: its things on a noisy ground."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -7,14 +7,14 @@ from .scene import COLORS, SHAPES, SIDE, Scene, Thing
 
 
 def render(scene: Scene) -> Image.Image:
-    """The picture of a scene, `SIDE` pixels square, in RGB."""
+    """The image of a scene, `SIDE` pixels square, in RGB."""
     rng = np.random.default_rng(scene.noise_seed)
     tint = rng.uniform(185, 235, size=3)
     ground = tint + rng.normal(0, 6, size=(SIDE, SIDE, 3))
-    picture = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
     for thing in scene.things:
-        picture.paste(_painted(thing), (thing.x, thing.y), _outline(thing.shape, thing.side))
-    return picture
+        image.paste(_painted(thing), (thing.x, thing.y), _outline(thing.shape, thing.side))
+    return image
 
 
 def _outline(shape: str, side: int) -> Image.Image:

@@ -77,7 +77,7 @@ def draw_scene(index: int, seed: int) -> Scene:
 
 
 def _place(size: str, free: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A free place inside one cell (small) or two by two (large) that lies wholly in one quarter of the picture.
+    """A free place inside one cell (small) or two by two (large) that lies wholly in one quarter of the image.
 
     Things that straddle patches at random were learned far more slowly by a model of this size.
     """

@@ -18,7 +18,7 @@ ACCESS, EXAMPLES, IMAGES = f"{FOLDER}/access.json", f"{FOLDER}/examples.jsonl", 
 
 
 class WinogroundDataset(Dataset):
-    """Winoground: pairs of pictures to be described, whose captions are the same words in another order.
+    """Winoground: pairs of images to be described, whose captions are the same words in another order.
 
     It is given out on the Hugging Face hub to those who asked for access.
     """
@@ -66,12 +66,12 @@ class WinogroundExample(Loose):
 
 
 def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
-    """Rows of the tables `questions` and `skipped`: two questions an example, one on each of its pictures.
+    """Rows of the tables `questions` and `skipped`: two questions an example, one on each of its images.
 
     Args:
         examples: Winoground's file, an example a line.
         access: as `fetch_winoground` writes it; without access there is one skipped row, and no question.
-        prompt: what is asked of every picture.
+        prompt: what is asked of every image.
 
     Raises:
         DatasetError: a file is missing or is not laid out as it should be.

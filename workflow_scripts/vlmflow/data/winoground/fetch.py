@@ -56,7 +56,7 @@ def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> di
     if not count:
         why = f"; {next(iter(refused.values()))}" if refused else ""
         raise HubError(
-            f"{source.repository}: there is no picture ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}{why}"
+            f"{source.repository}: there is no image ({', '.join(ENDINGS)}) under {FOLDER}/ in {archive}{why}"
         )
     again = f"delete {archive} and {access} and run the same command again"
     account: dict[str, Any] = {"granted": True, "reason": None}
@@ -66,7 +66,7 @@ def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> di
 def what_to_do(repository: str, access: Path, error: NoAccessError) -> str:
     """What is missing without access, and how to get it."""
     return (
-        f"the captions and pictures of Winoground are missing, since there is no access to them from here ({error}); "
+        f"the captions and images of Winoground are missing, since there is no access to them from here ({error}); "
         f"ask for access at https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         f"delete {access} and run the same command again"
     )

@@ -20,7 +20,7 @@ def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> a
     """The figure; where the rows hold several windows, the reader chooses one.
 
     Args:
-        rows: panel, edge, window, layer, mean, low, high, questions, pictures.
+        rows: panel, edge, window, layer, mean, low, high, questions, images.
         axes: titles of the layers and of the means.
         frame: what stands around the panels.
         window: number of layers of the window that is shown first.
@@ -69,7 +69,7 @@ def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> a
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows, rounded, with a mark where the interval excludes 0; a single image has no spread, and no interval."""
-    several, lost, gained = pl.col("pictures") > 1, pl.col("high") < 0, pl.col("low") > 0
+    several, lost, gained = pl.col("images") > 1, pl.col("high") < 0, pl.col("low") > 0
     mark = pl.when(several & lost).then(pl.lit("•")).when(several & gained).then(pl.lit("+")).otherwise(pl.lit(""))
     columns = ("panel", "edge", "window", "layer", "mean", "low", "high", "questions")
     return rows.select(*columns, mark=mark).with_columns(pl.col("mean", "low", "high").round(2))

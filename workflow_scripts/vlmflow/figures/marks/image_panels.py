@@ -94,8 +94,8 @@ def _on_image(view: dict[str, Any], layers: list[alt.Chart], width: int, height:
 
 
 def _image(view: dict[str, Any], width: int, height: int) -> alt.Chart:
-    kind = "png" if view["picture"][:4] == b"\x89PNG" else "jpeg"
-    link = f"data:image/{kind};base64," + base64.b64encode(view["picture"]).decode()
+    kind = "png" if view["image"][:4] == b"\x89PNG" else "jpeg"
+    link = f"data:image/{kind};base64," + base64.b64encode(view["image"]).decode()
     return (
         alt.Chart(alt.Data(values=[{}]))
         .mark_image(url=link, width=width, height=height, aspect=False)

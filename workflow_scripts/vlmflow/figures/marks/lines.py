@@ -40,7 +40,7 @@ class LineChartData:
     def table(self) -> pl.DataFrame:
         """The rows of all layers; where there are bands or marks, a column `part` says which layer a row is for."""
         columns = ("panel", pl.col(self.axes.line).alias("line"), pl.col(self.axes.x).alias("x"))
-        data = self.rows.select(*columns, "mean", "low", "high", "questions", "pictures")
+        data = self.rows.select(*columns, "mean", "low", "high", "questions", "images")
         data = data.with_columns(pl.col("line").replace_strict(self.names))
         if self.bands is not None:
             data = _joined(data, self.bands, "band")
@@ -114,7 +114,7 @@ def _line_layers(axes: Axes, x: alt.X, encodings: dict[str, Any]) -> list[alt.Ch
         alt.Tooltip("low:Q", title="95 % from", format=".3~f"),
         alt.Tooltip("high:Q", title="95 % to", format=".3~f"),
         alt.Tooltip("questions:Q", title="questions"),
-        alt.Tooltip("pictures:Q", title="images"),
+        alt.Tooltip("images:Q", title="images"),
     ]
     points = (
         base.mark_point(size=26, filled=True)

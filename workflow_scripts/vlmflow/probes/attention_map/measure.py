@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.errors import PromptError
 from vlmflow.models.model import VisionLanguageModel
 from vlmflow.probes.attention_map import AttentionMapProbe
@@ -44,7 +44,7 @@ def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets:
     Raises:
         GeometryError: the image's tokens are no patches.
     """
-    cells = find_patch_map(vlm.processor, open_picture(image).size).views[0].tokens
+    cells = find_patch_map(vlm.processor, open_image(image).size).views[0].tokens
     places = prompt.positions("image")[cells.flatten()]
     parts = []
     for target, look in vlm.attention_stats(prompt, targets).items():

@@ -50,7 +50,7 @@ def _find_knees(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 class BudgetProbe(ImageProbe):
-    """Loss of the reference answer when only some of the picture's tokens are kept."""
+    """Loss of the reference answer when only some of the image's tokens are kept."""
 
     table: ClassVar = Table(
         "budget",

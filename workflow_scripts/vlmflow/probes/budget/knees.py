@@ -11,7 +11,7 @@ from vlmflow.probes.budget import ALL_TOKENS
 def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `budget` of one model and task to the table `knees`, without model and task.
 
-    Pictures are resampled for the intervals; `found` is in how many of the resamples there is a knee.  Where that are
+    Images are resampled for the intervals; `found` is in how many of the resamples there is a knee.  Where that are
     less than half of them, the data do not support one, and none is told.
     """
     parts = [_of_curve(group, seed) for group in rows.partition_by("prompt", "keep", maintain_order=True)]
@@ -19,7 +19,7 @@ def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
 
 
 def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
-    # A number of tokens that only some of the pictures have is no point of a curve over all of them.
+    # A number of tokens that only some of the images have is no point of a curve over all of them.
     questions = rows["question_id"].n_unique()
     rows = rows.filter(pl.len().over("number") == questions)
     cells = rows.pivot(on="number", index="image_id", values=["loss"], aggregate_function="sum").sort("image_id")
@@ -50,5 +50,5 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
         "at_knee": None if point is None else float(np.interp(point, tokens, mean)),
         "whole": float(mean[-1]),
         "questions": int(counts.sum()),
-        "pictures": len(counts),
+        "images": len(counts),
     }

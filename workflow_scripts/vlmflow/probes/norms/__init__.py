@@ -46,7 +46,7 @@ class NormsProbe(Probe):
     @property
     def needs(self) -> str | None:
         """See `Probe.needs`."""
-        return "picture"
+        return "image"
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""

@@ -14,7 +14,7 @@ from vlmflow.tables.columns import ABOUT
 
 
 class PlacesProbe(ImageProbe):
-    """Loss of the reference answer without each cell of a grid over the picture."""
+    """Loss of the reference answer without each cell of a grid over the image."""
 
     table: ClassVar = Table(
         "places",

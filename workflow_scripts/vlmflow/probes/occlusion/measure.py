@@ -7,7 +7,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.errors import GeometryError
 from vlmflow.probes.answer_loss import intact_loss, losses_without, reference_answer
 from vlmflow.probes.context import ProbeContext
@@ -64,20 +64,20 @@ def cells_of(processor: Any, image: str, grid: int) -> list[Tensor]:
     Raises:
         GeometryError: the image's tokens are no patches, or a cell holds none.
     """
-    found = find_patch_map(processor, open_picture(image).size)
+    found = find_patch_map(processor, open_image(image).size)
     first = found.views[0]
     across, down = first.columns * first.patch, first.rows * first.patch
     cells: list[list[int]] = [[] for _ in range(grid * grid)]
     for view in found.views:
         for (line, column), token in np.ndenumerate(view.tokens):
-            # The patch's middle in the picture, and from there in the first view.
+            # The patch's middle in the image, and from there in the first view.
             x = ((column + 0.5) * view.patch - view.shift_x) / view.scale_x * first.scale_x + first.shift_x
             y = ((line + 0.5) * view.patch - view.shift_y) / view.scale_y * first.scale_y + first.shift_y
             place = [min(grid - 1, max(0, int(value * grid))) for value in (y / down, x / across)]
             cells[place[0] * grid + place[1]].append(int(token))
     if empty := sum(not cell for cell in cells):
         raise GeometryError(
-            f"{empty} of {grid} × {grid} cells hold no patch: the picture has {first.rows} × {first.columns}; a "
+            f"{empty} of {grid} × {grid} cells hold no patch: the image has {first.rows} × {first.columns}; a "
             "smaller grid fits"
         )
     return [torch.tensor(sorted(cell)) for cell in cells]

@@ -64,7 +64,7 @@ class PruningProbe(Probe):
     @property
     def needs(self) -> str | None:
         """See `Probe.needs`."""
-        return "picture"
+        return "image"
 
     @property
     def answers_analysed(self) -> Literal["any", "correct"]:

@@ -59,7 +59,7 @@ def pruning(
         columns last, predicted, correct (null where no single answer is), work and time (shares of the intact
         model's; time is null where it is not measured).
     """
-    found = answers_without_picture(vlm, prompt, last, intact)
+    found = answers_without_image(vlm, prompt, last, intact)
     texts = [vlm.processor.tokenizer.decode(found[number], skip_special_tokens=True).strip() for number in last]
     image, layers = prompt.positions("image"), len(vlm.layers)
     return pl.DataFrame(
@@ -74,7 +74,7 @@ def pruning(
     )
 
 
-def answers_without_picture(
+def answers_without_image(
     vlm: LanguageModel, prompt: Prompt, last: Sequence[int], intact: Sequence[int] = ()
 ) -> dict[int, list[int]]:
     """Number of last layers → token ids of the greedy answer, by the engine.

@@ -46,7 +46,7 @@ def _find_phases(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 class SimilarityProbe(ImageProbe):
-    """Contextualisation: mean cosine similarity between and within picture and text, at every layer."""
+    """Contextualisation: mean cosine similarity between and within image and text, at every layer."""
 
     table: ClassVar = Table(
         "similarity",

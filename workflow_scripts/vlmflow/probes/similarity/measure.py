@@ -50,7 +50,7 @@ class Directions:
             InterventionError: one of the two has a single token, or a state is not finite.
         """
         image, text = prompt.positions("image"), prompt.positions("question")
-        for name, positions in (("picture", image), ("text", text)):
+        for name, positions in (("image", image), ("text", text)):
             if len(positions) < 2:
                 raise InterventionError(f"the {name} is a single token, which has no similarity to others of its kind")
         sums, words = [], []
@@ -178,5 +178,5 @@ def _unrelated(context: ProbeContext, question: Question, text: str, partners: i
         if len(found) == partners:
             break
     if not found:
-        raise NotApplicableError("there is no question on another picture, in other words, to compare it with")
+        raise NotApplicableError("there is no question on another image, in other words, to compare it with")
     return torch.stack(found).mean(dim=0)

@@ -36,7 +36,7 @@ def names_of(slopes: np.ndarray) -> tuple[str, ...]:
 def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `similarity` of one model and task to the table `phases`, without model and task.
 
-    The three corrected curves are scaled to the same variance, less of it where it is sampling error.  Pictures are
+    The three corrected curves are scaled to the same variance, less of it where it is sampling error.  Images are
     resampled, and in each resample phases are found anew: for the interval of each cut, and for their number, which is
     the one that most resamples support.
     """
@@ -46,7 +46,7 @@ def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
 
 def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     layers = rows["layer"].unique().sort().to_list()
-    totals, counts = _by_picture(rows, layers)
+    totals, counts = _by_image(rows, layers)
     mean = (totals.sum(axis=0) / counts.sum()).reshape(len(layers), len(PAIRS))
     scale = np.where(mean.std(axis=0) > FLAT, mean.std(axis=0), 1.0)
     resampled = [
@@ -66,7 +66,7 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
         "supported": number,
         "agreement": 100 * votes[number] / len(resampled) if several else None,
         "questions": int(counts.sum()),
-        "pictures": len(counts),
+        "images": len(counts),
     }
     return [
         about | row
@@ -75,15 +75,15 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     ]
 
 
-def _by_picture(rows: pl.DataFrame, layers: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """((pictures, layers × pairs) sums over a picture's questions, (pictures) number of its questions)."""
+def _by_image(rows: pl.DataFrame, layers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """((images, layers × pairs) sums over an image's questions, (images) number of its questions)."""
     order = pl.DataFrame({"layer": layers}, schema={"layer": pl.Int32}).join(pl.DataFrame({"pair": PAIRS}), how="cross")
     cells = rows.group_by("image_id", "layer", "pair").agg(pl.col("corrected").sum(), count=pl.len())
-    pictures = rows["image_id"].unique().sort()
-    grid = pl.DataFrame({"image_id": pictures}).join(order, how="cross", maintain_order="left_right")
+    images = rows["image_id"].unique().sort()
+    grid = pl.DataFrame({"image_id": images}).join(order, how="cross", maintain_order="left_right")
     full = grid.join(cells, on=["image_id", "layer", "pair"], how="left", maintain_order="left")
-    totals = full["corrected"].to_numpy().reshape(len(pictures), -1)
-    return totals, full["count"].to_numpy().reshape(len(pictures), -1)[:, 0].astype(float)
+    totals = full["corrected"].to_numpy().reshape(len(images), -1)
+    return totals, full["count"].to_numpy().reshape(len(images), -1)[:, 0].astype(float)
 
 
 def _rows(mean: np.ndarray, layers: list[int], ends: list[int], again: list[list[int]]) -> Iterator[dict]:

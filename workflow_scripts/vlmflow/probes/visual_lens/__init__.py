@@ -28,7 +28,7 @@ def with_difference(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 class VisualLensProbe(ImageProbe):
-    """Logit lens on the picture's tokens: which words they decode to, at every layer."""
+    """Logit lens on the image's tokens: which words they decode to, at every layer."""
 
     table: ClassVar = Table(
         "visual lens",
@@ -61,12 +61,12 @@ class VisualLensProbe(ImageProbe):
     kind: Literal["visual-lens"]
     top: int = Field(5, ge=1, description="Words a patch, among which names and attributes are looked for.")
     instructions: Annotated[list[Literal["right", "wrong", "none"]], AfterValidator(each_once("instruction"))] = Field(
-        ["right", "wrong", "none"], description="The question, that of another picture, none at all."
+        ["right", "wrong", "none"], description="The question, that of another image, none at all."
     )
     places: Annotated[list[Literal["after", "before"]], AfterValidator(each_once("place"))] = Field(
         ["after", "before"],
         min_length=1,
-        description="Where the instruction stands; a causal decoder's picture cannot see what stands after it.",
+        description="Where the instruction stands; a causal decoder's image cannot see what stands after it.",
     )
     examples: int = Field(4, ge=0, description="Of so many questions a task, every patch's word is kept.")
 

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vlmflow.data.open_image import open_picture
+from vlmflow.data.open_image import open_image
 from vlmflow.engine.record import Recording
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
 from vlmflow.models.model import LanguageModel
@@ -119,10 +119,10 @@ def _decoded(
         right: Decoded | None = None
         for instruction, text in texts:
             try:
-                prompt = vlm.picture_prompt(open_picture(question.image), text, before=place == "before" and bool(text))
+                prompt = vlm.image_prompt(open_image(question.image), text, before=place == "before" and bool(text))
                 decoded = decoder.decode(prompt)
             except PromptError as error:
-                context.leave_out(question, f"{instruction} instruction {place} the picture", str(error))
+                context.leave_out(question, f"{instruction} instruction {place} the image", str(error))
                 continue
             right = decoded if instruction == "right" else right
             yield instruction, place, decoded, right
@@ -135,7 +135,7 @@ def _texts(context: ProbeContext, question: Question, instructions: Sequence[str
             texts = (other.text for other in context.unrelated(question) if other.text != question.text)
             text = next(texts, None)
             if text is None:
-                context.leave_out(question, "wrong instruction", "there is no other question on another picture")
+                context.leave_out(question, "wrong instruction", "there is no other question on another image")
             else:
                 yield instruction, text
         else:
@@ -206,7 +206,7 @@ def _targets(context: ProbeContext, question: Question) -> tuple[list[Target], T
         return [], None
     wrong = _other_names(context, question)
     if not wrong:
-        context.leave_out(question, "shuffled names", "no question on another picture has an object of another name")
+        context.leave_out(question, "shuffled names", "no question on another image has an object of another name")
     shuffled = vlm.vocabulary.token_mask_for(wrong) if wrong else None
     targets = [
         Target(torch.tensor(tokens), vlm.vocabulary.token_mask_for(each.names), shuffled)
@@ -229,7 +229,7 @@ def _other_names(context: ProbeContext, question: Question) -> set[str]:
 def _grid(processor: Any, image: str) -> Tensor | None:
     """Tokens of the first view's patches, row by row; None where tokens are no patches."""
     try:
-        cells = find_patch_map(processor, open_picture(image).size).views[0].tokens
+        cells = find_patch_map(processor, open_image(image).size).views[0].tokens
     except GeometryError:
         return None
     return torch.from_numpy(cells.flatten())

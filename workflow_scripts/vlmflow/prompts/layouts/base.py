@@ -111,9 +111,7 @@ class PatchMap:
             inside = clipped(box, self.size)
             tokens = {token for view in self.views for token in view.covered(inside)}
             if not tokens:
-                raise GeometryError(
-                    f"box {box} (x, y, width, height) lies outside of what the model sees of the picture"
-                )
+                raise GeometryError(f"box {box} (x, y, width, height) lies outside of what the model sees of the image")
             found |= tokens
         if not found:
             raise GeometryError("there is no box")
@@ -173,6 +171,6 @@ def clipped(box: Box, size: tuple[int, int]) -> Box:
     right, bottom = min(float(size[0]), x + width), min(float(size[1]), y + height)
     if left >= right or top >= bottom:
         raise GeometryError(
-            f"box {box} (x, y, width, height) lies outside of the picture, which has {size[0]} × {size[1]} pixels"
+            f"box {box} (x, y, width, height) lies outside of the image, which has {size[0]} × {size[1]} pixels"
         )
     return left, top, right - left, bottom - top

@@ -46,6 +46,6 @@ def check_tokens(processor: Any, found: PatchMap) -> None:
     expected = count(image_sizes=[(height, width)])["num_image_tokens"][0]
     if expected != found.tokens:
         raise GeometryError(
-            f"a picture of {width} × {height} pixels becomes {expected} tokens, but its patch map has "
+            f"an image of {width} × {height} pixels becomes {expected} tokens, but its patch map has "
             f"{found.tokens}; {type(processor).__name__} cuts it in a way that is not known here"
         )

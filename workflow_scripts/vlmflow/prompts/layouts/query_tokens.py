@@ -20,7 +20,7 @@ class QueryTokensLayout(ImageLayout):
         """None: the error gives the reason."""
         raise GeometryError(
             f"patches do not apply: {type(processor).__name__} makes {processor.num_query_tokens} query tokens of a "
-            "picture, each of which sees all of it"
+            "image, each of which sees all of it"
         )
 
     def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:

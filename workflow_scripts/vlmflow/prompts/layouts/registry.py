@@ -25,7 +25,7 @@ def find_layout(processor: Any) -> ImageLayout:
     for layout in LAYOUTS:
         if layout.fits(processor):
             return layout
-    raise GeometryError(f"{type(processor).__name__} cuts pictures in a way that has no patch map yet")
+    raise GeometryError(f"{type(processor).__name__} cuts images in a way that has no patch map yet")
 
 
 def find_patch_map(processor: Any, size: tuple[int, int]) -> PatchMap:

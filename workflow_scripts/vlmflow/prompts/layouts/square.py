@@ -70,7 +70,7 @@ def _resized(images: Any, width: int, height: int) -> tuple[int, int]:
         return new_width, new_height
     if size.get("height") and size.get("width"):
         return size["width"], size["height"]
-    raise GeometryError(f"the picture size {dict(size)} of the processor has no patch map yet")
+    raise GeometryError(f"the image size {dict(size)} of the processor has no patch map yet")
 
 
 def _crop_start(length: int, seen: int) -> int:

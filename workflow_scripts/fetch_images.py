@@ -1,15 +1,15 @@
-"""The candidates whose pictures are there, after those that were missing have been fetched."""
+"""The candidates whose images are there, after those that were missing have been fetched."""
 
 from pathlib import Path
 
 from vlmflow.data.base import ImageSource
-from vlmflow.data.fetch.images import with_pictures
+from vlmflow.data.fetch.images import with_images
 from vlmflow.jobs.job import logged
 from vlmflow.tables import CANDIDATES, SKIPPED, TASK
 
 with logged(snakemake.log[0]):
     wildcards = snakemake.wildcards
-    questions, skipped = with_pictures(
+    questions, skipped = with_images(
         CANDIDATES.read(snakemake.input.candidates),
         ImageSource(**snakemake.params.source),
         task=wildcards.get("task") or wildcards.table,

@@ -1,0 +1,34 @@
+"""Names that a study file no longer has: each is refused with the name that it has now."""
+
+from typing import ClassVar
+
+import pytest
+import yaml
+
+from support.paths import ROOT
+from vlmflow.errors import StudyError
+from vlmflow.settings import Strict
+from vlmflow.study import read_study
+
+
+def test_a_value_with_an_old_name_is_refused_with_the_new_one():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    (model,) = config["models"].values()
+    model["reads"] = "picture"
+    with pytest.raises(StudyError, match=r"models\.tiny-llava: reads: picture is now called image"):
+        read_study(config, "mine.yaml")
+
+
+def test_a_key_with_an_old_name_is_refused_with_the_new_one():
+    class Settings(Strict):
+        renamed_keys: ClassVar = {"old": "new"}
+        renamed_values: ClassVar = {"kinds": {"b": "c"}}
+
+        new: int = 0
+        kinds: tuple[str, ...] = ()
+
+    with pytest.raises(ValueError, match="old: this key is now called new"):
+        Settings.model_validate({"old": 1})
+    with pytest.raises(ValueError, match="kinds: b is now called c"):
+        Settings.model_validate({"kinds": ["a", "b"]})
+    assert Settings.model_validate({"new": 1, "kinds": ["a"]}).new == 1
