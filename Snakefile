@@ -79,4 +79,4 @@ onsuccess:
 
 
 onerror:
-    handlers.fail(invocation, study.models, PLACES)
+    handlers.fail(invocation, study.models, MODEL_TASKS)

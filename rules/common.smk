@@ -17,14 +17,14 @@ LEFT_OUT = read_left_out()
 IMAGE_MODELS = [name for name, model in study.models.items() if model.reads == "image"]
 
 # Every model and task that some probe asks for, in the order of the study file; only these are asked at all.
-PLACES = [
+MODEL_TASKS = [
     (model, task)
     for model in study.models
     for task in study.tasks
     if not is_left_out(LEFT_OUT, model, task)
     and any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
 ]
-IMAGE_PLACES = [(model, task) for model, task in PLACES if model in IMAGE_MODELS]
+IMAGE_MODEL_TASKS = [(model, task) for model, task in MODEL_TASKS if model in IMAGE_MODELS]
 
 
 def one_of(names):
@@ -37,7 +37,7 @@ def at(places, pattern):
     return [f"{RESULTS}/{pattern.format(model=model, task=task)}" for model, task in places]
 
 
-def places_of(probe):
+def get_model_tasks(probe):
     """Model and task of each table of a probe."""
     places = [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
     return [(model, task) for model, task in places if not is_left_out(LEFT_OUT, model, task, probe)]
@@ -45,12 +45,12 @@ def places_of(probe):
 
 def drawn_models(figure):
     """The models of a figure, but those of which there is nothing to draw."""
-    return list(dict.fromkeys(model for model, _ in places_of(study.figures[figure].probe)))
+    return list(dict.fromkeys(model for model, _ in get_model_tasks(study.figures[figure].probe)))
 
 
 def tasks_of_figure(wildcards):
     """The tasks of a model's figure."""
-    places = places_of(study.figures[wildcards.figure].probe)
+    places = get_model_tasks(study.figures[wildcards.figure].probe)
     return [task for model, task in places if model == wildcards.model]
 
 
@@ -265,7 +265,7 @@ def cards_here():
 
 # What figures are drawn from besides the summary of their probe, and how tables are shown.
 
-LANDMARK_TABLES = study.tables_of("landmarks")
+CURVE_FEATURE_TABLES = study.tables_of("curve-features")
 # The tables of which something can be shown.
 NO_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
 SHOWN_TABLES = [name for name in study.tables if name not in NO_TABLES]
@@ -281,7 +281,7 @@ TABLE_PAGE = report(
 )
 
 # Probes on whose curves something is to be found.
-LANDMARK_PROBES = [name for name, probe in study.probes.items() if probe.features is not None]
+CURVE_FEATURE_PROBES = [name for name, probe in study.probes.items() if probe.features is not None]
 
 
 def probe_of(wildcards):
@@ -289,10 +289,10 @@ def probe_of(wildcards):
     return study.figures[wildcards.figure].probe
 
 
-def landmarks_of_figure(wildcards):
+def curve_features_of_figure(wildcards):
     """Phases or knees, where the figure shows them."""
     figure = study.figures[wildcards.figure]
-    return [f"{RESULTS}/summary/{figure.probe}.landmarks.parquet"] if figure.curve_features_shown else []
+    return [f"{RESULTS}/summary/{figure.probe}.curve-features.parquet"] if figure.curve_features_shown else []
 
 
 def example_files(wildcards, pattern):

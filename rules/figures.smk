@@ -8,7 +8,7 @@ report: "../workflow_scripts/captions/workflow.rst"
 rule draw_figure:
     input:
         summary=lambda wildcards: f"{RESULTS}/summary/{probe_of(wildcards)}.parquet",
-        landmarks=landmarks_of_figure,
+        curve_features=curve_features_of_figure,
         rows=lambda wildcards: example_files(wildcards, "{model}/{probe}/{task}.parquet"),
         views=lambda wildcards: example_files(wildcards, "figures/{figure}/{model}/{task}.views.parquet"),
     output:
@@ -46,14 +46,14 @@ SHOWN_FILES = {
     "skipped": f"{RESULTS}/summary/skipped.parquet",
     "cost": f"{RESULTS}/summary/cost.parquet",
     "summaries": expand(f"{RESULTS}/summary/{{probe}}.parquet", probe=study.probes),
-    "landmarks": expand(f"{RESULTS}/summary/{{probe}}.landmarks.parquet", probe=LANDMARK_PROBES),
+    "curve-features": expand(f"{RESULTS}/summary/{{probe}}.curve-features.parquet", probe=CURVE_FEATURE_PROBES),
     "figures": [
         f"{RESULTS}/figures/{name}/{model}{ending}"
         for name in study.figures
         for model in drawn_models(name)
         for ending in (".html", ".svg", ".png", "-narrow.svg")
     ],
-    "sheets": at(IMAGE_PLACES, "{model}/sheets/{task}.png"),
+    "sheets": at(IMAGE_MODEL_TASKS, "{model}/sheets/{task}.png"),
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
 }
@@ -63,7 +63,7 @@ rule write_report:
     input:
         **SHOWN_FILES,
         questions=f"{RESULTS}/questions.parquet",
-        answers=at(PLACES, "{model}/answers/{task}.parquet"),
+        answers=at(MODEL_TASKS, "{model}/answers/{task}.parquet"),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
     output:
         report=report(
@@ -85,8 +85,8 @@ rule write_report:
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,
-        places=PLACES,
-        landmarks=LANDMARK_PROBES,
+        model_tasks=MODEL_TASKS,
+        curve_features=CURVE_FEATURE_PROBES,
         drawn={name: drawn_models(name) for name in study.figures},
         tables=SHOWN_TABLES,
         left_out=LEFT_OUT,

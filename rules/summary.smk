@@ -2,11 +2,11 @@
 
 # (model, step, name of its files under the results, of their benchmark and log) of every job that asks a model.
 ASKING_JOBS = [
-    *((model, "answers", f"{model}/answers/{task}", f"answer_questions/{model}/{task}") for model, task in PLACES),
+    *((model, "answers", f"{model}/answers/{task}", f"answer_questions/{model}/{task}") for model, task in MODEL_TASKS),
     *(
         (model, probe, f"{model}/{probe}/{task}", f"run_probe/{model}/{probe}/{task}")
         for probe in study.probes
-        for model, task in places_of(probe)
+        for model, task in get_model_tasks(probe)
     ),
     *(
         (
@@ -24,9 +24,9 @@ ASKING_JOBS = [
 
 rule summarise_probe:
     input:
-        rows=lambda wildcards: at(places_of(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
+        rows=lambda wildcards: at(get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
         skipped=lambda wildcards: at(
-            places_of(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.skipped.parquet"
+            get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.skipped.parquet"
         ),
     output:
         summary=f"{RESULTS}/summary/{{probe}}.parquet",
@@ -42,15 +42,15 @@ rule summarise_probe:
         runtime=growing(20),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
-        places=lambda wildcards: places_of(wildcards.probe),
+        model_tasks=lambda wildcards: get_model_tasks(wildcards.probe),
     script:
         "../workflow_scripts/summarise_probe.py"
 
 
 rule summarise_answers:
     input:
-        answers=at(PLACES, "{model}/answers/{task}.parquet"),
-        selected=at(PLACES, "{model}/selected/{task}.parquet"),
+        answers=at(MODEL_TASKS, "{model}/answers/{task}.parquet"),
+        selected=at(MODEL_TASKS, "{model}/selected/{task}.parquet"),
     output:
         summary=f"{RESULTS}/summary/answers.parquet",
     log:
@@ -65,7 +65,7 @@ rule summarise_answers:
         mem_mb=growing(2000),
         runtime=growing(10),
     params:
-        places=PLACES,
+        model_tasks=MODEL_TASKS,
     script:
         "../workflow_scripts/summarise_answers.py"
 
@@ -81,13 +81,13 @@ rule collect_skipped:
             ],
             task=study.tasks,
         ),
-        answers=at(PLACES, "{model}/answers/{task}.skipped.parquet"),
-        selected=at(PLACES, "{model}/selected/{task}.skipped.parquet"),
-        patches=at(IMAGE_PLACES, "{model}/patches/{task}.skipped.parquet"),
+        answers=at(MODEL_TASKS, "{model}/answers/{task}.skipped.parquet"),
+        selected=at(MODEL_TASKS, "{model}/selected/{task}.skipped.parquet"),
+        patches=at(IMAGE_MODEL_TASKS, "{model}/patches/{task}.skipped.parquet"),
         probes=[
             table
             for probe in study.probes
-            for table in at(places_of(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
+            for table in at(get_model_tasks(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
         ],
         tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables if table in SHOWN_TABLES],
     output:
@@ -133,15 +133,15 @@ rule summarise_cost:
         "../workflow_scripts/summarise_cost.py"
 
 
-rule find_landmarks:
+rule find_curve_features:
     input:
-        rows=lambda wildcards: at(places_of(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
+        rows=lambda wildcards: at(get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
     output:
-        landmarks=f"{RESULTS}/summary/{{probe}}.landmarks.parquet",
+        curve_features=f"{RESULTS}/summary/{{probe}}.curve-features.parquet",
     log:
-        f"{RESULTS}/logs/find_landmarks/{{probe}}.log",
+        f"{RESULTS}/logs/find_curve_features/{{probe}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/find_landmarks/{{probe}}.tsv"
+        f"{RESULTS}/benchmarks/find_curve_features/{{probe}}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -150,23 +150,23 @@ rule find_landmarks:
         runtime=growing(60),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
-        places=lambda wildcards: places_of(wildcards.probe),
+        model_tasks=lambda wildcards: get_model_tasks(wildcards.probe),
     script:
-        "../workflow_scripts/find_landmarks.py"
+        "../workflow_scripts/find_curve_features.py"
 
 
-rule tabulate_landmarks:
+rule tabulate_curve_features:
     input:
-        landmarks=lambda wildcards: f"{RESULTS}/summary/{study.tables[wildcards.table].probe}.landmarks.parquet",
+        curve_features=lambda wildcards: f"{RESULTS}/summary/{study.tables[wildcards.table].probe}.curve-features.parquet",
     output:
         csv=f"{RESULTS}/tables/{{table}}.csv",
         html=TABLE_PAGE,
     log:
-        f"{RESULTS}/logs/tabulate_landmarks/{{table}}.log",
+        f"{RESULTS}/logs/tabulate_curve_features/{{table}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/tabulate_landmarks/{{table}}.tsv"
+        f"{RESULTS}/benchmarks/tabulate_curve_features/{{table}}.tsv"
     wildcard_constraints:
-        table=one_of(LANDMARK_TABLES),
+        table=one_of(CURVE_FEATURE_TABLES),
     localrule: True
     conda:
         "../envs/figures.yaml"
@@ -178,7 +178,7 @@ rule tabulate_landmarks:
         kind=lambda wildcards: study.probes[study.tables[wildcards.table].probe].kind,
         title=lambda wildcards: study.tables[wildcards.table].title,
     script:
-        "../workflow_scripts/tabulate_landmarks.py"
+        "../workflow_scripts/tabulate_curve_features.py"
 
 
 rule show_examples:

@@ -13,7 +13,7 @@ with logged(snakemake.log[0]):
     source, tasks = snakemake.input, snakemake.params.tasks
     figure = TypeAdapter(AnyChart).validate_python(snakemake.params.figure)
     probe = TypeAdapter(AnyProbe).validate_python(snakemake.params.probe)
-    features = [probe.features.table.read(path) for path in source.landmarks]
+    features = [probe.features.table.read(path) for path in source.curve_features]
     data = FigureData(
         probe.summary_table().read(source.summary),
         snakemake.wildcards.model,

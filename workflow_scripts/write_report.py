@@ -25,14 +25,14 @@ with logged(snakemake.log[0]):
         accuracy=ACCURACY.read(snakemake.input.accuracy),
         answers={
             (model, task): ANSWERS.read(path)
-            for (model, task), path in zip(snakemake.params.places, snakemake.input.answers, strict=True)
+            for (model, task), path in zip(snakemake.params.model_tasks, snakemake.input.answers, strict=True)
         },
         skipped=SKIPPED.read(snakemake.input.skipped),
         cost=COST.read(snakemake.input.cost),
         summaries=summaries,
-        landmarks={
+        curve_features={
             name: study.probes[name].features.table.read(path)
-            for name, path in zip(snakemake.params.landmarks, snakemake.input.landmarks, strict=True)
+            for name, path in zip(snakemake.params.curve_features, snakemake.input.curve_features, strict=True)
         },
         tables={
             name: pl.read_csv(path, schema_overrides=dict.fromkeys(("question", "answer"), pl.String))

@@ -15,7 +15,7 @@ def test_accuracy_is_of_what_can_be_correct():
     selected = SELECTED.frame([{"question_id": "0"}])
     rows = [count_answers(table, selected, model="m", task=task) for task, table in tables.items()]
     found = ACCURACY.frame(rows)
-    assert found.select("task", "asked", "right", "accuracy").rows() == [
+    assert found.select("task", "asked", "correct", "accuracy").rows() == [
         ("Choose", 3, 1, 1 / 3),
         ("Describe", 2, None, None),
         ("None", 0, None, None),

@@ -206,23 +206,28 @@ def test_maps_of_several_grids_have_one_average():
 
 def test_the_lens_tells_what_the_instruction_changes():
     def row(question, instruction, said):
-        about = {"question_id": question, "image_id": question, "instruction": instruction, "place": "before"}
+        about = {
+            "question_id": question,
+            "image_id": question,
+            "instruction": instruction,
+            "instruction_position": "before",
+        }
         numbers = {"elsewhere": 1.0, "shuffled": None, "entropy": 2.0, "words": 50.0, "agreement": 90.0}
         return about | {"layer": 3, "object": said, "decoded": None} | numbers
 
-    rows = [row("a", "right", 40.0), row("a", "none", 30.0), row("b", "right", 10.0), row("b", "none", 25.0)]
+    rows = [row("a", "correct", 40.0), row("a", "none", 30.0), row("b", "correct", 10.0), row("b", "none", 25.0)]
     summary = place("visual-lens", VisualLensProbe.table.frame(rows))
     found = {(r["quantity"], r["instruction"]): r["mean"] for r in summary.to_dicts()}
     assert found["difference", "none"] == pytest.approx(2.5)  # (30 − 40 + 25 − 10) / 2: how many more than with it
-    assert ("difference", "right") not in found
-    assert ("shuffled", "right") not in found
-    assert found["object", "right"] == 25
+    assert ("difference", "correct") not in found
+    assert ("shuffled", "correct") not in found
+    assert found["object", "correct"] == 25
 
 
 def test_where_no_object_has_patches_the_lens_says_why():
     rows = VisualLensProbe.table.frame(
         [
-            {"question_id": "a", "image_id": "a", "instruction": "right", "place": "after", "layer": 0}
+            {"question_id": "a", "image_id": "a", "instruction": "correct", "instruction_position": "after", "layer": 0}
             | {"object": None, "elsewhere": None, "shuffled": None, "decoded": None}
             | {"entropy": 2.0, "words": 50.0, "agreement": 100.0}
         ]
@@ -236,7 +241,7 @@ def test_where_no_object_has_patches_the_lens_says_why():
 def test_a_probe_that_measured_nothing_says_why():
     reasons = ["the image cannot be read", "patches do not apply", "patches do not apply"]
     account = SKIPPED.frame([skipped_row(n, reason) for n, reason in enumerate(reasons)])
-    for kind in ("places", "attention-map", "budget", "norms", "attention"):
+    for kind in ("occlusion", "attention-map", "budget", "norms", "attention"):
         summary = place(kind, probe_class(kind).table.frame([]), account)
         assert summary["note"].to_list() == ["patches do not apply"]
         assert summary["mean"].null_count() == 1

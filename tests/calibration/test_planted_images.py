@@ -76,7 +76,7 @@ def test_maps_show_the_patch(at, bits, tmp_path_factory):
         assert max(others) - min(others) < 1e-3
 
 
-@pytest.mark.planted("places")
+@pytest.mark.planted("occlusion")
 @pytest.mark.parametrize("bits", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_only_the_objects_place_contributes(folder, bits):
     vlm = build_planted(Plant.through_question(4, 1, 3))
@@ -132,8 +132,8 @@ def test_patches_that_say_their_object(folder):
         ProbeContext(vlm, questions=[row, other]),
         row,
         top=1,
-        instructions=["right", "wrong", "none"],
-        places=["after", "before"],
+        instructions=["correct", "wrong", "none"],
+        instruction_positions=["after", "before"],
         keep_words=True,
     )
     assert len(found) == 2 * 3 * 3
@@ -143,4 +143,4 @@ def test_patches_that_say_their_object(folder):
     assert set(found["words"]) == {100.0}
     assert set(found["agreement"]) == {100.0}
     assert found["entropy"].max() < 1e-3
-    assert found.filter(pl.col("instruction") == "right")["decoded"][0].to_list() == ["circle"] * 36
+    assert found.filter(pl.col("instruction") == "correct")["decoded"][0].to_list() == ["circle"] * 36

@@ -27,11 +27,11 @@ def test_what_cannot_be_correct_is_sampled_too(per_task):
     drawn = SELECTED.frame(selected)["question_id"].to_list()
     assert len(drawn) == min(per_task, 4)
     reasons = {
-        "0": "answered rightly, but not drawn into the sample",
+        "0": "answered correctly, but not drawn into the sample",
         "1": "answered wrongly",
         "2": "answered, but not drawn into the sample",
         "3": "answered, but not drawn into the sample",
-        "4": "answered rightly, but not drawn into the sample",
+        "4": "answered correctly, but not drawn into the sample",
     }
     account = SKIPPED.frame(account)
     assert set(account.select("stage", "task", "model").rows()) == {("selected", "T", "m")}

@@ -259,7 +259,7 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
     assert "delete resources/winoground/access.json and run the same command again" in row["reason"]
     assert len(TASK.read(results / "tasks" / "Describe.parquet")) == 0
     accuracy = ACCURACY.read(results / "summary" / "answers.parquet")
-    assert accuracy.select("task", "asked", "right").rows()[1:] == [("Describe", 0, None), ("Coco", 1, None)]
+    assert accuracy.select("task", "asked", "correct").rows()[1:] == [("Describe", 0, None), ("Coco", 1, None)]
     (found,) = TASK.read(results / "tasks" / "Coco.parquet").to_dicts()
     assert (found["question_id"], found["image"]) == ("77", "resources/coco/val2017/7.jpg")
     (lost,) = skipped.filter(pl.col("task") == "Coco", pl.col("stage") == "images")["reason"]
@@ -288,6 +288,6 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
     pruning = pl.read_parquet(results / "summary" / "pruning.parquet").filter(pl.col("task") == "Describe")
     assert set(pruning["quantity"]) == {"work"}
     page = (results / "index.html").read_text()
-    assert "Where an image is to be described there is nothing to be right" in page
-    assert "Describe, Coco: there is nothing to be right, and so no accuracy to lose" in page
+    assert "Where an image is to be described there is no correct answer" in page
+    assert "Describe, Coco: there is no correct answer, and so no accuracy to lose" in page
     assert Path(TASK.read(results / "tasks" / "Describe.parquet")["image"][0]).parts[:2] == ("resources", "winoground")

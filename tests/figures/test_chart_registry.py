@@ -75,7 +75,7 @@ def test_a_chart_has_words(chart):
         caption = figure.caption(probe)
         assert caption.endswith(".")
         assert not re.search(r"[{}]|  ", caption)
-        assert not re.search(r"\b(images?|looks?)\b|\bOf ", caption), caption
+        assert not re.search(r"\b(pictures?|looks?)\b|\bOf ", caption), caption
         summary = probe.summary_table().frame([])
         said = figure.sentence(probe, summary, "m")
         assert said == ("" if figure.examples_per_task else "m: no question was left to analyse.")

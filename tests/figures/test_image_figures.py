@@ -33,7 +33,7 @@ from vlmflow.figures import ExamplesChart, SimilarityChart, curve_feature_rows
 from vlmflow.figures.save import save
 from vlmflow.figures.style import strokes_of
 from vlmflow.probes import AttentionMapProbe, VisualLensProbe
-from vlmflow.report.tables import landmarks_page
+from vlmflow.report.tables import curve_features_page
 from vlmflow.tables import VIEWS
 
 EVIL = "</script><b>"
@@ -167,20 +167,20 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         (lens_figure("entropy"), LENS_PROBE, ["Entropy of the words", "In a causal decoder"], []),
         (
             lens_figure("agreement"),
-            LENS_PROBE.model_copy(update={"places": ["before"]}),
-            ["the same as with the right instruction"],
+            LENS_PROBE.model_copy(update={"instruction_positions": ["before"]}),
+            ["the same as with the correct instruction"],
             ["In a causal decoder"],
         ),
         (
             lens_figure("words"),
-            LENS_PROBE.model_copy(update={"instructions": ["right"]}),
+            LENS_PROBE.model_copy(update={"instructions": ["correct"]}),
             ["no piece from within a word"],
             ["In a causal decoder"],
         ),
         (
             lens_figure("difference"),
             LENS_PROBE,
-            ["minus the percentage with the right instruction", "In a causal decoder"],
+            ["minus the percentage with the correct instruction", "In a causal decoder"],
             [],
         ),
         (BY_KEEP, BUDGET_PROBE, ["Rings: the knee of the curve", "the mean over 5 draws"], []),
@@ -203,7 +203,7 @@ def test_captions(figure, probe, said, not_said):
 
 def test_prompts_that_are_called_like_other_lines_look_different():
     """Strokes are looked up by name, and several names of other figures have the same."""
-    for lines in (["right", "attention", "accuracy"], ["first", "mlp", "time", "wrong"], ["all", "none", "other"]):
+    for lines in (["correct", "attention", "accuracy"], ["first", "mlp", "time", "wrong"], ["all", "none", "other"]):
         strokes = strokes_of(lines)
         assert len(set(strokes)) == len(lines)
         assert strokes[0] == strokes_of(lines[:1])[0]
@@ -255,10 +255,10 @@ def test_knees_as_a_table(knees):
 
 
 @pytest.mark.parametrize("kind", ["similarity", "budget"])
-def test_landmarks_as_a_page(phases, knees, kind):
+def test_curve_features_as_a_page(phases, knees, kind):
     found = (phases if kind == "similarity" else knees).with_columns(model=pl.lit(EVIL), prompt=pl.lit("a & b"))
     rows = curve_feature_rows(kind, found)
-    page = landmarks_page(rows, f"Title {EVIL}")
+    page = curve_features_page(rows, f"Title {EVIL}")
     assert EVIL not in page
     assert page.count("&lt;/script&gt;&lt;b&gt;") == len(rows) + 2, "in each row, in the title and the heading"
     assert "a &amp; b" in page

@@ -28,7 +28,7 @@ from support.frames import (
 )
 from vlmflow.figures import ExamplesChart, MapChart
 from vlmflow.figures.save import save
-from vlmflow.probes import AttentionMapProbe, PlacesProbe, VisualLensProbe
+from vlmflow.probes import AttentionMapProbe, OcclusionProbe, VisualLensProbe
 from vlmflow.tables import VIEWS
 
 
@@ -195,7 +195,9 @@ def test_examples_of_places():
         about | {"question_id": "1", "growth": [-0.5, 0.5, 1.0, 2.0]},
         about | {"question_id": "2", "growth": [-0.5, -0.5, 0.0, 0.0]},
     ]
-    chart = examples_of(EXAMPLES, PLACES_PROBE, PlacesProbe.table, {"other": rows}, {"other": [view("1"), view("2")]})
+    chart = examples_of(
+        EXAMPLES, PLACES_PROBE, OcclusionProbe.table, {"other": rows}, {"other": [view("1"), view("2")]}
+    )
     (_, first), (_, second) = lines_of(chart)
     assert [title for title, _, _ in first] == ["what the model sees", "without each cell"]
     assert [cell["share"] for cell in first[1][1]] == [0.0, 0.25, 0.5, 1.0], "less loss is as dark as no change"
@@ -212,10 +214,10 @@ def test_examples_of_words():
     ((_, images),) = lines_of(chart)
     assert [title for title, _, _ in images] == ["embedding", "layer 0", "layer 2", "layer 3"]
     for _, cells, _ in images:
-        assert [cell["word"] for cell in cells] == words, "of the right instruction, where it stands first"
+        assert [cell["word"] for cell in cells] == words, "of the correct instruction, where it stands first"
         assert [cell["short"] for cell in cells] == ["sky", "grassh…", "", "tree", "giraffe", "a&b"]
         assert [(cell["row"], cell["column"]) for cell in cells] == list(itertools.product(range(2), range(3)))
-    before = LENS_PROBE.model_copy(update={"places": ["before"]})
+    before = LENS_PROBE.model_copy(update={"instruction_positions": ["before"]})
     chart = examples_of(
         EXAMPLES, before, VisualLensProbe.table, {"other": lens_rows("1", words)}, {"other": [view("1")]}
     )

@@ -26,7 +26,7 @@ LENS_UNITS = {
     "names": "Patches that decode to it, %",
     "entropy": "Entropy, bits",
     "words": "Tokens that are words, %",
-    "agreement": "Same word as with the right one, %",
+    "agreement": "Same word as with the correct one, %",
     "difference": "Patches that decode to it, percentage points",
 }
 
@@ -42,8 +42,8 @@ LENS_UNITS = {
                 "another name, on its patches",
             ],
         ),
-        ("entropy", ["right instruction", "wrong instruction", "no instruction"]),
-        ("words", ["right instruction", "wrong instruction", "no instruction"]),
+        ("entropy", ["correct instruction", "wrong instruction", "no instruction"]),
+        ("words", ["correct instruction", "wrong instruction", "no instruction"]),
         ("agreement", ["wrong instruction", "no instruction"]),
         ("difference", ["wrong instruction", "no instruction"]),
     ],
@@ -70,13 +70,13 @@ def test_what_is_said_of_the_lens_on_the_image(lens):
         "after layer 2), against 16.6 % on other patches and 7.0 % for another question's object there."
     )
     assert said("entropy") == (
-        "m: entropy: from 5.4 [4.9, 5.9] bits (first, right instruction after the image, after layer -1) to 9.4 "
-        "[8.9, 9.9] bits (other, right instruction before the image, after layer 2)."
+        "m: entropy: from 5.4 [4.9, 5.9] bits (first, correct instruction after the image, after layer -1) to 9.4 "
+        "[8.9, 9.9] bits (other, correct instruction before the image, after layer 2)."
     )
     assert said("words").startswith("m: tokens that are words: from 45.0 [44.5, 45.5] % (first, ")
     assert "to 98.2 [97.7, 98.7] % (other, wrong instruction before the image, after layer 2)" in said("agreement")
     assert said("difference") == (
-        "m: largest difference to the right instruction, in percentage points of an object's patches: wrong "
+        "m: largest difference to the correct instruction, in percentage points of an object's patches: wrong "
         "instruction after the image −2.4 [−2.9, −1.9] (after layer 2, first); wrong instruction before the image "
         "−1.4 [−1.9, −0.9] (after layer 2, first); no instruction after the image −2.4 [−2.9, −1.9] (after layer 2, "
         "first); no instruction before the image −1.4 [−1.9, −0.9] (after layer 2, first)."

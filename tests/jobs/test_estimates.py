@@ -37,7 +37,7 @@ def probes(*names):
         ("similarity", {"prompts": {"own": "{question}", "other": "{question} now"}}),
         ("budget", {"prompts": {"own": "{question}"}}),
         ("visual-lens", {}),
-        ("places", {"grid": 3}),
+        ("occlusion", {"grid": 3}),
     ],
 )
 def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings):

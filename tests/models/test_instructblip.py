@@ -20,7 +20,7 @@ from vlmflow.probes import (
     KnockoutProbe,
     LensProbe,
     NormsProbe,
-    PlacesProbe,
+    OcclusionProbe,
     SimilarityProbe,
     VisualLensProbe,
 )
@@ -131,13 +131,13 @@ APPLIES = {
     "lens": LensProbe(kind="lens"),
     "similarity": SimilarityProbe(kind="similarity", partners=1),
     "attention": AttentionProbe(kind="attention", edges=["image -> last", "image -> question"]),
-    "words": VisualLensProbe(kind="visual-lens", places=["after"]),
+    "words": VisualLensProbe(kind="visual-lens", instruction_positions=["after"]),
     "budget": BudgetProbe(kind="budget", draws=1),
 }
 DOES_NOT = {
     "norms": NormsProbe(kind="norms"),
     "map": AttentionMapProbe(kind="attention-map"),
-    "places": PlacesProbe(kind="places", grid=2),
+    "occlusion": OcclusionProbe(kind="occlusion", grid=2),
     "patches": KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"]),
 }
 
@@ -152,8 +152,8 @@ def test_what_needs_no_patches_is_measured(vlm, rows, name):
         assert measured["object"].null_count() == len(measured)
         assert measured["decoded"].null_count() == len(measured)
         assert any(each.what == NAMES_OF_OBJECTS and "patches do not apply" in each.reason for each in run.skipped)
-        right, none = (measured.filter(pl.col("instruction") == each)["entropy"] for each in ("right", "none"))
-        assert not right.equals(none)
+        correct, none = (measured.filter(pl.col("instruction") == each)["entropy"] for each in ("correct", "none"))
+        assert not correct.equals(none)
     if name == "budget":
         assert set(measured["kept"]) == {0, 1, 2, 4}
 

@@ -162,7 +162,7 @@ def test_from_a_row_to_rows(vlm, path):
         True,
     ]
     described = answer_question(vlm, Question.of(row | {"structural": "describe"}), instruction="")
-    assert described == answer | {"correct": None}, "there is nothing to be right"
+    assert described == answer | {"correct": None}, "there is no correct answer"
     ANSWERS.frame([described])
     row |= patches
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"])

@@ -178,7 +178,7 @@ def test_which_tokens_are_kept(tokens, seed):
     assert numbers_kept(512)[-1] == 256
 
 
-@pytest.mark.oracle("places")
+@pytest.mark.oracle("occlusion")
 def test_occlusion_equals_a_forward_per_cell(vlm, context, rows):
     row = rows[0]
     prompt = shown(vlm, row)

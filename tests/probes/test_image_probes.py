@@ -271,11 +271,11 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
         context,
         rows[0],
         top=3,
-        instructions=["none", "right", "wrong"],
-        places=["after", "before"],
+        instructions=["none", "correct", "wrong"],
+        instruction_positions=["after", "before"],
         keep_words=True,
     )
-    texts = {"right": rows[0].text, "wrong": rows[1].text, "none": ""}
+    texts = {"correct": rows[0].text, "wrong": rows[1].text, "none": ""}
     names = {"own": ["circle", "circles", "red", "reds"], "other": ["square", "squares", "blue", "blues"]}
     words = vlm.processor.tokenizer.convert_ids_to_tokens(range(vlm.unembedding.out_features))
     object_patches, others = {1, 2}, {0, 3, 4, 5, 6, 7, 8}
@@ -286,7 +286,9 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
         states = hidden(vlm, prompt)[:, prompt.positions("image")]
         for layer, each in enumerate(states):
             row = found.filter(
-                (pl.col("place") == place) & (pl.col("instruction") == instruction) & (pl.col("layer") == layer - 1)
+                (pl.col("instruction_position") == place)
+                & (pl.col("instruction") == instruction)
+                & (pl.col("layer") == layer - 1)
             ).row(0, named=True)
             with torch.no_grad():
                 probabilities = vlm.unembedding(vlm.norm(each)).softmax(-1)
@@ -302,11 +304,11 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
             assert row["shuffled"] == pytest.approx(share(object_patches, names["other"]))
             assert row["words"] == pytest.approx(100 * np.mean([s[0].isalpha() and len(s[0]) > 1 for s in said]))
             top_words[place, instruction, layer] = [s[0] for s in said]
-            right = top_words.get((place, "right", layer))
+            right = top_words.get((place, "correct", layer))
             if right is not None:
                 same = np.mean([a == b for a, b in zip(right, top_words[place, instruction, layer], strict=True)])
                 assert row["agreement"] == pytest.approx(100 * same)
-            assert (row["decoded"] is not None) == (instruction == "right")
+            assert (row["decoded"] is not None) == (instruction == "correct")
             if row["decoded"] is not None:
                 assert row["decoded"] == [s[0] for s in said]
 
@@ -317,15 +319,17 @@ def test_what_stands_after_the_image_cannot_change_its_tokens(vlm, context, rows
         context,
         rows[0],
         top=3,
-        instructions=["right", "wrong", "none"],
-        places=["after", "before"],
+        instructions=["correct", "wrong", "none"],
+        instruction_positions=["after", "before"],
         keep_words=False,
     )
     columns = ["layer", "object", "entropy", "words", "agreement"]
     after, before = (
         [
-            found.filter((pl.col("place") == place) & (pl.col("instruction") == instruction)).select(columns)
-            for instruction in ("right", "wrong", "none")
+            found.filter((pl.col("instruction_position") == place) & (pl.col("instruction") == instruction)).select(
+                columns
+            )
+            for instruction in ("correct", "wrong", "none")
         ]
         for place in ("after", "before")
     )
@@ -340,9 +344,13 @@ def test_the_same_states_are_read_once(vlm, context, rows, monkeypatch):
     read, vlm_read = [], vlm.read
     monkeypatch.setattr(vlm, "read", lambda *given, **how: read.append(how) or vlm_read(*given, **how))
     settings_ = {"top": 2, "keep_words": False}
-    visual_lens(context, rows[0], instructions=["right", "wrong", "none"], places=["after"], **settings_)
+    visual_lens(
+        context, rows[0], instructions=["correct", "wrong", "none"], instruction_positions=["after"], **settings_
+    )
     assert len(read) == 4  # layers and embedding
-    visual_lens(context, rows[0], instructions=["right", "wrong", "none"], places=["before"], **settings_)
+    visual_lens(
+        context, rows[0], instructions=["correct", "wrong", "none"], instruction_positions=["before"], **settings_
+    )
     assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
 
@@ -364,8 +372,8 @@ def test_objects_that_have_no_place(context, rows):
         context,
         replace(rows[0], objects=(absent,)),
         top=2,
-        instructions=["right"],
-        places=["after"],
+        instructions=["correct"],
+        instruction_positions=["after"],
         keep_words=False,
     )
     assert found["object"].null_count() == len(found)

@@ -124,7 +124,7 @@ def test_rows_of_pruning(tmp_path):
     described = pruning(vlm, prompt, [0, 2], None, said, with_time=False)
     assert described["predicted"].to_list() == rows["predicted"].to_list()[:2]
     assert described.schema["correct"] == pl.Boolean
-    assert described["correct"].to_list() == [None, None], "there is nothing to be right"
+    assert described["correct"].to_list() == [None, None], "there is no correct answer"
     probe = PruningProbe(kind="pruning", last=[0, 2])
     path = tmp_path / "image.png"
     image.save(path)

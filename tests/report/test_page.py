@@ -95,15 +95,15 @@ def test_the_report(flow, lens, tmp_path, asked):
         task_questions={},
         accuracy=ACCURACY.frame(
             [
-                {"model": "m", "task": "First", "asked": 10, "right": 9, "analysed": 7, "accuracy": 0.9},
-                {"model": "m", "task": "Second", "asked": asked, "right": None, "analysed": asked, "accuracy": None},
+                {"model": "m", "task": "First", "asked": 10, "correct": 9, "analysed": 7, "accuracy": 0.9},
+                {"model": "m", "task": "Second", "asked": asked, "correct": None, "analysed": asked, "accuracy": None},
             ]
         ),
         answers={("m", "First"): ANSWERS.frame([]), ("m", "Second"): ANSWERS.frame([])},
         skipped=SKIPPED.frame(skipped),
         cost=COST.frame([COST_ROW | {"model": "m", "step": evil}, COST_ROW | {"model": "m", "step": "flow"}]),
         summaries={"flow": flow, "tracking": lens},
-        landmarks={},
+        curve_features={},
         tables={"t": without_images([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
         drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
@@ -180,7 +180,7 @@ def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
             skipped=SKIPPED.frame([]),
             cost=COST.frame([]),
             summaries={},
-            landmarks={},
+            curve_features={},
             tables={},
             figures=tmp_path,
             drawn={},
@@ -194,7 +194,7 @@ def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
     assert "<b>m, Bad</b>: 4 of 5 wrong, of which 1 would be correct if relaxed</td>" in text
     assert "<b>m, Own</b>: 3 of 3 wrong</td>" in text
     assert "m, Half" not in text
-    assert "m, Told" not in text, "there is nothing to be right"
+    assert "m, Told" not in text, "there is no correct answer"
     assert len(re.findall(r"&lt;b&gt;Bad-\d\?</td>", shown)) == len(re.findall(r"&lt;b&gt;Own-\d\?</td>", shown)) == 3
     assert "of another dataset</td>" not in shown.split("Wrong answers")[1]
     assert "y" * 301 not in shown

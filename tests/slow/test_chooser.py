@@ -1,4 +1,4 @@
-"""A study in which one model's right answers decide what all others are asked, run by Snakemake."""
+"""A study in which one model's correct answers decide what all others are asked, run by Snakemake."""
 
 import polars as pl
 import pytest

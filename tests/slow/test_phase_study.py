@@ -47,7 +47,7 @@ def test_the_demo_covers_every_kind_of_probe_and_chart(demo):
     shown = {(f.chart, getattr(f, "by", None), getattr(f, "quantity", None)) for f in demo.study.figures.values()}
     assert {chart for chart, *_ in charts} == {chart for chart, *_ in shown}
     assert charts - shown == {("map", None, "weight")}
-    assert {table.table for study in full for table in study.tables.values()} == {"landmarks"}
+    assert {table.table for study in full for table in study.tables.values()} == {"curve-features"}
 
 
 def test_similarity_is_corrected_and_its_phases_are_told(demo):
@@ -61,7 +61,7 @@ def test_similarity_is_corrected_and_its_phases_are_told(demo):
     assert raw.min() > 0.5
     assert corrected.abs().max() < 0.1
     phases = probe_class("similarity").features.table.read(
-        demo.results / "summary" / "contextualisation.landmarks.parquet"
+        demo.results / "summary" / "contextualisation.curve-features.parquet"
     )
     assert len(phases.select("task", "prompt").unique()) == 6
     # Eleven states cannot tell four phases apart.
@@ -75,12 +75,12 @@ def test_similarity_is_corrected_and_its_phases_are_told(demo):
 def test_the_instruction_after_the_image_changes_nothing_and_before_it_does(demo):
     summary = summary_of(demo.results, demo.study, "words")
     agreement = summary.filter(pl.col("quantity") == "agreement")
-    assert set(agreement.filter(pl.col("place") == "after")["mean"]) == {100.0}
-    before = agreement.filter((pl.col("place") == "before") & (pl.col("instruction") != "right"))
+    assert set(agreement.filter(pl.col("instruction_position") == "after")["mean"]) == {100.0}
+    before = agreement.filter((pl.col("instruction_position") == "before") & (pl.col("instruction") != "correct"))
     assert before["mean"].min() < 95
-    difference = summary.filter((pl.col("quantity") == "difference") & (pl.col("place") == "after"))
+    difference = summary.filter((pl.col("quantity") == "difference") & (pl.col("instruction_position") == "after"))
     assert set(difference["mean"]) == set(difference["low"]) == set(difference["high"]) == {0.0}
-    names = summary.filter((pl.col("layer") == -1) & (pl.col("instruction") == "right"))
+    names = summary.filter((pl.col("layer") == -1) & (pl.col("instruction") == "correct"))
     said = names.group_by("quantity").agg(pl.col("mean").min().alias("least"), pl.col("mean").max().alias("most"))
     said = {row["quantity"]: row for row in said.to_dicts()}
     # The model was trained on words for these things: their patches say them, others less.
@@ -99,8 +99,8 @@ def test_examples_hold_words_and_images(demo):
 
 
 def test_maps_have_the_images_grid(demo):
-    looks, places = (summary_of(demo.results, demo.study, name) for name in ("looks", "places"))
-    assert set(looks["row"]) == set(looks["column"]) == set(places["row"]) == set(range(6))
+    looks, occlusion = (summary_of(demo.results, demo.study, name) for name in ("looks", "occlusion"))
+    assert set(looks["row"]) == set(looks["column"]) == set(occlusion["row"]) == set(range(6))
     whole = looks.filter((pl.col("quantity") == "weight") & (pl.col("target") == "question"))
     attention = summary_of(demo.results, demo.study, "attention")
     edge = attention.filter((pl.col("edge") == "image -> question") & (pl.col("quantity") == "weight"))
@@ -114,7 +114,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
     assert set(summary["number"]) == {-1, 0, 1, 2, 4, 8, 16, 32}
     assert summary.filter(pl.col("number") == 0)["mean"].min() > 1
     assert summary.filter(pl.col("number") == -1)["mean"].max() < 0.2
-    knees = probe_class("budget").features.table.read(demo.results / "summary" / "tokens.landmarks.parquet")
+    knees = probe_class("budget").features.table.read(demo.results / "summary" / "tokens.curve-features.parquet")
     assert len(knees) == 2 * 2 * 3
     assert knees["enough"].min() >= 8
     assert "95 % of the decrease with" in demo.page
@@ -149,7 +149,7 @@ def small_thesis(server):
     for probe in study["probes"].values():
         if "tasks" in probe:
             probe["tasks"] = [name for name in TASKS if name in probe["tasks"]]
-    study["probes"]["places"]["grid"] = 3  # the small model's images are nine patches
+    study["probes"]["occlusion"]["grid"] = 3  # the small model's images are nine patches
     return study
 
 
@@ -224,13 +224,13 @@ def test_winoground_without_access_is_said_and_stops_nothing(elsewhere):
 
 
 def test_what_needs_patches_does_not_apply_to_query_tokens(elsewhere):
-    for probe in ("places", "looks"):
+    for probe in ("occlusion", "looks"):
         summary = summary_of(elsewhere.results, elsewhere.study, probe)
         mine = summary.filter((pl.col("model") == "instructblip-vicuna-7b") & pl.col("note").is_not_null())
         assert len(mine)
         assert all("patches do not apply: InstructBlipProcessor makes 4 query tokens" in note for note in mine["note"])
         assert summary.filter(pl.col("model") == "llava-1.5-7b")["mean"].is_not_null().any()
-    for figure in ("places", "looks", "looks-examples", "places-examples", "words-examples", "names"):
+    for figure in ("occlusion", "looks", "looks-examples", "occlusion-examples", "words-examples", "names"):
         svg = (elsewhere.results / "figures" / figure / "instructblip-vicuna-7b.svg").read_text()
         assert "atches do not apply: InstructBlipProcessor" in svg, figure
     lens = summary_of(elsewhere.results, elsewhere.study, "words").filter(pl.col("model") == "instructblip-vicuna-7b")
@@ -238,7 +238,7 @@ def test_what_needs_patches_does_not_apply_to_query_tokens(elsewhere):
     assert not {"object", "elsewhere"} & set(lens.filter(pl.col("mean").is_not_null())["quantity"])
     # Its query tokens read the question, so that another question changes them.
     changed = lens.filter((pl.col("quantity") == "entropy") & (pl.col("layer") == -1))
-    assert changed.filter(pl.col("instruction") == "right")["mean"][0] != pytest.approx(
+    assert changed.filter(pl.col("instruction") == "correct")["mean"][0] != pytest.approx(
         changed.filter(pl.col("instruction") == "none")["mean"][0], rel=1e-6
     )
 

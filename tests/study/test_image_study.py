@@ -77,7 +77,7 @@ def test_a_budget_does_not_give_the_answer_away():
     ("key", "value", "messages"),
     [
         ("contextualisation__partners", 0, ["greater than or equal to 1", "but it is 0"]),
-        ("contextualisation__answers", "wrong", ["'any' or 'right'", "'wrong'"]),
+        ("contextualisation__answers", "wrong", ["'any' or 'correct'", "'wrong'"]),
         ("contextualisation__prompt", "x", ["there is no such key here"]),
         ("attention__edges", ["image -> anwser"], ["unknown segment 'anwser'; known are image"]),
         ("attention__edges", ["last -> image"], ["did you mean 'image -> last'"]),
@@ -88,16 +88,16 @@ def test_a_budget_does_not_give_the_answer_away():
         ("looks__targets", [], ["at least 1 item"]),
         ("words__top", 0, ["greater than or equal to 1"]),
         ("words__examples", -1, ["greater than or equal to 0"]),
-        ("words__instructions", ["right", "other"], ["'right', 'wrong' or 'none'", "'other'"]),
-        ("words__instructions", ["right", "none", "none"], ["instruction 'none' stands there 2 times"]),
-        ("words__places", ["beside"], ["'after' or 'before'", "'beside'"]),
-        ("words__places", ["after", "after"], ["place 'after' stands there 2 times"]),
-        ("words__places", [], ["at least 1 item"]),
+        ("words__instructions", ["correct", "other"], ["'correct', 'wrong' or 'none'", "'other'"]),
+        ("words__instructions", ["correct", "none", "none"], ["instruction 'none' stands there 2 times"]),
+        ("words__instruction_positions", ["beside"], ["'after' or 'before'", "'beside'"]),
+        ("words__instruction_positions", ["after", "after"], ["position 'after' stands there 2 times"]),
+        ("words__instruction_positions", [], ["at least 1 item"]),
         ("tokens__keep", ["last"], ["'first', 'spread' or 'random'", "'last'"]),
         ("tokens__keep", ["first", "first"], ["way 'first' stands there 2 times"]),
         ("tokens__keep", [], ["at least 1 item"]),
         ("tokens__draws", 0, ["greater than or equal to 1"]),
-        ("places__grid", 1, ["greater than or equal to 2", "but it is 1"]),
+        ("occlusion__grid", 1, ["greater than or equal to 2", "but it is 1"]),
     ],
 )
 def test_mistakes_in_probes(key, value, messages):
@@ -108,9 +108,9 @@ def test_mistakes_in_probes(key, value, messages):
 
 
 @pytest.mark.parametrize("instructions", [["wrong", "none"], []])
-def test_the_right_instruction_is_what_others_are_compared_with(instructions):
+def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
     text = refusal(changed(probes__words__instructions=instructions))
-    assert "probes.words: instructions: right is missing, with which the others are compared" in text
+    assert "probes.words: instructions: correct is missing, with which the others are compared" in text
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_right_instruction_is_what_others_are_compared_with(instructions):
         ({"chart": "examples", "probe": "tokens"}, [".chart: 'examples' cannot draw the probe 'tokens'", "'budget'"]),
         ({"chart": "map", "probe": "attention"}, [".chart: 'map' cannot draw the probe 'attention'", "'attention'"]),
         ({"chart": "attention", "probe": "looks"}, ["use 'map' or 'examples'"]),
-        ({"chart": "similarity", "probe": "places"}, ["of kind 'places'; use 'map' or 'examples'"]),
+        ({"chart": "similarity", "probe": "occlusion"}, ["of kind 'occlusion'; use 'map' or 'examples'"]),
         ({"chart": "visual-lens", "probe": "contextualisation"}, ["'contextualisation' of kind 'similarity'"]),
         ({"chart": "heatmap", "probe": "looks"}, ["'map', 'examples', 'visual-lens', 'budget'"]),
         (
@@ -140,12 +140,12 @@ def test_the_right_instruction_is_what_others_are_compared_with(instructions):
             [".target: 'image' is not measured by the probe 'looks'"],
         ),
         (
-            {"chart": "map", "probe": "places", "target": "question"},
-            [".target: the probe 'places' measures no attention; take this key out"],
+            {"chart": "map", "probe": "occlusion", "target": "question"},
+            [".target: the probe 'occlusion' measures no attention; take this key out"],
         ),
         (
-            {"chart": "examples", "probe": "places", "target": "last"},
-            [".target: the probe 'places' measures no attention"],
+            {"chart": "examples", "probe": "occlusion", "target": "last"},
+            [".target: the probe 'occlusion' measures no attention"],
         ),
         (
             {"chart": "examples", "probe": "words", "target": "last"},
@@ -165,7 +165,10 @@ def test_the_right_instruction_is_what_others_are_compared_with(instructions):
         ({"chart": "map", "probe": "looks", "layers": [1, 3, 1]}, [".layers: layer 1 stands there 2 times"]),
         ({"chart": "map", "probe": "looks", "layers": []}, [".layers: ", "at least 1 item"]),
         ({"chart": "map", "probe": "looks", "layers": [-1]}, [".layers: −1 is the embedding, which has no attention"]),
-        ({"chart": "map", "probe": "places", "layers": [1]}, [".layers: the probe 'places' measures no single layers"]),
+        (
+            {"chart": "map", "probe": "occlusion", "layers": [1]},
+            [".layers: the probe 'occlusion' measures no single layers"],
+        ),
         ({"chart": "map", "probe": "looks", "quantity": "norm"}, [".quantity: ", "'share' or 'weight'", "'norm'"]),
         ({"chart": "examples", "probe": "looks", "questions": 0}, [".questions: ", "greater than or equal to 1"]),
         ({"chart": "examples", "probe": "looks", "questions": 13}, [".questions: ", "less than or equal to 12"]),
@@ -182,13 +185,13 @@ def test_mistakes_in_figures(figure, messages):
 
 
 def test_figures_of_the_visual_lens_show_what_was_measured():
-    config = changed(probes__words={"kind": "visual-lens", "instructions": ["right"], "examples": 0})
+    config = changed(probes__words={"kind": "visual-lens", "instructions": ["correct"], "examples": 0})
     config["figures"] = {"mine": {"chart": "visual-lens", "probe": "words"}}
     read_study(config, "mine.yaml")
     for quantity in ("agreement", "difference"):
         config["figures"]["mine"]["quantity"] = quantity
         text = refusal(config)
-        assert "figures.mine.quantity: the probe 'words' has nothing to compare the right instruction with" in text
+        assert "figures.mine.quantity: the probe 'words' has nothing to compare the correct instruction with" in text
         assert "add wrong or none to probes.words.instructions" in text
     config["figures"]["mine"] = {"chart": "examples", "probe": "words"}
     text = refusal(config)
@@ -201,8 +204,8 @@ def test_the_embedding_has_words():
 
 
 @pytest.mark.parametrize("probe", ["attention", "nothing"])
-def test_landmarks_are_those_of_curves(probe):
-    config = changed(tables__mine={"table": "landmarks", "probe": probe})
+def test_curve_features_are_those_of_curves(probe):
+    config = changed(tables__mine={"table": "curve-features", "probe": probe})
     text = refusal(config)
     message = f"tables.mine.probe: there is no probe '{probe}' of kind similarity or budget; there is "
     assert f"{message}contextualisation, tokens" in text
@@ -236,21 +239,21 @@ def test_images_are_needed():
 def test_every_probe_and_chart_of_the_demo():
     """The demo in small has all that there is to show of images, and the defaults are the papers'."""
     study = read_study(DEMO, "demo-phase.yaml")
-    kinds = {"similarity", "attention", "attention-map", "visual-lens", "budget", "places"}
+    kinds = {"similarity", "attention", "attention-map", "visual-lens", "budget", "occlusion"}
     assert {probe.kind for probe in study.probes.values()} == kinds
     shown = {(figure.chart, study.probes[figure.probe].kind) for figure in study.figures.values()}
-    examples = {("examples", kind) for kind in ("attention-map", "visual-lens", "places")}
+    examples = {("examples", kind) for kind in ("attention-map", "visual-lens", "occlusion")}
     assert shown == examples | {
         ("similarity", "similarity"),
         ("attention", "attention"),
         ("map", "attention-map"),
-        ("map", "places"),
+        ("map", "occlusion"),
         ("visual-lens", "visual-lens"),
         ("budget", "budget"),
     }
     assert {study.probes[table.probe].kind for table in study.tables.values()} == {"similarity", "budget"}
     assert len(study.probes["attention"].edges) == 8
-    assert study.probes["words"].instructions == ["right", "wrong", "none"]
+    assert study.probes["words"].instructions == ["correct", "wrong", "none"]
     assert all(probe.answers == "any" for probe in study.probes.values())
     default = read_study(yaml.safe_load((ROOT / "config.yaml").read_text()), "config.yaml")
     assert not kinds & {probe.kind for probe in default.probes.values()}, "the default study is that of [flow]"

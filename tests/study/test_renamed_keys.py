@@ -19,6 +19,34 @@ def test_a_value_with_an_old_name_is_refused_with_the_new_one():
         read_study(config, "mine.yaml")
 
 
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ({"kind": "places"}, r"probes\.p: kind: places is now called occlusion"),
+        ({"kind": "budget", "answers": "right"}, r"probes\.p: answers: right is now called correct"),
+        (
+            {"kind": "visual-lens", "places": ["after"]},
+            r"probes\.p: places: this key is now called instruction_positions",
+        ),
+        (
+            {"kind": "visual-lens", "instructions": ["right"]},
+            r"probes\.p: instructions: right is now called correct",
+        ),
+    ],
+)
+def test_renamed_parts_of_probes(probe, message):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"probes": {"p": probe}, "figures": {}}
+    with pytest.raises(StudyError, match=message):
+        read_study(config, "mine.yaml")
+
+
+def test_a_renamed_table():
+    config = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
+    config["tables"]["phases"]["table"] = "landmarks"
+    with pytest.raises(StudyError, match=r"tables\.phases: kind: landmarks is now called curve-features"):
+        read_study(config, "mine.yaml")
+
+
 def test_a_key_with_an_old_name_is_refused_with_the_new_one():
     class Settings(Strict):
         renamed_keys: ClassVar = {"old": "new"}

@@ -18,7 +18,14 @@ from vlmflow.figures import (
     VisualLensChart,
 )
 from vlmflow.figures.drawing import draw
-from vlmflow.probes import AttentionMapProbe, AttentionProbe, BudgetProbe, PlacesProbe, SimilarityProbe, VisualLensProbe
+from vlmflow.probes import (
+    AttentionMapProbe,
+    AttentionProbe,
+    BudgetProbe,
+    OcclusionProbe,
+    SimilarityProbe,
+    VisualLensProbe,
+)
 from vlmflow.probes.budget import KNEES
 from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, PHASES
 
@@ -196,12 +203,18 @@ def lens():
     }
     return VisualLensProbe.summary_table().frame(
         [
-            {"task": task, "instruction": instruction, "place": place, "quantity": quantity, "layer": layer}
+            {
+                "task": task,
+                "instruction": instruction,
+                "instruction_position": place,
+                "quantity": quantity,
+                "layer": layer,
+            }
             | interval((height + (task == "other")) * (1 + layer / 10) + (place == "before"), 0.5)
             for task, instruction, place, (quantity, height), layer in itertools.product(
-                TASKS, ("right", "wrong", "none"), ("after", "before"), heights.items(), range(-1, 3)
+                TASKS, ("correct", "wrong", "none"), ("after", "before"), heights.items(), range(-1, 3)
             )
-            if quantity != "difference" or instruction != "right"
+            if quantity != "difference" or instruction != "correct"
         ]
     )
 
@@ -249,7 +262,7 @@ def knees():
 
 
 LOOKS_PROBE = AttentionMapProbe(kind="attention-map", targets=["question", "last"])
-PLACES_PROBE = PlacesProbe(kind="places", grid=2)
+PLACES_PROBE = OcclusionProbe(kind="occlusion", grid=2)
 MAP = MapChart(chart="map", probe="p")
 
 
@@ -272,7 +285,7 @@ def looks():
 
 def growths(values):
     """A map of 2 × 2 cells for each task; the task first has half of it."""
-    return PlacesProbe.summary_table().frame(
+    return OcclusionProbe.summary_table().frame(
         [
             {"task": task, "row": place // 2, "column": place % 2} | interval(value / (1 + (task == "first")), 0.1)
             for task in TASKS
@@ -296,16 +309,16 @@ def view(number, rows=2, columns=3, question="What?", image=None):
 
 
 def lens_rows(number, words, layers=range(-1, 4)):
-    """Words for the right instruction after the image; before it and for the others there are none, or others."""
+    """Words for the correct instruction after the image; before it and for the others there are none, or others."""
     rest = dict.fromkeys(("object", "elsewhere", "shuffled", "agreement")) | {"entropy": 1.0, "words": 1.0}
     about = {"question_id": number, "image_id": number} | rest
     return [
-        about | {"instruction": instruction, "place": place, "layer": layer, "decoded": decoded}
+        about | {"instruction": instruction, "instruction_position": place, "layer": layer, "decoded": decoded}
         for layer in layers
         for instruction, place, decoded in (
-            ("right", "after", words),
+            ("correct", "after", words),
             ("wrong", "after", None),
-            ("right", "before", ["before"] * len(words)),
+            ("correct", "before", ["before"] * len(words)),
         )
     ]
 

@@ -18,7 +18,7 @@ def count_answers(answers: pl.DataFrame, selected: pl.DataFrame, *, model: str, 
         "model": model,
         "task": task,
         "asked": len(answers),
-        "right": judged.sum() if len(judged) else None,
+        "correct": judged.sum() if len(judged) else None,
         "analysed": len(selected),
         "accuracy": judged.mean(),
     }

@@ -100,7 +100,7 @@ def sample_answered(
     usable = answers.filter(pl.col("correct").fill_null(True))
     selected, rest = split_by_ids(usable, sample(usable["question_id"], per_task, seed))
     rest = rest.with_columns(
-        reason=pl.when("correct").then(pl.lit("answered rightly")).otherwise(pl.lit("answered"))
+        reason=pl.when("correct").then(pl.lit("answered correctly")).otherwise(pl.lit("answered"))
         + ", but not drawn into the sample"
     )
     others = [

@@ -31,5 +31,6 @@ class Sample(Strict):
         None, ge=1, description="At most so many questions a task are asked at all, and their images fetched."
     )
     answered_by: ModelName | None = Field(
-        None, description="A model: all models are asked only what is drawn from the questions that it answers rightly."
+        None,
+        description="A model: all models are asked only what is drawn from the questions that it answers correctly.",
     )

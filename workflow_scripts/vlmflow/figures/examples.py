@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from vlmflow.probes import AttentionMapProbe, PlacesProbe, VisualLensProbe
+from vlmflow.probes import AttentionMapProbe, OcclusionProbe, VisualLensProbe
 
 from .attention_maps import Layers, Quantity, Target, check_attention, refuse_layers, refuse_target, target_shown
 from .base import Chart
@@ -17,14 +17,14 @@ from .panels import FigureData, Layout, evenly_spaced
 if TYPE_CHECKING:
     import altair as alt
 
-ExamplesProbe = AttentionMapProbe | VisualLensProbe | PlacesProbe
+ExamplesProbe = AttentionMapProbe | VisualLensProbe | OcclusionProbe
 LAYERS = 4  # images per question, where the figure names no layers
 
 
 class ExamplesChart(Chart[ExamplesProbe]):
     """Single questions with their images; for the visual lens, the words that patches decode to."""
 
-    draws: ClassVar = (AttentionMapProbe, VisualLensProbe, PlacesProbe)
+    draws: ClassVar = (AttentionMapProbe, VisualLensProbe, OcclusionProbe)
 
     chart: Literal["examples"]
     questions: int = Field(2, ge=1, le=12, description="Questions per task.")
@@ -38,7 +38,7 @@ class ExamplesChart(Chart[ExamplesProbe]):
                 return _AttentionExamples(self, probe)
             case VisualLensProbe():
                 return _WordExamples(self, probe)
-            case PlacesProbe():
+            case OcclusionProbe():
                 return _OcclusionExamples(self, probe)
 
     @property
@@ -120,7 +120,7 @@ class _OcclusionExamples:
     """The image shaded by the loss without each cell."""
 
     figure: ExamplesChart
-    probe: PlacesProbe
+    probe: OcclusionProbe
     caption = (
         "the image as the model sees it, darker where the reference answer's loss increases less without the cell."
     )
@@ -158,7 +158,9 @@ class _WordExamples:
     def panels(self, rows: pl.DataFrame, view: dict[str, Any]) -> Iterator[Any]:
         from .marks.image_panels import word_grid
 
-        rows = rows.filter(pl.col("decoded").is_not_null() & (pl.col("place") == self.probe.places[0]))
+        rows = rows.filter(
+            pl.col("decoded").is_not_null() & (pl.col("instruction_position") == self.probe.instruction_positions[0])
+        )
         for row in self.figure.layer_rows(rows):
             yield word_grid(view, row["decoded"], "embedding" if row["layer"] < 0 else f"layer {row['layer']}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from vlmflow.probes import AttentionMapProbe, PlacesProbe
+from vlmflow.probes import AttentionMapProbe, OcclusionProbe
 
 from .attention_maps import Layers, Quantity, Target, check_attention, refuse_layers, refuse_target, target_shown
 from .base import SummaryChart
@@ -18,14 +18,14 @@ from .style import name_of
 if TYPE_CHECKING:
     import altair as alt
 
-MapProbe = AttentionMapProbe | PlacesProbe
+MapProbe = AttentionMapProbe | OcclusionProbe
 LAYERS = 6  # maps of attention per task, where the figure names no layers
 
 
 class MapChart(SummaryChart[MapProbe]):
     """A map over the image, averaged over questions: attention in some layers, or the loss without each cell."""
 
-    draws: ClassVar = (AttentionMapProbe, PlacesProbe)
+    draws: ClassVar = (AttentionMapProbe, OcclusionProbe)
     reading: ClassVar = Reading("The highest cell", position="")
 
     chart: Literal["map"]
@@ -37,7 +37,7 @@ class MapChart(SummaryChart[MapProbe]):
         match probe:
             case AttentionMapProbe():
                 return _AttentionMaps(self, probe)
-            case PlacesProbe():
+            case OcclusionProbe():
                 return _OcclusionMaps(self, probe)
 
     def check(self, probe: MapProbe, name: str) -> None:
@@ -160,7 +160,7 @@ class _OcclusionMaps:
     """Maps of the loss without each cell of the image: one per task."""
 
     figure: MapChart
-    probe: PlacesProbe
+    probe: OcclusionProbe
     panels = ("task",)
     heading = pl.col("task")
     quantity_title = "Increase of the loss, nats per token"

@@ -37,7 +37,7 @@ class _Quantity:
 
 
 QUANTITIES = {
-    # Which object a patch names is a question about the right instruction.
+    # Which object a patch names is a question about the correct instruction.
     "names": _Quantity(
         "Patches that decode to it, %",
         "Percentage of patches for which one of the {top} most probable words, read through the final norm and the "
@@ -45,7 +45,7 @@ QUANTITIES = {
         "the same object, on patches of none of the objects; and of another question's object, on the patches of this "
         "one.",
         ("object", "elsewhere", "shuffled"),
-        ("right",),
+        ("correct",),
     ),
     "entropy": _Quantity(
         "Entropy, bits", "Entropy of the words that the image's tokens decode to.", ("entropy",), (), "entropy", " bits"
@@ -58,10 +58,10 @@ QUANTITIES = {
         (),
         "tokens that are words",
     ),
-    # Agreement of the right instruction with itself is 100 %, its difference 0.
+    # Agreement of the correct instruction with itself is 100 %, its difference 0.
     "agreement": _Quantity(
-        "Same word as with the right one, %",
-        "Percentage of the image's tokens whose most probable word is the same as with the right instruction: with the "
+        "Same word as with the correct one, %",
+        "Percentage of the image's tokens whose most probable word is the same as with the correct instruction: with "
         "question of another image, and with none.",
         ("agreement",),
         ("wrong", "none"),
@@ -70,7 +70,7 @@ QUANTITIES = {
     "difference": _Quantity(
         "Patches that decode to it, percentage points",
         "Percentage of an object's patches that decode to its name or an attribute, minus the percentage with the "
-        "right instruction, question by question: with the question of another image, and with none. Where the "
+        "correct instruction, question by question: with the question of another image, and with none. Where the "
         "instruction has no influence, the interval holds 0.",
         ("difference",),
         ("wrong", "none"),
@@ -92,14 +92,15 @@ class VisualLensChart(LineChart[VisualLensProbe]):
     quantity: Literal["names", "entropy", "words", "agreement", "difference"] = Field(
         "names",
         description="Patches that decode to the name of their object, entropy in bits, tokens that are words, tokens "
-        "with the same word as with the right instruction, or the difference that an instruction makes to the names.",
+        "with the same word as with the correct instruction, or the difference that an instruction makes to the names.",
     )
 
     def check(self, probe: VisualLensProbe, name: str) -> None:
         """See `Chart.check`."""
-        if self.quantity in ("agreement", "difference") and probe.instructions == ["right"]:
+        if self.quantity in ("agreement", "difference") and probe.instructions == ["correct"]:
             raise ValueError(
-                f"figures.{name}.quantity: the probe {self.probe!r} has nothing to compare the right instruction with; "
+                f"figures.{name}.quantity: the probe {self.probe!r} has nothing to compare the correct instruction "
+                f"with; "
                 f"add wrong or none to probes.{self.probe}.instructions"
             )
 
@@ -107,7 +108,7 @@ class VisualLensChart(LineChart[VisualLensProbe]):
         """See `SummaryChart.axes`."""
         line = "quantity" if self.quantity == "names" else "instruction"
         y_title = QUANTITIES[self.quantity].y_title
-        return Axes(line, "layer", "Layer (−1: the embedding)", y_title, ("task", "place"))
+        return Axes(line, "layer", "Layer (−1: the embedding)", y_title, ("task", "instruction_position"))
 
     def chosen_rows(self, rows: pl.DataFrame, probe: VisualLensProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
@@ -119,7 +120,7 @@ class VisualLensChart(LineChart[VisualLensProbe]):
         """See `Chart.caption`."""
         text = f"{QUANTITIES[self.quantity].caption.format(top=probe.top)} {INTERVALS}"
         compared = len(probe.instructions) > 1 and self.quantity != "names"
-        return f"{text} {FORCED}" if compared and "after" in probe.places else text
+        return f"{text} {FORCED}" if compared and "after" in probe.instruction_positions else text
 
     def describe(self, rows: pl.DataFrame, probe: VisualLensProbe, features: pl.DataFrame | None) -> str:
         """The extremes, with what they are to be compared with."""
@@ -140,7 +141,7 @@ def _describe_names(rows: pl.DataFrame) -> str:
     """The layer in which most patches of an object have its name, against the two controls there."""
     named = rows.filter(pl.col("quantity") == "object")
     peak = named.sort("mean", descending=True, maintain_order=True).row(0, named=True)
-    same = rows.filter(*(pl.col(key) == peak[key] for key in ("task", "place", "layer")))
+    same = rows.filter(*(pl.col(key) == peak[key] for key in ("task", "instruction_position", "layer")))
     others = {row["quantity"]: row for row in same.to_dicts()}
     controls = [
         f"{others[name]['mean']:.1f} % {words}"
@@ -155,19 +156,19 @@ def _describe_names(rows: pl.DataFrame) -> str:
 
 
 def _describe_differences(rows: pl.DataFrame) -> str:
-    """The largest difference to the right instruction, of each other one."""
+    """The largest difference to the correct instruction, of each other one."""
     parts = []
-    for (place, instruction), group in rows.group_by("place", "instruction", maintain_order=True):
+    for (place, instruction), group in rows.group_by("instruction_position", "instruction", maintain_order=True):
         by_size = group.sort(pl.col("mean").abs(), descending=True, maintain_order=True)
         largest = by_size.row(0, named=True)
         parts.append(
             f"{name_of(str(instruction))} {place} the image {with_interval(largest, 1, signs=True)} (after layer "
             f"{largest['layer']}, {largest['task']})"
         )
-    return (
-        f"largest difference to the right instruction, in percentage points of an object's patches: {'; '.join(parts)}."
-    )
+    differences = "; ".join(parts)
+    return f"largest difference to the correct instruction, in percentage points of an object's patches: {differences}."
 
 
 def _place(row: dict[str, Any]) -> str:
-    return f"{row['task']}, {name_of(row['instruction'])} {row['place']} the image, after layer {row['layer']}"
+    position = row["instruction_position"]
+    return f"{row['task']}, {name_of(row['instruction'])} {position} the image, after layer {row['layer']}"

@@ -11,7 +11,7 @@ from .budget import BudgetProbe
 from .knockout import KnockoutProbe
 from .lens import LensProbe
 from .norms import NormsProbe
-from .occlusion import PlacesProbe
+from .occlusion import OcclusionProbe
 from .pruning import PruningProbe
 from .similarity import SimilarityProbe
 from .visual_lens import VisualLensProbe
@@ -28,7 +28,7 @@ PROBES: tuple[type[Probe], ...] = (
     AttentionMapProbe,
     VisualLensProbe,
     BudgetProbe,
-    PlacesProbe,
+    OcclusionProbe,
 )
 # The same as one type: mypy reads a union only where it is written out.
 AnyProbe = Annotated[
@@ -42,7 +42,7 @@ AnyProbe = Annotated[
     | AttentionMapProbe
     | VisualLensProbe
     | BudgetProbe
-    | PlacesProbe,
+    | OcclusionProbe,
     Field(discriminator="kind"),
 ]
 
@@ -61,7 +61,7 @@ __all__ = [
     "KnockoutProbe",
     "LensProbe",
     "NormsProbe",
-    "PlacesProbe",
+    "OcclusionProbe",
     "Probe",
     "PruningProbe",
     "SimilarityProbe",

@@ -83,6 +83,7 @@ class Probe(Strict, ABC):
     table: ClassVar[Table]  # of its rows
     averaging: ClassVar[Averaging]  # of these rows over questions
     features: ClassVar[CurveFeatures | None] = None  # what is found on its averaged curves
+    former_kinds: ClassVar[tuple[str, ...]] = ()  # names that `kind` had once
 
     kind: str
     models: Annotated[list[ModelName], AfterValidator(each_once("model"))] | None = Field(
@@ -230,8 +231,10 @@ class Probe(Strict, ABC):
 class AnyAnswerProbe(Probe):
     """A probe that is not about correctly answered questions only."""
 
-    answers: Literal["any", "right"] = Field(
-        "any", description="Analyse any question that was asked, or the sample of those that were answered rightly."
+    renamed_values: ClassVar = {"answers": {"right": "correct"}}
+
+    answers: Literal["any", "correct"] = Field(
+        "any", description="Analyse any question that was asked, or the sample of those that were answered correctly."
     )
 
     @property

@@ -10,7 +10,7 @@ from vlmflow.settings import Name
 # What may stand in braces in a prompt, and the text that replaces it.
 PLACEHOLDERS = {
     "question": "the question's own words",
-    "answer": "the right answer, or the caption",
+    "answer": "the correct answer, or the caption",
     "object": "the first object that the question is about",
 }
 

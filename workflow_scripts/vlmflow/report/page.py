@@ -30,7 +30,7 @@ def render(
     skipped: pl.DataFrame,
     cost: pl.DataFrame,
     summaries: dict[str, pl.DataFrame],
-    landmarks: dict[str, pl.DataFrame],
+    curve_features: dict[str, pl.DataFrame],
     tables: dict[str, pl.DataFrame],
     figures: Path,
     drawn: Mapping[str, list[str]],
@@ -43,7 +43,7 @@ def render(
         questions: the study's dataset.
         task_questions: those of tasks with a dataset of their own.
         answers: those of each model and task.
-        accuracy, skipped, cost, summaries, landmarks, tables: the tables of results, by the names in the study file.
+        accuracy, skipped, cost, summaries, curve_features, tables: the tables of results, by their names in the study.
         figures: the folder of all figures.
         drawn: figure → the models of which it is drawn.
         left_out: the measurements that have failed, with the reasons; see `jobs.second_run`.
@@ -59,7 +59,7 @@ def render(
         mostly_wrong=_mostly_wrong(answers, questions, task_questions),
         tabulated=[_table(name, study.tables[name], written) for name, written in tables.items()],
         figures=[
-            _figure(number, name, study, summaries, landmarks, figures, drawn[name])
+            _figure(number, name, study, summaries, curve_features, figures, drawn[name])
             for number, name in enumerate(study.figures, 1)
         ],
         skipped=_reasons(skipped),
@@ -85,7 +85,7 @@ def _figure(
     name: str,
     study: Study,
     summaries: dict[str, pl.DataFrame],
-    landmarks: dict[str, pl.DataFrame],
+    curve_features: dict[str, pl.DataFrame],
     folder: Path,
     models: Sequence[str],
 ) -> dict[str, Any]:
@@ -95,13 +95,13 @@ def _figure(
         number: of the figure, from 1.
         name: in the study file.
         study: as the study file has it.
-        summaries, landmarks: tables of results, by the names of the probes.
+        summaries, curve_features: tables of results, by the names of the probes.
         folder: of all figures.
         models: of which it is drawn.
     """
     figure: Chart = study.figures[name]
     probe, summary = study.probes[figure.probe], summaries[figure.probe]
-    sentences = [figure.sentence(probe, summary, model, landmarks.get(figure.probe)) for model in models]
+    sentences = [figure.sentence(probe, summary, model, curve_features.get(figure.probe)) for model in models]
     return {
         "name": name,
         "number": number,

@@ -10,7 +10,7 @@ from vlmflow.analysis.group_accuracy import accuracy_cells, kind_of, semantic_na
 from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
-from vlmflow.study import AccuracyTable, LandmarksTable, TasksTable
+from vlmflow.study import AccuracyTable, CurveFeaturesTable, TasksTable
 
 from .html import ENVIRONMENT
 
@@ -64,9 +64,9 @@ def accuracy_page(groups: pl.DataFrame, title: str, model: str) -> str:
     return _page(AccuracyTable.macro, title, shown, lead)
 
 
-def landmarks_page(rows: pl.DataFrame, title: str) -> str:
+def curve_features_page(rows: pl.DataFrame, title: str) -> str:
     """A table of phases or knees as a page of HTML."""
-    return _page(LandmarksTable.macro, title, {"rows": rows.rows(), "columns": rows.columns})
+    return _page(CurveFeaturesTable.macro, title, {"rows": rows.rows(), "columns": rows.columns})
 
 
 def _page(macro: str, title: str, shown: dict[str, Any], lead: str = "") -> str:

@@ -8,12 +8,12 @@ from vlmflow.models.templates import TEMPLATES
 from .models import Model
 from .read import read_study, write_schema
 from .study import Study
-from .tables import AccuracyTable, LandmarksTable, StudyTable, TasksTable
+from .tables import AccuracyTable, CurveFeaturesTable, StudyTable, TasksTable
 
 __all__ = [
     "TEMPLATES",
     "AccuracyTable",
-    "LandmarksTable",
+    "CurveFeaturesTable",
     "Model",
     "Sample",
     "Study",

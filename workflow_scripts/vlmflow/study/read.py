@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vlmflow.errors import StudyError
+from vlmflow.probes import PROBES
 
 from .study import Study
 
@@ -47,12 +48,20 @@ def _message(problem: Any) -> str:
     match problem["type"]:
         case "extra_forbidden":
             return "there is no such key here; check the spelling, or take it out"
+        case "union_tag_invalid" if new := _renamed_kind(problem["ctx"]["tag"]):
+            return f"kind: {problem['ctx']['tag']} is now called {new}"
         case "missing":
             return "this key is missing"
         case "value_error":
             return message
     given = problem.get("input")
     return message if isinstance(given, dict) else f"{message}, but it is {given!r}"
+
+
+def _renamed_kind(name: str) -> str | None:
+    """What a kind of probe or table is called now; None for a name that never was one."""
+    kinds = {old: new.kind_name() for new in PROBES for old in new.former_kinds}
+    return (kinds | {"landmarks": "curve-features"}).get(name)
 
 
 def write_schema(path: str | Path) -> None:

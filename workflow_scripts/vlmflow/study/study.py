@@ -28,7 +28,7 @@ class Study(Strict):
     sample: Sample = Field(default_factory=lambda: Sample.model_validate({}))
     answers_match: AnswersMatch = Field(
         "strict",
-        description="When what a model says is the right answer: as the paper compares them, or also with other final "
+        description="When an answer of a model is correct: compared as the paper compares it, or also with other final "
         "punctuation, quotes, Markdown, article.",
     )
     models: dict[ModelName, Model] = Field(min_length=1)

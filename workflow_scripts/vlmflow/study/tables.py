@@ -84,12 +84,12 @@ class AccuracyTable(TableSettings):
         return {"rows": accuracy_cells(written), "columns": list(semantic_names(written).values())}
 
 
-class LandmarksTable(TableSettings):
+class CurveFeaturesTable(TableSettings):
     """What is found on a probe's curves: phases of similarity, knees of budgets."""
 
     macro: ClassVar = "plain_table"
 
-    table: Literal["landmarks"]
+    table: Literal["curve-features"]
     probe: Name
 
     def check(self, probes: Mapping[str, Probe], name: str) -> None:
@@ -103,4 +103,4 @@ class LandmarksTable(TableSettings):
             )
 
 
-StudyTable = Annotated[TasksTable | AccuracyTable | LandmarksTable, Field(discriminator="table")]
+StudyTable = Annotated[TasksTable | AccuracyTable | CurveFeaturesTable, Field(discriminator="table")]

@@ -25,8 +25,8 @@ QUESTION_COLUMNS = {
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
-    "answer": Column(pl.String, "right answer, lowercase, NFC; of a description what somebody wrote, as written"),
-    "full_answer": Column(pl.String, "right answer as a sentence", nullable=True),
+    "answer": Column(pl.String, "correct answer, lowercase, NFC; of a description what somebody wrote, as written"),
+    "full_answer": Column(pl.String, "correct answer as a sentence", nullable=True),
     "structural": Column(pl.String, "GQA's structural type"),
     "semantic": Column(pl.String, "GQA's semantic type"),
     "detailed": Column(pl.String, "GQA's detailed type"),
@@ -98,7 +98,7 @@ ANSWERS = Table(
         "answer": Column(pl.String, "the correct answer, or somebody's description where many answers are correct"),
         "correct": Column(
             pl.Boolean,
-            "predicted is the answer, as the study's answers_match says; null: nothing to be right",
+            "predicted is the answer, as the study's answers_match says; null: no correct answer",
             nullable=True,
         ),
         "probability": Column(pl.Float64, "of the first token of what the model says"),
@@ -110,7 +110,7 @@ VIEWS = Table(
     {
         "question_id": Column(pl.String, "id in the source"),
         "question": Column(pl.String, "the question's own words"),
-        "answer": Column(pl.String, "right answer, or caption"),
+        "answer": Column(pl.String, "correct answer, or caption"),
         "rows": Column(pl.Int32, "of patches"),
         "columns": Column(pl.Int32, "of patches"),
         "image": Column(pl.Binary, "what the model sees of the whole image, as PNG or JPEG"),
@@ -128,8 +128,8 @@ ACCURACY = Table(
     PLACE_COLUMNS
     | {
         "asked": Column(pl.Int32, "questions"),
-        "right": Column(pl.Int32, "answered correctly; null where there is nothing to be right", nullable=True),
+        "correct": Column(pl.Int32, "answered correctly; null where there is no correct answer", nullable=True),
         "analysed": Column(pl.Int32, "drawn for the probes"),
-        "accuracy": Column(pl.Float64, "right / asked; null where there is nothing to be right", nullable=True),
+        "accuracy": Column(pl.Float64, "right / asked; null where there is no correct answer", nullable=True),
     },
 )

@@ -18,7 +18,7 @@ BLANK = (210, 210, 210)  # the mean ground of the scenes
 
 @dataclass(frozen=True)
 class Score:
-    """Shares of right answers in one task."""
+    """Shares of correct answers in one task."""
 
     questions: int
     accuracy: float

@@ -13,7 +13,7 @@ from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
 
 
-class PlacesProbe(ImageProbe):
+class OcclusionProbe(ImageProbe):
     """Loss of the reference answer without each cell of a grid over the image."""
 
     table: ClassVar = Table(
@@ -27,7 +27,9 @@ class PlacesProbe(ImageProbe):
     )
     averaging: ClassVar = Averaging(by=(), quantities=("growth",), map_columns="grid")
 
-    kind: Literal["places"]
+    former_kinds: ClassVar = ("places",)
+
+    kind: Literal["occlusion"]
     grid: int = Field(6, ge=2, description="Cells a side.")
 
     def cost(self, size: Size, questions: int) -> Work:

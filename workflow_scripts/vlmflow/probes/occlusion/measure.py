@@ -11,13 +11,13 @@ from vlmflow.data.open_image import open_image
 from vlmflow.errors import GeometryError
 from vlmflow.probes.answer_loss import intact_loss, losses_without, reference_answer
 from vlmflow.probes.context import ProbeContext
-from vlmflow.probes.occlusion import PlacesProbe
+from vlmflow.probes.occlusion import OcclusionProbe
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
-def measure(probe: PlacesProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
+def measure(probe: OcclusionProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """A row of the table `places` for one question; see `Probe.measure`."""
     return occlusion(context, question, context.prompt(question), probe.grid)
 

@@ -19,11 +19,11 @@ NAMES_OF_OBJECTS = "names of objects"
 
 def with_difference(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of the table `visual lens` with the column `difference`: how many more patches decode to their object than
-    with the right instruction, in percent, question by question; null for the right instruction."""
-    keys = ["question_id", "place", "layer"]
-    right = rows.filter(pl.col("instruction") == "right").select(*keys, right="object")
-    joined = rows.join(right, on=keys, how="left", maintain_order="left")
-    difference = pl.when(pl.col("instruction") != "right").then(pl.col("object") - pl.col("right"))
+    with the correct instruction, in percent, question by question; null for the correct instruction."""
+    keys = ["question_id", "instruction_position", "layer"]
+    correct = rows.filter(pl.col("instruction") == "correct").select(*keys, correct="object")
+    joined = rows.join(correct, on=keys, how="left", maintain_order="left")
+    difference = pl.when(pl.col("instruction") != "correct").then(pl.col("object") - pl.col("correct"))
     return joined.with_columns(difference=difference)
 
 
@@ -34,8 +34,8 @@ class VisualLensProbe(ImageProbe):
         "visual lens",
         ABOUT
         | {
-            "instruction": Column(pl.String, "right, wrong or none"),
-            "place": Column(pl.String, "of the instruction: after or before the image"),
+            "instruction": Column(pl.String, "correct, wrong or none"),
+            "instruction_position": Column(pl.String, "of the instruction: after or before the image"),
         }
         | STATE
         | {
@@ -46,24 +46,29 @@ class VisualLensProbe(ImageProbe):
             "shuffled": Column(pl.Float64, "the objects' patches, another question's names", nullable=True),
             "entropy": Column(pl.Float64, "bits, mean over the image's tokens"),
             "words": Column(pl.Float64, "percent of the image's tokens that decode to a word"),
-            "agreement": Column(pl.Float64, "percent with the same word as with the right instruction", nullable=True),
+            "agreement": Column(
+                pl.Float64, "percent with the same word as with the correct instruction", nullable=True
+            ),
             "decoded": Column(pl.List(pl.String), "the word of each patch, row by row; of examples", nullable=True),
         },
     )
     averaging: ClassVar = Averaging(
-        by=("instruction", "place", "quantity", "layer"),
+        by=("instruction", "instruction_position", "quantity", "layer"),
         quantities=("object", "elsewhere", "shuffled", "entropy", "words", "agreement", "difference"),
         prepare=with_difference,
         line="quantity",
         line_of={NAMES_OF_OBJECTS: "object"},
     )
 
+    renamed_keys: ClassVar = {"places": "instruction_positions"}
+    renamed_values: ClassVar = {"answers": {"right": "correct"}, "instructions": {"right": "correct"}}
+
     kind: Literal["visual-lens"]
     top: int = Field(5, ge=1, description="Words a patch, among which names and attributes are looked for.")
-    instructions: Annotated[list[Literal["right", "wrong", "none"]], AfterValidator(each_once("instruction"))] = Field(
-        ["right", "wrong", "none"], description="The question, that of another image, none at all."
+    instructions: Annotated[list[Literal["correct", "wrong", "none"]], AfterValidator(each_once("instruction"))] = (
+        Field(["correct", "wrong", "none"], description="The question, that of another image, none at all.")
     )
-    places: Annotated[list[Literal["after", "before"]], AfterValidator(each_once("place"))] = Field(
+    instruction_positions: Annotated[list[Literal["after", "before"]], AfterValidator(each_once("position"))] = Field(
         ["after", "before"],
         min_length=1,
         description="Where the instruction stands; a causal decoder's image cannot see what stands after it.",
@@ -77,7 +82,7 @@ class VisualLensProbe(ImageProbe):
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
-        prompts = len(self.instructions) * len(self.places)
+        prompts = len(self.instructions) * len(self.instruction_positions)
         read = size.image_tokens * unembedding(size)
         return Work(prompts * (forward() + read), prompts * (1 + size.image_tokens / READ))
 
@@ -86,7 +91,7 @@ class VisualLensProbe(ImageProbe):
         return super().columns(in_random_order(rows), files, seed)
 
     @model_validator(mode="after")
-    def _right_one_is_measured(self) -> "VisualLensProbe":
-        if "right" not in self.instructions:
-            raise ValueError("instructions: right is missing, with which the others are compared")
+    def _correct_one_is_measured(self) -> "VisualLensProbe":
+        if "correct" not in self.instructions:
+            raise ValueError("instructions: correct is missing, with which the others are compared")
         return self

@@ -57,7 +57,7 @@ def measure(probe: VisualLensProbe, context: ProbeContext, question: Question) -
         question,
         top=probe.top,
         instructions=probe.instructions,
-        places=probe.places,
+        instruction_positions=probe.instruction_positions,
         keep_words=question.in_detail,
     )
 
@@ -68,25 +68,26 @@ def visual_lens(
     *,
     top: int,
     instructions: Sequence[str],
-    places: Sequence[str],
+    instruction_positions: Sequence[str],
     keep_words: bool,
 ) -> pl.DataFrame:
-    """How far the image's tokens decode to words, and to the right ones.
+    """How far the image's tokens decode to words, and to the correct ones.
 
     Args:
         context: model and questions.
         question: what is measured; instructions and names that it does not have are left out.
         top: so many words of each token are compared with names and attributes.
-        instructions: right (the question), wrong (that of another image), none.
-        places: where the instruction stands, after the image or before it.
-        keep_words: whether the most probable word of every patch is kept, for the right instruction.
+        instructions: correct (the question), wrong (that of another image), none.
+        instruction_positions: where the instruction stands, after the image or before it.
+        keep_words: whether the most probable word of every patch is kept, for the correct instruction.
 
     Returns:
-        columns instruction, place, layer (−1 for the embedding), object, elsewhere, shuffled (percent of the tokens of
+        columns instruction, instruction_position, layer (−1 for the embedding), object, elsewhere, shuffled (percent of
+        the tokens of
         the objects' patches, of other patches, and of the objects' patches with another question's names, that have a
         name or an attribute among their `top` words; null where the question has no such object), entropy (bits),
         words (percent of tokens that decode to a word), agreement (percent of the tokens with the same most probable
-        word as with the right instruction), decoded (the word of each patch of the image's first view, or null).
+        word as with the correct instruction), decoded (the word of each patch of the image's first view, or null).
 
     Raises:
         NotApplicableError: nothing is left to measure.
@@ -95,11 +96,13 @@ def visual_lens(
     targets, others = _targets(context, question)
     grid = _grid(vlm.processor, question.image) if keep_words else None
     parts = []
-    for instruction, place, decoded, right in _decoded(context, question, top, instructions, places):
-        words = _patch_words(decoded, vlm.vocabulary, grid if instruction == "right" else None)
+    for instruction, position, decoded, correct in _decoded(
+        context, question, top, instructions, instruction_positions
+    ):
+        words = _patch_words(decoded, vlm.vocabulary, grid if instruction == "correct" else None)
         parts.append(
-            _shares(decoded, right, vlm.vocabulary, targets, others).with_columns(
-                instruction=pl.lit(instruction), place=pl.lit(place), decoded=words
+            _shares(decoded, correct, vlm.vocabulary, targets, others).with_columns(
+                instruction=pl.lit(instruction), instruction_position=pl.lit(position), decoded=words
             )
         )
     if not parts:
@@ -108,24 +111,28 @@ def visual_lens(
 
 
 def _decoded(
-    context: ProbeContext, question: Question, top: int, instructions: Sequence[str], places: Sequence[str]
+    context: ProbeContext,
+    question: Question,
+    top: int,
+    instructions: Sequence[str],
+    instruction_positions: Sequence[str],
 ) -> Iterator[tuple[str, str, Decoded, Decoded | None]]:
-    """(instruction, place, its words, those with the right instruction in this place)."""
+    """(instruction, position, its words, those with the correct instruction in this position)."""
     vlm, decoder = context.image_model, Decoder(context.image_model, top)
-    # The right one first, with which the others are compared.
-    order = sorted(instructions, key="right wrong none".split().index)
+    # The correct one first, with which the others are compared.
+    order = sorted(instructions, key="correct wrong none".split().index)
     texts = list(_texts(context, question, order))
-    for place in places:
-        right: Decoded | None = None
+    for position in instruction_positions:
+        correct: Decoded | None = None
         for instruction, text in texts:
             try:
-                prompt = vlm.image_prompt(open_image(question.image), text, before=place == "before" and bool(text))
+                prompt = vlm.image_prompt(open_image(question.image), text, before=position == "before" and bool(text))
                 decoded = decoder.decode(prompt)
             except PromptError as error:
-                context.leave_out(question, f"{instruction} instruction {place} the image", str(error))
+                context.leave_out(question, f"{instruction} instruction {position} the image", str(error))
                 continue
-            right = decoded if instruction == "right" else right
-            yield instruction, place, decoded, right
+            correct = decoded if instruction == "correct" else correct
+            yield instruction, position, decoded, correct
 
 
 def _texts(context: ProbeContext, question: Question, instructions: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -139,7 +146,7 @@ def _texts(context: ProbeContext, question: Question, instructions: Sequence[str
             else:
                 yield instruction, text
         else:
-            yield instruction, question.text if instruction == "right" else ""
+            yield instruction, question.text if instruction == "correct" else ""
 
 
 def _patch_words(decoded: Decoded, vocabulary: Vocabulary, grid: Tensor | None) -> pl.Series:
@@ -236,7 +243,7 @@ def _grid(processor: Any, image: str) -> Tensor | None:
 
 
 def _shares(
-    decoded: Decoded, right: Decoded | None, vocabulary: Vocabulary, targets: Sequence[Target], others: Tensor | None
+    decoded: Decoded, correct: Decoded | None, vocabulary: Vocabulary, targets: Sequence[Target], others: Tensor | None
 ) -> pl.DataFrame:
     """A row per layer: the columns of `visual_lens` that are numbers."""
 
@@ -249,14 +256,14 @@ def _shares(
     nothing: list[float | None] = [None] * len(decoded.words)
     shuffled = [named(target.tokens, target.shuffled) for target in targets if target.shuffled is not None]
     first = decoded.words[:, :, 0]
-    comparable = right is not None and right.words.shape == decoded.words.shape
+    comparable = correct is not None and correct.words.shape == decoded.words.shape
     found = {
         "object": [named(target.tokens, target.names) for target in targets],
         # Elsewhere, the words are compared with the names of all objects, one object at a time.
         "elsewhere": [named(others, target.names) for target in targets] if others is not None and len(others) else [],
         "shuffled": shuffled,
         "words": [vocabulary.is_word[first]],
-        "agreement": [first == right.words[:, :, 0]] if right is not None and comparable else [],
+        "agreement": [first == correct.words[:, :, 0]] if correct is not None and comparable else [],
     }  # fmt: skip
     return pl.DataFrame(
         {
