@@ -7,7 +7,7 @@ from vlmflow.probes import probe_class
 from vlmflow.progress import shown
 
 with logged(snakemake.log[0]):
-    places = snakemake.params.places
+    places = snakemake.params.model_tasks
     probe = probe_class(snakemake.params.kind)
     parts = [
         probe.features.find(probe.table.read(path), model, task)

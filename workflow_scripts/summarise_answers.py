@@ -5,7 +5,7 @@ from vlmflow.jobs.job import logged
 from vlmflow.tables import ACCURACY, ANSWERS, SELECTED
 
 with logged(snakemake.log[0]):
-    source, places = snakemake.input, snakemake.params.places
+    source, places = snakemake.input, snakemake.params.model_tasks
     rows = [
         count_answers(ANSWERS.read(answers), SELECTED.read(selected), model=model, task=task)
         for answers, selected, (model, task) in zip(source.answers, source.selected, places, strict=True)

@@ -9,7 +9,7 @@ from vlmflow.progress import shown
 from vlmflow.tables import SKIPPED
 
 with logged(snakemake.log[0]):
-    source, places = snakemake.input, snakemake.params.places
+    source, places = snakemake.input, snakemake.params.model_tasks
     probe = probe_class(snakemake.params.kind)
     summary = probe.summary_table()
     parts = [

@@ -25,7 +25,7 @@ with logged(snakemake.log[0]):
         accuracy=ACCURACY.read(snakemake.input.accuracy),
         answers={
             (model, task): ANSWERS.read(path)
-            for (model, task), path in zip(snakemake.params.places, snakemake.input.answers, strict=True)
+            for (model, task), path in zip(snakemake.params.model_tasks, snakemake.input.answers, strict=True)
         },
         skipped=SKIPPED.read(snakemake.input.skipped),
         cost=COST.read(snakemake.input.cost),
