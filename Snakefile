@@ -41,11 +41,11 @@ include: "rules/common.smk"
 
 
 wildcard_constraints:
-    task=one_of(study.tasks),
-    model=one_of(study.models),
-    probe=one_of(study.probes),
-    figure=one_of(study.figures),
-    table=one_of(study.tables),
+    task=get_wildcard_pattern(study.tasks),
+    model=get_wildcard_pattern(study.models),
+    probe=get_wildcard_pattern(study.probes),
+    figure=get_wildcard_pattern(study.figures),
+    table=get_wildcard_pattern(study.tables),
 
 
 include: "rules/download.smk"

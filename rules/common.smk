@@ -1,10 +1,20 @@
 # Functions and lists that several rules share.
+import functools
 import os
 import re
+from dataclasses import asdict
+
+import polars as pl
 
 from snakemake.logging import logger
-from vlmflow.models.hub_cache import forget_if_gone
+from vlmflow.data.synthetic import FOLDER as SCENES
+from vlmflow.data.winoground import FOLDER as WINOGROUND
+from vlmflow.errors import DeviceError
+from vlmflow.jobs import estimates
+from vlmflow.jobs.gpu_lease import visible_gpus
 from vlmflow.jobs.second_run import is_left_out, read_left_out
+from vlmflow.models.hub_cache import forget_if_gone
+from vlmflow.study.model_facts import size_of
 
 # Jobs read models from the disk; only `fetch_model` connects to the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
@@ -27,107 +37,97 @@ MODEL_TASKS = [
 IMAGE_MODEL_TASKS = [(model, task) for model, task in MODEL_TASKS if model in IMAGE_MODELS]
 
 
-def one_of(names):
+def get_wildcard_pattern(names):
     """A wildcard's pattern."""
     return "|".join(map(re.escape, names)) or "none"
 
 
-def at(places, pattern):
+def get_paths(model_tasks, pattern):
     """A path for each model and task, in their order."""
-    return [f"{RESULTS}/{pattern.format(model=model, task=task)}" for model, task in places]
+    return [f"{RESULTS}/{pattern.format(model=model, task=task)}" for model, task in model_tasks]
 
 
 def get_model_tasks(probe):
     """Model and task of each table of a probe."""
-    places = [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
-    return [(model, task) for model, task in places if not is_left_out(LEFT_OUT, model, task, probe)]
+    model_tasks = [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
+    return [(model, task) for model, task in model_tasks if not is_left_out(LEFT_OUT, model, task, probe)]
 
 
-def drawn_models(figure):
+def get_drawn_models(figure):
     """The models of a figure, but those of which there is nothing to draw."""
     return list(dict.fromkeys(model for model, _ in get_model_tasks(study.figures[figure].probe)))
 
 
-def tasks_of_figure(wildcards):
+def get_figure_tasks(wildcards):
     """The tasks of a model's figure."""
-    places = get_model_tasks(study.figures[wildcards.figure].probe)
-    return [task for model, task in places if model == wildcards.model]
+    model_tasks = get_model_tasks(study.figures[wildcards.figure].probe)
+    return [task for model, task in model_tasks if model == wildcards.model]
 
 
-def model_of(wildcards):
+def get_model(wildcards):
     """The model of a job, which of a table's jobs is the table's."""
     name = wildcards.model if "model" in wildcards.keys() else study.tables[wildcards.table].model
     return study.models[name]
 
 
-def runs():
-    """Whether this process runs the study, and does not only plan or list it; known once jobs are planned."""
-    return invocation.runs_jobs
-
-
-def forget_what_is_gone(note):
+def forget_missing_files(note):
     """Delete the note of a model of which files were taken out of the hub's cache: the job that asks fetches it again."""
-    if runs() and (gone := forget_if_gone(Path(note))):
+    if invocation.runs_jobs and (gone := forget_if_gone(Path(note))):
         logger.warning(f"{note}: {', '.join(gone)} is gone from the hub's cache; jobs that need it fetch it again.")
 
 
-def model_files(wildcards):
+def get_model_files(wildcards):
     """What a model is made of, so that another model in the same folder is seen; for a hub id, the note of what was
     fetched."""
-    model = model_of(wildcards)
+    model = get_model(wildcards)
     template = [model.template] if model.template.endswith(".jinja") else []
     if model.folder is None:
-        forget_what_is_gone(model.fetched)
+        forget_missing_files(model.fetched)
         return [model.fetched, *template]
     return sorted(str(file) for file in model.folder.iterdir() if file.suffix in MODEL_ENDINGS) + template
 
 
-def processor_settings(wildcards):
+def get_processor_settings(wildcards):
     """What a model's patch maps depend on besides its files."""
-    model = model_of(wildcards)
+    model = get_model(wildcards)
     return model.model_dump(mode="json", include={"path", "template", "fit"}) | {"fetched": model.fetched}
 
 
-def model_settings(wildcards):
+def get_model_settings(wildcards):
     """What a model's answers depend on besides its files."""
-    model = model_of(wildcards)
-    return processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
+    model = get_model(wildcards)
+    return get_processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
 
 
-def chosen_questions(wildcards):
+def get_chosen_questions(wildcards):
     """What was drawn from the answers of the model that chooses for all; nothing for that model itself."""
     chooser = study.sample.answered_by
     others = chooser is not None and wildcards.model != chooser
     return [f"{RESULTS}/{chooser}/selected/{wildcards.task}.parquet"] if others else []
 
 
-def patches_of_model(wildcards):
+def get_patches(wildcards):
     """The patch map of a model that reads images."""
     return [f"{RESULTS}/{wildcards.model}/patches/{wildcards.task}.parquet"] if wildcards.model in IMAGE_MODELS else []
 
 
-def norms_of_sinks(wildcards):
+def get_sink_norms(wildcards):
     """The norms that tell a probe's attention sinks, where it asks for them."""
     norms = study.probes[wildcards.probe].norms_probe
     return [f"{RESULTS}/{wildcards.model}/{norms}/{wildcards.task}.parquet"] if norms is not None else []
 
 
-def probe_settings(wildcards):
+def get_probe_settings(wildcards):
     """What a probe's rows depend on besides the questions: not on which models and tasks it is run too."""
     return study.probes[wildcards.probe].model_dump(mode="json", exclude={"models", "tasks"})
 
 
-def probe_seed(wildcards):
+def get_probe_seed(wildcards):
     """The seed of a probe's draw; none where its rows do not depend on it."""
     return study.sample.seed if study.probes[wildcards.probe].uses_seed else None
 
 
 # What the rules ask of datasets, each of which knows its own files.
-from dataclasses import asdict
-
-from snakemake.logging import logger
-from vlmflow.data.synthetic import FOLDER as SCENES
-from vlmflow.data.winoground import FOLDER as WINOGROUND
 
 # Requested by name, so that deleting one is enough to request access again.
 ACCESS_FILES = [f"{folder}/access.json" for folder in study.gated]
@@ -161,7 +161,7 @@ def came_later(pattern, get_dataset):
     def note(wildcards):
         table = Path(RESULTS, pattern.format(**wildcards))
         came = table.with_suffix(".came.txt")
-        if runs():
+        if invocation.runs_jobs:
             ask_again_once(table.with_suffix(".refused.json"), came, get_dataset(wildcards))
         return [str(came)] if came.is_file() else []
 
@@ -195,68 +195,60 @@ def get_task_questions(wildcards):
 
 
 # Functions: what jobs ask a cluster for, more with every attempt. Local runs do not look at it.
-import functools
-
-import polars as pl
-
-from vlmflow.jobs import estimates
-from vlmflow.jobs.gpu_lease import visible_gpus
-from vlmflow.study.model_facts import size_of
-from vlmflow.errors import DeviceError
 
 
-def growing(amount):
+def scaled_by_attempt(amount):
     """An amount of a resource that grows with every attempt."""
     return lambda wildcards, attempt: amount * attempt
 
 
-def model_memory(wildcards, attempt):
-    model = model_of(wildcards)
+def get_model_memory(wildcards, attempt):
+    model = get_model(wildcards)
     asked = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
-    return at_most("most_mem_mb", asked)
+    return limited_by_cluster("most_mem_mb", asked)
 
 
-def at_most(name, amount):
+def limited_by_cluster(name, amount):
     """What is asked for, or what the cluster gives at most, as the profile says: more would wait for ever."""
     limit = invocation.default_resource(name)
     return amount if limit is None else min(amount, int(limit))
 
 
-def number_of_rows(file):
+def count_rows(file):
     os.stat(file)  # in a dry run the file may not be there yet: Snakemake knows this error, but not polars' own
     return int(pl.scan_parquet(file).select(pl.len()).collect().item())
 
 
-def time_of(wildcards, work, questions, attempt):
-    model = model_of(wildcards)
+def get_runtime(wildcards, work, questions, attempt):
+    model = get_model(wildcards)
     expected = estimates.seconds(work, size_of(model), questions, gpu=model.gpus > 0)
-    return at_most("most_runtime", estimates.minutes(expected, attempt))
+    return limited_by_cluster("most_runtime", estimates.minutes(expected, attempt))
 
 
-def answering_time(wildcards, input, attempt):
+def get_answering_runtime(wildcards, input, attempt):
     """Minutes of asking all questions, or this shard's."""
     shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
-    return time_of(wildcards, estimates.answering(), number_of_rows(input.questions) // shards + 1, attempt)
+    return get_runtime(wildcards, estimates.answering(), count_rows(input.questions) // shards + 1, attempt)
 
 
-def probing_time(wildcards, input, attempt):
+def get_probing_runtime(wildcards, input, attempt):
     """Minutes of a probe: on the sample of its task, or on all questions that were asked."""
     probe = study.probes[wildcards.probe]
-    questions = number_of_rows(input.selected if probe.answers_analysed == "correct" else input.answers)
+    questions = count_rows(input.selected if probe.answers_analysed == "correct" else input.answers)
     if probe.questions is not None:
         questions = min(questions, probe.questions)
-    work = probe.cost(size_of(model_of(wildcards)), questions)
-    return time_of(wildcards, work, questions, attempt)
+    work = probe.cost(size_of(get_model(wildcards)), questions)
+    return get_runtime(wildcards, work, questions, attempt)
 
 
-def gpus(wildcards):
+def get_gpus(wildcards):
     """GPUs of a model's jobs. A machine that has none asks for none, so that jobs run beside each other there."""
-    wanted = model_of(wildcards).gpus
-    return 0 if wanted == 1 and invocation.is_local and not cards_here() else wanted
+    wanted = get_model(wildcards).gpus
+    return 0 if wanted == 1 and invocation.is_local and not find_gpus() else wanted
 
 
 @functools.cache
-def cards_here():
+def find_gpus():
     try:
         return visible_gpus()
     except DeviceError:
@@ -267,8 +259,8 @@ def cards_here():
 
 CURVE_FEATURE_TABLES = study.tables_of("curve-features")
 # The tables of which something can be shown.
-NO_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
-SHOWN_TABLES = [name for name in study.tables if name not in NO_TABLES]
+FAILED_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
+SHOWN_TABLES = [name for name in study.tables if name not in FAILED_TABLES]
 TASKS_TABLES = study.tables_of("tasks")
 
 
@@ -284,36 +276,36 @@ TABLE_PAGE = report(
 CURVE_FEATURE_PROBES = [name for name, probe in study.probes.items() if probe.features is not None]
 
 
-def probe_of(wildcards):
+def get_figure_probe(wildcards):
     """The probe of a figure."""
     return study.figures[wildcards.figure].probe
 
 
-def curve_features_of_figure(wildcards):
+def get_figure_curve_features(wildcards):
     """Phases or knees, where the figure shows them."""
     figure = study.figures[wildcards.figure]
     return [f"{RESULTS}/summary/{figure.probe}.curve-features.parquet"] if figure.curve_features_shown else []
 
 
-def example_files(wildcards, pattern):
+def get_example_files(wildcards, pattern):
     """A file for each task, of a figure that shows examples."""
     figure = study.figures[wildcards.figure]
     if not figure.examples_per_task:
         return []
     names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
-    return expand(f"{RESULTS}/{pattern}", task=tasks_of_figure(wildcards), **names)
+    return expand(f"{RESULTS}/{pattern}", task=get_figure_tasks(wildcards), **names)
 
 
 # What a cluster needs to know besides each rule's resources; on one machine all of this is left out.
 
 
-def partition(wildcards):
+def get_partition(wildcards):
     """Where jobs of a model run: with GPUs and without may be two places."""
-    return (gpus(wildcards) and invocation.default_resource("gpu_partition")) or invocation.default_resource(
+    return (get_gpus(wildcards) and invocation.default_resource("gpu_partition")) or invocation.default_resource(
         "slurm_partition"
     )
 
 
-def gpu_type(wildcards):
+def get_gpu_type(wildcards):
     """Which GPUs a model's jobs take; nothing for those without, which would otherwise be given one."""
-    return invocation.default_resource("gpu_type") if gpus(wildcards) else None
+    return invocation.default_resource("gpu_type") if get_gpus(wildcards) else None

@@ -18,8 +18,8 @@ rule render_scenes:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     script:
         "../workflow_scripts/render_scenes.py"
 
@@ -38,8 +38,8 @@ rule read_questions:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(30),
+        mem_mb=scaled_by_attempt(8000),
+        runtime=scaled_by_attempt(30),
     params:
         dataset=study.dataset.settings_read(),
     script:
@@ -57,7 +57,7 @@ use rule read_questions as read_task_questions with:
     benchmark:
         f"{RESULTS}/benchmarks/read_task_questions/{{task}}.tsv"
     wildcard_constraints:
-        task=one_of(OWN_TASKS),
+        task=get_wildcard_pattern(OWN_TASKS),
     params:
         dataset=lambda wildcards: get_task_dataset(wildcards).settings_read(),
 
@@ -76,8 +76,8 @@ rule select_task:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json", exclude={"dataset"}),
         candidates=study.sample.candidates,

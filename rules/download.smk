@@ -9,14 +9,14 @@ rule download:
     benchmark:
         "resources/logs/{file}.tsv"
     wildcard_constraints:
-        file=one_of(path.removeprefix("resources/") for path in study.downloads),
+        file=get_wildcard_pattern(path.removeprefix("resources/") for path in study.downloads),
     localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(120),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(120),
     params:
         source=lambda wildcards: asdict(study.downloads[f"resources/{wildcards.file}"]),
     script:
@@ -40,8 +40,8 @@ rule fetch_images:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(240),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(240),
     params:
         source=lambda wildcards: get_image_source(get_task_dataset(wildcards)),
     script:
@@ -63,8 +63,8 @@ rule fetch_model:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(600),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(600),
     script:
         "../workflow_scripts/fetch_model.py"
 
@@ -83,8 +83,8 @@ rule fetch_winoground:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(60),
     params:
         source=asdict(study.gated[WINOGROUND]) if WINOGROUND in study.gated else None,
     script:

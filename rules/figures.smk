@@ -7,10 +7,10 @@ report: "../workflow_scripts/captions/workflow.rst"
 
 rule draw_figure:
     input:
-        summary=lambda wildcards: f"{RESULTS}/summary/{probe_of(wildcards)}.parquet",
-        curve_features=curve_features_of_figure,
-        rows=lambda wildcards: example_files(wildcards, "{model}/{probe}/{task}.parquet"),
-        views=lambda wildcards: example_files(wildcards, "figures/{figure}/{model}/{task}.views.parquet"),
+        summary=lambda wildcards: f"{RESULTS}/summary/{get_figure_probe(wildcards)}.parquet",
+        curve_features=get_figure_curve_features,
+        rows=lambda wildcards: get_example_files(wildcards, "{model}/{probe}/{task}.parquet"),
+        views=lambda wildcards: get_example_files(wildcards, "figures/{figure}/{model}/{task}.views.parquet"),
     output:
         html=report(
             f"{RESULTS}/figures/{{figure}}/{{model}}.html",
@@ -30,12 +30,12 @@ rule draw_figure:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
-        probe=lambda wildcards: study.probes[probe_of(wildcards)].model_dump(mode="json"),
-        tasks=tasks_of_figure,
+        probe=lambda wildcards: study.probes[get_figure_probe(wildcards)].model_dump(mode="json"),
+        tasks=get_figure_tasks,
     script:
         "../workflow_scripts/draw_figure.py"
 
@@ -50,10 +50,10 @@ SHOWN_FILES = {
     "figures": [
         f"{RESULTS}/figures/{name}/{model}{ending}"
         for name in study.figures
-        for model in drawn_models(name)
+        for model in get_drawn_models(name)
         for ending in (".html", ".svg", ".png", "-narrow.svg")
     ],
-    "sheets": at(IMAGE_MODEL_TASKS, "{model}/sheets/{task}.png"),
+    "sheets": get_paths(IMAGE_MODEL_TASKS, "{model}/sheets/{task}.png"),
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
 }
@@ -63,7 +63,7 @@ rule write_report:
     input:
         **SHOWN_FILES,
         questions=f"{RESULTS}/questions.parquet",
-        answers=at(MODEL_TASKS, "{model}/answers/{task}.parquet"),
+        answers=get_paths(MODEL_TASKS, "{model}/answers/{task}.parquet"),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
     output:
         report=report(
@@ -80,14 +80,14 @@ rule write_report:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,
         model_tasks=MODEL_TASKS,
         curve_features=CURVE_FEATURE_PROBES,
-        drawn={name: drawn_models(name) for name in study.figures},
+        drawn={name: get_drawn_models(name) for name in study.figures},
         tables=SHOWN_TABLES,
         left_out=LEFT_OUT,
     script:
@@ -99,15 +99,15 @@ scattergather:
 
 
 # Where one model chooses, those of which it has chosen something.
-TOLD_TASKS = [task for task in study.tasks if not is_left_out(LEFT_OUT, study.sample.answered_by, task)]
+TASKS_SHOWN = [task for task in study.tasks if not is_left_out(LEFT_OUT, study.sample.answered_by, task)]
 
 
 rule tabulate_tasks:
     input:
-        tasks=expand(f"{RESULTS}/tasks/{{task}}.parquet", task=TOLD_TASKS),
+        tasks=expand(f"{RESULTS}/tasks/{{task}}.parquet", task=TASKS_SHOWN),
         chosen=[
             f"{RESULTS}/{study.sample.answered_by}/selected/{task}.parquet"
-            for task in TOLD_TASKS
+            for task in TASKS_SHOWN
             if study.sample.answered_by is not None
         ],
     output:
@@ -118,16 +118,16 @@ rule tabulate_tasks:
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_tasks/{{table}}.tsv"
     wildcard_constraints:
-        table=one_of(TASKS_TABLES),
+        table=get_wildcard_pattern(TASKS_TABLES),
     localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
-        tasks=TOLD_TASKS,
+        tasks=TASKS_SHOWN,
         title=lambda wildcards: study.tables[wildcards.table].title,
     script:
         "../workflow_scripts/tabulate_tasks.py"
@@ -161,8 +161,8 @@ rule draw_groups:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         per_group=lambda wildcards: study.tables[wildcards.table].per_group,
         seed=lambda wildcards: study.tables[wildcards.table].seed if study.tables[wildcards.table].per_group else None,
@@ -190,7 +190,7 @@ use rule fetch_images as fetch_table_images with:
 rule answer_shard:
     input:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
-        model=model_files,
+        model=get_model_files,
     output:
         answers=f"{RESULTS}/tables/{{table}}/answers/{{scatteritem}}.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/answers/{{scatteritem}}.skipped.parquet",
@@ -202,13 +202,13 @@ rule answer_shard:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=answering_time,
-        gpu=gpus,
-        gpu_model=gpu_type,
-        slurm_partition=partition,
+        mem_mb=get_model_memory,
+        runtime=get_answering_runtime,
+        gpu=get_gpus,
+        gpu_model=get_gpu_type,
+        slurm_partition=get_partition,
     params:
-        model=model_settings,
+        model=get_model_settings,
         answers_match=study.answers_match,
         name=lambda wildcards: study.tables[wildcards.table].model,
     script:
@@ -237,13 +237,13 @@ rule tabulate_accuracy:
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_accuracy/{{table}}.tsv"
     wildcard_constraints:
-        table=one_of(study.accuracy_tables),
+        table=get_wildcard_pattern(study.accuracy_tables),
     conda:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         title=lambda wildcards: study.tables[wildcards.table].title,
         model=lambda wildcards: study.tables[wildcards.table].model,

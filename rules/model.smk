@@ -4,7 +4,7 @@
 rule map_patches:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        model=model_files,
+        model=get_model_files,
     output:
         patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
         skipped=f"{RESULTS}/{{model}}/patches/{{task}}.skipped.parquet",
@@ -23,10 +23,10 @@ rule map_patches:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(30),
     params:
-        model=processor_settings,
+        model=get_processor_settings,
         rule=lambda wildcards: study.models[wildcards.model].patch_rule,
     script:
         "../workflow_scripts/map_patches.py"
@@ -35,8 +35,8 @@ rule map_patches:
 rule answer_questions:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        chosen=chosen_questions,
-        model=model_files,
+        chosen=get_chosen_questions,
+        model=get_model_files,
     output:
         answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
         skipped=f"{RESULTS}/{{model}}/answers/{{task}}.skipped.parquet",
@@ -48,13 +48,13 @@ rule answer_questions:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=answering_time,
-        gpu=gpus,
-        gpu_model=gpu_type,
-        slurm_partition=partition,
+        mem_mb=get_model_memory,
+        runtime=get_answering_runtime,
+        gpu=get_gpus,
+        gpu_model=get_gpu_type,
+        slurm_partition=get_partition,
     params:
-        model=model_settings,
+        model=get_model_settings,
         answers_match=study.answers_match,
     script:
         "../workflow_scripts/answer_questions.py"
@@ -75,8 +75,8 @@ rule draw_sample:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(5),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
     params:
         per_task=study.sample.per_task,
         seed=study.sample.seed,
@@ -87,11 +87,11 @@ rule draw_sample:
 rule run_probe:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        patches=patches_of_model,
+        patches=get_patches,
         answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
         selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
-        norms=norms_of_sinks,
-        model=model_files,
+        norms=get_sink_norms,
+        model=get_model_files,
     output:
         rows=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.parquet",
         skipped=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.skipped.parquet",
@@ -103,15 +103,15 @@ rule run_probe:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=model_memory,
-        runtime=probing_time,
-        gpu=gpus,
-        gpu_model=gpu_type,
-        slurm_partition=partition,
+        mem_mb=get_model_memory,
+        runtime=get_probing_runtime,
+        gpu=get_gpus,
+        gpu_model=get_gpu_type,
+        slurm_partition=get_partition,
     params:
-        model=model_settings,
-        probe=probe_settings,
-        seed=probe_seed,
+        model=get_model_settings,
+        probe=get_probe_settings,
+        seed=get_probe_seed,
         answers_match=study.answers_match,
     script:
         "../workflow_scripts/run_probe.py"

@@ -1,7 +1,7 @@
 # From a row a question to means with intervals, and the accounts of what was left out and of what it took.
 
 # (model, step, name of its files under the results, of their benchmark and log) of every job that asks a model.
-ASKING_JOBS = [
+MODEL_JOBS = [
     *((model, "answers", f"{model}/answers/{task}", f"answer_questions/{model}/{task}") for model, task in MODEL_TASKS),
     *(
         (model, probe, f"{model}/{probe}/{task}", f"run_probe/{model}/{probe}/{task}")
@@ -24,8 +24,10 @@ ASKING_JOBS = [
 
 rule summarise_probe:
     input:
-        rows=lambda wildcards: at(get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
-        skipped=lambda wildcards: at(
+        rows=lambda wildcards: get_paths(
+            get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"
+        ),
+        skipped=lambda wildcards: get_paths(
             get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.skipped.parquet"
         ),
     output:
@@ -38,8 +40,8 @@ rule summarise_probe:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(20),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(20),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
         model_tasks=lambda wildcards: get_model_tasks(wildcards.probe),
@@ -49,8 +51,8 @@ rule summarise_probe:
 
 rule summarise_answers:
     input:
-        answers=at(MODEL_TASKS, "{model}/answers/{task}.parquet"),
-        selected=at(MODEL_TASKS, "{model}/selected/{task}.parquet"),
+        answers=get_paths(MODEL_TASKS, "{model}/answers/{task}.parquet"),
+        selected=get_paths(MODEL_TASKS, "{model}/selected/{task}.parquet"),
     output:
         summary=f"{RESULTS}/summary/answers.parquet",
     log:
@@ -62,8 +64,8 @@ rule summarise_answers:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         model_tasks=MODEL_TASKS,
     script:
@@ -81,13 +83,13 @@ rule collect_skipped:
             ],
             task=study.tasks,
         ),
-        answers=at(MODEL_TASKS, "{model}/answers/{task}.skipped.parquet"),
-        selected=at(MODEL_TASKS, "{model}/selected/{task}.skipped.parquet"),
-        patches=at(IMAGE_MODEL_TASKS, "{model}/patches/{task}.skipped.parquet"),
+        answers=get_paths(MODEL_TASKS, "{model}/answers/{task}.skipped.parquet"),
+        selected=get_paths(MODEL_TASKS, "{model}/selected/{task}.skipped.parquet"),
+        patches=get_paths(IMAGE_MODEL_TASKS, "{model}/patches/{task}.skipped.parquet"),
         probes=[
             table
             for probe in study.probes
-            for table in at(get_model_tasks(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
+            for table in get_paths(get_model_tasks(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
         ],
         tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables if table in SHOWN_TABLES],
     output:
@@ -101,15 +103,15 @@ rule collect_skipped:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     script:
         "../workflow_scripts/collect_skipped.py"
 
 
 rule summarise_cost:
     input:
-        [f"{RESULTS}/{table}.parquet" for _, _, table, _ in ASKING_JOBS],
+        [f"{RESULTS}/{table}.parquet" for _, _, table, _ in MODEL_JOBS],
     output:
         summary=f"{RESULTS}/summary/cost.parquet",
     log:
@@ -121,13 +123,13 @@ rule summarise_cost:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         # Not an input: for a benchmark file that is missing nothing is to be computed again.
         jobs=[
             (model, step, f"{RESULTS}/benchmarks/{files}.tsv", f"{RESULTS}/logs/{files}.log")
-            for model, step, _, files in ASKING_JOBS
+            for model, step, _, files in MODEL_JOBS
         ],
     script:
         "../workflow_scripts/summarise_cost.py"
@@ -135,7 +137,9 @@ rule summarise_cost:
 
 rule find_curve_features:
     input:
-        rows=lambda wildcards: at(get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"),
+        rows=lambda wildcards: get_paths(
+            get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"
+        ),
     output:
         curve_features=f"{RESULTS}/summary/{{probe}}.curve-features.parquet",
     log:
@@ -146,8 +150,8 @@ rule find_curve_features:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(60),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
         model_tasks=lambda wildcards: get_model_tasks(wildcards.probe),
@@ -166,14 +170,14 @@ rule tabulate_curve_features:
     benchmark:
         f"{RESULTS}/benchmarks/tabulate_curve_features/{{table}}.tsv"
     wildcard_constraints:
-        table=one_of(CURVE_FEATURE_TABLES),
+        table=get_wildcard_pattern(CURVE_FEATURE_TABLES),
     localrule: True
     conda:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
         kind=lambda wildcards: study.probes[study.tables[wildcards.table].probe].kind,
         title=lambda wildcards: study.tables[wildcards.table].title,
@@ -184,8 +188,8 @@ rule tabulate_curve_features:
 rule show_examples:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        rows=lambda wildcards: f"{RESULTS}/{wildcards.model}/{probe_of(wildcards)}/{wildcards.task}.parquet",
-        model=model_files,
+        rows=lambda wildcards: f"{RESULTS}/{wildcards.model}/{get_figure_probe(wildcards)}/{wildcards.task}.parquet",
+        model=get_model_files,
     output:
         views=f"{RESULTS}/figures/{{figure}}/{{model}}/{{task}}.views.parquet",
     log:
@@ -196,11 +200,11 @@ rule show_examples:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
-        model=processor_settings,
-        kind=lambda wildcards: study.probes[probe_of(wildcards)].kind,
+        model=get_processor_settings,
+        kind=lambda wildcards: study.probes[get_figure_probe(wildcards)].kind,
         most=lambda wildcards: study.figures[wildcards.figure].examples_per_task,
     script:
         "../workflow_scripts/show_examples.py"

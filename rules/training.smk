@@ -14,8 +14,8 @@ rule train_tiny_llava:
         "../envs/inference.yaml"
     threads: 2
     resources:
-        mem_mb=growing(6000),
-        runtime=growing(60),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(60),
     params:
         # Not an output: this model is part of the repository, and only a whole training may replace it.
         folder="resources/tiny-llava",

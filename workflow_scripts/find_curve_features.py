@@ -7,12 +7,12 @@ from vlmflow.probes import probe_class
 from vlmflow.progress import shown
 
 with logged(snakemake.log[0]):
-    places = snakemake.params.model_tasks
+    model_tasks = snakemake.params.model_tasks
     probe = probe_class(snakemake.params.kind)
     parts = [
         probe.features.find(probe.table.read(path), model, task)
         for path, (model, task) in shown(
-            zip(snakemake.input.rows, places, strict=True), snakemake.wildcards.probe, len(places), "curves"
+            zip(snakemake.input.rows, model_tasks, strict=True), snakemake.wildcards.probe, len(model_tasks), "curves"
         )
     ]
     table = probe.features.table

@@ -9,13 +9,16 @@ from vlmflow.progress import shown
 from vlmflow.tables import SKIPPED
 
 with logged(snakemake.log[0]):
-    source, places = snakemake.input, snakemake.params.model_tasks
+    source, model_tasks = snakemake.input, snakemake.params.model_tasks
     probe = probe_class(snakemake.params.kind)
     summary = probe.summary_table()
     parts = [
         summarise_model_task(probe.averaging, probe.table, probe.table.read(rows), SKIPPED.read(left_out), model, task)
         for rows, left_out, (model, task) in shown(
-            zip(source.rows, source.skipped, places, strict=True), snakemake.wildcards.probe, len(places), "tables"
+            zip(source.rows, source.skipped, model_tasks, strict=True),
+            snakemake.wildcards.probe,
+            len(model_tasks),
+            "tables",
         )
     ]
     summary.write(pl.concat([summary.frame([]), *parts]), snakemake.output.summary)

@@ -29,8 +29,8 @@ from vlmflow.probes import AttentionProbe, SimilarityProbe
 from vlmflow.probes.similarity import PAIRS
 
 
-def test_similarity_has_a_panel_a_task_and_prompt(similarity):
-    chart = drawn(similarity, BY_PAIR, SIMILARITY_PROBE, "m", TASKS, columns=3)
+def test_similarity_has_a_panel_a_task_and_prompt(similarity_summary):
+    chart = drawn(similarity_summary, BY_PAIR, SIMILARITY_PROBE, "m", TASKS, columns=3)
     panels = [f"{task}, {prompt} (n = 7)" for task in TASKS for prompt in PROMPTS]
     assert panels_of(chart) == panels, "by the user's own names, in the user's order"
     assert set(legend_of(chart)) == set(PAIRS)
@@ -44,29 +44,29 @@ def test_similarity_has_a_panel_a_task_and_prompt(similarity):
     assert specified(chart)["title"]["subtitle"] == ["m; n = 7 questions per task, on 5 images"]
 
 
-def test_a_prompt_that_all_panels_share_is_not_repeated(similarity):
-    alone = similarity.filter(pl.col("prompt") == "all")
+def test_a_prompt_that_all_panels_share_is_not_repeated(similarity_summary):
+    alone = similarity_summary.filter(pl.col("prompt") == "all")
     chart = drawn(alone, BY_PAIR, SIMILARITY_PROBE, "m", TASKS[::-1], columns=3)
     assert panels_of(chart) == ["first (n = 7)", "other (n = 7)"]
 
 
-def test_similarity_by_prompt(similarity):
-    chart = drawn(similarity, BY_PROMPT, SIMILARITY_PROBE, "m", TASKS, columns=3)
+def test_similarity_by_prompt(similarity_summary):
+    chart = drawn(similarity_summary, BY_PROMPT, SIMILARITY_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, {pair} (n = 7)" for task in TASKS for pair in PAIRS]
     assert set(legend_of(chart)) == set(PROMPTS), "as the user calls them: all, and not all patches"
     assert set(data_of(chart)["line"]) == set(PROMPTS)
 
 
 @pytest.mark.parametrize("quantity", ["raw", "unrelated"])
-def test_similarity_that_is_not_corrected(similarity, quantity):
+def test_similarity_that_is_not_corrected(similarity_summary, quantity):
     figure = SimilarityChart(chart="similarity", probe="p", quantity=quantity)
-    rows = data_of(drawn(similarity, figure, SIMILARITY_PROBE, "m", TASKS, columns=3))
+    rows = data_of(drawn(similarity_summary, figure, SIMILARITY_PROBE, "m", TASKS, columns=3))
     assert rows["mean"].max() == pytest.approx(similar("first", "all", PAIRS[0], quantity, 5))
 
 
-def test_bands_of_phases(similarity, phases):
-    more = {"curve_features": pl.concat([phases, phases.with_columns(model=pl.lit("another"))])}
-    chart = drawn(similarity, WITH_PHASES, SIMILARITY_PROBE, "m", TASKS, 3, **more)
+def test_bands_of_phases(similarity_summary, phase_table):
+    more = {"curve_features": pl.concat([phase_table, phase_table.with_columns(model=pl.lit("another"))])}
+    chart = drawn(similarity_summary, WITH_PHASES, SIMILARITY_PROBE, "m", TASKS, 3, **more)
     rows = data_of(chart)
     bands = rows.filter(pl.col("part") == "band")
     places = {
@@ -95,27 +95,27 @@ def test_bands_of_phases(similarity, phases):
     assert [layer["encoding"]["text"]["field"] for layer in labels] == ["label"]
 
 
-def test_what_is_said_of_similarity(similarity, phases):
-    words = BY_PAIR.sentence(SIMILARITY_PROBE, similarity, "m", phases)
+def test_what_is_said_of_similarity(similarity_summary, phase_table):
+    words = BY_PAIR.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
     assert words == "m: image and text are most alike in first, all, 0.42 [0.37, 0.47] after layer 5."
-    words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity, "m", phases)
+    words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
     assert "The curves support, by task and prompt: other, question: four phases, as in [phase] (in 91 %" in words
     assert (
         "they begin after layer 2 [1, 3] (intra-modal encoding), 4 [3, 5] (inter-modal encoding), 7 [6, 8] (output "
         "preparation). other, all: 1 phase, not four (in 70 % of the resamples). first, question: 2 phases, not four "
         "(in 55 % of the resamples); after the first, they begin after layer 3 [2, 4]." in words
     )
-    words = BY_PROMPT.sentence(SIMILARITY_PROBE, similarity, "m", None)
+    words = BY_PROMPT.sentence(SIMILARITY_PROBE, similarity_summary, "m", None)
     assert "between prompts, the similarity of image and text differs by at most 0.03 (other, after layer 3)." in words
-    cells = cells_of(BY_PAIR.effects(SIMILARITY_PROBE, similarity))
+    cells = cells_of(BY_PAIR.effects(SIMILARITY_PROBE, similarity_summary))
     assert len(cells) == len(TASKS) * len(PROMPTS) * len(PAIRS)
     assert cells["first, all", "image and text"] == {"value": "0.42", "interval": "[0.37, 0.47]", "where": "layer 5"}
-    cells = cells_of(BY_PROMPT.effects(SIMILARITY_PROBE, similarity))
+    cells = cells_of(BY_PROMPT.effects(SIMILARITY_PROBE, similarity_summary))
     assert cells["other, within text", "all"] == {"value": "0.07", "interval": "[0.02, 0.12]", "where": "layer 5"}
 
 
-def test_numbers_below_zero_have_a_true_minus(similarity):
-    lower = similarity.with_columns(pl.col("mean", "low", "high") - 1)
+def test_numbers_below_zero_have_a_true_minus(similarity_summary):
+    lower = similarity_summary.with_columns(pl.col("mean", "low", "high") - 1)
     words = BY_PAIR.sentence(SIMILARITY_PROBE, lower, "m")
     assert "−0.58 [−0.63, −0.53]" in words
     cells = cells_of(BY_PAIR.effects(SIMILARITY_PROBE, lower))
@@ -123,9 +123,9 @@ def test_numbers_below_zero_have_a_true_minus(similarity):
 
 
 @pytest.mark.parametrize("absent", [{"task": "none"}, {"model": "n", "task": "other"}])
-def test_findings_where_something_could_not_be_measured(similarity, absent):
+def test_findings_where_something_could_not_be_measured(similarity_summary, absent):
     """A row without prompt, pair and quantity leaves the others as they are, and tells the reason in every cell."""
-    alone = similarity.filter(pl.col("prompt") == "all")
+    alone = similarity_summary.filter(pl.col("prompt") == "all")
     row = nothing(SimilarityProbe.summary_table(), note="the image is missing") | absent
     found = BY_PAIR.effects(SIMILARITY_PROBE, pl.concat([alone, SimilarityProbe.summary_table().frame([row])]))
     assert [(each["model"], each["task"]) for each in found.rows] == [
@@ -138,8 +138,8 @@ def test_findings_where_something_could_not_be_measured(similarity, absent):
     assert found.rows[2]["cells"] == [{"note": "the image is missing"}] * 3
 
 
-def test_attention(attention):
-    chart = drawn(attention, ATTENTION, ATTENTION_PROBE, "m", TASKS, columns=3)
+def test_attention(attention_summary):
+    chart = drawn(attention_summary, ATTENTION, ATTENTION_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [
         f"{task}, {quantity} (n = 7)" for task in TASKS for quantity in ("attention weights", "norms")
     ]
@@ -155,20 +155,20 @@ def test_attention(attention):
     assert len(data_of(chart)) == len(TASKS) * len(EDGES) * 2 * 4, "norms in their own unit are not drawn"
 
 
-def test_some_edges_of_attention(attention):
+def test_some_edges_of_attention(attention_summary):
     figure = ATTENTION.model_copy(update={"edges": [EDGES[1], EDGES[0]]})
-    chart = drawn(attention, figure, ATTENTION_PROBE, "m", TASKS, columns=3)
+    chart = drawn(attention_summary, figure, ATTENTION_PROBE, "m", TASKS, columns=3)
     assert legend_of(chart) == ["question → last", "image → question"], "in the figure's order"
-    assert figure.effects(ATTENTION_PROBE, attention).lines == ["question → last", "image → question"]
+    assert figure.effects(ATTENTION_PROBE, attention_summary).lines == ["question → last", "image → question"]
 
 
-def test_what_is_said_of_attention(attention):
-    words = ATTENTION.sentence(ATTENTION_PROBE, attention, "m")
+def test_what_is_said_of_attention(attention_summary):
+    words = ATTENTION.sentence(ATTENTION_PROBE, attention_summary, "m")
     assert words.startswith(
         "m: question to image: at most 40 % of the attention (layer 2, other) and 23 % of the norms (layer 1, first); "
         "last to question: at most 8 % of the attention (layer 3, "
     )
-    cells = cells_of(ATTENTION.effects(ATTENTION_PROBE, attention))
+    cells = cells_of(ATTENTION.effects(ATTENTION_PROBE, attention_summary))
     assert cells["other, attention weights", "image → question"] == {
         "value": "40.0 %",
         "interval": "[39.0, 41.0]",
@@ -177,9 +177,9 @@ def test_what_is_said_of_attention(attention):
     assert cells["first, norms", "image → question"]["value"] == "23.0 %"
 
 
-def test_an_edge_that_a_task_does_not_have(attention):
+def test_an_edge_that_a_task_does_not_have(attention_summary):
     row = nothing(AttentionProbe.summary_table(), task="first", edge=EDGES[1], note="it was built without options")
-    there = attention.filter((pl.col("task") != "first") | (pl.col("edge") != EDGES[1]))
+    there = attention_summary.filter((pl.col("task") != "first") | (pl.col("edge") != EDGES[1]))
     found = ATTENTION.effects(ATTENTION_PROBE, pl.concat([there, AttentionProbe.summary_table().frame([row])]))
     cells = cells_of(found)
     assert [each["task"] for each in found.rows] == [

@@ -41,26 +41,39 @@ WIDEST = 1750  # pixels of an image for print
 
 
 @pytest.fixture(scope="module")
-def everything(similarity, phases, attention, lens, budget, knees, looks):
+def everything(
+    similarity_summary,
+    phase_table,
+    attention_summary,
+    visual_lens_summary,
+    budget_summary,
+    knee_table,
+    attention_map_summary,
+):
     """Name → (summary, figure, probe, what else it is drawn from); texts from data hold what could end a script."""
     titled = {"title": "A title of some length, as people write them"}
     words = ["sky", EVIL, "<b>", "&amp;", "a", '"'] * 24
     return {
-        "pairs": (similarity, BY_PAIR, SIMILARITY_PROBE, {}),
+        "pairs": (similarity_summary, BY_PAIR, SIMILARITY_PROBE, {}),
         "prompts": (
-            similarity.with_columns(pl.col("prompt").replace("all", EVIL)),
+            similarity_summary.with_columns(pl.col("prompt").replace("all", EVIL)),
             BY_PROMPT,
             SIMILARITY_PROBE,
             {},
         ),
-        "phases": (similarity, WITH_PHASES.model_copy(update=titled), SIMILARITY_PROBE, {"curve_features": phases}),
-        "attention": (attention, ATTENTION, ATTENTION_PROBE, {}),
-        "lens": (lens, lens_figure("names"), LENS_PROBE, {}),
-        "budget": (budget, BY_KEEP, BUDGET_PROBE, {"curve_features": knees}),
-        "looks": (looks, MAP, LOOKS_PROBE, {}),
+        "phases": (
+            similarity_summary,
+            WITH_PHASES.model_copy(update=titled),
+            SIMILARITY_PROBE,
+            {"curve_features": phase_table},
+        ),
+        "attention": (attention_summary, ATTENTION, ATTENTION_PROBE, {}),
+        "lens": (visual_lens_summary, lens_figure("names"), LENS_PROBE, {}),
+        "budget": (budget_summary, BY_KEEP, BUDGET_PROBE, {"curve_features": knee_table}),
+        "looks": (attention_map_summary, MAP, LOOKS_PROBE, {}),
         "places": (growths([-0.5, 0.1, 0.2, 0.5]), MAP, PLACES_PROBE, {}),
         "attention examples": (
-            looks,
+            attention_map_summary,
             EXAMPLES,
             LOOKS_PROBE,
             {
@@ -69,7 +82,7 @@ def everything(similarity, phases, attention, lens, budget, knees, looks):
             },
         ),
         "word examples": (
-            lens,
+            visual_lens_summary,
             EXAMPLES,
             LENS_PROBE,
             {
@@ -209,9 +222,9 @@ def test_prompts_that_are_called_like_other_lines_look_different():
         assert strokes[0] == strokes_of(lines[:1])[0]
 
 
-def test_phases_as_a_table(phases):
-    rows = curve_feature_rows("similarity", phases)
-    assert len(rows) == len(phases)
+def test_phases_as_a_table(phase_table):
+    rows = curve_feature_rows("similarity", phase_table)
+    assert len(rows) == len(phase_table)
     assert rows.row(0, named=True) == {
         "Model": "m",
         "Task": "other",
@@ -229,11 +242,11 @@ def test_phases_as_a_table(phases):
     }
     assert rows["Begins, 95 % interval"][1] == "[1, 3]"
     assert rows["Phase"].to_list()[-6:] == ["1 of 2", "2 of 2", "1 of 4", "2 of 4", "3 of 4", "4 of 4"]
-    assert curve_feature_rows("similarity", phases.clear()).columns == rows.columns
+    assert curve_feature_rows("similarity", phase_table.clear()).columns == rows.columns
 
 
-def test_knees_as_a_table(knees):
-    rows = curve_feature_rows("budget", knees)
+def test_knees_as_a_table(knee_table):
+    rows = curve_feature_rows("budget", knee_table)
     there, absent, _ = rows.to_dicts()
     assert there == {
         "Model": "m",
@@ -255,8 +268,10 @@ def test_knees_as_a_table(knees):
 
 
 @pytest.mark.parametrize("kind", ["similarity", "budget"])
-def test_curve_features_as_a_page(phases, knees, kind):
-    found = (phases if kind == "similarity" else knees).with_columns(model=pl.lit(EVIL), prompt=pl.lit("a & b"))
+def test_curve_features_as_a_page(phase_table, knee_table, kind):
+    found = (phase_table if kind == "similarity" else knee_table).with_columns(
+        model=pl.lit(EVIL), prompt=pl.lit("a & b")
+    )
     rows = curve_feature_rows(kind, found)
     page = curve_features_page(rows, f"Title {EVIL}")
     assert EVIL not in page

@@ -49,8 +49,8 @@ def legend_title(chart):
         (MapChart(chart="map", probe="p", quantity="weight", layers=[0]), [0], 6.2, "Attention weight, %"),
     ],
 )
-def test_maps_of_attention(looks, figure, layers, most, title):
-    chart = drawn(looks, figure, LOOKS_PROBE, "m", TASKS, columns=3)
+def test_maps_of_attention(attention_map_summary, figure, layers, most, title):
+    chart = drawn(attention_map_summary, figure, LOOKS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, layer {layer}" for task in TASKS for layer in layers]
     assert specified(chart)["title"]["subtitle"] == [
         f"m; n = 7 questions per task; attention from {figure.target or 'question'}"
@@ -63,13 +63,15 @@ def test_maps_of_attention(looks, figure, layers, most, title):
     assert scale_of(chart)["range"][0] == "#ffffff"
 
 
-def test_what_is_said_of_maps_of_attention(looks):
-    words = MAP.sentence(LOOKS_PROBE, looks, "m")
+def test_what_is_said_of_maps_of_attention(attention_map_summary):
+    words = MAP.sentence(LOOKS_PROBE, attention_map_summary, "m")
     assert words == (
         "m: question attends to the image most in layer 6 (19 % of all, other), and to a single patch most in layer 6 "
         "(6.2 %, row 2, column 3, other)."
     )
-    cells = cells_of(MapChart(chart="map", probe="p", target="last", quantity="weight").effects(LOOKS_PROBE, looks))
+    cells = cells_of(
+        MapChart(chart="map", probe="p", target="last", quantity="weight").effects(LOOKS_PROBE, attention_map_summary)
+    )
     assert cells["first", "last: attention weights, percent"] == {
         "value": "124.00",
         "interval": "[123.95, 124.05]",
@@ -81,13 +83,13 @@ def test_what_is_said_of_maps_of_attention(looks):
 @pytest.mark.parametrize(
     "figure", [MapChart(chart="map", probe="p", layers=[40]), MapChart(chart="map", probe="p", target="options")]
 )
-def test_a_map_of_what_was_not_measured(looks, figure):
+def test_a_map_of_what_was_not_measured(attention_map_summary, figure):
     probe = AttentionMapProbe(kind="attention-map", targets=["question", "options"])
     assert "Nothing that the figure shows could be measured." in str(
-        specified(drawn(looks, figure, probe, "m", TASKS, 3))
+        specified(drawn(attention_map_summary, figure, probe, "m", TASKS, 3))
     )
-    assert figure.sentence(probe, looks, "m") == "m: nothing that the figure shows could be measured."
-    assert not any(cells_of(figure.effects(probe, looks)).values())
+    assert figure.sentence(probe, attention_map_summary, "m") == "m: nothing that the figure shows could be measured."
+    assert not any(cells_of(figure.effects(probe, attention_map_summary)).values())
 
 
 @pytest.mark.parametrize(

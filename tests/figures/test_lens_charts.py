@@ -48,8 +48,8 @@ LENS_UNITS = {
         ("difference", ["wrong instruction", "no instruction"]),
     ],
 )
-def test_the_lens_on_the_image(lens, quantity, lines):
-    chart = drawn(lens, lens_figure(quantity), LENS_PROBE, "m", TASKS, columns=3)
+def test_the_lens_on_the_image(visual_lens_summary, quantity, lines):
+    chart = drawn(visual_lens_summary, lens_figure(quantity), LENS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [
         f"{task}, instruction {place} (n = 7)" for task in TASKS for place in ("after", "before")
     ]
@@ -61,9 +61,9 @@ def test_the_lens_on_the_image(lens, quantity, lines):
     assert rows["mean"].max() == pytest.approx(height.get(quantity, -1 * 0.9 + 1))
 
 
-def test_what_is_said_of_the_lens_on_the_image(lens):
+def test_what_is_said_of_the_lens_on_the_image(visual_lens_summary):
     def said(quantity):
-        return lens_figure(quantity).sentence(LENS_PROBE, lens, "m")
+        return lens_figure(quantity).sentence(LENS_PROBE, visual_lens_summary, "m")
 
     assert said("names") == (
         "m: an object's name or attribute is among the words of at most 38.2 [37.7, 38.7] % of its patches (other, "
@@ -81,13 +81,13 @@ def test_what_is_said_of_the_lens_on_the_image(lens):
         "−1.4 [−1.9, −0.9] (after layer 2, first); no instruction after the image −2.4 [−2.9, −1.9] (after layer 2, "
         "first); no instruction before the image −1.4 [−1.9, −0.9] (after layer 2, first)."
     )
-    cells = cells_of(lens_figure("names").effects(LENS_PROBE, lens))
+    cells = cells_of(lens_figure("names").effects(LENS_PROBE, visual_lens_summary))
     assert cells["other, instruction after", "another name, on its patches"] == {
         "value": "6.0",
         "interval": "[5.5, 6.5]",
         "where": "layer 2",
     }
-    cells = cells_of(lens_figure("agreement").effects(LENS_PROBE, lens))
+    cells = cells_of(lens_figure("agreement").effects(LENS_PROBE, visual_lens_summary))
     assert set(cells) == {
         (f"{task}, instruction {place}", f"{which} instruction")
         for task in TASKS
@@ -104,8 +104,8 @@ def marks_of(chart):
     return rows.filter(pl.col("part") == "mark").select("panel", "line", "x", "mean", "low", "high").rows()
 
 
-def test_budgets(budget, knees):
-    chart = drawn(budget, BY_KEEP, BUDGET_PROBE, "m", TASKS, 3, curve_features=knees)
+def test_budgets(budget_summary, knee_table):
+    chart = drawn(budget_summary, BY_KEEP, BUDGET_PROBE, "m", TASKS, 3, curve_features=knee_table)
     assert panels_of(chart) == [f"{task}, {prompt} (n = 7)" for task in TASKS for prompt in PROMPTS]
     assert legend_of(chart) == list(WAYS.values())
     assert axes_of(chart) == ({"Image tokens kept"}, {"Loss, nats per token"})
@@ -118,8 +118,8 @@ def test_budgets(budget, knees):
     assert lines["x"].max() == 64, "and not 100, which not every image has"
 
 
-def test_budgets_by_prompt(budget, knees):
-    chart = drawn(budget, BUDGET_BY_PROMPT, BUDGET_PROBE, "m", TASKS, 3, curve_features=knees)
+def test_budgets_by_prompt(budget_summary, knee_table):
+    chart = drawn(budget_summary, BUDGET_BY_PROMPT, BUDGET_PROBE, "m", TASKS, 3, curve_features=knee_table)
     assert panels_of(chart) == [f"{task}, {way} (n = 7)" for task in TASKS for way in WAYS.values()]
     assert set(legend_of(chart)) == set(PROMPTS)
     assert marks_of(chart) == [
@@ -129,10 +129,10 @@ def test_budgets_by_prompt(budget, knees):
 
 
 @pytest.mark.parametrize("figure", [BY_KEEP, BUDGET_BY_PROMPT])
-def test_equal_steps_of_budgets_are_doublings(budget, knees, figure):
+def test_equal_steps_of_budgets_are_doublings(budget_summary, knee_table, figure):
     """With room for none at all, and the knees on the same axis."""
-    for more in ({}, {"curve_features": knees}):
-        chart = specified(drawn(budget, figure, BUDGET_PROBE, "m", TASKS, 3, **more))
+    for more in ({}, {"curve_features": knee_table}):
+        chart = specified(drawn(budget_summary, figure, BUDGET_PROBE, "m", TASKS, 3, **more))
         places = [layer["encoding"]["x"] for layer in chart["spec"]["layer"]]
         on_axis = [x for x in places if x["field"] == "x"]
         assert len(on_axis) == 3 + len(more)
@@ -141,8 +141,8 @@ def test_equal_steps_of_budgets_are_doublings(budget, knees, figure):
             assert x["axis"]["values"] == [0, 1, 4, 16, 64]
 
 
-def test_what_is_said_of_budgets(budget, knees):
-    words = BY_KEEP.sentence(BUDGET_PROBE, budget, "m", knees)
+def test_what_is_said_of_budgets(budget_summary, knee_table):
+    words = BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m", knee_table)
     assert words == (
         "m: up to 64 tokens are kept. other, question, the first tokens: loss 4.00 without the image, 1.90 with it, "
         "knee at 8 [4, 16] tokens (2.80), 95 % of the decrease with 32 [16, 64]. other, question, evenly spread "
@@ -150,12 +150,12 @@ def test_what_is_said_of_budgets(budget, knees):
         "all, random tokens: loss 4.00 without the image, 1.90 with it, knee at 2 [1, 4] tokens (3.40), 95 % of the "
         "decrease with 32 [16, 64]."
     )
-    assert BY_KEEP.sentence(BUDGET_PROBE, budget, "m") == "m: up to 64 tokens are kept."
-    cells = cells_of(BY_KEEP.effects(BUDGET_PROBE, budget))
+    assert BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m") == "m: up to 64 tokens are kept."
+    cells = cells_of(BY_KEEP.effects(BUDGET_PROBE, budget_summary))
     assert cells["other, all", "evenly spread tokens"] == {
         "value": "1.40",
         "interval": "[1.20, 1.60]",
         "where": "tokens: 64",
     }
-    cells = cells_of(BUDGET_BY_PROMPT.effects(BUDGET_PROBE, budget))
+    cells = cells_of(BUDGET_BY_PROMPT.effects(BUDGET_PROBE, budget_summary))
     assert cells["first, the first tokens", "all"]["value"] == "1.90"

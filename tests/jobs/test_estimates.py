@@ -40,33 +40,33 @@ def probes(*names):
         ("occlusion", {"grid": 3}),
     ],
 )
-def test_work_is_what_the_engine_computes(monkeypatch, vlm, rows, kind, settings):
+def test_work_is_what_the_engine_computes(monkeypatch, random_vlm, noise_questions, kind, settings):
     """Within a factor of three, counted in token-layers; a share of them where states are read or weights weighed."""
     values = {"window": 3} | settings if kind == "knockout" else settings
     probe = Study.model_validate(
         yaml.safe_load((ROOT / "config.yaml").read_text()) | {"probes": {"it": {"kind": kind} | values}, "figures": {}}
     ).probes["it"]
-    prompt = shown(vlm, rows[0])
+    prompt = shown(random_vlm, noise_questions[0])
     # The prompt's own lengths, in place of a usual one's.
     image, question = len(prompt.positions("image")), len(prompt.positions("question"))
     monkeypatch.setattr(cost, "QUESTION", question)
     monkeypatch.setattr(cost, "TEMPLATE", len(prompt) - image - question)
     monkeypatch.setattr(cost, "ENCODER", 0)
-    size = Size(10**6, len(vlm.layers), 16, vlm.unembedding.out_features, image)
+    size = Size(10**6, len(random_vlm.layers), 16, random_vlm.unembedding.out_features, image)
     counted = []
     hooks = [
         layer.register_forward_pre_hook(lambda _, inputs: counted.append(inputs[0].shape[0] * inputs[0].shape[1]))
-        for layer in vlm.layers
+        for layer in random_vlm.layers
     ]
-    run = ProbeRun(vlm, probe, "it", questions=rows)
-    for row in rows:
+    run = ProbeRun(random_vlm, probe, "it", questions=noise_questions)
+    for row in noise_questions:
         run.measure(row)
     for hook in hooks:
         hook.remove()
-    forwards = sum(counted) / len(vlm.layers) / len(prompt) / len(rows)
-    expected = probe.cost(size, questions=len(rows))
+    forwards = sum(counted) / len(random_vlm.layers) / len(prompt) / len(noise_questions)
+    expected = probe.cost(size, questions=len(noise_questions))
     assert forwards / 3 <= expected.forwards <= 4 * forwards
-    assert len(counted) / len(vlm.layers) / len(rows) / 3 <= expected.passes
+    assert len(counted) / len(random_vlm.layers) / len(noise_questions) / 3 <= expected.passes
 
 
 @pytest.mark.parametrize("name", STUDIES)

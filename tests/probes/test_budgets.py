@@ -110,7 +110,7 @@ def test_images_whose_tokens_see_each_other(build):
     assert loss_without(vlm, asked, recording, image[:0]) == pytest.approx(intact_loss(vlm, asked, recording))
 
 
-def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(vlm, rows):
+def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(random_vlm, noise_questions):
     """As Qwen3-VL, which adds the image's features to states of later layers as well."""
     changing = random_llava(layers=3, grid=3)
 
@@ -118,9 +118,9 @@ def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(v
         return (args[0] + torch.arange(args[0].shape[1])[:, None], *args[1:]), kwargs
 
     changing.layers[1].register_forward_pre_hook(change, with_kwargs=True)
-    context = ProbeContext(changing, questions=rows)
+    context = ProbeContext(changing, questions=noise_questions)
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        budget(context, rows[0], prompts={"own": "{question}"}, keep=["first"], draws=1)
+        budget(context, noise_questions[0], prompts={"own": "{question}"}, keep=["first"], draws=1)
     assert context.skipped[0].what == "prompt own"
     assert "changes states between its layers" in context.skipped[0].reason
 
@@ -138,24 +138,24 @@ def test_the_reference_is_written_as_the_model_writes():
 
 
 @pytest.mark.oracle("budget")
-def test_budgets(vlm, context, rows):
+def test_budgets(random_vlm, probe_context, noise_questions):
     prompts = {"own": "{question}", "please": "the image , {question}", "none": "is {object} red ?"}
-    row = replace(rows[0], objects=())
-    found = budget(context, row, prompts=prompts, keep=["first", "spread", "random"], draws=2)
-    assert [(each.question, each.what) for each in context.skipped] == [("0", "prompt none")]
+    row = replace(noise_questions[0], objects=())
+    found = budget(probe_context, row, prompts=prompts, keep=["first", "spread", "random"], draws=2)
+    assert [(each.question, each.what) for each in probe_context.skipped] == [("0", "prompt none")]
     assert set(found["prompt"]) == {"own", "please"}
     for name, text in (("own", row.text), ("please", f"the image , {row.text}")):
-        prompt = shown(vlm, row, text)
-        asked = reference_answer(vlm, prompt, row.answer, row.token_ids)
+        prompt = shown(random_vlm, row, text)
+        asked = reference_answer(random_vlm, prompt, row.answer, row.token_ids)
         for way in ("first", "spread", "random"):
             mine = found.filter((pl.col("prompt") == name) & (pl.col("keep") == way)).sort("kept")
             assert mine["number"].to_list() == [0, 1, 2, 4, 8, ALL_TOKENS]
             assert mine["kept"].to_list() == [0, 1, 2, 4, 8, 9]
             for number, kept, loss in mine.select("number", "kept", "loss").iter_rows():
                 draws = [range(kept)] if kept in (0, 9) else chosen(way, number, 9, 2, row.id)
-                losses = [directly(vlm, prompt, asked.token_ids, list(some)) for some in draws]
+                losses = [directly(random_vlm, prompt, asked.token_ids, list(some)) for some in draws]
                 assert loss == pytest.approx(np.mean(losses), abs=1e-9)
-    again = budget(context, row, prompts=prompts, keep=["random"], draws=2)
+    again = budget(probe_context, row, prompts=prompts, keep=["random"], draws=2)
     assert again.equals(found.filter(pl.col("keep") == "random"))
 
 
@@ -179,19 +179,19 @@ def test_which_tokens_are_kept(tokens, seed):
 
 
 @pytest.mark.oracle("occlusion")
-def test_occlusion_equals_a_forward_per_cell(vlm, context, rows):
-    row = rows[0]
-    prompt = shown(vlm, row)
-    found = occlusion(context, row, prompt, 3).row(0, named=True)
-    answer = reference_answer(vlm, prompt, row.answer, row.token_ids).token_ids
-    intact = directly(vlm, prompt, answer, list(range(9)))
+def test_occlusion_equals_a_forward_per_cell(random_vlm, probe_context, noise_questions):
+    row = noise_questions[0]
+    prompt = shown(random_vlm, row)
+    found = occlusion(probe_context, row, prompt, 3).row(0, named=True)
+    answer = reference_answer(random_vlm, prompt, row.answer, row.token_ids).token_ids
+    intact = directly(random_vlm, prompt, answer, list(range(9)))
     assert found["loss"] == pytest.approx(intact, abs=1e-9)
     assert found["grid"] == 3
     for cell, growth in enumerate(found["growth"]):
-        without = directly(vlm, prompt, answer, [token for token in range(9) if token != cell])
+        without = directly(random_vlm, prompt, answer, [token for token in range(9) if token != cell])
         assert growth == pytest.approx(without - intact, abs=1e-9)
     with pytest.raises(GeometryError, match="cells hold no patch: the image has 3 × 3; a smaller grid fits"):
-        occlusion(context, row, prompt, 4)
+        occlusion(probe_context, row, prompt, 4)
 
 
 @settings(max_examples=20, deadline=None)
@@ -220,13 +220,13 @@ def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
                     assert row - 1e-6 <= y <= row + 1 + 1e-6
 
 
-def test_answers_that_are_no_numbers(rows):
+def test_answers_that_are_no_numbers(noise_questions):
     broken = random_llava(layers=3, grid=3)
     with torch.no_grad():
         broken.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
-    context = ProbeContext(broken, questions=rows)
+    context = ProbeContext(broken, questions=noise_questions)
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(context, rows[0], {"own": "{question}"}, 1)
+        similarity(context, noise_questions[0], {"own": "{question}"}, 1)
     assert "not finite numbers" in context.skipped[0].reason
     with pytest.raises(InterventionError, match="not finite"):
-        occlusion(context, rows[0], shown(broken, rows[0]), 3)
+        occlusion(context, noise_questions[0], shown(broken, noise_questions[0]), 3)

@@ -61,16 +61,21 @@ def unrelated_pair_by_pair(mine, other):
 
 
 @pytest.mark.oracle("similarity")
-def test_similarity_equals_the_pairs(vlm, context, rows):
-    measured = similarity(context, rows[0], {"own": "{question}", "other": "is the {object} red ?"}, 2)
+def test_similarity_equals_the_pairs(random_vlm, probe_context, noise_questions):
+    measured = similarity(probe_context, noise_questions[0], {"own": "{question}", "other": "is the {object} red ?"}, 2)
     for name, text in (("own", "{question}"), ("other", "is the {object} red ?")):
         sides = []
         # The unrelated ones of the first question are the next two about other images, in the same words.
-        for row in rows[:3]:
-            prompt = shown(vlm, row, text.format(question=row.text, object=row.objects[0].name))
+        for row in noise_questions[:3]:
+            prompt = shown(random_vlm, row, text.format(question=row.text, object=row.objects[0].name))
             ids = prompt.inputs["input_ids"][0].tolist()
             sides.append(
-                (hidden(vlm, prompt), prompt.positions("image").tolist(), prompt.positions("question").tolist(), ids)
+                (
+                    hidden(random_vlm, prompt),
+                    prompt.positions("image").tolist(),
+                    prompt.positions("question").tolist(),
+                    ids,
+                )
             )
         raw = pair_by_pair(*sides[0])
         others = np.mean([unrelated_pair_by_pair(sides[0], other) for other in sides[1:]], axis=0)
@@ -116,44 +121,44 @@ def test_sums_equal_pairs(image, text, theirs, seed, same):
     np.testing.assert_allclose(across, other.across(mine), atol=1e-12)
 
 
-def test_similarity_leaves_out_what_cannot_be_asked(context, rows):
-    row = replace(rows[0], objects=())
-    found = similarity(context, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
+def test_similarity_leaves_out_what_cannot_be_asked(probe_context, noise_questions):
+    row = replace(noise_questions[0], objects=())
+    found = similarity(probe_context, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
-    assert context.skipped == [
+    assert probe_context.skipped == [
         Skipped("0", "prompt yes-no", "the question is about no object that could stand in 'is the {object} red ?'")
     ]
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(context, row, {"one": "?"}, 1)
-    assert "single token" in context.skipped[-1].reason
+        similarity(probe_context, row, {"one": "?"}, 1)
+    assert "single token" in probe_context.skipped[-1].reason
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(context, row, {"twice": "red red red"}, 1)
-    assert "the text is one word" in context.skipped[-1].reason
-    alone = ProbeContext(context.vlm, questions=rows[2:])
+        similarity(probe_context, row, {"twice": "red red red"}, 1)
+    assert "the text is one word" in probe_context.skipped[-1].reason
+    alone = ProbeContext(probe_context.vlm, questions=noise_questions[2:])
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
-        similarity(alone, rows[2], {"own": "{question}"}, 1)
+        similarity(alone, noise_questions[2], {"own": "{question}"}, 1)
     assert "no question on another image" in alone.skipped[-1].reason
 
 
-def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(vlm, rows):
-    bare = [rows[0], *(replace(row, objects=()) for row in rows[1:])]
-    compared = ProbeContext(vlm, questions=bare)
+def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(random_vlm, noise_questions):
+    bare = [noise_questions[0], *(replace(row, objects=()) for row in noise_questions[1:])]
+    compared = ProbeContext(random_vlm, questions=bare)
     found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
     assert len(compared.skipped) == 1
 
 
-def test_neighbours_are_not_asked_twice(vlm, rows, monkeypatch):
+def test_neighbours_are_not_asked_twice(random_vlm, noise_questions, monkeypatch):
     asked = []
-    record = vlm.record
-    monkeypatch.setattr(vlm, "record", lambda prompt: asked.append(prompt) or record(prompt))
-    context = ProbeContext(vlm, questions=rows, cache_size=4)
-    for row in rows:
+    record = random_vlm.record
+    monkeypatch.setattr(random_vlm, "record", lambda prompt: asked.append(prompt) or record(prompt))
+    context = ProbeContext(random_vlm, questions=noise_questions, cache_size=4)
+    for row in noise_questions:
         similarity(context, row, {"own": "{question}"}, 2)
-    assert len(asked) == len(rows)
-    small = ProbeContext(vlm, questions=rows, cache_size=1)
-    one = similarity(small, rows[0], {"own": "{question}"}, 2)
-    assert one.equals(similarity(context, rows[0], {"own": "{question}"}, 2))
+    assert len(asked) == len(noise_questions)
+    small = ProbeContext(random_vlm, questions=noise_questions, cache_size=1)
+    one = similarity(small, noise_questions[0], {"own": "{question}"}, 2)
+    assert one.equals(similarity(context, noise_questions[0], {"own": "{question}"}, 2))
     assert len(small.cache) == 1
 
 
@@ -186,13 +191,13 @@ def norms_pair_by_pair(vlm, prompt, targets):
     return torch.stack(weights).double(), torch.stack(norms)
 
 
-def test_looks_equal_the_pairs(vlm, rows):
-    prompt = shown(vlm, rows[0])
+def test_looks_equal_the_pairs(random_vlm, noise_questions):
+    prompt = shown(random_vlm, noise_questions[0])
     segments = ["image", "question", "last"]
-    found = vlm.attention_stats(prompt, segments)
+    found = random_vlm.attention_stats(prompt, segments)
     with torch.no_grad():
         for segment in segments:
-            weights, norms = norms_pair_by_pair(vlm, prompt, prompt.positions(segment).tolist())
+            weights, norms = norms_pair_by_pair(random_vlm, prompt, prompt.positions(segment).tolist())
             # Its softmax is in float32, whatever the model is.
             torch.testing.assert_close(found[segment].weights, weights, rtol=0, atol=1e-6)
             torch.testing.assert_close(found[segment].norms, norms, rtol=0, atol=1e-5)
@@ -223,22 +228,22 @@ def test_looks_of_other_architectures(name):
         assert (found[segment].norms[expected > 1e-3] > 0).all()
 
 
-def test_memory_is_cut_without_changing_the_result(vlm, rows, monkeypatch):
-    prompt = shown(vlm, rows[0])
-    whole = vlm.attention_stats(prompt, ["image", "last"])
+def test_memory_is_cut_without_changing_the_result(random_vlm, noise_questions, monkeypatch):
+    prompt = shown(random_vlm, noise_questions[0])
+    whole = random_vlm.attention_stats(prompt, ["image", "last"])
     monkeypatch.setattr("vlmflow.engine.attention_stats.QUERIES", 2)
     monkeypatch.setattr("vlmflow.engine.attention_stats.KEYS", 3)
-    cut = vlm.attention_stats(prompt, ["image", "last"])
+    cut = random_vlm.attention_stats(prompt, ["image", "last"])
     for segment, look in whole.items():
         torch.testing.assert_close(cut[segment].norms, look.norms, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(cut[segment].weights, look.weights, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.oracle("attention")
-def test_edges_add_up_what_is_looked_at(vlm, rows):
-    prompt = shown(vlm, rows[0])
-    found = attention(vlm, prompt, ["image -> last", "question -> last", "image -> question"])
-    look = vlm.attention_stats(prompt, ["last"])["last"]
+def test_edges_add_up_what_is_looked_at(random_vlm, noise_questions):
+    prompt = shown(random_vlm, noise_questions[0])
+    found = attention(random_vlm, prompt, ["image -> last", "question -> last", "image -> question"])
+    look = random_vlm.attention_stats(prompt, ["last"])["last"]
     image = found.filter(pl.col("edge") == "image -> last")
     positions = prompt.positions("image")
     np.testing.assert_allclose(image["weight"], 100 * look.weights[:, positions].sum(1))
@@ -248,42 +253,44 @@ def test_edges_add_up_what_is_looked_at(vlm, rows):
 
 
 @pytest.mark.oracle("attention-map")
-def test_maps_show_the_patches_in_their_places(vlm, context, rows):
-    prompt = shown(vlm, rows[0])
-    found = attention_map(vlm, prompt, rows[0].image, ["question"])
+def test_maps_show_the_patches_in_their_places(random_vlm, probe_context, noise_questions):
+    prompt = shown(random_vlm, noise_questions[0])
+    found = attention_map(random_vlm, prompt, noise_questions[0].image, ["question"])
     assert set(found["target"]) == {"question"}
-    bare = replace(rows[0], objects=())
+    bare = replace(noise_questions[0], objects=())
     both = AttentionMapProbe(kind="attention-map", targets=["question", "objects"])
-    assert both.measure(context, bare).equals(found)
-    assert context.skipped == [Skipped("0", "objects", "this prompt has no such segment: it was built without objects")]
-    look = vlm.attention_stats(prompt, ["question"])["question"]
+    assert both.measure(probe_context, bare).equals(found)
+    assert probe_context.skipped == [
+        Skipped("0", "objects", "this prompt has no such segment: it was built without objects")
+    ]
+    look = random_vlm.attention_stats(prompt, ["question"])["question"]
     for row in found.to_dicts():
         assert (row["rows"], row["columns"], len(row["weight"])) == (3, 3, 9)
         np.testing.assert_allclose(row["weight"], 100 * look.weights[row["layer"], prompt.positions("image")])
         np.testing.assert_allclose(row["share"], 100 * look.shares[row["layer"], prompt.positions("image")])
     with pytest.raises(PromptError, match="none of the segments objects"):
-        AttentionMapProbe(kind="attention-map", targets=["objects"]).measure(context, bare)
+        AttentionMapProbe(kind="attention-map", targets=["objects"]).measure(probe_context, bare)
 
 
 @pytest.mark.oracle("visual-lens")
-def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
+def test_the_lens_equals_reading_state_by_state(random_vlm, probe_context, noise_questions):
     found = visual_lens(
-        context,
-        rows[0],
+        probe_context,
+        noise_questions[0],
         top=3,
         instructions=["none", "correct", "wrong"],
         instruction_positions=["after", "before"],
         keep_words=True,
     )
-    texts = {"correct": rows[0].text, "wrong": rows[1].text, "none": ""}
+    texts = {"right": noise_questions[0].text, "wrong": noise_questions[1].text, "none": ""}
     names = {"own": ["circle", "circles", "red", "reds"], "other": ["square", "squares", "blue", "blues"]}
-    words = vlm.processor.tokenizer.convert_ids_to_tokens(range(vlm.unembedding.out_features))
+    words = random_vlm.processor.tokenizer.convert_ids_to_tokens(range(random_vlm.unembedding.out_features))
     object_patches, others = {1, 2}, {0, 3, 4, 5, 6, 7, 8}
-    image = Image.open(rows[0].image)
+    image = Image.open(noise_questions[0].image)
     top_words = {}
     for place, (instruction, text) in product(("after", "before"), texts.items()):
-        prompt = vlm.image_prompt(image, text, before=place == "before")
-        states = hidden(vlm, prompt)[:, prompt.positions("image")]
+        prompt = random_vlm.image_prompt(image, text, before=place == "before")
+        states = hidden(random_vlm, prompt)[:, prompt.positions("image")]
         for layer, each in enumerate(states):
             row = found.filter(
                 (pl.col("instruction_position") == place)
@@ -291,7 +298,7 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
                 & (pl.col("layer") == layer - 1)
             ).row(0, named=True)
             with torch.no_grad():
-                probabilities = vlm.unembedding(vlm.norm(each)).softmax(-1)
+                probabilities = random_vlm.unembedding(random_vlm.norm(each)).softmax(-1)
             said = [[words[i] for i in token.argsort(descending=True)[:3]] for token in probabilities]
             entropy = np.mean([-sum(p * math.log2(p) for p in token.tolist()) for token in probabilities])
             assert row["entropy"] == pytest.approx(entropy, abs=1e-6)
@@ -313,11 +320,11 @@ def test_the_lens_equals_reading_state_by_state(vlm, context, rows):
                 assert row["decoded"] == [s[0] for s in said]
 
 
-def test_what_stands_after_the_image_cannot_change_its_tokens(vlm, context, rows):
+def test_what_stands_after_the_image_cannot_change_its_tokens(random_vlm, probe_context, noise_questions):
     """In a causal decoder the instruction after the image plays no part by construction; before it, it does."""
     found = visual_lens(
-        context,
-        rows[0],
+        probe_context,
+        noise_questions[0],
         top=3,
         instructions=["correct", "wrong", "none"],
         instruction_positions=["after", "before"],
@@ -340,16 +347,24 @@ def test_what_stands_after_the_image_cannot_change_its_tokens(vlm, context, rows
     assert found["decoded"].null_count() == len(found)
 
 
-def test_the_same_states_are_read_once(vlm, context, rows, monkeypatch):
-    read, vlm_read = [], vlm.read
-    monkeypatch.setattr(vlm, "read", lambda *given, **how: read.append(how) or vlm_read(*given, **how))
+def test_the_same_states_are_read_once(random_vlm, probe_context, noise_questions, monkeypatch):
+    read, vlm_read = [], random_vlm.read
+    monkeypatch.setattr(random_vlm, "read", lambda *given, **how: read.append(how) or vlm_read(*given, **how))
     settings_ = {"top": 2, "keep_words": False}
     visual_lens(
-        context, rows[0], instructions=["correct", "wrong", "none"], instruction_positions=["after"], **settings_
+        probe_context,
+        noise_questions[0],
+        instructions=["correct", "wrong", "none"],
+        instruction_positions=["after"],
+        **settings_,
     )
     assert len(read) == 4  # layers and embedding
     visual_lens(
-        context, rows[0], instructions=["correct", "wrong", "none"], instruction_positions=["before"], **settings_
+        probe_context,
+        noise_questions[0],
+        instructions=["correct", "wrong", "none"],
+        instruction_positions=["before"],
+        **settings_,
     )
     assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
@@ -366,11 +381,11 @@ def test_a_image_that_sees_what_stands_after_it_is_read_again():
     assert known.decode(other).entropy.equal(second.entropy)
 
 
-def test_objects_that_have_no_place(context, rows):
-    absent = replace(rows[0].objects[0], box=None)
+def test_objects_that_have_no_place(probe_context, noise_questions):
+    absent = replace(noise_questions[0].objects[0], box=None)
     found = visual_lens(
-        context,
-        replace(rows[0], objects=(absent,)),
+        probe_context,
+        replace(noise_questions[0], objects=(absent,)),
         top=2,
         instructions=["correct"],
         instruction_positions=["after"],
@@ -378,7 +393,7 @@ def test_objects_that_have_no_place(context, rows):
     )
     assert found["object"].null_count() == len(found)
     assert found["entropy"].null_count() == 0
-    assert context.skipped == [Skipped("0", NAMES_OF_OBJECTS, "none of the question's objects has a box")]
+    assert probe_context.skipped == [Skipped("0", NAMES_OF_OBJECTS, "none of the question's objects has a box")]
 
 
 @pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])

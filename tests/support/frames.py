@@ -106,7 +106,7 @@ def similar(task, prompt, pair, quantity, layer):
 
 
 @pytest.fixture(scope="module")
-def similarity():
+def similarity_summary():
     return SimilarityProbe.summary_table().frame(
         [
             {"task": task, "prompt": prompt, "pair": pair, "quantity": quantity, "layer": layer}
@@ -146,7 +146,7 @@ def phase_rows(task, prompt, supported, cut, agreement):
 
 
 @pytest.fixture(scope="module")
-def phases():
+def phase_table():
     """Four phases in the task other; in first two, which are cut into four as well."""
     return PHASES.frame(
         [
@@ -165,7 +165,7 @@ ATTENTION = AttentionChart(chart="attention", probe="p")
 
 
 @pytest.fixture(scope="module")
-def attention():
+def attention_summary():
     """At layer 2 of the task other the question looks at the image most, by weights; by norms at layer 1 of first."""
 
     def looks(task, edge, quantity, layer):
@@ -190,7 +190,7 @@ def lens_figure(quantity):
 
 
 @pytest.fixture(scope="module")
-def lens():
+def visual_lens_summary():
     """All grow with the layers, but for the difference, which falls; names and words are highest in the task other."""
     heights = {
         "object": 30.0,
@@ -226,7 +226,7 @@ WAYS = {"first": "the first tokens", "spread": "evenly spread tokens", "random":
 
 
 @pytest.fixture(scope="module")
-def budget():
+def budget_summary():
     """The loss falls by 0.3 with each doubling; 100 tokens are a number that only some of the images have."""
     rows = [
         {"task": task, "prompt": prompt, "keep": keep, "number": number, "kept": float(number)}
@@ -238,7 +238,7 @@ def budget():
 
 
 @pytest.fixture(scope="module")
-def knees():
+def knee_table():
     def row(task, prompt, keep, **found):
         about = {
             "model": "m",
@@ -267,7 +267,7 @@ MAP = MapChart(chart="map", probe="p")
 
 
 @pytest.fixture(scope="module")
-def looks():
+def attention_map_summary():
     """The last position looks ten times as much as the question; of it all most at the lower right, in layer 6."""
     return AttentionMapProbe.summary_table().frame(
         [

@@ -24,7 +24,7 @@ def noise(size, seed):
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
+def noise_questions(tmp_path_factory):
     """Four questions, the last two about one image."""
     folder = tmp_path_factory.mktemp("images")
     found = []
@@ -46,13 +46,13 @@ def rows(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def vlm():
+def random_vlm():
     return random_llava(layers=3, grid=3, heads=4, key_heads=2)
 
 
 @pytest.fixture
-def context(vlm, rows):
-    return ProbeContext(vlm, questions=rows)
+def probe_context(random_vlm, noise_questions):
+    return ProbeContext(random_vlm, questions=noise_questions)
 
 
 def shown(vlm, row, text=None):

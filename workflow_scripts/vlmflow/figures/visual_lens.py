@@ -62,7 +62,7 @@ QUANTITIES = {
     "agreement": _Quantity(
         "Same word as with the correct one, %",
         "Percentage of the image's tokens whose most probable word is the same as with the correct instruction: with "
-        "question of another image, and with none.",
+        "the question of another image, and with none.",
         ("agreement",),
         ("wrong", "none"),
         "tokens with the same word",

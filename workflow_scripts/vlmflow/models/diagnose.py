@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from .paths import or_a_folder
 
 INDEX = "model.safetensors.index.json"
@@ -75,6 +73,9 @@ def _in_weights(folder: Path) -> str | None:
         listed = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {})
         if absent := sorted({str(name) for name in listed.values()} - set(weights)):
             return f"{absent[0]} is missing, which {INDEX} names; {REMEDY}"
+    # Not at the top: rules that only read a configuration have no such package.
+    from safetensors import SafetensorError, safe_open
+
     for name in weights:
         try:
             with safe_open(folder / name, framework="pt"):

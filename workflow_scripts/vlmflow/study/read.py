@@ -61,7 +61,7 @@ def _message(problem: Any) -> str:
 def _renamed_kind(name: str) -> str | None:
     """What a kind of probe or table is called now; None for a name that never was one."""
     kinds = {old: new.kind_name() for new in PROBES for old in new.former_kinds}
-    return (kinds | {"landmarks": "curve-features"}).get(name)
+    return (kinds | {"curve-features": "curve-features"}).get(name)
 
 
 def write_schema(path: str | Path) -> None:
