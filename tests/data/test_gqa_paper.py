@@ -11,7 +11,8 @@ from support.paper_rows import derived, file_name, real_files, table, write_gqa,
 from vlmflow.data.gqa_paper import read_paper_questions
 from vlmflow.errors import DatasetError, PromptError
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.probes.run import prompt_of
+from vlmflow.probes.context import prompt_of
+from vlmflow.probes.question import Question
 from vlmflow.prompts.build import build_prompt
 from vlmflow.prompts.spans import find_objects, find_options
 from vlmflow.tables import QUESTIONS, SKIPPED
@@ -321,5 +322,5 @@ def test_a_row_of_the_table_becomes_a_prompt(written, tmp_path):
     processor = tiny_models.build_processor("llava", "vicuna_v1", [row["question"]])
     vlm = VisionLanguageModel(tiny_models.build_model("llava", processor, answer="left"), processor)
     Image.new("RGB", (row["width"], row["height"])).save(tmp_path / "p.png")
-    prompt = prompt_of(vlm, row | {"image": str(tmp_path / "p.png"), "related": None}, INSTRUCTION)
+    prompt = prompt_of(vlm, Question.of(row | {"image": str(tmp_path / "p.png"), "related": None}), INSTRUCTION)
     assert prompt.text.endswith(f"{row['question']}{INSTRUCTION} ASSISTANT:")

@@ -67,7 +67,7 @@ def test_malformed_and_repeated_examples(tmp_path):
 def test_without_access_there_is_no_question_but_a_reason(tmp_path):
     rows, skipped = read_winoground(*winoground(tmp_path, [], granted=False, reason="ask for access"), PROMPT)
     assert rows == []
-    assert SKIPPED.frame(skipped).rows() == [("winoground", None, None, "questions", "ask for access")]
+    assert SKIPPED.frame(skipped).rows() == [("winoground", None, None, "questions", "", "ask for access")]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_replay_equals_plain_in_float32(seed, layers, window):
     assert_equal_to_plain(vlm, prompt_of(vlm, [], 3), EDGES, window, 1e-4)
 
 
-def test_a_image_of_one_token():
+def test_an_image_of_one_token():
     vlm = random_llava(layers=3, grid=1)
     edges = ["question -> last", "image -> last", "image -> question", "related patches -> question"]
     assert_equal_to_plain(vlm, prompt_of(vlm, [], 1), edges, 3, 1e-9)

@@ -122,7 +122,7 @@ def test_more_is_asked_for_with_every_attempt():
         ({}, 0),
     ],
 )
-def test_tokens_of_a_image_by_the_configuration(config, tokens):
+def test_tokens_of_an_image_by_the_configuration(config, tokens):
     assert Size.of(config, 10**9).image_tokens == tokens
 
 

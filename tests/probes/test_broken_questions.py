@@ -72,7 +72,7 @@ def test_of_two_questions_with_one_id_none_is_hidden(folder):
     assert pl.read_parquet(folder / "q.parquet").row(0, named=True)["question"] == first["question"]
 
 
-def test_a_image_with_two_scene_graphs_is_not_trusted(folder):
+def test_an_image_with_two_scene_graphs_is_not_trusted(folder):
     questions, graphs = files(folder)
     text = json.dumps(graphs)[:-1] + f', "1": {json.dumps(graphs["2"])}}}'
     problems, skipped = read(folder, questions, text)
@@ -274,7 +274,7 @@ LIMIT = (
     ],
     ids=range(17),
 )  # fmt: skip
-def test_a_image_that_is_none_costs_its_questions_only(folder, processor, content, reason):
+def test_an_image_that_is_none_costs_its_questions_only(folder, processor, content, reason):
     path = folder / "images" / "1.png"
     path.unlink()
     if content == "folder":

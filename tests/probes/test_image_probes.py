@@ -369,7 +369,7 @@ def test_the_same_states_are_read_once(random_vlm, probe_context, noise_question
     assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
 
-def test_a_image_that_sees_what_stands_after_it_is_read_again():
+def test_an_image_that_sees_what_stands_after_it_is_read_again():
     """In PaliGemma the whole prompt sees itself, so that another question makes other states of the same image."""
     vlm, prompt = looking_ahead(pali_gemma)
     other = replace(prompt, inputs=prompt.inputs | {"input_ids": prompt.inputs["input_ids"].clone()})

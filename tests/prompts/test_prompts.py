@@ -143,7 +143,7 @@ def test_an_option_is_not_found_inside_of_the_other_one(vlm):
     assert (prompt.positions("false option") - first).tolist() == [2, 3]
 
 
-def test_a_image_whose_expansion_ends_in_other_text(vlm, monkeypatch):
+def test_an_image_whose_expansion_ends_in_other_text(vlm, monkeypatch):
     """Some processors put words after the image's tokens; the question is found all the same."""
     plain = vlm.prompt(IMAGE, QUESTION)
     processor = type(vlm.processor)

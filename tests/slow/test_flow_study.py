@@ -187,7 +187,7 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
     assert accuracy.filter(pl.col("right") == 0)["analysed"].sum() == 0
 
 
-def test_patches_are_those_of_each_way_to_cut_a_image(run):
+def test_patches_are_those_of_each_way_to_cut_an_image(run):
     fixed = PATCHES.read(run.results / "llava-1.5-7b" / "patches" / "QueryAttr.parquet")
     assert set(fixed["tokens"]) == {9}
     assert fixed["no_patch"].list.len().sum() == 0
