@@ -46,7 +46,7 @@ SHOWN_FILES = {
     "skipped": f"{RESULTS}/summary/skipped.parquet",
     "cost": f"{RESULTS}/summary/cost.parquet",
     "summaries": expand(f"{RESULTS}/summary/{{probe}}.parquet", probe=study.probes),
-    "curve-features": expand(f"{RESULTS}/summary/{{probe}}.curve-features.parquet", probe=CURVE_FEATURE_PROBES),
+    "curve_features": expand(f"{RESULTS}/summary/{{probe}}.curve-features.parquet", probe=CURVE_FEATURE_PROBES),
     "figures": [
         f"{RESULTS}/figures/{name}/{model}{ending}"
         for name in study.figures

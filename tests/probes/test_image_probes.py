@@ -282,7 +282,7 @@ def test_the_lens_equals_reading_state_by_state(random_vlm, probe_context, noise
         instruction_positions=["after", "before"],
         keep_words=True,
     )
-    texts = {"right": noise_questions[0].text, "wrong": noise_questions[1].text, "none": ""}
+    texts = {"correct": noise_questions[0].text, "wrong": noise_questions[1].text, "none": ""}
     names = {"own": ["circle", "circles", "red", "reds"], "other": ["square", "squares", "blue", "blues"]}
     words = random_vlm.processor.tokenizer.convert_ids_to_tokens(range(random_vlm.unembedding.out_features))
     object_patches, others = {1, 2}, {0, 3, 4, 5, 6, 7, 8}

@@ -43,7 +43,7 @@ def test_renamed_parts_of_probes(probe, message):
 def test_a_renamed_table():
     config = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
     config["tables"]["phases"]["table"] = "landmarks"
-    with pytest.raises(StudyError, match=r"tables\.phases: kind: landmarks is now called curve-features"):
+    with pytest.raises(StudyError, match=r"tables\.phases: table: landmarks is now called curve-features"):
         read_study(config, "mine.yaml")
 
 

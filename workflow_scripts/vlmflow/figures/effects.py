@@ -74,7 +74,8 @@ def largest_effects(
         shown, summary = _by_panel(axes, shown, summary)
     extreme = pl.col("mean").arg_min() if reading.lowest else pl.col("mean").arg_max()
     keys = ["model", "task", axes.line]
-    peaks = shown.group_by(keys, maintain_order=True).agg(pl.all().get(extreme))
+    # A chart may have a line per task or per model.
+    peaks = shown.group_by(list(dict.fromkeys(keys)), maintain_order=True).agg(pl.all().get(extreme))
     cells = {tuple(row[key] for key in keys): _cell(row, reading, position(row)) for row in peaks.to_dicts()}
     if "note" in summary.columns:
         absent = summary.filter(pl.col("mean").is_null())

@@ -49,7 +49,7 @@ def _message(problem: Any) -> str:
         case "extra_forbidden":
             return "there is no such key here; check the spelling, or take it out"
         case "union_tag_invalid" if new := _renamed_kind(problem["ctx"]["tag"]):
-            return f"kind: {problem['ctx']['tag']} is now called {new}"
+            return f"{problem['ctx']['discriminator'].strip(chr(39))}: {problem['ctx']['tag']} is now called {new}"
         case "missing":
             return "this key is missing"
         case "value_error":
@@ -61,7 +61,7 @@ def _message(problem: Any) -> str:
 def _renamed_kind(name: str) -> str | None:
     """What a kind of probe or table is called now; None for a name that never was one."""
     kinds = {old: new.kind_name() for new in PROBES for old in new.former_kinds}
-    return (kinds | {"curve-features": "curve-features"}).get(name)
+    return (kinds | {"landmarks": "curve-features"}).get(name)
 
 
 def write_schema(path: str | Path) -> None:

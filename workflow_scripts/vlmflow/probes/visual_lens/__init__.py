@@ -61,7 +61,7 @@ class VisualLensProbe(ImageProbe):
     )
 
     renamed_keys: ClassVar = {"places": "instruction_positions"}
-    renamed_values: ClassVar = {"answers": {"correct": "correct"}, "instructions": {"correct": "correct"}}
+    renamed_values: ClassVar = {"answers": {"right": "correct"}, "instructions": {"right": "correct"}}
 
     kind: Literal["visual-lens"]
     top: int = Field(5, ge=1, description="Words a patch, among which names and attributes are looked for.")
