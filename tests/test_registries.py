@@ -17,7 +17,7 @@ TESTS = ROOT / "tests"
 REQUIRED = {
     "knockout": {"edges": ["image -> last"]},
     "words": {"modules": ["mlp"]},
-    "pruning": {"last": [0, 2]},
+    "pruning": {"layers_dropped": [0, 2]},
 }
 
 

@@ -64,14 +64,14 @@ def planted(knots, curves, questions=40, noise=0.02, seed=0, images=None):
 
 def test_four_planted_phases_are_found():
     found = PHASES.frame(find_phases(planted(KNOTS, CURVES)).with_columns(model=pl.lit("m"), task=pl.lit("T")))
-    assert found["supported"].to_list() == [4] * 4
+    assert found["phase_count"].to_list() == [4] * 4
     assert found["agreement"].min() > 90
     assert found["name"].to_list() == list(PHASE_NAMES)
-    assert found["last"].to_list()[-1] == LAYERS - 1
+    assert found["last_layer"].to_list()[-1] == LAYERS - 1
     for row, begin in zip(found.to_dicts(), KNOTS[:-1], strict=True):
         # A knot belongs to the phase before it or after it.
-        assert row["first"] in (begin, begin + 1)
-        assert row["low"] <= row["first"] <= row["high"]
+        assert row["first_layer"] in (begin, begin + 1)
+        assert row["low"] <= row["first_layer"] <= row["high"]
         assert row["high"] - row["low"] <= 2
     slopes = np.diff([CURVES[pair] for pair in PAIRS], axis=1) / np.diff(KNOTS)
     for column, expected in zip(("between", "within_image", "within_text"), slopes, strict=True):
@@ -86,12 +86,12 @@ def test_other_numbers_of_phases_are_not_made_into_four(knots, phases):
     curves = {pair: [0.5 if n % 2 else 0.1 for n in range(len(knots))] for pair in PAIRS}
     curves["within text"] = list(np.cumsum(rng.uniform(0.1, 0.3, len(knots))))
     found = find_phases(planted(knots, curves))
-    assert set(found["supported"]) == {phases}
-    own = found.filter(pl.col("of") == phases)
+    assert set(found["phase_count"]) == {phases}
+    own = found.filter(pl.col("phases") == phases)
     assert own["phase"].to_list() == list(range(1, phases + 1))
     assert set(own["name"]) == {""}
     # Where four would be is told as well, for comparison.
-    assert len(found.filter(pl.col("of") == 4)) == 4
+    assert len(found.filter(pl.col("phases") == 4)) == 4
 
 
 LAYERS_OF = np.linspace(0, 1, 41)
@@ -115,25 +115,25 @@ def test_a_bend_is_not_cut_into_as_many_phases_as_there_is_room_for(name, noise)
 def test_a_curve_that_is_noise_does_not_hide_the_phases_of_the_others():
     flat = CURVES | {"within image": [0.3] * 5}
     rows = planted(KNOTS, flat, noise=0.03)
-    assert set(find_phases(rows)["supported"]) == {4}
+    assert set(find_phases(rows)["phase_count"]) == {4}
 
 
 def test_that_questions_lie_higher_or_lower_makes_no_error():
     """As images differ in how alike their tokens are, at all layers by as much."""
     rows = planted(KNOTS, CURVES, questions=30, noise=0.01)
     off = pl.col("question_id").cast(pl.Float64) / 10
-    assert find_phases(rows.with_columns(pl.col("corrected") + off))["supported"][0] == 4
+    assert find_phases(rows.with_columns(pl.col("corrected") + off))["phase_count"][0] == 4
 
 
 def test_noise_alone_is_no_phase():
     rows = planted(KNOTS, {pair: [0.3] * 5 for pair in PAIRS}, noise=0.1)
-    assert set(find_phases(rows)["supported"]) == {1}
+    assert set(find_phases(rows)["phase_count"]) == {1}
 
 
 def test_four_phases_that_do_something_else_are_not_given_the_names():
     turned = {pair: [-value for value in values] for pair, values in CURVES.items()}
     found = find_phases(planted(KNOTS, turned))
-    assert set(found["supported"]) == {4}
+    assert set(found["phase_count"]) == {4}
     assert set(found["name"]) == {""}
     slopes = np.array([[1, 0, 0], [-1, 1, -1], [1, 0, 0], [-1, 0, 0]], dtype=float)
     assert names_of(slopes) == PHASE_NAMES
@@ -153,14 +153,14 @@ def test_of_one_image_there_is_no_interval():
     assert later["low"].null_count() == later["high"].null_count() == len(later)
     row = find_knees(budget_rows(lambda kept: max(6 - np.log2(1 + kept), 0), questions=1)).row(0, named=True)
     assert row["knee"] is not None
-    assert row["low"] is row["enough_low"] is None
+    assert row["low"] is row["tokens_for_95_percent_low"] is None
 
 
 def test_an_interval_is_as_wide_as_the_data_are_vague():
     sure, vague = (find_phases(planted(KNOTS, CURVES, questions=8, noise=noise)) for noise in (0.01, 0.12))
 
     def width(found):
-        return (found.filter(pl.col("of") == 4)["high"] - found.filter(pl.col("of") == 4)["low"]).sum()
+        return (found.filter(pl.col("phases") == 4)["high"] - found.filter(pl.col("phases") == 4)["low"]).sum()
 
     assert width(vague) > width(sure) + 2
     assert vague["agreement"][0] < sure["agreement"][0]
@@ -180,13 +180,13 @@ def test_few_layers_show_few_phases():
     assert most_phases(33, 3) >= 6
     assert most_phases(2, 3) == 1
     found = find_phases(planted([-1, 1, 2, 4], {pair: [0.1, 0.4, 0.2, 0.9] for pair in PAIRS}))
-    assert set(found["of"]) <= {1, 2}
+    assert set(found["phases"]) <= {1, 2}
     assert "alignment" not in set(found["name"])
 
 
 def test_curves_that_never_change():
     found = find_phases(planted(KNOTS, {pair: [0.3] * 5 for pair in PAIRS}, noise=0.0))
-    assert set(found["supported"]) == {1}
+    assert set(found["phase_count"]) == {1}
     assert SimilarityProbe.features.find(SimilarityProbe.table.frame([]), "m", "T").equals(PHASES.frame([]))
 
 
@@ -264,10 +264,10 @@ def test_states_with_planted_similarities():
         )
     for (pair, _), found in measured.group_by("pair", "question_id"):
         np.testing.assert_allclose(found.sort("layer")["corrected"], shares[pair], atol=1e-9)
-    phases = find_phases(SimilarityProbe.table.frame(measured)).filter(pl.col("of") == pl.col("supported"))
-    assert phases["supported"][0] == 4
+    phases = find_phases(SimilarityProbe.table.frame(measured)).filter(pl.col("phases") == pl.col("phase_count"))
+    assert phases["phase_count"][0] == 4
     for begin, row in zip(KNOTS[:-1], phases.to_dicts(), strict=True):
-        assert row["first"] in (begin, begin + 1)
+        assert row["first_layer"] in (begin, begin + 1)
         assert row["high"] - row["low"] <= 1
 
 
@@ -319,8 +319,8 @@ def budget_rows(curve, questions=30, noise=0.02, seed=0, tokens=TOKENS):
                     "image_id": str(question // 2),
                     "prompt": "own",
                     "keep": "first",
-                    "number": ALL_TOKENS if whole else int(kept),
-                    "kept": int(kept),
+                    "tokens_requested": ALL_TOKENS if whole else int(kept),
+                    "tokens_kept": int(kept),
                     "loss": curve(kept) + rng.normal(0, noise),
                 }
             )
@@ -332,10 +332,10 @@ def test_knees_with_intervals():
     row = find_knees(curve).row(0, named=True)
     assert row["knee"] == pytest.approx(64)
     assert row["low"] <= row["knee"] <= row["high"]
-    assert row["found"] > 95
-    assert row["without"] == pytest.approx(1.2, abs=0.02)
-    assert row["whole"] == pytest.approx(0.2, abs=0.02)
-    assert row["at_knee"] == pytest.approx(0.2, abs=0.02)
+    assert row["knee_found_percent"] > 95
+    assert row["loss_without_image"] == pytest.approx(1.2, abs=0.02)
+    assert row["loss_all_tokens"] == pytest.approx(0.2, abs=0.02)
+    assert row["loss_at_knee"] == pytest.approx(0.2, abs=0.02)
     assert (row["questions"], row["images"]) == (30, 15)
     KNEES.frame(pl.DataFrame([row]).with_columns(model=pl.lit("m"), task=pl.lit("T")))
 
@@ -344,8 +344,8 @@ def test_a_knee_that_resampling_does_not_find_again_is_none():
     row = find_knees(budget_rows(lambda kept: 1 - kept / 576, noise=0.3)).row(0, named=True)
     assert row["knee"] is None
     assert row["low"] is None
-    assert row["found"] < 50
-    assert row["enough_low"] <= row["enough"] <= row["enough_high"]
+    assert row["knee_found_percent"] < 50
+    assert row["tokens_for_95_percent_low"] <= row["tokens_for_95_percent"] <= row["tokens_for_95_percent_high"]
 
 
 def falling(kept):
@@ -356,7 +356,7 @@ def test_numbers_of_tokens_that_not_every_image_has_are_left_out():
     """As of images that become more tokens the larger they are."""
     small = budget_rows(falling, questions=4, tokens=np.array([0, 1, 2, 4, 8, 16, 32, 40.0]))
     large = budget_rows(falling, questions=4)
-    assert len(set(small["number"])) < len(set(large["number"]))
+    assert len(set(small["tokens_requested"])) < len(set(large["tokens_requested"]))
     both = pl.concat([small, large.with_columns(pl.col("question_id", "image_id") + "-large")])
     row = find_knees(both).row(0, named=True)
     assert row["knee"] == pytest.approx(16)

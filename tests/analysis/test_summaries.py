@@ -54,7 +54,7 @@ def knockout_rows():
 
 def test_answers_of_several_sub_words_are_counted():
     summary = place("knockout", knockout_rows())
-    assert set(summary["several"]) == {2}
+    assert set(summary["multi_token_answers"]) == {2}
     assert set(summary["mean"]) == {-22.0}
     assert set(summary["questions"]) == {5}
     assert summary["note"].null_count() == 4
@@ -136,18 +136,20 @@ def test_quantities_of_pruning():
             {
                 "question_id": str(q),
                 "image_id": str(q),
-                "last": last,
+                "layers_dropped": last,
                 "predicted": "x",
                 "correct": q < 3 and last == 0,
-                "work": 1 - last / 10,
-                "time": 0.5 if q == 0 else None,
+                "work_share": 1 - last / 10,
+                "time_share": 0.5 if q == 0 else None,
             }
             for q in range(4)
             for last in (0, 5)
         ]
     )
     assert percentages(rows)["accuracy"].to_list() == [100, 0, 100, 0, 100, 0, 0, 0]
-    found = {(r["quantity"], r["last"]): (r["mean"], r["questions"]) for r in place("pruning", rows).to_dicts()}
+    found = {
+        (r["quantity"], r["layers_dropped"]): (r["mean"], r["questions"]) for r in place("pruning", rows).to_dicts()
+    }
     assert found == {
         ("accuracy", 0): (75.0, 4),
         ("accuracy", 5): (0.0, 4),
@@ -159,7 +161,15 @@ def test_quantities_of_pruning():
 
 
 def test_pruning_where_there_is_nothing_to_be_right():
-    row = {"question_id": "1", "image_id": "1", "last": 5, "predicted": "x", "correct": None, "work": 0.5, "time": None}
+    row = {
+        "question_id": "1",
+        "image_id": "1",
+        "layers_dropped": 5,
+        "predicted": "x",
+        "correct": None,
+        "work_share": 0.5,
+        "time_share": None,
+    }
     summary = place("pruning", PruningProbe.table.frame([row]))
     assert summary.select("quantity", "mean").rows() == [("work", 50.0)]
 

@@ -84,12 +84,12 @@ def test_only_the_objects_place_contributes(folder, bits):
     prompt = prompt_of(vlm, shown)
     said = vlm.answer(prompt)
     row = row_of(shown, folder, code_word(bits, 0), token_ids=said.token_ids)
-    growth = np.array(occlusion(ProbeContext(vlm), row, prompt, 6)["growth"][0])
+    growth = np.array(occlusion(ProbeContext(vlm), row, prompt, 6)["loss_increase"][0])
     assert int(growth.argmax()) == RELATED
     assert growth[RELATED] > 0.3
     assert np.abs(np.delete(growth, RELATED)).max() < 1e-3
     # Three patches a cell's side: the object is in the first of four.
-    coarse = occlusion(ProbeContext(vlm), row, prompt, 2)["growth"][0].to_list()
+    coarse = occlusion(ProbeContext(vlm), row, prompt, 2)["loss_increase"][0].to_list()
     assert coarse[0] > 0.3
     assert max(map(abs, coarse[1:])) < 1e-3
 
@@ -101,13 +101,13 @@ def test_the_loss_falls_where_the_objects_token_comes_in(folder):
     said = vlm.answer(prompt_of(vlm, shown))
     row = row_of(shown, folder, said.text.lower(), token_ids=said.token_ids)
     found = budget(ProbeContext(vlm), row, prompts={"own": "{question}"}, keep=["first", "random"], draws=8)
-    first = found.filter(pl.col("keep") == "first").sort("kept")
+    first = found.filter(pl.col("keep") == "first").sort("tokens_kept")
     # Tokens 0 to 7 are the first eight, and the last of them is the object's.
-    assert first["kept"].to_list() == [0, 1, 2, 4, 8, 16, 32, 36]
+    assert first["tokens_kept"].to_list() == [0, 1, 2, 4, 8, 16, 32, 36]
     losses = first["loss"].to_list()
     assert min(losses[:4]) > 0.3
     assert max(losses[4:]) < 1e-3
-    random = found.filter(pl.col("keep") == "random").sort("kept")["loss"].to_list()
+    random = found.filter(pl.col("keep") == "random").sort("tokens_kept")["loss"].to_list()
     assert random[0] > random[5] > random[-1]
 
 

@@ -228,7 +228,7 @@ def described_study(coco):
     study["probes"] = {
         "flow": study["probes"]["flow"] | {"edges": ["image -> last", "related patches -> question"]},
         "tracking": study["probes"]["tracking"],
-        "pruning": {"kind": "pruning", "last": [0, 9]},
+        "pruning": {"kind": "pruning", "layers_dropped": [0, 9]},
     }
     study["figures"] = {
         "flow-figure": {"chart": "flow", "probe": "flow", "edges": ["image -> last"]},

@@ -34,14 +34,16 @@ def interval(mean, spread=1.0, **more):
 def knockout():
     """The task First has all edges, Second no options; at layer 2 the first edge costs much, the last one gains."""
     rows = [
-        {"model": "m", "task": task, "edge": edge, "window": window, "layer": layer, "several": 3}
+        {"model": "m", "task": task, "edge": edge, "window": window, "layer": layer, "multi_token_answers": 3}
         | interval({"question -> last": -30.0, "true option -> last": 20.0}.get(edge, -0.5) * window * (layer == 2))
         for task, edge, window, layer in itertools.product(TASKS, EDGES, WINDOWS, range(4))
         if (task, edge) != ("Second", "true option -> last")
     ]
     absent = {"mean": None, "low": None, "high": None, "note": "it was built without options", "questions": 0}
     rows.append(
-        {"model": "m", "task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "several": 0} | interval(0) | absent
+        {"model": "m", "task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "multi_token_answers": 0}
+        | interval(0)
+        | absent
     )
     return KnockoutProbe.summary_table().frame(rows)
 
@@ -191,10 +193,10 @@ def test_norms():
 
 
 def test_pruning():
-    probe = PruningProbe(kind="pruning", last=[0, 5, 10], timed=20)
+    probe = PruningProbe(kind="pruning", layers_dropped=[0, 5, 10], timed=20)
     summary = PruningProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "quantity": quantity, "last": last} | interval(value)
+            {"model": "m", "task": task, "quantity": quantity, "layers_dropped": last} | interval(value)
             for task in TASKS
             for quantity, values in (("accuracy", (90, 89.5, 40)), ("work", (100, 70, 40)), ("time", (100, 75, 50)))
             for last, value in zip((0, 5, 10), values, strict=True)
@@ -255,7 +257,7 @@ def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 def test_a_whole_atlas_can_be_written(tmp_path, ending):
     rows = [
-        {"model": "m", "task": "First", "edge": edge, "window": window, "layer": layer, "several": 0}
+        {"model": "m", "task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
         | interval(-float(layer))
         for edge in ALL_EDGES
         for window in (1, 3)

@@ -194,8 +194,8 @@ def test_examples_of_attention():
 def test_examples_of_places():
     about = {"image_id": "1", "grid": 2, "loss": 1.0}
     rows = [
-        about | {"question_id": "1", "growth": [-0.5, 0.5, 1.0, 2.0]},
-        about | {"question_id": "2", "growth": [-0.5, -0.5, 0.0, 0.0]},
+        about | {"question_id": "1", "loss_increase": [-0.5, 0.5, 1.0, 2.0]},
+        about | {"question_id": "2", "loss_increase": [-0.5, -0.5, 0.0, 0.0]},
     ]
     chart = examples_of(
         EXAMPLES, PLACES_PROBE, OcclusionProbe.table, {"other": rows}, {"other": [view("1"), view("2")]}

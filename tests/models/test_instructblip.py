@@ -155,7 +155,7 @@ def test_what_needs_no_patches_is_measured(vlm, rows, name):
         correct, none = (measured.filter(pl.col("instruction") == each)["entropy"] for each in ("correct", "none"))
         assert not correct.equals(none)
     if name == "budget":
-        assert set(measured["kept"]) == {0, 1, 2, 4}
+        assert set(measured["tokens_kept"]) == {0, 1, 2, 4}
 
 
 @pytest.mark.parametrize("name", DOES_NOT)

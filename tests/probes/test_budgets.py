@@ -148,10 +148,10 @@ def test_budgets(random_vlm, probe_context, noise_questions):
         prompt = shown(random_vlm, row, text)
         asked = reference_answer(random_vlm, prompt, row.answer, row.token_ids)
         for way in ("first", "spread", "random"):
-            mine = found.filter((pl.col("prompt") == name) & (pl.col("keep") == way)).sort("kept")
-            assert mine["number"].to_list() == [0, 1, 2, 4, 8, ALL_TOKENS]
-            assert mine["kept"].to_list() == [0, 1, 2, 4, 8, 9]
-            for number, kept, loss in mine.select("number", "kept", "loss").iter_rows():
+            mine = found.filter((pl.col("prompt") == name) & (pl.col("keep") == way)).sort("tokens_kept")
+            assert mine["tokens_requested"].to_list() == [0, 1, 2, 4, 8, ALL_TOKENS]
+            assert mine["tokens_kept"].to_list() == [0, 1, 2, 4, 8, 9]
+            for number, kept, loss in mine.select("tokens_requested", "tokens_kept", "loss").iter_rows():
                 draws = [range(kept)] if kept in (0, 9) else chosen(way, number, 9, 2, row.id)
                 losses = [directly(random_vlm, prompt, asked.token_ids, list(some)) for some in draws]
                 assert loss == pytest.approx(np.mean(losses), abs=1e-9)
@@ -187,7 +187,7 @@ def test_occlusion_equals_a_forward_per_cell(random_vlm, probe_context, noise_qu
     intact = directly(random_vlm, prompt, answer, list(range(9)))
     assert found["loss"] == pytest.approx(intact, abs=1e-9)
     assert found["grid"] == 3
-    for cell, growth in enumerate(found["growth"]):
+    for cell, growth in enumerate(found["loss_increase"]):
         without = directly(random_vlm, prompt, answer, [token for token in range(9) if token != cell])
         assert growth == pytest.approx(without - intact, abs=1e-9)
     with pytest.raises(GeometryError, match="cells hold no patch: the image has 3 × 3; a smaller grid fits"):

@@ -299,7 +299,7 @@ def test_half_precision(dtype):
         similarities.append(words(vlm, prompt, modules=["attention", "mlp"], window=2, top=3)["similarity"])
         norms.append(torch.tensor(vlm.feature_norms(prompt)))
         rows = pruning(vlm, prompt, [0, 2], "x", vlm.answer(prompt).token_ids, with_time=True)
-        assert rows["time"].null_count() == 0
+        assert rows["time_share"].null_count() == 0
     assert ((changes[0] / changes[1]) - 1).abs().max() < 0.15
     assert (similarities[0] - similarities[1]).abs().max() < 0.35
     torch.testing.assert_close(norms[0], norms[1], rtol=0.02, atol=0)

@@ -112,11 +112,11 @@ def test_rows_of_pruning(tmp_path):
     rows = pruning(vlm, prompt, [0, 2, 4], right, said, with_time=True)
     assert rows["correct"][0]
     share = 9 / len(prompt)
-    assert rows["work"].to_list() == pytest.approx([1, 1 - share / 2, 1 - share])
-    assert rows["time"][0] == 1
-    assert 0.05 < rows["time"][1] < 20
-    assert rows["time"][2] is None, "without the image in all layers there is nothing to time"
-    assert pruning(vlm, prompt, [0], right, said, with_time=False)["time"].to_list() == [None]
+    assert rows["work_share"].to_list() == pytest.approx([1, 1 - share / 2, 1 - share])
+    assert rows["time_share"][0] == 1
+    assert 0.05 < rows["time_share"][1] < 20
+    assert rows["time_share"][2] is None, "without the image in all layers there is nothing to time"
+    assert pruning(vlm, prompt, [0], right, said, with_time=False)["time_share"].to_list() == [None]
     relaxed = pruning(vlm, prompt, [0], f'"{right}."', said, with_time=False, match="relaxed")
     assert relaxed["correct"].to_list() == [True]
     assert pruning(vlm, prompt, [0], f'"{right}."', said, with_time=False)["correct"].to_list() == [False]
@@ -125,7 +125,7 @@ def test_rows_of_pruning(tmp_path):
     assert described["predicted"].to_list() == rows["predicted"].to_list()[:2]
     assert described.schema["correct"] == pl.Boolean
     assert described["correct"].to_list() == [None, None], "there is no correct answer"
-    probe = PruningProbe(kind="pruning", last=[0, 2])
+    probe = PruningProbe(kind="pruning", layers_dropped=[0, 2])
     path = tmp_path / "image.png"
     image.save(path)
     strict, relaxed = (ProbeContext(vlm, match=match) for match in ("strict", "relaxed"))

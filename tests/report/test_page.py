@@ -20,7 +20,15 @@ FIGURE = FlowChart(chart="flow", probe="flow", edges=EDGES, title="What reaches 
 
 
 def interval(mean):
-    return {"mean": mean, "low": mean - 1, "high": mean + 1, "questions": 7, "images": 5, "several": 2, "note": None}
+    return {
+        "mean": mean,
+        "low": mean - 1,
+        "high": mean + 1,
+        "questions": 7,
+        "images": 5,
+        "multi_token_answers": 2,
+        "note": None,
+    }
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_windows(demo):
 def test_an_answer_of_one_sub_word_is_counted_as_such(demo):
     rows = KnockoutProbe.table.read(demo.results / "tiny-llava" / "last-sub-word" / "QueryAttr.parquet")
     assert set(rows["sub_words"]) == {1}
-    assert set(summary_of(demo.results, demo.study, "last-sub-word")["several"]) == {0}
+    assert set(summary_of(demo.results, demo.study, "last-sub-word")["multi_token_answers"]) == {0}
     assert "0 of several sub-words" in (
         demo.results / "figures" / "last-sub-word-image" / "tiny-llava.svg"
     ).read_text().replace("\u00a0", " ")
@@ -86,12 +86,12 @@ def test_sinks_are_the_patches_above_the_quantile(demo):
 def test_pruning_begins_with_the_models_own_accuracy(demo):
     answers = ANSWERS.read(demo.results / "tiny-llava" / "answers" / "QueryAttr.parquet")
     rows = probe_class("pruning").table.read(demo.results / "tiny-llava" / "pruning" / "QueryAttr.parquet")
-    intact = rows.filter(pl.col("last") == 0).join(answers, on="question_id", suffix=" answered")
+    intact = rows.filter(pl.col("layers_dropped") == 0).join(answers, on="question_id", suffix=" answered")
     assert (intact["predicted"] == intact["predicted answered"]).all()
-    assert rows["time"].drop_nulls().len() == 4 * 8  # questions × numbers of layers, but for all layers
+    assert rows["time_share"].drop_nulls().len() == 4 * 8  # questions × numbers of layers, but for all layers
     accuracy = summary_of(demo.results, demo.study, "pruning").filter(pl.col("quantity") == "accuracy")
-    assert accuracy.filter(pl.col("last") == 2)["mean"].min() > 95
-    assert accuracy.filter(pl.col("last") == 10)["mean"].max() < 75
+    assert accuracy.filter(pl.col("layers_dropped") == 2)["mean"].min() > 95
+    assert accuracy.filter(pl.col("layers_dropped") == 10)["mean"].max() < 75
 
 
 def test_captions_are_read_by_the_language_model_alone(demo):

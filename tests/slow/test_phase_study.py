@@ -65,11 +65,11 @@ def test_similarity_is_corrected_and_its_phases_are_told(demo):
     )
     assert len(phases.select("task", "prompt").unique()) == 6
     # Eleven states cannot tell four phases apart.
-    assert phases["supported"].max() <= 3
+    assert phases["phase_count"].max() <= 3
     assert "not four (in " in demo.page
     table = pl.read_csv(demo.results / "tables" / "phases.csv")
     assert len(table) == len(phases)
-    assert set(table["Phases supported"].str.slice(0, 1)) == {str(number) for number in set(phases["supported"])}
+    assert set(table["Phases supported"].str.slice(0, 1)) == {str(number) for number in set(phases["phase_count"])}
 
 
 def test_the_instruction_after_the_image_changes_nothing_and_before_it_does(demo):
@@ -111,12 +111,12 @@ def test_maps_have_the_images_grid(demo):
 
 def test_the_loss_falls_to_the_intact_models(demo):
     summary = summary_of(demo.results, demo.study, "tokens")
-    assert set(summary["number"]) == {-1, 0, 1, 2, 4, 8, 16, 32}
-    assert summary.filter(pl.col("number") == 0)["mean"].min() > 1
-    assert summary.filter(pl.col("number") == -1)["mean"].max() < 0.2
+    assert set(summary["tokens_requested"]) == {-1, 0, 1, 2, 4, 8, 16, 32}
+    assert summary.filter(pl.col("tokens_requested") == 0)["mean"].min() > 1
+    assert summary.filter(pl.col("tokens_requested") == -1)["mean"].max() < 0.2
     knees = probe_class("budget").features.table.read(demo.results / "summary" / "tokens.curve-features.parquet")
     assert len(knees) == 2 * 2 * 3
-    assert knees["enough"].min() >= 8
+    assert knees["tokens_for_95_percent"].min() >= 8
     assert "95 % of the decrease with" in demo.page
 
 
@@ -246,5 +246,5 @@ def test_what_needs_patches_does_not_apply_to_query_tokens(elsewhere):
 def test_budgets_of_query_tokens(elsewhere):
     summary = summary_of(elsewhere.results, elsewhere.study, "tokens")
     mine = summary.filter((pl.col("model") == "instructblip-vicuna-7b") & (pl.col("task") == "COCO"))
-    assert set(mine["number"]) == {-1, 0, 1, 2}
-    assert mine.filter(pl.col("number") == -1)["kept"].unique().to_list() == [4.0]
+    assert set(mine["tokens_requested"]) == {-1, 0, 1, 2}
+    assert mine.filter(pl.col("tokens_requested") == -1)["tokens_kept"].unique().to_list() == [4.0]

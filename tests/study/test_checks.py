@@ -48,8 +48,8 @@ def test_a_model_that_takes_more_gpus_than_are_allowed():
         ),
         ({"kind": "words", "modules": ["mlp"], "window": 12}, "probes.wide.window: 12 is more than the 10 layers"),
         (
-            {"kind": "pruning", "last": [0, 11]},
-            "probes.wide.last: 11 is more than the 10 layers of the model tiny-llava",
+            {"kind": "pruning", "layers_dropped": [0, 11]},
+            "probes.wide.layers_dropped: 11 is more than the 10 layers of the model tiny-llava",
         ),
     ],
 )

@@ -120,8 +120,8 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ),
         (
             "probes/pruning",
-            {"kind": "pruning", "last": [5, 10]},
-            ["probes.pruning: last: 0 is missing, the intact model"],
+            {"kind": "pruning", "layers_dropped": [5, 10]},
+            ["probes.pruning: layers_dropped: 0 is missing, the intact model"],
         ),
         ("probes/flow/edges", "al", ["probes.flow.edges: 'al': give a list of edges, or the word all"]),
         ("probes/flow/models", ["tiny-llava", "tiny-llava"], ["model 'tiny-llava' stands there 2 times"]),
@@ -131,8 +131,12 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
             ["tasks.H.dataset.url", "no address of a"],
         ),
         ("models/r", {"path": "x", "reads": "captions", "fit": "pad"}, ["models.r: fit: this model reads captions"]),
-        ("probes/pruning", {"kind": "pruning", "last": [1, 1]}, ["number of layers 1 stands there 2 times"]),
-        ("probes/pruning", {"kind": "pruning", "last": [-1]}, ["probes.pruning.last.0", "greater than or equal to 0"]),
+        ("probes/pruning", {"kind": "pruning", "layers_dropped": [1, 1]}, ["number of layers 1 stands there 2 times"]),
+        (
+            "probes/pruning",
+            {"kind": "pruning", "layers_dropped": [-1]},
+            ["probes.pruning.layers_dropped.0", "greater than or equal to 0"],
+        ),
         ("tasks/ChooseAttr/structural", None, ["tasks.ChooseAttr.structural: this key is missing; only a task with"]),
         (
             "tasks/H",

@@ -126,13 +126,13 @@ def phase_rows(task, prompt, supported, cut, agreement):
             "model": "m",
             "task": task,
             "prompt": prompt,
-            "supported": supported,
+            "phase_count": supported,
             "agreement": agreement,
-            "of": len(starts),
+            "phases": len(starts),
             "phase": number,
             "name": PHASE_NAMES[number - 1] if len(starts) == 4 else "",
-            "first": start,
-            "last": end,
+            "first_layer": start,
+            "last_layer": end,
             "between": -0.01 * number,
             "within_image": 0.002,
             "within_text": 0.0,
@@ -229,11 +229,11 @@ WAYS = {"first": "the first tokens", "spread": "evenly spread tokens", "random":
 def budget_summary():
     """The loss falls by 0.3 with each doubling; 100 tokens are a number that only some of the images have."""
     rows = [
-        {"task": task, "prompt": prompt, "keep": keep, "number": number, "kept": float(number)}
+        {"task": task, "prompt": prompt, "keep": keep, "tokens_requested": number, "tokens_kept": float(number)}
         | interval(4.0 - 0.3 * place - 0.5 * (keep == "spread"), 0.2)
         for task, prompt, keep, (place, number) in itertools.product(TASKS, PROMPTS, WAYS, enumerate(KEPT))
     ]
-    some = {"task": "other", "prompt": "all", "keep": "first", "number": 100, "kept": 100.0}
+    some = {"task": "other", "prompt": "all", "keep": "first", "tokens_requested": 100, "tokens_kept": 100.0}
     return BudgetProbe.summary_table().frame([*rows, some | interval(0.1) | {"questions": 3}])
 
 
@@ -245,18 +245,33 @@ def knee_table():
             "task": task,
             "prompt": prompt,
             "keep": keep,
-            "found": 88.0,
+            "knee_found_percent": 88.0,
             "questions": 7,
             "images": 5,
         }
-        loss = {"without": 4.0, "whole": 1.9, "enough": 32.0, "enough_low": 16.0, "enough_high": 64.0}
+        loss = {
+            "loss_without_image": 4.0,
+            "loss_all_tokens": 1.9,
+            "tokens_for_95_percent": 32.0,
+            "tokens_for_95_percent_low": 16.0,
+            "tokens_for_95_percent_high": 64.0,
+        }
         return about | loss | found
 
     return KNEES.frame(
         [
-            row("other", "question", "first", knee=8.0, low=4.0, high=16.0, at_knee=2.8),
-            row("other", "question", "spread", knee=None, low=None, high=None, at_knee=None, found=12.0),
-            row("first", "all", "random", knee=2.0, low=1.0, high=4.0, at_knee=3.4),
+            row("other", "question", "first", knee=8.0, low=4.0, high=16.0, loss_at_knee=2.8),
+            row(
+                "other",
+                "question",
+                "spread",
+                knee=None,
+                low=None,
+                high=None,
+                loss_at_knee=None,
+                knee_found_percent=12.0,
+            ),
+            row("first", "all", "random", knee=2.0, low=1.0, high=4.0, loss_at_knee=3.4),
         ]
     )
 

@@ -39,7 +39,7 @@ class BudgetChart(LineChart[BudgetProbe]):
         """See `SummaryChart.axes`."""
         line, panel = ("keep", "prompt") if self.by == "keep" else ("prompt", "keep")
         titles = ("Image tokens kept", "Loss, nats per token")
-        return Axes(line, "kept", *titles, ("task", panel), doubling=True, zero=False)
+        return Axes(line, "tokens_kept", *titles, ("task", panel), doubling=True, zero=False)
 
     def known_lines(self, probe: BudgetProbe) -> Iterable[str]:
         """See `LineChart.known_lines`."""
@@ -49,7 +49,7 @@ class BudgetChart(LineChart[BudgetProbe]):
         """See `SummaryChart.chosen_rows`."""
         # A number of tokens that only some of the images have is no point of a curve over all of them.
         most = pl.col("questions").max().over("task", "prompt", "keep")
-        return rows.filter(pl.col("questions") == most).sort("kept", maintain_order=True)
+        return rows.filter(pl.col("questions") == most).sort("tokens_kept", maintain_order=True)
 
     def with_curve_features(self, data: "LineChartData", features: pl.DataFrame) -> "LineChartData":
         """The lines with a ring at each knee."""
@@ -68,23 +68,29 @@ class BudgetChart(LineChart[BudgetProbe]):
     def describe(self, rows: pl.DataFrame, probe: BudgetProbe, features: pl.DataFrame | None) -> str:
         """How much the image lowers the loss, and from which number of tokens on more of them help little."""
         knees = [] if features is None else features.to_dicts()
-        parts = [f"up to {max(rows['kept']):.0f} tokens are kept", *map(_describe_knee, knees)]
+        parts = [f"up to {max(rows['tokens_kept']):.0f} tokens are kept", *map(_describe_knee, knees)]
         return " ".join(f"{part}." for part in parts)
 
     @classmethod
     def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
         """Knees in words and numbers to read."""
-        enough = pl.format("{} [{}, {}]", *(number(name, 0) for name in ("enough", "enough_low", "enough_high")))
+        enough = pl.format(
+            "{} [{}, {}]",
+            *(
+                number(name, 0)
+                for name in ("tokens_for_95_percent", "tokens_for_95_percent_low", "tokens_for_95_percent_high")
+            ),
+        )
         return features.select(
             *PLACE,
             pl.col("keep").alias("Kept"),
             number("knee", 0).alias("Knee, tokens"),
             interval().alias("95 % interval"),
-            number("found", 0).alias("Resamples with a knee, %"),
+            number("knee_found_percent", 0).alias("Resamples with a knee, %"),
             enough.alias("Enough for 95 % of the decrease, tokens"),
-            number("without", 2).alias("Loss without the image, nats per token"),
-            number("at_knee", 2).alias("Loss at the knee"),
-            number("whole", 2).alias("Loss with all tokens"),
+            number("loss_without_image", 2).alias("Loss without the image, nats per token"),
+            number("loss_at_knee", 2).alias("Loss at the knee"),
+            number("loss_all_tokens", 2).alias("Loss with all tokens"),
             *SAMPLE,
         )
 
@@ -92,9 +98,10 @@ class BudgetChart(LineChart[BudgetProbe]):
 def _describe_knee(row: dict[str, Any]) -> str:
     """The loss without and with the image, the knee, and the number of tokens that is enough, of one curve."""
     curve = f"{row['task']}, {row['prompt']}, {name_of(row['keep'])}"
-    loss = f"loss {row['without']:.2f} without the image, {row['whole']:.2f} with it"
+    loss = f"loss {row['loss_without_image']:.2f} without the image, {row['loss_all_tokens']:.2f} with it"
     knee = "no knee"
     if row["knee"] is not None:
-        knee = f"knee at {row['knee']:.0f}{bracketed(row['low'], row['high'])} tokens ({row['at_knee']:.2f})"
-    enough = f"{row['enough']:.0f}{bracketed(row['enough_low'], row['enough_high'])}"
+        knee = f"knee at {row['knee']:.0f}{bracketed(row['low'], row['high'])} tokens ({row['loss_at_knee']:.2f})"
+    interval = bracketed(row["tokens_for_95_percent_low"], row["tokens_for_95_percent_high"])
+    enough = f"{row['tokens_for_95_percent']:.0f}{interval}"
     return f"{curve}: {loss}, {knee}, 95 % of the decrease with {enough}"

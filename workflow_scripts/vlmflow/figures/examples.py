@@ -134,7 +134,7 @@ class _OcclusionExamples:
         if len(rows) == 0:
             return iter(())
         row = rows.row(0, named=True)
-        return _shaded_images(view, {"without each cell": row["growth"]}, (row["grid"], row["grid"]))
+        return _shaded_images(view, {"without each cell": row["loss_increase"]}, (row["grid"], row["grid"]))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def settings_caption(probe: KnockoutProbe) -> list[str]:
 
 def sub_words_note(panel: pl.DataFrame, probe: KnockoutProbe) -> str:
     """How many answers of a panel have several sub-words, where the probability is that of the last one."""
-    return f", {max(panel['several'])} with several sub-words" if probe.token == "last" else ""
+    return f", {max(panel['multi_token_answers'])} with several sub-words" if probe.token == "last" else ""
 
 
 def change_at(row: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ class PruningChart(LineChart[PruningProbe]):
 
     def axes(self, probe: PruningProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("quantity", "last", "Last layers without image tokens", "Percent")
+        return Axes("quantity", "layers_dropped", "Last layers without image tokens", "Percent")
 
     def caption(self, probe: PruningProbe) -> str:
         """See `Chart.caption`."""
@@ -57,7 +57,7 @@ class PruningChart(LineChart[PruningProbe]):
 
 def _layers_to_spare(rows: pl.DataFrame) -> str | None:
     """The largest number of layers up to which accuracy stays, with work and time; None without an accuracy."""
-    values = {(row["quantity"], row["last"]): row["mean"] for row in rows.to_dicts()}
+    values = {(row["quantity"], row["layers_dropped"]): row["mean"] for row in rows.to_dicts()}
     numbers = sorted(last for quantity, last in values if quantity == "accuracy")
     if not numbers:
         return None

@@ -104,14 +104,14 @@ class SimilarityChart(LineChart[SimilarityProbe]):
     @classmethod
     def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
         """Phases in words and numbers to read."""
-        supported = pl.col("supported").cast(pl.String)
+        supported = pl.col("phase_count").cast(pl.String)
         with_share = pl.format("{} (in {} % of the resamples)", supported, number("agreement", 0))
         return features.select(
             *PLACE,
             pl.when(pl.col("agreement").is_null()).then(supported).otherwise(with_share).alias("Phases supported"),
-            pl.format("{} of {}", "phase", "of").alias("Phase"),
+            pl.format("{} of {}", "phase", "phases").alias("Phase"),
             pl.col("name").alias("Name"),
-            pl.format("{} to {}", "first", "last").alias("After layers"),
+            pl.format("{} to {}", "first_layer", "last_layer").alias("After layers"),
             interval(pl.col("phase") > 1).alias("Begins, 95 % interval"),
             number("between", 3).alias("Image and text, change per layer"),
             number("within_image", 3).alias("Within image"),
@@ -132,7 +132,7 @@ def _largest_difference(rows: pl.DataFrame) -> str:
 
 def _describe_phases(phases: pl.DataFrame) -> str:
     """How many phases the curves support, and where they begin."""
-    supported = phases.filter(pl.col("of") == pl.col("supported"))
+    supported = phases.filter(pl.col("phases") == pl.col("phase_count"))
     parts = [
         f"{task}, {prompt}: {_describe_cut(group.to_dicts())}"
         for (task, prompt), group in supported.group_by("task", "prompt", maintain_order=True)
@@ -142,13 +142,13 @@ def _describe_phases(phases: pl.DataFrame) -> str:
 
 def _describe_cut(phases: list[dict[str, Any]]) -> str:
     """The number of phases of one task and prompt, the share of the resamples that support it, and their starts."""
-    number, agreement = phases[0]["of"], phases[0]["agreement"]
+    number, agreement = phases[0]["phases"], phases[0]["agreement"]
     counted = f"{number} phase{'s' if number > 1 else ''}, not four"
     if number == len(PHASE_NAMES):
         counted = "four phases, " + ("as in [phase]" if phases[0]["name"] else "which are not those of [phase]")
     share = "" if agreement is None else f" (in {agreement:.0f} % of the resamples)"
     starts = [
-        f"{row['first']}{bracketed(row['low'], row['high'])}" + (f" ({row['name']})" if row["name"] else "")
+        f"{row['first_layer']}{bracketed(row['low'], row['high'])}" + (f" ({row['name']})" if row["name"] else "")
         for row in phases
         if row["phase"] > 1
     ]

@@ -17,14 +17,14 @@ def with_phase_bands(data: LineChartData, phases: pl.DataFrame) -> LineChartData
         data: the lines of one model.
         phases: rows of the table `phases` of that model.
     """
-    placed = _in_panels(data, phases.filter(pl.col("of") == pl.col("supported")))
+    placed = _in_panels(data, phases.filter(pl.col("phases") == pl.col("phase_count")))
     if len(placed) == 0:
         return data
     bands = placed.select(
         "panel",
-        start=pl.col("first") - 0.5,
-        end=pl.col("last") + 0.5,
-        middle=(pl.col("first") + pl.col("last")) / 2,
+        start=pl.col("first_layer") - 0.5,
+        end=pl.col("last_layer") + 0.5,
+        middle=(pl.col("first_layer") + pl.col("last_layer")) / 2,
         low=pl.col("low") - 0.5,
         high=pl.col("high") - 0.5,
         label=pl.col("phase").map_elements(_numeral, return_dtype=pl.String),
@@ -48,7 +48,7 @@ def with_knee_marks(data: LineChartData, knees: pl.DataFrame) -> LineChartData:
     placed = _in_panels(data, knees.drop_nulls("knee"))
     if len(placed) == 0:
         return data
-    marks = placed.select("panel", line=pl.col(data.axes.line), x="knee", mean="at_knee", low="low", high="high")
+    marks = placed.select("panel", line=pl.col(data.axes.line), x="knee", mean="loss_at_knee", low="low", high="high")
     return replace(data, marks=marks)
 
 

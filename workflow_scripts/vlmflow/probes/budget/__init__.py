@@ -26,13 +26,15 @@ KNEES = Table(
     | KEEP
     | {
         "knee": Column(pl.Float64, "number of image tokens from which on more of them help little", nullable=True),
-        "found": Column(pl.Float64, "percent of the resamples that have a knee"),
-        "enough": Column(pl.Float64, "tokens from which on the loss stays near its end, within 5 % of its fall"),
-        "enough_low": Column(pl.Float64, "lower end of its 95 % bootstrap interval", nullable=True),
-        "enough_high": Column(pl.Float64, "upper end of its 95 % bootstrap interval", nullable=True),
-        "without": Column(pl.Float64, "loss without any of the image's tokens, nats per token"),
-        "at_knee": Column(pl.Float64, "loss at the knee, nats per token", nullable=True),
-        "whole": Column(pl.Float64, "loss with all of them, nats per token"),
+        "knee_found_percent": Column(pl.Float64, "percent of the resamples that have a knee"),
+        "tokens_for_95_percent": Column(
+            pl.Float64, "tokens from which on the loss stays near its end, within 5 % of its fall"
+        ),
+        "tokens_for_95_percent_low": Column(pl.Float64, "lower end of its 95 % bootstrap interval", nullable=True),
+        "tokens_for_95_percent_high": Column(pl.Float64, "upper end of its 95 % bootstrap interval", nullable=True),
+        "loss_without_image": Column(pl.Float64, "loss without any of the image's tokens, nats per token"),
+        "loss_at_knee": Column(pl.Float64, "loss at the knee, nats per token", nullable=True),
+        "loss_all_tokens": Column(pl.Float64, "loss with all of them, nats per token"),
     }
     | FEATURE_INTERVAL,
 )
@@ -58,18 +60,18 @@ class BudgetProbe(ImageProbe):
         | PROMPT
         | KEEP
         | {
-            "number": Column(pl.Int32, "of the image's tokens that are kept; −1: all"),
-            "kept": Column(pl.Int32, "how many these are"),
+            "tokens_requested": Column(pl.Int32, "of the image's tokens that are kept; −1: all"),
+            "tokens_kept": Column(pl.Int32, "how many these are"),
             "loss": Column(pl.Float64, "of the reference answer, nats per token"),
         },
     )
     averaging: ClassVar = Averaging(
-        by=("prompt", "keep", "number"),
+        by=("prompt", "keep", "tokens_requested"),
         quantities=("loss",),
         further={
-            "kept": (
+            "tokens_kept": (
                 Column(pl.Float64, "how many these are, mean over questions", nullable=True),
-                pl.col("kept").mean(),
+                pl.col("tokens_kept").mean(),
             )
         },
     )

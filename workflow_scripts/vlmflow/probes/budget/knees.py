@@ -21,13 +21,15 @@ def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
 def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
     # A number of tokens that only some of the images have is no point of a curve over all of them.
     questions = rows["question_id"].n_unique()
-    rows = rows.filter(pl.len().over("number") == questions)
-    cells = rows.pivot(on="number", index="image_id", values=["loss"], aggregate_function="sum").sort("image_id")
-    asked = rows.filter(pl.col("number") == ALL_TOKENS)
+    rows = rows.filter(pl.len().over("tokens_requested") == questions)
+    cells = rows.pivot(on="tokens_requested", index="image_id", values=["loss"], aggregate_function="sum").sort(
+        "image_id"
+    )
+    asked = rows.filter(pl.col("tokens_requested") == ALL_TOKENS)
     counts = asked.group_by("image_id").agg(pl.len()).sort("image_id")["len"].to_numpy()
-    kept = rows.group_by("number").agg(pl.col("kept").mean()).sort("kept")
-    totals = cells.select([str(number) for number in kept["number"]]).to_numpy()
-    tokens = kept["kept"].to_numpy()
+    kept = rows.group_by("tokens_requested").agg(pl.col("tokens_kept").mean()).sort("tokens_kept")
+    totals = cells.select([str(number) for number in kept["tokens_requested"]]).to_numpy()
+    tokens = kept["tokens_kept"].to_numpy()
     mean = totals.sum(axis=0) / counts.sum()
     again = resampled(totals, counts.astype(float), seed, RESAMPLES)
     point, knees = knee(tokens, mean), [place for curve in again if (place := knee(tokens, curve)) is not None]
@@ -42,13 +44,13 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
         "knee": point,
         "low": low,
         "high": high,
-        "found": found,
-        "enough": enough(tokens, mean),
-        "enough_low": enough_low,
-        "enough_high": enough_high,
-        "without": float(mean[0]),
-        "at_knee": None if point is None else float(np.interp(point, tokens, mean)),
-        "whole": float(mean[-1]),
+        "knee_found_percent": found,
+        "tokens_for_95_percent": enough(tokens, mean),
+        "tokens_for_95_percent_low": enough_low,
+        "tokens_for_95_percent_high": enough_high,
+        "loss_without_image": float(mean[0]),
+        "loss_at_knee": None if point is None else float(np.interp(point, tokens, mean)),
+        "loss_all_tokens": float(mean[-1]),
         "questions": int(counts.sum()),
         "images": len(counts),
     }

@@ -51,7 +51,9 @@ def budget(
         rows += [{"prompt": name} | each for each in found]
     if not rows:
         raise NotApplicableError("no prompt of the probe is left")
-    return pl.DataFrame(rows, schema_overrides={"number": pl.Int32, "kept": pl.Int32}, infer_schema_length=None)
+    return pl.DataFrame(
+        rows, schema_overrides={"tokens_requested": pl.Int32, "tokens_kept": pl.Int32}, infer_schema_length=None
+    )
 
 
 def _losses(vlm: LanguageModel, asked: ReferenceAnswer, keep: Sequence[str], draws: int, seed: str) -> Iterator[dict]:
@@ -61,14 +63,14 @@ def _losses(vlm: LanguageModel, asked: ReferenceAnswer, keep: Sequence[str], dra
     intact = intact_loss(vlm, asked, recording)
     none = loss_without(vlm, asked, recording, image)
     for way in keep:
-        yield {"keep": way, "number": 0, "kept": 0, "loss": none}
+        yield {"keep": way, "tokens_requested": 0, "tokens_kept": 0, "loss": none}
         for number in numbers_kept(len(image)):
             losses = [
                 loss_without(vlm, asked, recording, _without(image, some))
                 for some in chosen(way, number, len(image), draws, seed)
             ]
-            yield {"keep": way, "number": number, "kept": number, "loss": float(np.mean(losses))}
-        yield {"keep": way, "number": ALL_TOKENS, "kept": len(image), "loss": intact}
+            yield {"keep": way, "tokens_requested": number, "tokens_kept": number, "loss": float(np.mean(losses))}
+        yield {"keep": way, "tokens_requested": ALL_TOKENS, "tokens_kept": len(image), "loss": intact}
 
 
 def _without(image: Tensor, kept: Sequence[int]) -> Tensor:

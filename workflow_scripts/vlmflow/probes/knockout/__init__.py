@@ -52,7 +52,7 @@ class KnockoutProbe(Probe):
         quantities=("change",),
         line="edge",
         further={
-            "several": (
+            "multi_token_answers": (
                 Column(pl.Int32, "questions with an answer of more than one sub-word"),
                 (pl.col("sub_words") > 1).sum().cast(pl.Int32),
             )

@@ -22,10 +22,10 @@ class OcclusionProbe(ImageProbe):
         | {
             "grid": Column(pl.Int32, "cells per side"),
             "loss": Column(pl.Float64, "of the reference answer with the whole image, nats per token"),
-            "growth": Column(pl.List(pl.Float64), "of the loss without each cell, row by row, nats per token"),
+            "loss_increase": Column(pl.List(pl.Float64), "of the loss without each cell, row by row, nats per token"),
         },
     )
-    averaging: ClassVar = Averaging(by=(), quantities=("growth",), map_columns="grid")
+    averaging: ClassVar = Averaging(by=(), quantities=("loss_increase",), map_columns="grid")
 
     former_kinds: ClassVar = ("places",)
 

@@ -46,7 +46,7 @@ def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: i
     intact = intact_loss(vlm, asked, recording)
     without = losses_without(vlm, asked, recording, [image[cell] for cell in cells])
     return pl.DataFrame(
-        {"grid": [grid], "loss": [intact], "growth": [[each - intact for each in without]]},
+        {"grid": [grid], "loss": [intact], "loss_increase": [[each - intact for each in without]]},
         schema_overrides={"grid": pl.Int32},
     )
 

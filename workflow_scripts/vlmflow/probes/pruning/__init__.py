@@ -18,8 +18,14 @@ RUNS = 4  # of decoding that is timed, for each number of layers
 
 def percentages(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of the table `pruning` with the columns accuracy, work and time, in percent."""
-    shares = {"accuracy": pl.col("correct").cast(pl.Float64), "work": pl.col("work"), "time": pl.col("time")}
-    return rows.select("question_id", "image_id", "last", **{name: 100 * share for name, share in shares.items()})
+    shares = {
+        "accuracy": pl.col("correct").cast(pl.Float64),
+        "work": pl.col("work_share"),
+        "time": pl.col("time_share"),
+    }
+    return rows.select(
+        "question_id", "image_id", "layers_dropped", **{name: 100 * share for name, share in shares.items()}
+    )
 
 
 class PruningProbe(Probe):
@@ -29,36 +35,38 @@ class PruningProbe(Probe):
         "pruning",
         ABOUT
         | {
-            "last": Column(pl.Int32, "in how many of the last layers there are no image tokens"),
+            "layers_dropped": Column(pl.Int32, "in how many of the last layers there are no image tokens"),
             "predicted": Column(pl.String, "what the model then answers, greedily"),
             "correct": Column(
                 pl.Boolean,
                 "predicted is the answer, as the study's answers_match says; null: no answer is the correct one",
                 nullable=True,
             ),
-            "work": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
-            "time": Column(
+            "work_share": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
+            "time_share": Column(
                 pl.Float64, "seconds of reading and decoding, as a share of the intact model's", nullable=True
             ),
         },
     )
     averaging: ClassVar = Averaging(
-        by=("quantity", "last"),
+        by=("quantity", "layers_dropped"),
         quantities=("accuracy", "work", "time"),
         prepare=percentages,
         columns={"quantity": Column(pl.String, "accuracy, work or time")},
     )
 
+    renamed_keys: ClassVar = {"last": "layers_dropped"}
+
     kind: Literal["pruning"]
-    last: Annotated[
+    layers_dropped: Annotated[
         list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(each_once("number of layers"))
     ] = Field(description="In how many of the last layers there is no image; several numbers.")
     timed: int = Field(0, ge=0, description="On so many questions a task, decoding is timed with and without.")
 
     @model_validator(mode="after")
     def _intact_model_is_measured(self) -> "PruningProbe":
-        if 0 not in self.last:
-            raise ValueError("last: 0 is missing, the intact model with which the others are compared")
+        if 0 not in self.layers_dropped:
+            raise ValueError("layers_dropped: 0 is missing, the intact model with which the others are compared")
         return self
 
     @property
@@ -74,7 +82,7 @@ class PruningProbe(Probe):
     @property
     def layers_required(self) -> dict[str, int]:
         """See `Probe.layers_required`."""
-        return {"last": max(self.last)}
+        return {"layers_dropped": max(self.layers_dropped)}
 
     @property
     def detailed(self) -> int:
@@ -83,5 +91,5 @@ class PruningProbe(Probe):
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
-        runs = min(1.0, self.timed / max(1, questions)) * len(self.last) * RUNS
+        runs = min(1.0, self.timed / max(1, questions)) * len(self.layers_dropped) * RUNS
         return Work(forward() + 1 + runs, 4 + runs * (1 + DECODED))

@@ -27,7 +27,7 @@ def measure(probe: PruningProbe, context: ProbeContext, question: Question) -> p
     return pruning(
         context.vlm,
         context.prompt(question),
-        probe.last,
+        probe.layers_dropped,
         question.correct_answer,
         question.token_ids,
         with_time=question.in_detail,
@@ -64,13 +64,13 @@ def pruning(
     image, layers = prompt.positions("image"), len(vlm.layers)
     return pl.DataFrame(
         {
-            "last": list(last),
+            "layers_dropped": list(last),
             "predicted": texts,
             "correct": [is_correct(text, answer, match) for text in texts],
-            "work": [work_share(len(prompt), len(image), layers, number) for number in last],
-            "time": _times(vlm, prompt, last, len(intact) + 1) if with_time else [None] * len(last),
+            "work_share": [work_share(len(prompt), len(image), layers, number) for number in last],
+            "time_share": _times(vlm, prompt, last, len(intact) + 1) if with_time else [None] * len(last),
         },
-        schema_overrides={"last": pl.Int32, "correct": pl.Boolean, "time": pl.Float64},
+        schema_overrides={"layers_dropped": pl.Int32, "correct": pl.Boolean, "time_share": pl.Float64},
     )
 
 

@@ -24,13 +24,13 @@ PHASES = Table(
     PLACE_COLUMNS
     | PROMPT
     | {
-        "supported": Column(pl.Int32, "how many phases the curves support"),
+        "phase_count": Column(pl.Int32, "how many phases the curves support"),
         "agreement": Column(pl.Float64, "percent of the resamples that support as many", nullable=True),
-        "of": Column(pl.Int32, "into how many phases the layers are cut here"),
+        "phases": Column(pl.Int32, "into how many phases the layers are cut here"),
         "phase": Column(pl.Int32, "which of them, from 1"),
         "name": Column(pl.String, "of the phase, where four phases are as [phase] describes them"),
-        "first": Column(pl.Int32, "layer of its first state; −1 is the embedding"),
-        "last": Column(pl.Int32, "layer of its last state"),
+        "first_layer": Column(pl.Int32, "layer of its first state; −1 is the embedding"),
+        "last_layer": Column(pl.Int32, "layer of its last state"),
         "between": Column(pl.Float64, "change per layer of the similarity between image and text"),
         "within_image": Column(pl.Float64, "change per layer of the similarity within the image"),
         "within_text": Column(pl.Float64, "change per layer of the similarity within the text"),

@@ -63,7 +63,7 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     several = len(counts) > 1
     about = {
         "prompt": rows["prompt"][0],
-        "supported": number,
+        "phase_count": number,
         "agreement": 100 * votes[number] / len(resampled) if several else None,
         "questions": int(counts.sum()),
         "images": len(counts),
@@ -96,11 +96,11 @@ def _rows(mean: np.ndarray, layers: list[int], ends: list[int], again: list[list
         begins = [layers[each[place - 1]] for each in again] if place else [layers[0]]
         low, high = np.quantile(begins, ENDS).tolist() if begins else (None, None)
         yield {
-            "of": len(ends),
+            "phases": len(ends),
             "phase": place + 1,
             "name": names[place],
-            "first": layers[start],
-            "last": layers[end - 1],
+            "first_layer": layers[start],
+            "last_layer": layers[end - 1],
             "between": float(slopes[place, 0]),
             "within_image": float(slopes[place, 1]),
             "within_text": float(slopes[place, 2]),
