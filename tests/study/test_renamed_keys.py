@@ -23,6 +23,7 @@ def test_a_value_with_an_old_name_is_refused_with_the_new_one():
     ("probe", "message"),
     [
         ({"kind": "places"}, r"probes\.p: kind: places is now called occlusion"),
+        ({"kind": "pruning", "last": [0]}, r"probes\.p: last: this key is now called layers_dropped"),
         ({"kind": "budget", "answers": "right"}, r"probes\.p: answers: right is now called correct"),
         (
             {"kind": "visual-lens", "places": ["after"]},
