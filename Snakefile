@@ -1,4 +1,4 @@
-# The front door: read the study, include the rules, name the targets.
+# The entry point: read the study, include the rules, name the targets.
 import sys
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from snakemake.utils import min_version
 
 min_version("9.27.1")
 
-# Not `workflow.basedir`, which is the folder of the workflow that imports this one as a module.
+# Not `workflow.basedir`: if another workflow imports this one as a module, that is the other one's folder.
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=True)) / "workflow_scripts"))
 from vlmflow.jobs import handlers
 from vlmflow.jobs.lifetime import register_run
@@ -22,7 +22,7 @@ with explained_by_snakemake():
     check_folder(str(invocation.home))
     quote_paths(str(invocation.home), str(Path.cwd()))
 
-# A study file replaces the default study whole; `configfile:` alone would merge the two.
+# A study file replaces the default study completely; with `configfile:` alone, Snakemake would merge the two.
 if invocation.wants_default_study:
 
     configfile: "config.yaml"
@@ -32,7 +32,7 @@ with explained_by_snakemake():
     study = open_study(with_models_of(config, invocation.home), invocation.study_files)
 
 if invocation.is_main_process and register_run(Path(".snakemake")):
-    warn("An earlier run was killed; its locks are taken away, and its unfinished jobs are run again.")
+    warn("An earlier run was killed; its locks are removed, and its unfinished jobs run again.")
 
 RESULTS = f"results/{study.study}"
 
@@ -56,7 +56,7 @@ include: "rules/figures.smk"
 include: "rules/training.smk"
 
 
-# The report alone would not bring back figures, tables and sheets that were deleted.
+# With the report as the only target, deleted figures, tables and sheets would not be made again.
 rule all:
     default_target: True
     input:

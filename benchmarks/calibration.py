@@ -1,8 +1,9 @@
-"""Draw what the instrument sees on a model whose information flow is known.
+"""Draw the measured knockouts of models whose information flow is known.
 
     python benchmarks/calibration.py [docs/images/calibration.png]
 
-writes one panel a plant, the six edges, bands where the weights say that information flows.
+writes one panel per model with lines for the six edges; grey bands mark the layers in which information flows by the
+model's weights.
 """
 
 import sys
@@ -57,9 +58,9 @@ def panel(title: str, plant: Plant) -> alt.LayerChart:
     x = alt.X("layer:Q").title("Layer").axis(tickMinStep=1, grid=False)
     bars = alt.Chart(planted).mark_rule(strokeWidth=13, color="#dddddd").encode(x=x)
     y = alt.Y("mean:Q").title("Change in p(answer), %").scale(domain=[-100, 5])
-    # Related patches are a part of the image: where its line hides under theirs, it is to be seen at both sides.
-    whole = alt.datum.edge == Edge.parse("image -> question").crossed
-    width = alt.when(whole).then(alt.value(5)).otherwise(alt.value(1.8))
+    # The image contains the related patches, so the lines may coincide: the image's is wider and visible at both sides.
+    is_image = alt.datum.edge == Edge.parse("image -> question").crossed
+    width = alt.when(is_image).then(alt.value(5)).otherwise(alt.value(1.8))
     lines = (
         alt.Chart(data).mark_line(strokeJoin="round").encode(x=x, y=y, color=color, strokeDash=dash, strokeWidth=width)
     )

@@ -22,7 +22,7 @@ from vlmflow.tables import CANDIDATES, PATCHES
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
 PROCESSORS = [LlavaImageProcessorPil(**SHAPE, do_pad=True), LlavaNextImageProcessorPil(**SHAPE)]
-ZOOM, WIDER = 4, 160  # of the scenes' pixels, and pixels of ground at the right
+ZOOM, WIDER = 4, 160  # enlargement of the scenes, and pixels of background added at the right
 
 
 def scenes(folder: Path) -> pl.DataFrame:

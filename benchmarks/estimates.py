@@ -1,9 +1,9 @@
-"""What jobs with a model were expected to cost, and what they did: on the benchmark files that a run left.
+"""The expected and the real cost of jobs with a model, from the benchmark files of a finished run.
 
     snakemake --configfile studies/demo-appendix.yaml --cores all
     python benchmarks/estimates.py studies/demo-appendix.yaml
 
-`expected` is the cost model's own estimate, `asked` what a cluster is asked for at the first attempt.
+`expected` is the cost model's estimate, `requested` the amount that is requested from a cluster at the first attempt.
 """
 
 import argparse
@@ -19,31 +19,31 @@ from vlmflow.study import Study, read_study
 
 
 def jobs(study: Study, results: Path) -> Iterator[dict]:
-    """A row for each job that asked a model, or ran a probe on it."""
+    """A row for each job that asked a model questions, or ran a probe on it."""
     for name, model in study.models.items():
         if model.folder is None:
             continue
         size = folder_size(model.folder)
         for kind, folder in (("answers", "answer_questions"), *((probe, "run_probe") for probe in study.probes)):
-            below = results / "benchmarks" / folder / name / ("" if kind == "answers" else kind)
-            for file in sorted(below.glob("*.tsv")):
+            benchmarks = results / "benchmarks" / folder / name / ("" if kind == "answers" else kind)
+            for file in sorted(benchmarks.glob("*.tsv")):
                 answered = pl.scan_parquet(results / name / "answers" / file.with_suffix(".parquet").name)
                 rows = pl.scan_parquet(results / name / kind / file.with_suffix(".parquet").name)
                 measured = rows.select(pl.col("question_id").n_unique()).collect().item()
-                asked = answered.select(pl.len()).collect().item() if kind == "answers" else measured
-                work = estimates.answering() if kind == "answers" else study.probes[kind].cost(size, asked)
-                took = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
-                expected = estimates.seconds(work, size, asked, gpu=model.gpus > 0)
+                questions = answered.select(pl.len()).collect().item() if kind == "answers" else measured
+                work = estimates.answering() if kind == "answers" else study.probes[kind].cost(size, questions)
+                measurement = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
+                expected = estimates.seconds(work, size, questions, gpu=model.gpus > 0)
                 yield {
                     "model": name,
                     "work": kind,
                     "task": file.stem,
-                    "questions": asked,
-                    "seconds": took["s"][0],
+                    "questions": questions,
+                    "seconds": measurement["s"][0],
                     "expected": round(expected, 1),
-                    "asked, s": 60 * estimates.minutes(expected),
-                    "MB": took["max_rss"][0],
-                    "asked, MB": estimates.megabytes(size, model.dtype, gpu=model.gpus > 0),
+                    "requested, s": 60 * estimates.minutes(expected),
+                    "MB": measurement["max_rss"][0],
+                    "requested, MB": estimates.megabytes(size, model.dtype, gpu=model.gpus > 0),
                 }
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=1):
         print(table.with_columns(ratio.alias("expected / seconds")))
         summary = {"lowest": ratio.min(), "median": ratio.median(), "highest": ratio.max()}
-        print(table.select(**summary, over_memory=(pl.col("MB") > pl.col("asked, MB")).sum(), jobs=pl.len()))
+        print(table.select(**summary, over_memory=(pl.col("MB") > pl.col("requested, MB")).sum(), jobs=pl.len()))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/knockout.py                       # 2 cores: 16 layers, width 512
     python benchmarks/knockout.py --preset llava-1.5-7b --device cuda --dtype float16
 
-The plain method runs one full forward per edge and layer; `--plain-share 0.1` runs a tenth of them and scales up.
+The plain method runs one full forward per edge and layer; `--plain-share 0.1` runs a tenth of them and multiplies the
+time by ten.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def main() -> None:
 
     step = max(1, round(1 / args.plain_share))
     chosen = knockouts[::step]
-    fast()  # the first call also pays for the libraries' start
+    fast()  # the first call also includes the start of the libraries
     runs = sorted((timed(args.device, fast) for _ in range(args.repeats)), key=lambda run: run[0])
     fast_seconds, replayed = runs[len(runs) // 2]
     forward_seconds, _ = timed(args.device, lambda: vlm.record(prompt))

@@ -1,10 +1,10 @@
-"""Compare the related patches as computed with those of the published rule, which paints boxes.
+"""Compare the computed related patches with those of the published rule, which paints boxes.
 
     python benchmarks/patch_rule.py [folder with the paper's question files]
 
-sends a painted mask of every box through the very image processing of LLaVA-1.5 (cropped, padded) and of LLaVA-NeXT
-(any resolution), at their real sizes, and says how often and by how much the two rules differ.  Without a folder:
-random images and boxes.
+sends a painted mask of every box through the image processing of LLaVA-1.5 (cropped, padded) and of LLaVA-NeXT (any
+resolution), at their real sizes, and prints how often and by how much the two rules differ.  Without a folder, images
+and boxes are random.
 """
 
 import sys
@@ -29,7 +29,7 @@ PROCESSORS = {
     "any resolution": LlavaNextImageProcessorPil(**SHAPE),
 }
 PATCH = 14
-RANDOM = 600  # questions
+RANDOM = 600  # number of random questions
 
 Question = tuple[tuple[int, int], list[Box]]  # the image's width and height, and its boxes
 
@@ -45,7 +45,7 @@ def from_files(folder: Path) -> list[Question]:
     ]
 
 
-def drawn(seed: int = 0) -> list[Question]:
+def random_questions(seed: int = 0) -> list[Question]:
     """Random images of about GQA's sizes, with one or two boxes."""
     rng = np.random.default_rng(seed)
     questions: list[Question] = []
@@ -62,7 +62,7 @@ def drawn(seed: int = 0) -> list[Question]:
 
 
 def compare(images: object, questions: list[Question], name: str) -> dict[str, object]:
-    """How the two rules differ for one way of cutting images."""
+    """The differences between the two rules for one way of cutting images."""
     processor = SimpleNamespace(image_processor=images, patch_size=PATCH)
     outside = computed = missing = extra = differing = 0
     worst, inside = 0, 0
@@ -95,7 +95,7 @@ def compare(images: object, questions: list[Question], name: str) -> dict[str, o
 
 
 if __name__ == "__main__":
-    questions = from_files(Path(sys.argv[1])) if len(sys.argv) > 1 else drawn()
+    questions = from_files(Path(sys.argv[1])) if len(sys.argv) > 1 else random_questions()
     table = pl.DataFrame([compare(images, questions, name) for name, images in PROCESSORS.items()])
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(table)

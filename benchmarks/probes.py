@@ -1,4 +1,4 @@
-"""What each probe of a study costs per question, and what share of a job is start-up: on tables that a run left.
+"""The cost of a study's probes per question, and the share of start-up in a job, from the tables of a finished run.
 
     snakemake --configfile studies/demo-appendix.yaml --cores all
     python benchmarks/probes.py studies/demo-appendix.yaml
@@ -43,21 +43,21 @@ def tables(results: Path, model: str, task: str, probe) -> SimpleNamespace:
 
 
 def cost(study: Study, name: str, results: Path, number: int, threads: int) -> dict[str, float | str]:
-    """What the probe costs, measured on some questions of its first model and task."""
+    """The cost of a probe, measured on some questions of its first model and task."""
     probe, model, task = study.probes[name], study.models_of(name)[0], study.tasks_of(name)[0]
     settings = study.models[model]
     shared = settings.model_dump(include={"path", "template", "fit", "dtype", "reads"}) | {"fetched": settings.fetched}
     questions = rows_to_probe(probe, tables(results, model, task, probe), study.sample.seed)
-    asked = [Question.of(row) for row in questions.iter_rows(named=True)]
-    first, *others = asked[: number + 1]
+    all_questions = [Question.of(row) for row in questions.iter_rows(named=True)]
+    first, *others = all_questions[: number + 1]
     start = time.perf_counter()
     with open_model(shared, settings.gpus, threads) as vlm:
         loading = time.perf_counter() - start
-        run = ProbeRun(vlm, probe, name, instruction=settings.instruction, questions=asked)
+        run = ProbeRun(vlm, probe, name, instruction=settings.instruction, questions=all_questions)
         sizes: list[int] = []
         for layer in vlm.layers:
             layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))
-        run.measure(first)  # the first question also pays for the libraries' start
+        run.measure(first)  # the first question also includes the start of the libraries
         sizes.clear()
         start = time.perf_counter()
         for question in others:
@@ -72,7 +72,7 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
         "questions": len(questions),
         "token_layers": round(computed),
         "forwards": round(computed / forward, 1),
-        "ms_a_question": round(1000 * seconds, 1),
+        "ms_per_question": round(1000 * seconds, 1),
         "loading_s": round(loading, 2),
         "job_s": round(job, 1),
         "start_up_share": round(max(0.0, 1 - len(questions) * seconds / job), 2),
@@ -82,8 +82,8 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
-    parser.add_argument("--questions", type=int, default=20, help="of the first task of each probe")
-    parser.add_argument("--threads", type=int, default=1, help="as many as a job has")
+    parser.add_argument("--questions", type=int, default=20, help="questions, from the first task of each probe")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads, as a job has them")
     args = parser.parse_args()
     study = read_study(yaml.safe_load(Path(args.study).read_text()), args.study)
     done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)

@@ -3,7 +3,7 @@
     python benchmarks/pruning.py                                # 2 cores: 16 layers, width 512
     python benchmarks/pruning.py --preset llava-1.5-13b --device cuda --dtype float16
 
-Models have random weights and 576 image tokens; `--image-tokens 2304` is about what LLaVA-1.6 makes of an image.
+Models have random weights and 576 image tokens; `--image-tokens 2304` is about the number that LLaVA-1.6 has per image.
 """
 
 import argparse
@@ -26,8 +26,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--image-tokens", type=int, default=576, help="a square number")
     parser.add_argument("--new-tokens", type=int, default=3, help="length of the answers")
-    parser.add_argument("--repeats", type=int, default=5, help="the fastest counts")
-    parser.add_argument("--steps", type=int, default=8, help="how many numbers of layers are tried")
+    parser.add_argument("--repeats", type=int, default=5, help="number of repetitions; the fastest counts")
+    parser.add_argument("--steps", type=int, default=8, help="number of different numbers of layers")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     dtype = getattr(torch, args.dtype)

@@ -1,4 +1,4 @@
-"""Randomly initialised LLaVAs of several sizes, the real ones among them, for the benchmarks."""
+"""Randomly initialised LLaVAs of several sizes, real ones included, for the benchmarks."""
 
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
@@ -7,7 +7,12 @@ from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 
 PRESETS = {
-    "thin": {"layers": 40, "width": 64, "heads": 4, "inner": 64},  # as deep as LLaVA-1.5-13b, to count and not to time
+    "thin": {
+        "layers": 40,
+        "width": 64,
+        "heads": 4,
+        "inner": 64,
+    },  # as deep as LLaVA-1.5-13b; for counts, not times
     "small": {"layers": 16, "width": 512, "heads": 8, "inner": 1376},
     "llava-1.5-7b": {"layers": 32, "width": 4096, "heads": 32, "inner": 11008},
     "llava-1.5-13b": {"layers": 40, "width": 5120, "heads": 40, "inner": 13824},
@@ -17,7 +22,7 @@ IMAGE_TOKEN, WORDS = 0, 1000
 
 
 class NoText:
-    """Benchmarks build their prompts from positions; there is no text to cut, and answers end nowhere."""
+    """A processor without text, since benchmarks build prompts from positions; no token ends an answer."""
 
     class tokenizer:  # noqa: N801 (an attribute of processors)
         pad_token_id = 0
@@ -34,7 +39,7 @@ def build(preset: str, device: str, dtype: torch.dtype, grid: int = GRID) -> Vis
         num_key_value_heads=shape["heads"],
         intermediate_size=shape["inner"],
     )
-    # A vision tower of one thin layer: the plain method's repeated look at the image is not what is compared.
+    # A vision tower of one thin layer: its time, which the plain method spends once per forward, is not compared.
     vision = CLIPVisionConfig(
         hidden_size=64, num_hidden_layers=1, num_attention_heads=4, image_size=grid * PATCH, patch_size=PATCH
     )

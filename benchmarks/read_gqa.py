@@ -1,8 +1,9 @@
-"""Time the reading of as many questions and scene graphs as GQA's balanced validation set has.
+"""Time the reading of questions and scene graphs, as many as GQA's balanced validation set has.
 
     python benchmarks/read_gqa.py
 
-writes drawn questions again and again under new ids into files of that size, and reads them as the workflow does.
+writes questions about drawn scenes repeatedly, under new ids, into files of that size, and reads them as the workflow
+does.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""How much a study's probes compute at the depth and prompt length of a real model, counted in forwards of the prompt.
+"""The computation of a study's probes at the depth and prompt length of a real model, in forwards of the prompt.
 
     python benchmarks/token_layers.py studies/flow-appendix.yaml
 

@@ -1,9 +1,9 @@
-"""Write into each environment, under the packages that its scripts import, every package that these bring along, all
-pinned as the lock file pins them.
+"""Pin every package of each environment as the lock file does: the packages that its scripts import, and below them the
+packages that these require.
 
     python envs/pin.py
 
-It reads what packages require from those that are installed, so it is run where the lock file's versions are.
+It reads the requirements of installed packages, so the installed versions have to be those of the lock file.
 """
 
 import re
@@ -24,27 +24,27 @@ BROUGHT_ALONG = "      # What these bring along."
 
 
 def pins(text: str) -> dict[str, str]:
-    """Canonical name → line with name and version, of a lock file or an environment."""
-    found = re.findall(r"^[\s-]*(([\w.-]+)==\S+)", text, re.MULTILINE)
-    return {canonicalize_name(name): line for line, name in found}
+    """Canonical name → text with name and version, for each package of a lock file or an environment."""
+    matches = re.findall(r"^[\s-]*(([\w.-]+)==\S+)", text, re.MULTILINE)
+    return {canonicalize_name(name): line for line, name in matches}
 
 
 def closure(names: set[str]) -> set[str]:
-    """The packages with all that they require, and what that requires, on Linux and the environments' Python."""
-    found, pending = set(), {(name, "") for name in names}
+    """The packages with all packages that they require, directly or not, on Linux with the environments' Python."""
+    known, pending = set(), {(name, "") for name in names}
     while pending:
         name, extra = pending.pop()
-        found.add((name, extra))
+        known.add((name, extra))
         for line in required(name):
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({**PYTHON, "extra": extra}):
-                wanted = {(canonicalize_name(requirement.name), extra) for extra in ("", *requirement.extras)}
-                pending |= wanted - found
-    return {name for name, _ in found}
+                needed = {(canonicalize_name(requirement.name), extra) for extra in ("", *requirement.extras)}
+                pending |= needed - known
+    return {name for name, _ in known}
 
 
 def required(name: str) -> list[str]:
-    """What a package requires; nothing is known of those that only the GPU's build of torch needs."""
+    """The requirements of a package; none for packages that are not installed, such as those of torch's GPU build."""
     try:
         return requires(name) or []
     except PackageNotFoundError:

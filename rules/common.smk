@@ -16,17 +16,17 @@ from vlmflow.jobs.second_run import is_left_out, read_left_out
 from vlmflow.models.hub_cache import forget_if_gone
 from vlmflow.study.model_facts import size_of
 
-# Jobs read models from the disk; only `fetch_model` connects to the hub.
+# Jobs read models from the disk; only the rule `fetch_model` connects to the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
 
 MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 
-# Measurements that failed in a first run; this one finishes the rest.
+# Measurements that failed in a first run; this run finishes all others.
 LEFT_OUT = read_left_out()
 
 IMAGE_MODELS = [name for name, model in study.models.items() if model.reads == "image"]
 
-# Every model and task that some probe asks for, in the order of the study file; only these are asked at all.
+# Every model and task that a probe needs, in the order of the study file; a model is asked no other questions.
 MODEL_TASKS = [
     (model, task)
     for model in study.models
@@ -38,7 +38,7 @@ IMAGE_MODEL_TASKS = [(model, task) for model, task in MODEL_TASKS if model in IM
 
 
 def get_wildcard_pattern(names):
-    """A wildcard's pattern."""
+    """A wildcard's pattern, which matches these names only."""
     return "|".join(map(re.escape, names)) or "none"
 
 
@@ -54,7 +54,7 @@ def get_model_tasks(probe):
 
 
 def get_drawn_models(figure):
-    """The models of a figure, but those of which there is nothing to draw."""
+    """The models of a figure, without those for which there is nothing to draw."""
     return list(dict.fromkeys(model for model, _ in get_model_tasks(study.figures[figure].probe)))
 
 
@@ -65,19 +65,21 @@ def get_figure_tasks(wildcards):
 
 
 def get_model(wildcards):
-    """The model of a job, which of a table's jobs is the table's."""
+    """The model of a job; for a job of a table, the model of that table."""
     name = wildcards.model if "model" in wildcards.keys() else study.tables[wildcards.table].model
     return study.models[name]
 
 
 def forget_missing_files(note):
-    """Delete the note of a model of which files were taken out of the hub's cache: the job that asks fetches it again."""
+    """Delete a model's note if files of it are missing in the hub's cache, so that it is fetched again."""
     if invocation.runs_jobs and (gone := forget_if_gone(Path(note))):
-        logger.warning(f"{note}: {', '.join(gone)} is gone from the hub's cache; jobs that need it fetch it again.")
+        logger.warning(
+            f"{note}: {', '.join(gone)} is gone from the hub's cache; the model is fetched again if a job needs it."
+        )
 
 
 def get_model_files(wildcards):
-    """What a model is made of, so that another model in the same folder is seen; for a hub id, the note of what was
+    """The files of a model, so that a change of the model in a folder is noticed; for a hub id, the note of what was
     fetched."""
     model = get_model(wildcards)
     template = [model.template] if model.template.endswith(".jinja") else []
@@ -88,19 +90,19 @@ def get_model_files(wildcards):
 
 
 def get_processor_settings(wildcards):
-    """What a model's patch maps depend on besides its files."""
+    """The settings on which a model's patch maps depend, besides its files."""
     model = get_model(wildcards)
     return model.model_dump(mode="json", include={"path", "template", "fit"}) | {"fetched": model.fetched}
 
 
 def get_model_settings(wildcards):
-    """What a model's answers depend on besides its files."""
+    """The settings on which a model's answers depend, besides its files."""
     model = get_model(wildcards)
     return get_processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
 
 
 def get_chosen_questions(wildcards):
-    """What was drawn from the answers of the model that chooses for all; nothing for that model itself."""
+    """The sample from the answers of the model that `sample.answered_by` names; none for that model itself."""
     chooser = study.sample.answered_by
     others = chooser is not None and wildcards.model != chooser
     return [f"{RESULTS}/{chooser}/selected/{wildcards.task}.parquet"] if others else []
@@ -112,24 +114,24 @@ def get_patches(wildcards):
 
 
 def get_sink_norms(wildcards):
-    """The norms that tell a probe's attention sinks, where it asks for them."""
+    """The norms that define a probe's attention sinks, if it needs them."""
     norms = study.probes[wildcards.probe].norms_probe
     return [f"{RESULTS}/{wildcards.model}/{norms}/{wildcards.task}.parquet"] if norms is not None else []
 
 
 def get_probe_settings(wildcards):
-    """What a probe's rows depend on besides the questions: not on which models and tasks it is run too."""
+    """The settings on which a probe's rows depend, besides the questions; not its other models and tasks."""
     return study.probes[wildcards.probe].model_dump(mode="json", exclude={"models", "tasks"})
 
 
 def get_probe_seed(wildcards):
-    """The seed of a probe's draw; none where its rows do not depend on it."""
+    """The seed of a probe's random choices; None if its rows do not depend on it."""
     return study.sample.seed if study.probes[wildcards.probe].uses_seed else None
 
 
-# What the rules ask of datasets, each of which knows its own files.
+# What rules need to know about datasets; each dataset knows its own files.
 
-# Requested by name, so that deleting one is enough to request access again.
+# Targets of `rule all`, so that deleting one is enough to request access again.
 ACCESS_FILES = [f"{folder}/access.json" for folder in study.gated]
 
 # Tasks with questions of their own.
@@ -137,42 +139,42 @@ OWN_TASKS = [name for name, task in study.tasks.items() if task.dataset is not N
 
 
 def get_image_source(dataset):
-    """Where a dataset's images lie, and from where missing ones are fetched."""
+    """The folder of a dataset's images, and the source of missing ones."""
     return asdict(dataset.image_source())
 
 
 def get_image_folder(dataset):
-    """A folder of images that has to be there before the job; none where the job fetches them."""
+    """A folder of images that must exist before the job; none if the job fetches the images."""
     return dataset.image_source().needed
 
 
-ASKED_AGAIN = set()
+REQUESTED_AGAIN = set()
 
 
-def came_later(pattern, get_dataset):
-    """The function of an input: the note of the images that this table's job was refused and that came since, if any.
+def late_images(pattern, get_dataset):
+    """The function of an input: the note of images that the table's job was refused and that came later, if any.
 
-    A job succeeds although some of what its server sent is no image, so that Snakemake sees no reason to run it again.
-    These images are therefore requested once more when the next run is planned. If one of them comes, the job and all
-    that follows from it run again, and only then. A param that differs after each refusal would measure everything anew
-    in every run because of an image that its server never repairs.
+    A job succeeds even if its server sent something else in place of some images, so that Snakemake has no reason to
+    run it again. These images are therefore requested once more when the next run is planned. The job and all jobs
+    that depend on it run again only if one of them comes. A param that differs after each refusal would repeat all
+    measurements in every run because of an image that its server never repairs.
     """
 
     def note(wildcards):
         table = Path(RESULTS, pattern.format(**wildcards))
         came = table.with_suffix(".came.txt")
         if invocation.runs_jobs:
-            ask_again_once(table.with_suffix(".refused.json"), came, get_dataset(wildcards))
+            request_again_once(table.with_suffix(".refused.json"), came, get_dataset(wildcards))
         return [str(came)] if came.is_file() else []
 
     return note
 
 
-def ask_again_once(note, came, dataset):
-    """Request refused images again, once in a run: Snakemake may call the function of an input several times."""
-    if note in ASKED_AGAIN or not note.is_file():
+def request_again_once(note, came, dataset):
+    """Request refused images again, once per run, since Snakemake may call the function of an input several times."""
+    if note in REQUESTED_AGAIN or not note.is_file():
         return
-    ASKED_AGAIN.add(note)
+    REQUESTED_AGAIN.add(note)
     from vlmflow.data.fetch.images import ask_again
 
     logger.warning(ask_again(note, came, dataset.image_source()))
@@ -184,17 +186,17 @@ def get_task_dataset(wildcards):
 
 
 def get_table_dataset(wildcards):
-    """The dataset whose questions are asked for a table."""
+    """The dataset whose questions are asked for an accuracy table."""
     return study.dataset_of_table(wildcards.table)
 
 
 def get_task_questions(wildcards):
-    """The table of questions from which a task is taken."""
+    """The table of questions from which a task takes its own."""
     own = wildcards.task in OWN_TASKS
     return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"
 
 
-# Functions: what jobs ask a cluster for, more with every attempt. Local runs do not look at it.
+# Functions: the resources that jobs request from a cluster, more with every attempt. Local runs ignore them.
 
 
 def scaled_by_attempt(amount):
@@ -203,36 +205,39 @@ def scaled_by_attempt(amount):
 
 
 def get_model_memory(wildcards, attempt):
+    """Memory of a job with a model, in megabytes."""
     model = get_model(wildcards)
-    asked = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
-    return limited_by_cluster("most_mem_mb", asked)
+    requested = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+    return limited_by_cluster("most_mem_mb", requested)
 
 
 def limited_by_cluster(name, amount):
-    """What is asked for, or what the cluster gives at most, as the profile says: more would wait for ever."""
+    """An amount of a resource, limited to the cluster's maximum in the profile: above it a job would never start."""
     limit = invocation.default_resource(name)
     return amount if limit is None else min(amount, int(limit))
 
 
 def count_rows(file):
-    os.stat(file)  # in a dry run the file may not be there yet: Snakemake knows this error, but not polars' own
+    """The number of rows of a table."""
+    os.stat(file)  # in a dry run the file may not exist yet; Snakemake handles this error, but not that of polars
     return int(pl.scan_parquet(file).select(pl.len()).collect().item())
 
 
 def get_runtime(wildcards, work, questions, attempt):
+    """Minutes of a job that does this work for each question."""
     model = get_model(wildcards)
     expected = estimates.seconds(work, size_of(model), questions, gpu=model.gpus > 0)
     return limited_by_cluster("most_runtime", estimates.minutes(expected, attempt))
 
 
 def get_answering_runtime(wildcards, input, attempt):
-    """Minutes of asking all questions, or this shard's."""
+    """Minutes of asking all questions of a task, or those of a shard."""
     shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
     return get_runtime(wildcards, estimates.answering(), count_rows(input.questions) // shards + 1, attempt)
 
 
 def get_probing_runtime(wildcards, input, attempt):
-    """Minutes of a probe: on the sample of its task, or on all questions that were asked."""
+    """Minutes of a probe, on the sample of its task or on all questions that were asked."""
     probe = study.probes[wildcards.probe]
     questions = count_rows(input.selected if probe.answers_analysed == "correct" else input.answers)
     if probe.questions is not None:
@@ -242,23 +247,24 @@ def get_probing_runtime(wildcards, input, attempt):
 
 
 def get_gpus(wildcards):
-    """GPUs of a model's jobs. A machine that has none asks for none, so that jobs run beside each other there."""
-    wanted = get_model(wildcards).gpus
-    return 0 if wanted == 1 and invocation.is_local and not find_gpus() else wanted
+    """Number of GPUs of a model's jobs; 0 in place of 1 on a machine without GPUs, where several jobs may then run."""
+    gpus = get_model(wildcards).gpus
+    return 0 if gpus == 1 and invocation.is_local and not find_gpus() else gpus
 
 
 @functools.cache
 def find_gpus():
+    """Names of this machine's GPUs."""
     try:
         return visible_gpus()
     except DeviceError:
-        return ["one that does not answer"]  # of which the job will say what is wrong
+        return ["one that does not answer"]  # the job will report what is wrong with it
 
 
-# What figures are drawn from besides the summary of their probe, and how tables are shown.
+# Inputs of figures besides the summary of their probe, and how tables are shown.
 
 CURVE_FEATURE_TABLES = study.tables_of("curve-features")
-# The tables of which something can be shown.
+# The tables that can be shown: their measurements have not failed.
 FAILED_TABLES = [each["table"] for each in LEFT_OUT if "table" in each]
 SHOWN_TABLES = [name for name in study.tables if name not in FAILED_TABLES]
 TASKS_TABLES = study.tables_of("tasks")
@@ -272,7 +278,7 @@ TABLE_PAGE = report(
     labels={"table": "{table}"},
 )
 
-# Probes on whose curves something is to be found.
+# Probes whose curves have features: phases or knees.
 CURVE_FEATURE_PROBES = [name for name, probe in study.probes.items() if probe.features is not None]
 
 
@@ -282,13 +288,13 @@ def get_figure_probe(wildcards):
 
 
 def get_figure_curve_features(wildcards):
-    """Phases or knees, where the figure shows them."""
+    """The table of phases or knees, if the figure shows them."""
     figure = study.figures[wildcards.figure]
     return [f"{RESULTS}/summary/{figure.probe}.curve-features.parquet"] if figure.curve_features_shown else []
 
 
 def get_example_files(wildcards, pattern):
-    """A file for each task, of a figure that shows examples."""
+    """A file for each task if the figure shows examples; none otherwise."""
     figure = study.figures[wildcards.figure]
     if not figure.examples_per_task:
         return []
@@ -296,16 +302,16 @@ def get_example_files(wildcards, pattern):
     return expand(f"{RESULTS}/{pattern}", task=get_figure_tasks(wildcards), **names)
 
 
-# What a cluster needs to know besides each rule's resources; on one machine all of this is left out.
+# Facts that a cluster needs besides each rule's resources; on one machine they are None.
 
 
 def get_partition(wildcards):
-    """Where jobs of a model run: with GPUs and without may be two places."""
+    """The partition of a model's jobs; jobs with GPUs and jobs without may have different ones."""
     return (get_gpus(wildcards) and invocation.default_resource("gpu_partition")) or invocation.default_resource(
         "slurm_partition"
     )
 
 
 def get_gpu_type(wildcards):
-    """Which GPUs a model's jobs take; nothing for those without, which would otherwise be given one."""
+    """The type of the GPUs of a model's jobs; None for jobs without GPUs, which would otherwise get one."""
     return invocation.default_resource("gpu_type") if get_gpus(wildcards) else None

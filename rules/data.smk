@@ -1,4 +1,4 @@
-# From raw files to one table of questions, and from that to the candidates of each task.
+# Raw files become one table of questions, and that becomes the candidates of each task.
 
 
 rule render_scenes:
@@ -81,7 +81,7 @@ rule select_task:
     params:
         task=lambda wildcards: study.tasks[wildcards.task].model_dump(mode="json", exclude={"dataset"}),
         candidates=study.sample.candidates,
-        # A sample that keeps everything is the same with every seed.
+        # A sample of all questions is the same with every seed.
         seed=study.sample.seed if study.sample.candidates else None,
     script:
         "../workflow_scripts/select_task.py"

@@ -1,4 +1,4 @@
-# What comes from elsewhere. These rules run where Snakemake itself runs, since compute nodes often have no network.
+# Downloads. These rules run on the machine on which Snakemake runs, since compute nodes often have no network.
 
 
 rule download:
@@ -27,7 +27,7 @@ rule fetch_images:
     input:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         folder=lambda wildcards: get_image_folder(get_task_dataset(wildcards)),
-        came=came_later("tasks/{task}.parquet", get_task_dataset),
+        came=late_images("tasks/{task}.parquet", get_task_dataset),
     output:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
         skipped=f"{RESULTS}/tasks/{{task}}.images.skipped.parquet",

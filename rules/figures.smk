@@ -1,7 +1,7 @@
-# From summaries to images, and from images to the page that one reads.
+# Summaries become figures, and figures become the page of the report.
 
 
-# What `snakemake --report report.html` begins with.
+# The first text of `snakemake --report report.html`.
 report: "../workflow_scripts/captions/workflow.rst"
 
 
@@ -40,7 +40,7 @@ rule draw_figure:
         "../workflow_scripts/draw_figure.py"
 
 
-# What one looks at; `rule all` asks for each of these, so that a deleted one comes back.
+# Files that users read; each is a target of `rule all`, so that a deleted one is made again.
 SHOWN_FILES = {
     "accuracy": f"{RESULTS}/summary/answers.parquet",
     "skipped": f"{RESULTS}/summary/skipped.parquet",
@@ -98,7 +98,7 @@ scattergather:
     **{name: table.shards for name, table in study.accuracy_tables.items()},
 
 
-# Where one model chooses, those of which it has chosen something.
+# Tasks of which questions are shown; if one model answers for all, only those with a sample of its answers.
 TASKS_SHOWN = [task for task in study.tasks if not is_left_out(LEFT_OUT, study.sample.answered_by, task)]
 
 
@@ -174,7 +174,7 @@ use rule fetch_images as fetch_table_images with:
     input:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
         folder=lambda wildcards: get_image_folder(get_table_dataset(wildcards)),
-        came=came_later("tables/{table}/asked.parquet", get_table_dataset),
+        came=late_images("tables/{table}/asked.parquet", get_table_dataset),
     output:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/asked.skipped.parquet",

@@ -1,4 +1,4 @@
-# From boxes in the image to patches, as each model's processor cuts it, with a sheet to check them by eye.
+# Jobs of each model: patches from boxes, with a sheet to check them by eye; answers, samples and probes.
 
 
 rule map_patches:

@@ -1,6 +1,6 @@
-# From a row a question to means with intervals, and the accounts of what was left out and of what it took.
+# Rows of single questions become means with intervals; and the tables of skipped questions and of cost.
 
-# (model, step, name of its files under the results, of their benchmark and log) of every job that asks a model.
+# (model, step, path of its files under the results, path of its benchmark and log) of every job with a model.
 MODEL_JOBS = [
     *((model, "answers", f"{model}/answers/{task}", f"answer_questions/{model}/{task}") for model, task in MODEL_TASKS),
     *(
@@ -126,7 +126,7 @@ rule summarise_cost:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(10),
     params:
-        # Not an input: for a benchmark file that is missing nothing is to be computed again.
+        # Not an input: a missing benchmark file must not cause a job to run again.
         jobs=[
             (model, step, f"{RESULTS}/benchmarks/{files}.tsv", f"{RESULTS}/logs/{files}.log")
             for model, step, _, files in MODEL_JOBS

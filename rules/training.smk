@@ -1,4 +1,4 @@
-# The demo's model, trained from scratch; asked for by name, never by the default target.
+# The demo's model, trained from scratch; only made if the rule is named, never for the default target.
 
 
 rule train_tiny_llava:
@@ -17,7 +17,7 @@ rule train_tiny_llava:
         mem_mb=scaled_by_attempt(6000),
         runtime=scaled_by_attempt(60),
     params:
-        # Not an output: this model is part of the repository, and only a whole training may replace it.
+        # Not an output: this model is part of the repository, and only a complete training may replace it.
         folder="resources/tiny-llava",
         seed=0,
     script:

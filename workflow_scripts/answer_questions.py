@@ -1,4 +1,4 @@
-"""What the model says to each question, and whether that is right."""
+"""The model's answer to each question, and whether it is correct."""
 
 import polars as pl
 
@@ -12,17 +12,17 @@ from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
 with logged(snakemake.log[0]):
     check_room(snakemake.output)
     settings, source = snakemake.params.model, snakemake.input
-    where = {"stage": "answers", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
+    columns = {"stage": "answers", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
     questions = TASK.read(source.questions)
     chosen = pl.concat([SELECTED.read(path) for path in source.chosen] or [SELECTED.frame(questions)])
-    asked = questions.join(chosen, on="question_id", how="semi", maintain_order="left")
+    to_ask = questions.join(chosen, on="question_id", how="semi", maintain_order="left")
     rest = questions.join(chosen, on="question_id", how="anti", maintain_order="left")
     with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
         rows, failed = for_each_question(
-            asked,
+            to_ask,
             lambda row: answer_question(vlm, Question.of(row), settings["instruction"], snakemake.params.answers_match),
-            **where,
+            **columns,
         )
     ANSWERS.write(rows, snakemake.output.answers)
-    not_chosen = skipped(rest["question_id"], "not drawn from the answers of the model that chooses", **where)
+    not_chosen = skipped(rest["question_id"], "not drawn from the answers of the model that chooses", **columns)
     SKIPPED.write(pl.concat([failed, not_chosen]), snakemake.output.skipped)

@@ -1,4 +1,4 @@
-"""What a model says to one shard of a whole dataset."""
+"""A model's answers to the questions of one shard of a whole dataset."""
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model

@@ -1,4 +1,4 @@
-"""One table of every question that went no further, with the reason."""
+"""One table of all skipped questions, with the reasons."""
 
 import polars as pl
 

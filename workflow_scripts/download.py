@@ -1,4 +1,4 @@
-"""A file from elsewhere, by its address or out of an archive."""
+"""A downloaded file, from its address or out of an archive."""
 
 from pathlib import Path
 

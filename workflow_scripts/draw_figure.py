@@ -1,4 +1,4 @@
-"""One figure of one model: for the screen, for print, and narrow."""
+"""One figure of one model, in four files: interactive, SVG, PNG, and a narrow SVG."""
 
 from pydantic import TypeAdapter
 

@@ -1,4 +1,4 @@
-"""The questions of a whole dataset, at most so many in each structural and semantic group."""
+"""The questions of a whole dataset, with a maximum number per structural and semantic group."""
 
 from vlmflow.data.sampling import sample_groups
 from vlmflow.jobs.job import logged

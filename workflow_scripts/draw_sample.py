@@ -1,4 +1,4 @@
-"""Which questions the probes analyse, and why the others of those that were answered are left out."""
+"""The sample of questions that the probes analyse, and the reasons why the other answered questions are skipped."""
 
 from vlmflow.data.sampling import sample_answered
 from vlmflow.jobs.job import logged

@@ -1,4 +1,4 @@
-"""The candidates whose images are there, after those that were missing have been fetched."""
+"""The candidates whose images exist, after missing images have been fetched."""
 
 from pathlib import Path
 

@@ -1,10 +1,10 @@
-"""A model's weights and processor, from the hub into its cache."""
+"""A model's weights and processor, fetched from the hub into its cache."""
 
 import json
 import os
 from pathlib import Path
 
-# Every other job reads from the disk only.
+# All other jobs read models from the disk only.
 os.environ["HF_HUB_OFFLINE"] = "0"
 
 from vlmflow.jobs.job import logged

@@ -1,4 +1,4 @@
-"""What is found on the curves of one probe, for each model and task: phases, or knees."""
+"""The features of one probe's curves, for each model and task: phases, or knees."""
 
 import polars as pl
 
@@ -9,11 +9,11 @@ from vlmflow.progress import shown
 with logged(snakemake.log[0]):
     model_tasks = snakemake.params.model_tasks
     probe = probe_class(snakemake.params.kind)
-    parts = [
+    frames = [
         probe.features.find(probe.table.read(path), model, task)
         for path, (model, task) in shown(
             zip(snakemake.input.rows, model_tasks, strict=True), snakemake.wildcards.probe, len(model_tasks), "curves"
         )
     ]
     table = probe.features.table
-    table.write(pl.concat([table.frame([]), *parts]), snakemake.output.curve_features)
+    table.write(pl.concat([table.frame([]), *frames]), snakemake.output.curve_features)

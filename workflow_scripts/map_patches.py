@@ -1,4 +1,4 @@
-"""Which patches the boxes of each question overlap, and a contact sheet on which to check that by eye."""
+"""The patches that the boxes of each question overlap, and a contact sheet on which to check them by eye."""
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.models.hub import model_folder

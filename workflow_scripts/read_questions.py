@@ -1,4 +1,4 @@
-"""From a dataset's files to the table of questions."""
+"""The table of questions, read from a dataset's files."""
 
 from vlmflow.data import dataset_from
 from vlmflow.jobs.job import logged

@@ -1,4 +1,4 @@
-"""Draw scenes and write them, with their questions, as GQA is written."""
+"""Drawn scenes and their questions, written in GQA's layout."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One probe on the drawn questions of one task."""
+"""The rows of one probe on the questions of one task."""
 
 import polars as pl
 from pydantic import TypeAdapter

@@ -1,4 +1,4 @@
-"""The questions of one task that are asked, if their images can be had."""
+"""The candidates of one task: the questions that are asked if their images are available."""
 
 from vlmflow.data.sampling import select_candidates
 from vlmflow.data.tasks import Task

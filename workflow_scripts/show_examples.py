@@ -1,4 +1,4 @@
-"""The images of some questions that a probe has measured, as the model sees them, for a figure of examples."""
+"""The images of some measured questions, as the model receives them, for a figure of examples."""
 
 import polars as pl
 
@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
         model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
     rows = probe_class(params.kind).table.read(snakemake.input.rows)
-    # Words are kept of examples only.
+    # Decoded words are kept only for examples.
     rows = rows.filter(pl.col("decoded").is_not_null()) if "decoded" in rows.columns else rows
     measured = rows["question_id"].unique(maintain_order=True)
     views = list(example_views(processor, TASK.read(snakemake.input.questions), measured, params.most))

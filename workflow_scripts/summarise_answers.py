@@ -1,4 +1,4 @@
-"""How many questions each model was asked, answered correctly, and is analysed on."""
+"""The numbers of questions that each model was asked, answered correctly, and is analysed on."""
 
 from vlmflow.analysis.accuracy import count_answers
 from vlmflow.jobs.job import logged

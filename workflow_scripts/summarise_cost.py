@@ -1,4 +1,4 @@
-"""Time and memory that the answers, probes and tables of each model cost, by their benchmark files."""
+"""Time and memory of the answers, probes and tables of each model, from their benchmark files."""
 
 from pathlib import Path
 

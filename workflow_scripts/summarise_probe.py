@@ -1,4 +1,4 @@
-"""Means and intervals of one probe, all its models and tasks."""
+"""Means and intervals of one probe, for all its models and tasks."""
 
 import polars as pl
 
@@ -12,7 +12,7 @@ with logged(snakemake.log[0]):
     source, model_tasks = snakemake.input, snakemake.params.model_tasks
     probe = probe_class(snakemake.params.kind)
     summary = probe.summary_table()
-    parts = [
+    frames = [
         summarise_model_task(probe.averaging, probe.table, probe.table.read(rows), SKIPPED.read(left_out), model, task)
         for rows, left_out, (model, task) in shown(
             zip(source.rows, source.skipped, model_tasks, strict=True),
@@ -21,4 +21,4 @@ with logged(snakemake.log[0]):
             "tables",
         )
     ]
-    summary.write(pl.concat([summary.frame([]), *parts]), snakemake.output.summary)
+    summary.write(pl.concat([summary.frame([]), *frames]), snakemake.output.summary)

@@ -1,4 +1,4 @@
-"""Phases or knees of every model, task and prompt, as a table to read."""
+"""Phases or knees of every model, task and prompt, as a CSV file and a page."""
 
 from vlmflow.figures import curve_feature_rows
 from vlmflow.jobs.job import logged

@@ -1,4 +1,4 @@
-"""The questions that are asked: number, types and an example for each task."""
+"""The number, the types and an example of the questions of each task."""
 
 from vlmflow.jobs.job import logged
 from vlmflow.report.tables import task_row, tasks_page, without_images

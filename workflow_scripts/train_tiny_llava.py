@@ -1,4 +1,4 @@
-"""Train the demo's model from scratch, save it in half precision, and write down what it can do."""
+"""The demo's model: trained from scratch, saved in half precision, with its accuracy."""
 
 import json
 import shutil
@@ -26,12 +26,12 @@ with logged(snakemake.log[0]):
     history = train(model, processor, recipe)
     seconds = time.perf_counter() - start
 
-    # Made beside its place and put there at the end: a run that is broken off leaves the old model as it was.
-    place = Path(snakemake.params.folder)
+    # Made in another folder and copied at the end, so that an interrupted run leaves the old model unchanged.
+    target = Path(snakemake.params.folder)
     folder = Path(snakemake.output.model)
     model.to(torch.float16).save_pretrained(folder)
     processor.save_pretrained(folder)
-    # Examined as users meet it: from the saved half-precision weights.
+    # Examined with the saved half-precision weights, which are the ones that users load.
     scores = examine(load_model(folder, device="cpu"), **HELD_OUT)
     result = {
         "seconds": round(seconds),
@@ -46,7 +46,7 @@ with logged(snakemake.log[0]):
         pl.DataFrame(history.rows).write_parquet(temporary)
     with whole(snakemake.output.scores) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
-    # File by file, each whole, the weights last.
+    # Each file is written completely or not at all; the weights come last.
     for file in sorted(folder.iterdir(), key=lambda file: file.suffix == ".safetensors"):
-        with whole(place / file.name) as temporary:
+        with whole(target / file.name) as temporary:
             shutil.copyfile(file, temporary)

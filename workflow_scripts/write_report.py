@@ -1,4 +1,4 @@
-"""The page of the study: its questions, models, figures and tables, and what was left out."""
+"""The page of the study: its questions, models, figures, tables and skipped questions."""
 
 from pathlib import Path
 

@@ -140,7 +140,7 @@ def test_a_lease_that_cannot_be_had_at_all_is_an_error(monkeypatch):
 
 
 def test_more_cards_than_there_are(two_gpus):
-    with pytest.raises(DeviceError, match="3 GPUs are asked for, but this process sees 2"), leased(3):
+    with pytest.raises(DeviceError, match="3 GPUs are requested, but only 2 are visible to this process"), leased(3):
         pass
 
 
@@ -228,11 +228,11 @@ def test_a_machine_whose_cards_no_tool_lists(machine, monkeypatch, tmp_path):
     machine("", counted=2)
     assert visible_gpus() == ["0", "1"]
     machine("", counted=0)
-    with pytest.raises(DeviceError, match=r"there is a GPU's driver \(/dev/null\), but PyTorch sees no card"):
+    with pytest.raises(DeviceError, match=r"a GPU's driver is loaded \(/dev/null\), but PyTorch finds no card"):
         visible_gpus()
     monkeypatch.setattr(gpu_lease, "DRIVERS", ())
     assert visible_gpus() == []
-    with pytest.raises(DeviceError, match="2 GPUs are asked for, but this process sees none"), leased(2):
+    with pytest.raises(DeviceError, match="2 GPUs are requested, but none is visible to this process"), leased(2):
         pass
 
 
@@ -240,14 +240,14 @@ def test_a_process_keeps_its_cards_until_it_ends(two_gpus):
     """What it has put on them stays as long, whatever it does with the model."""
     code = (
         "import sys; from vlmflow.jobs import gpu_lease\n"
-        "print(gpu_lease.lease_for_good(1), gpu_lease.lease_for_good(1), flush=True)\n"
+        "print(gpu_lease.lease_until_exit(1), gpu_lease.lease_until_exit(1), flush=True)\n"
         "sys.stdin.read()\n"
-        "try: gpu_lease.lease_for_good(2)\n"
+        "try: gpu_lease.lease_until_exit(2)\n"
         "except gpu_lease.DeviceError as error: print(error)"
     )
     fewer = (
         "from vlmflow.jobs import gpu_lease\n"
-        "print([gpu_lease.lease_for_good(count) for count in (2, 1, 0, 1)], flush=True)"
+        "print([gpu_lease.lease_until_exit(count) for count in (2, 1, 0, 1)], flush=True)"
     )
     assert line(holder(code=fewer)) == "['auto', 'auto', 'cpu', 'auto']"
     keeper = holder(code=code)
@@ -257,7 +257,7 @@ def test_a_process_keeps_its_cards_until_it_ends(two_gpus):
     with leased_by_nobody_else(two_gpus) as free:
         assert free == []
     told, _ = keeper.communicate("", timeout=30)
-    assert "2 GPUs are asked for, but this process already works on 1" in told
+    assert "2 GPUs are requested, but this process has already leased 1" in told
     end(other)
     with leased_by_nobody_else(two_gpus) as free:
         assert free == two_gpus
@@ -283,13 +283,13 @@ def test_a_job_notes_how_many_cards_it_had(two_gpus, tmp_path):
     code = (
         "import sys; from vlmflow.jobs import gpu_lease; from vlmflow.jobs.job import logged\n"
         "gpu_lease.POLL = 0.05\n"
-        "with logged(sys.argv[1]): gpu_lease.lease_for_good(int(sys.argv[2]))"
+        "with logged(sys.argv[1]): gpu_lease.lease_until_exit(int(sys.argv[2]))"
     )
     note = tmp_path / "job.gpus.json"
     for count, expected in ((2, {"gpus": 2, "waited": 0.0}), (1, {"gpus": 1, "waited": 0.0}), (0, None)):
         subprocess.run([sys.executable, "-c", code, tmp_path / "job.log", str(count)], check=True)
         assert (json.loads(note.read_text()) if note.exists() else None) == expected
-    keep = "import sys; from vlmflow.jobs import gpu_lease; print(gpu_lease.lease_for_good(2), flush=True)"
+    keep = "import sys; from vlmflow.jobs import gpu_lease; print(gpu_lease.lease_until_exit(2), flush=True)"
     keeper = holder(code=f"{keep}; sys.stdin.read()")
     assert line(keeper) == "auto"
     waiter = subprocess.Popen([sys.executable, "-c", code, tmp_path / "job.log", "1"])

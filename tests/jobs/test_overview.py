@@ -37,14 +37,14 @@ class TestAsSnakemakeAsksOfEveryPlugin(TestLogHandlerBase):
         return None
 
 
-def planned(jobid, rule="run_probe", needs=(), runs=True, asks=True, benchmark=None, **wildcards):
+def planned(jobid, rule="run_probe", needs=(), runs=True, needs_model=True, benchmark=None, **wildcards):
     return {
         "jobid": jobid,
         "rule": rule,
         "wildcards": wildcards,
         "benchmark": benchmark,
         "needs": list(needs),
-        "asks": asks,
+        "needs_model": needs_model,
         "runs": runs,
     }
 
@@ -114,7 +114,7 @@ def busy(run, jobid, begin, end, **wildcards):
 
 
 def test_nothing_is_estimated_before_anything_is_known():
-    run = run_of(planned(1), planned(2), planned(3, rule="draw", asks=False))
+    run = run_of(planned(1), planned(2), planned(3, rule="draw", needs_model=False))
     assert estimate(run, now=5.0) is None
     busy(run, 1, 0.0, 10.0)
     assert estimate(run, now=10.0) is None  # nothing is known of jobs that ask no model
@@ -127,7 +127,7 @@ def test_the_rest_by_model_and_by_how_many_run_at_a_time():
         *(planned(n, model="small") for n in (1, 2, 3)),
         *(planned(n, model="large") for n in (4, 5, 6, 7)),
         planned(8, model="other"),
-        planned(9, rule="all", asks=False),
+        planned(9, rule="all", needs_model=False),
     )
     run.submit(1, "run_probe", {"model": "small"}, None, now=0.0)
     run.submit(4, "run_probe", {"model": "large"}, None, now=0.0)
@@ -248,7 +248,7 @@ def test_a_fault_is_told_once_and_everything_is_passed_on_from_then(overview):
     overview.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 2, "total": 2}))
     overview.emit(record(LogEvent.JOB_INFO, text="no job"))  # without the fields of one
     overview.emit(info(1))
-    assert overview.stream.getvalue().count("The overview is given up (AttributeError") == 1
+    assert overview.stream.getvalue().count("The overview has stopped after an error (AttributeError") == 1
     assert overview.stream.getvalue().endswith("no job\njob\n")
 
 
@@ -367,7 +367,7 @@ def test_messages_at_the_end_of_a_run(tmp_path):
     assert done.returncode == 1
     assert "Failed, with the log of each job:\n" in done.stderr
     assert "    answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
-    assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, put right what failed and run", done.stderr)
+    assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, correct the causes and run", done.stderr)
     # By the overview, which the profile switches on, and which knows the plan.
     (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]
     assert "1 failed" in said, said

@@ -79,7 +79,7 @@ onerror:
         dependents=names(jobs.with_dependents(failed[0])),
         needs=names(jobs.needs(failed[0])),
         number=jobs.number(failed[0]),
-        asked=[jobs.was_asked_for("all"), jobs.was_asked_for("first")],
+        asked=[jobs.is_target("all"), jobs.is_target("first")],
         runs=invocation.runs_jobs,
         local=invocation.is_local,
         arguments=invocation.arguments,

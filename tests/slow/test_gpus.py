@@ -52,7 +52,7 @@ from vlmflow.jobs import gpu_lease
 from vlmflow.jobs.job import logged
 gpu_lease.POLL = 0.05
 with logged(snakemake.log[0]):
-    gpu_lease.lease_for_good(snakemake.resources.gpu)
+    gpu_lease.lease_until_exit(snakemake.resources.gpu)
     cards = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     mine = f"spans/{{snakemake.wildcards.number}}-{{os.getpid()}}.json"
     begin = time.monotonic()

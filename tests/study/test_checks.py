@@ -11,7 +11,7 @@ from vlmflow.errors import StudyError
 from vlmflow.study import read_study
 from vlmflow.study.checks import check_study, gpu_problems, layer_problems
 from vlmflow.study.model_facts import layers_of, size_of
-from vlmflow.study.paths import check_places, with_models_of
+from vlmflow.study.paths import check_files, with_models_of
 from vlmflow.study.yaml_text import open_study
 
 
@@ -33,7 +33,7 @@ def test_a_model_that_takes_more_gpus_than_are_allowed():
     study["models"]["tiny-llava"]["gpus"] = 2
     study = read(study)
     (problem,) = gpu_problems(study, 1)
-    assert problem.startswith("models.tiny-llava.gpus: a job of this model takes 2 GPUs, but no more than 1 are to be")
+    assert problem.startswith("models.tiny-llava.gpus: a job of this model needs 2 GPUs, but at most 1 may be used")
     assert list(gpu_problems(study, 2)) == list(gpu_problems(study, None)) == []
     with pytest.raises(StudyError, match="run with --resources gpu=2, or more"):
         check_study(study, made_by_no_rule, gpu_limit=1)
@@ -94,9 +94,9 @@ def test_every_file_that_is_missing_is_named_at_once(tmp_path, monkeypatch):
     study["models"]["other"] = {"path": "my-models/my-nxt"}
     study["models"]["third"] = {"path": str(TINY_LLAVA), "template": "mine.jinja"}
     with pytest.raises(StudyError) as error:
-        check_places(read(study), made_by_no_rule)
+        check_files(read(study), made_by_no_rule)
     first, *lines = str(error.value).splitlines()
-    assert first == "what the study file names is not there, in 8 place(s):"
+    assert first == "files or folders that the study file names are missing, at 8 key(s):"
     beginnings = [
         f"  dataset.questions: there is no file {tmp_path}/my/nope.json{RELATIVE}",
         f"  dataset.scene_graphs: {tmp_path}/mine.zip: this is an archive; unpack it",
@@ -118,7 +118,7 @@ def test_a_file_that_a_rule_makes_need_not_be_there(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     study = small_study()
     study["dataset"] = {"source": "gqa", "questions": "q.json", "scene_graphs": "g.json", "images_dir": "images"}
-    check_places(read(study), lambda path: path in ("q.json", "g.json"))
+    check_files(read(study), lambda path: path in ("q.json", "g.json"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The log handler: from Snakemake's events to the overview."""
+"""The log handler, which turns Snakemake's events into the overview."""
 
 import logging
 import os
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 TICK = 1.0  # seconds between two updates
 OFTEN = 30.0  # seconds between two lines of plain text, at least
 SELDOM = 600.0  # and at most
-STEP = 0.05  # of all jobs, after which a line is due before that
+STEP = 0.05  # share of all jobs after which a line is written before that
 
-# Events that the overview shows; all others are written as Snakemake has them.
+# Events that the overview shows; all others are written in Snakemake's own wording.
 SHOWN_EVENTS = {
     LogEvent.JOB_INFO,
     LogEvent.JOB_STARTED,
@@ -34,16 +34,16 @@ SHOWN_TEXTS = ("Select jobs to execute", "submitted with SLURM jobid", "with ext
 
 
 class LogHandler(LogHandlerBase):
-    """Replaces Snakemake's own handler for the terminal, with its filter and its wording."""
+    """The handler that replaces Snakemake's own for the terminal, with the same filter and wording."""
 
     writes_to_stream = True
     writes_to_file = False
-    has_filter = False  # Snakemake sets its own: --quiet, --verbose and -p mean what they always do
+    has_filter = False  # Snakemake sets its own, so that --quiet, --verbose and -p keep their meaning
     has_formatter = False
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
-        """Draw nothing before jobs are about to run."""
+        """Prepare the state; nothing is drawn before jobs are about to run."""
         self.stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self.run: Run | None = None
         self.screen: Screen | None = None
@@ -51,12 +51,12 @@ class LogHandler(LogHandlerBase):
         self._after_blank = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._last_line = (0.0, 0)  # when, and how many jobs were done
+        self._last_line = (0.0, 0)  # its time, and the number of jobs that were done
 
-    # --- what Snakemake calls ---
+    # --- called by Snakemake ---
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Handle one message; never raises."""
+        """Handle one message; no error is raised."""
         event = getattr(record, "event", None)
         followed = not self._silent and self._guard(self._follow, event, record)
         if not (followed and record.levelno < logging.WARNING and self._is_shown(event, record)):
@@ -70,24 +70,24 @@ class LogHandler(LogHandlerBase):
 
     @property
     def _silent(self) -> bool:
-        """Whether there is no overview: nothing runs, or Snakemake's own messages are wanted, all or none."""
+        """Whether there is no overview: nothing runs, or --verbose or --quiet is given."""
         settings = self.common_settings
         return bool(settings.dryrun or settings.verbose or settings.quiet)
 
     # --- following ---
 
     def _guard(self, work: Callable[..., Any], *arguments: Any) -> bool:
-        """Do some work; whether it succeeded.  At the first error the overview ends."""
+        """Do some work; returns whether it succeeded.  At the first error the overview ends."""
         if self.broken:
             return False
         try:
             work(*arguments)
         except Exception as error:
             self.broken = True
-            self._give_up(error)
+            self._stop_after(error)
         return not self.broken
 
-    def _give_up(self, error: Exception) -> None:
+    def _stop_after(self, error: Exception) -> None:
         self._stop.set()
         try:
             if self.screen is not None:
@@ -95,7 +95,7 @@ class LogHandler(LogHandlerBase):
         except Exception:
             pass
         self.screen = None
-        self._print(f"The overview is given up ({type(error).__name__}: {error}); the run goes on.")
+        self._print(f"The overview has stopped after an error ({type(error).__name__}: {error}); the run continues.")
 
     def _follow(self, event: LogEvent | None, record: logging.LogRecord) -> None:
         now = time.monotonic()
@@ -150,7 +150,7 @@ class LogHandler(LogHandlerBase):
     # --- showing ---
 
     def _keep_showing(self) -> None:
-        """Draw, or write a line, at each tick; runs in its own thread."""
+        """Draw the overview, or write a line, at each tick; runs in its own thread."""
         while not self._stop.wait(TICK):
             with self.lock or threading.Lock():
                 if self.run is None or self._stop.is_set():
@@ -181,7 +181,7 @@ class LogHandler(LogHandlerBase):
         return self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def _write(self, record: logging.LogRecord, event: LogEvent | None) -> None:
-        """A message in Snakemake's own wording."""
+        """Write a message in Snakemake's own wording."""
         try:
             text = self.format(record)
             if text in ("", "None"):

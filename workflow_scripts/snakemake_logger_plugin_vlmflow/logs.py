@@ -7,33 +7,33 @@ from pathlib import Path
 
 TAIL = 4096  # bytes
 
-# As vlmflow.progress writes it.
+# The form of a line that vlmflow.progress writes.
 PROGRESS = re.compile(r"(?P<percent>\d+) % \|[^|]*\| (?P<done>[\d,]+) of (?P<total>[\d,]+) \w+, +(?P<rate>[^,]+/s)")
 
 
 @dataclass(frozen=True)
-class Last:
-    """The last line of a log, and its share from 0 to 1 if it is a progress bar."""
+class LastLine:
+    """The last line of a log, and the finished share from 0 to 1 if the line is a progress bar."""
 
     text: str
     share: float | None = None
 
 
-def last_line(path: str | None) -> Last:
-    """The last line that is not empty; an empty one if there is no log yet."""
+def last_line(path: str | None) -> LastLine:
+    """The last line of a log that is not empty; an empty line if there is no log yet."""
     if path is None:
-        return Last("")
+        return LastLine("")
     try:
         with Path(path).open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
             tail = file.read(TAIL).decode("utf-8", errors="replace")
     except OSError:
-        return Last("")
+        return LastLine("")
     lines = [line for line in re.split(r"[\r\n]+", tail) if line.strip()]
     if not lines:
-        return Last("")
-    found = PROGRESS.search(lines[-1])
-    if found is None:
-        return Last("".join(each for each in lines[-1].strip() if each.isprintable()))
-    text = f"{found['done']} of {found['total']}, {found['rate'].strip()}"
-    return Last(text, int(found["percent"]) / 100)
+        return LastLine("")
+    progress = PROGRESS.search(lines[-1])
+    if progress is None:
+        return LastLine("".join(each for each in lines[-1].strip() if each.isprintable()))
+    text = f"{progress['done']} of {progress['total']}, {progress['rate'].strip()}"
+    return LastLine(text, int(progress["percent"]) / 100)

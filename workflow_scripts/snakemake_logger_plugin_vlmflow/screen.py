@@ -1,4 +1,4 @@
-"""A few lines at the bottom of a terminal, with messages above them."""
+"""A region of a few lines at the bottom of a terminal, with messages above it."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Screen:
         self.console = Console(file=stream, no_color=nocolor or None, force_terminal=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self.live.start()
-        # A run that is killed must leave the terminal with a cursor.
+        # After a run that was killed, the terminal must have a cursor.
         self.console.show_cursor(True)
 
     def draw(self, render: Callable[[int], RenderableType]) -> None:

@@ -1,4 +1,4 @@
-"""The state of a run of Snakemake: which jobs are done, running, waiting and failed, and since when."""
+"""The state of a run of Snakemake: its jobs that are done, running, waiting and failed, with their times."""
 
 import contextlib
 import csv
@@ -16,26 +16,26 @@ Key = tuple[bool | str, ...]
 
 @dataclass
 class Job:
-    """A job of the plan; times in seconds of any clock that only goes forward."""
+    """A job of the plan; times are seconds of any clock that only goes forward."""
 
     rule: str
     wildcards: Mapping[str, str] = field(default_factory=dict)
     benchmark: str | None = None
     needs: frozenset[int] = frozenset()  # ids of the jobs of this run that it waits for
-    asks: bool = False  # a model, which takes much longer than anything else
+    needs_model: bool = False  # such jobs take much longer than all others
     log: str | None = None
     submitted: float | None = None
     begun: float | None = None
-    stamp: float | None = None  # of the log when the job was submitted
+    stamp: float | None = None  # time at which the log was last written, when the job was submitted
 
     @property
     def key(self) -> Key:
-        """What its duration depends on, the broadest first: whether it needs a model, its rule, its wildcards."""
-        return (self.asks, self.rule, *(self.wildcards[name] for name in KEYS if name in self.wildcards))
+        """The facts on which its duration depends, the broadest first: whether it needs a model, rule, wildcards."""
+        return (self.needs_model, self.rule, *(self.wildcards[name] for name in KEYS if name in self.wildcards))
 
     @property
     def model(self) -> str | None:
-        """The model that it needs, if any."""
+        """The name of the model that the job needs, if any."""
         return self.wildcards.get("model")
 
 
@@ -51,12 +51,12 @@ class Run:
         self.running: dict[int, None] = {}  # in the order in which they were submitted
         self.done: dict[int, None] = {}
         self.failed: dict[int, None] = {}
-        self.samples: list[tuple[Key, float]] = []  # of this run: key, seconds
-        self.history: list[tuple[Key, float]] = []  # of earlier runs
+        self.samples: list[tuple[Key, float]] = []  # (key, seconds) of finished jobs of this run
+        self.history: list[tuple[Key, float]] = []  # the same of earlier runs
         self.changes: list[tuple[float, int]] = []  # (time, number of jobs that ran from then on)
 
     def expect(self, stats: Mapping[str, int]) -> None:
-        """Take the number of jobs of each rule: jobs without wildcards stand for the real ones."""
+        """Set the number of jobs of each rule; jobs without wildcards stand for the real ones until these are known."""
         counts = {rule: count for rule, count in stats.items() if rule != "total"}
         names = [rule for rule, count in counts.items() for _ in range(count)]
         self.jobs = {-number: Job(rule) for number, rule in enumerate(names, 1)}
@@ -64,16 +64,16 @@ class Run:
         self.total = len(names)
 
     def plan(self, planned: Iterable[Mapping[str, Any]]) -> None:
-        """Take every job of the plan, as `vlmflow.jobs.plan.planned_jobs` returns them."""
+        """Set the jobs of the plan, in the form that `vlmflow.jobs.plan.planned_jobs` returns."""
         known = {entry["jobid"]: (entry["runs"], _planned(entry)) for entry in planned}
         self.jobs = {jobid: job for jobid, (runs, job) in known.items() if runs}
         self.waiting = dict.fromkeys(self.jobs)
         self.total = len(self.jobs)
-        found = [(job.key, _measured(job.benchmark)) for _, job in known.values()]
-        self.history = [(key, seconds) for key, seconds in found if seconds is not None]
+        measured = [(job.key, _measured(job.benchmark)) for _, job in known.values()]
+        self.history = [(key, seconds) for key, seconds in measured if seconds is not None]
 
     def submit(self, jobid: int, rule: str, wildcards: Mapping[str, str], log: str | None, now: float) -> None:
-        """A job was submitted, for the first time or once more after it failed."""
+        """Record that a job was submitted, for the first time or once more after a failure."""
         if jobid not in self.jobs:
             self._replace_stand_in(jobid, rule, wildcards)
         job = self.jobs[jobid]
@@ -84,7 +84,7 @@ class Run:
         self._note(now)
 
     def _replace_stand_in(self, jobid: int, rule: str, wildcards: Mapping[str, str]) -> None:
-        """Put a job in the place of one that was known by its rule only, or add it."""
+        """Replace a job of which only the rule was known by this job, or add it."""
         stand_in = next((each for each in self.waiting if each < 0 and self.jobs[each].rule == rule), None)
         if stand_in is None:
             self.total += 1
@@ -93,7 +93,7 @@ class Run:
         self.jobs[jobid] = Job(rule, dict(wildcards))
 
     def finish(self, jobid: int, now: float) -> None:
-        """A job succeeded."""
+        """Record that a job succeeded."""
         if jobid not in self.running:
             return
         del self.running[jobid]
@@ -105,14 +105,14 @@ class Run:
         self._note(now)
 
     def fail(self, jobid: int, now: float) -> None:
-        """A job failed; it may be tried again."""
+        """Record that a job failed; it may be tried again."""
         self.running.pop(jobid, None)
         if jobid in self.jobs:
             self.failed[jobid] = None
         self._note(now)
 
     def update(self, now: float) -> None:
-        """Find the jobs that have left a cluster's queue: those whose log has been opened."""
+        """Record which jobs have left a cluster's queue: those whose log has been opened."""
         for jobid in self.running:
             job = self.jobs[jobid]
             if job.begun is None and stamp(job.log) != job.stamp:
@@ -126,7 +126,7 @@ class Run:
 
     @property
     def blocked(self) -> set[int]:
-        """Jobs that cannot run because one that they need has failed."""
+        """Jobs that cannot run because a job that they need has failed."""
         lost = set(self.failed)
         waiting = set(self.waiting)
         while more := {jobid for jobid in waiting - lost if self.jobs[jobid].needs & lost}:
@@ -139,11 +139,11 @@ class Run:
 
 def _planned(entry: Mapping[str, Any]) -> Job:
     needs = frozenset(entry["needs"])
-    return Job(entry["rule"], dict(entry["wildcards"]), entry["benchmark"], needs, asks=entry["asks"])
+    return Job(entry["rule"], dict(entry["wildcards"]), entry["benchmark"], needs, needs_model=entry["needs_model"])
 
 
 def _measured(benchmark: str | None) -> float | None:
-    """Seconds that the job took in an earlier run; None if they are not known."""
+    """Seconds that the job took in an earlier run; None if they are unknown."""
     if benchmark is None:
         return None
     with (
@@ -155,7 +155,7 @@ def _measured(benchmark: str | None) -> float | None:
 
 
 def stamp(log: str | None) -> float | None:
-    """The time at which the file was last written; None if there is none."""
+    """The time at which the file was last written; None if there is no file."""
     if log is None:
         return None
     with contextlib.suppress(OSError):

@@ -12,14 +12,14 @@ from .estimate import Estimate, estimate
 from .logs import last_line
 from .state import Job, Run, stamp
 
-MOST_MODELS = 8  # lines
-MOST_FAILED = 5
+MOST_MODELS = 8  # models listed at most
+MOST_FAILED = 5  # failed jobs listed at most
 OTHERS = 10  # lines at most besides those of running jobs, models and failed jobs
-ROOMY = 24  # lines of a terminal from which on groups are separated
+ROOMY = 24  # lines of a terminal from which groups are separated by blank lines
 
 
 def duration(seconds: float) -> str:
-    """A duration in words: 45 s, 2 min 5 s, 12 min, 3 h 20 min, 2 d 4 h."""
+    """A duration as text: 45 s, 2 min 5 s, 12 min, 3 h 20 min, 2 d 4 h."""
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def counts(run: Run) -> list[tuple[str, int, str]]:
-    """(state, number of jobs, style) of each state with jobs; done, running and waiting always."""
+    """(state, number of jobs, style) of each state with jobs; done, running and waiting are always included."""
     queued, blocked = len(run.queued), len(run.blocked)
     states = [
         ("done", len(run.done), "green"),
@@ -47,15 +47,15 @@ def counts(run: Run) -> list[tuple[str, int, str]]:
 
 
 def time_left(run: Run, now: float, clock: float) -> str:
-    """The time left in words, with the time of day and what it is based on."""
+    """The remaining time as text, with the time of day and the jobs on which it is based."""
     if not (run.waiting or run.running):
         return ""
     left = estimate(run, now)
     if left is None:
         return "time left unknown yet"
     at = time.strftime("%a %H:%M" if left.seconds > 12 * 3600 else "%H:%M", time.localtime(clock + left.seconds))
-    unseen = f"; none of {', '.join(left.unseen)} yet" if left.unseen else ""
-    return f"≈ {duration(left.seconds)} left, until {at}, {_basis(left)}{unseen}"
+    unfinished = f"; none of {', '.join(left.unfinished)} yet" if left.unfinished else ""
+    return f"≈ {duration(left.seconds)} left, until {at}, {_basis(left)}{unfinished}"
 
 
 def _basis(left: Estimate) -> str:
@@ -79,8 +79,8 @@ def ended(run: Run, now: float) -> str:
 
 
 def overview(run: Run, now: float, clock: float, height: int) -> RenderableType:
-    """The run as a whole, its models if there are several, running jobs, failed jobs."""
-    parts: list[RenderableType] = [
+    """The state of the run, of its models if there are several, of running jobs and failed jobs."""
+    lines: list[RenderableType] = [
         _total_line(run),
         _states(run, now),
         Text(time_left(run, now, clock) or " ", style="dim"),
@@ -90,12 +90,12 @@ def overview(run: Run, now: float, clock: float, height: int) -> RenderableType:
     models = _models(run)
     most = height - OTHERS - min(len(models), MOST_MODELS) - min(len(failed), MOST_FAILED)
     if len(models) > 1:
-        parts += [*gap, _model_lines(run, models)]
+        lines += [*gap, _model_lines(run, models)]
     if run.running:
-        parts += [*gap, _job_lines(run, now, max(1, most))]
+        lines += [*gap, _job_lines(run, now, max(1, most))]
     if failed:
-        parts += [*gap, _failed_lines(run, failed)]
-    return Group(*parts)
+        lines += [*gap, _failed_lines(run, failed)]
+    return Group(*lines)
 
 
 def _bar(done: float, total: float, style: str, width: int | None = None) -> ProgressBar:
@@ -163,7 +163,7 @@ def _job_lines(run: Run, now: float, most: int) -> Table:
 
 
 def _has_new_log(job: Job) -> bool:
-    """Whether the log is of this run; a job that has just begun may have that of an earlier one."""
+    """Whether the log was written in this run; a job that has just begun may have the log of an earlier run."""
     return stamp(job.log) != job.stamp
 
 

@@ -1,1 +1,1 @@
-"""What surrounds the work of a job: log, lifetime, GPU lease, estimates."""
+"""Everything around the work of a job: its log, lifetime, GPU lease, and estimates of its cost."""

@@ -1,9 +1,9 @@
-"""What a job with a model is expected to cost: time and memory, so that a cluster can be asked for them.
+"""The expected time and memory of a job with a model, which are requested from a cluster.
 
 Work is counted in forwards of the prompt, by the engine's own arithmetic (docs/performance.md has the counts), and in
-passes through the layers, each of which takes time to start whatever there is to compute; each probe knows its own.
-Estimates are meant to be generous by a small factor and right in proportion; `python benchmarks/estimates.py` compares
-them with what jobs took.
+passes through the layers, each of which takes a fixed time to start, however little it computes. Each probe counts its
+own work. Estimates should be too high by a small factor, and in proportion to the real cost; `python
+benchmarks/estimates.py` compares them with the measured cost of jobs.
 """
 
 import math
@@ -11,12 +11,12 @@ import math
 from vlmflow.models.size import BYTES, Size
 from vlmflow.probes.cost import DECODED, READ, REPLAYED, Work, forward
 
-# Floating-point operations per second that a job really gets, and seconds that no arithmetic explains.
+# Floating-point operations per second that a job reaches in practice, and fixed costs in seconds.
 CPU_SPEED, GPU_SPEED = 6e10, 3e13
 LAYER_START = 8e-4
 START, LOADING = 15.0, 2e8  # seconds; bytes of weights per second
 
-# Margins: the amount requested is so many times what is expected, and at least the minutes and megabytes here.
+# An expected amount is multiplied by its margin; at least LEAST_MINUTES are requested, and LIBRARIES (MB) are added.
 TIME_MARGIN, LEAST_MINUTES = 3.0, 10
 MEMORY_MARGIN, LIBRARIES = 1.3, 1200
 
@@ -27,21 +27,22 @@ def answering() -> Work:
 
 
 def seconds(work: Work, size: Size, questions: int, *, gpu: bool) -> float:
-    """How many seconds a job is expected to take, its start included."""
+    """The expected seconds of a job, its start included."""
     computing = work.forwards * size.forward / (GPU_SPEED if gpu else CPU_SPEED)
     starting = work.passes * size.layers * LAYER_START
     return START + 2.0 * size.parameters / LOADING + questions * (computing + starting)
 
 
 def minutes(expected: float, attempt: int = 1) -> int:
-    """Minutes to request for a job that is expected to take so many seconds; more after each failure."""
+    """Minutes to request for a job with these expected seconds; more after each failure."""
     return attempt * max(LEAST_MINUTES, math.ceil(TIME_MARGIN * expected / 60))
 
 
 def megabytes(size: Size, dtype: str, *, gpu: bool, attempt: int = 1) -> int:
-    """Memory of the machine to request, in megabytes; more after each failure.
+    """Main memory to request, in megabytes; more after each failure.
 
-    On a GPU the weights only pass through it; on the CPU they stay, with what a forward leaves and the largest batch.
+    With a GPU, weights only pass through main memory. On the CPU they stay there, beside a recording and the largest
+    batch.
     """
     weights = size.parameters * BYTES[dtype]
     wide = BYTES[dtype]

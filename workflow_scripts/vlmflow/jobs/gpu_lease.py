@@ -1,8 +1,8 @@
-"""Lease GPUs among the jobs of one machine: Snakemake counts them, but does not say which one a job is to take.
+"""Lease GPUs to the jobs of one machine: Snakemake counts GPUs, but does not assign them to jobs.
 
-A lease is a name that only one process of the machine can have at a time, of whichever user: the address of a Unix
-socket in Linux's abstract namespace.  The kernel frees it when the process ends, however it ends; no file is left
-behind, none can be deleted by mistake, and none belongs to another user.
+A lease is a name that only one process of the machine can hold at a time, for all users together: the address of a Unix
+socket in Linux's abstract namespace.  The kernel frees it when the process ends, however it ends.  There is no file
+that could remain, be deleted by mistake, or belong to another user.
 """
 
 import contextlib
@@ -18,36 +18,38 @@ from pathlib import Path
 
 from vlmflow.errors import DeviceError
 
-POLL = 1.0  # seconds between two looks for a free GPU
-PATIENCE = 60  # seconds for the driver to answer
+POLL = 1.0  # seconds between two attempts to lease a GPU
+PATIENCE = 60  # seconds within which the driver has to answer
 NO_CARD = "check the driver, or set `gpus: 0` (or CUDA_VISIBLE_DEVICES=) to run on the CPU"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-LONGEST = 107  # bytes of a socket's address
-DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # there is a GPU's driver where one of these is
+LONGEST = 107  # maximum number of bytes in a socket's address
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # a GPU's driver is loaded if one of these exists
 
 
 @contextlib.contextmanager
 def leased(count: int) -> Iterator[str | None]:
-    """Hold `count` GPUs while the block runs, waiting until they are free; CUDA then sees these and no others.
+    """Hold `count` GPUs while the block runs, after waiting until they are free; only these are then visible to CUDA.
 
-    Only GPUs that are visible already (CUDA_VISIBLE_DEVICES, as a cluster sets it) are taken.  Enter it before
-    anything asks CUDA for its devices.
+    Only GPUs that are already visible (CUDA_VISIBLE_DEVICES, as a cluster sets it) are leased.  Enter this context
+    before any code asks CUDA for its devices.
 
     Yields:
-        the device for `load_model`: "cpu" for no GPU, "auto" for several, and else None: the one GPU that is visible,
-        or the CPU of a machine without any.
+        the device for `load_model`: "cpu" for no GPU, "auto" for several, and otherwise None, which means the one
+        visible GPU, or the CPU on a machine without GPUs.
 
     Raises:
-        DeviceError: there are some GPUs, but fewer than `count`.
+        DeviceError: fewer GPUs than `count` are visible, although there are some or `count` is above 1.
     """
     names = visible_gpus() if count else []
     if not names:
         if count > 1:
-            raise DeviceError(f"{count} GPUs are asked for, but this process sees none")
+            raise DeviceError(f"{count} GPUs are requested, but none is visible to this process")
         yield "cpu" if count == 0 else None
         return
     if count > len(names):
-        raise DeviceError(f"{count} GPUs are asked for, but this process sees {len(names)}: {', '.join(names)}")
+        raise DeviceError(
+            f"{count} GPUs are requested, but only {len(names)} are visible to this process: {', '.join(names)}"
+        )
     before = os.environ.get(VISIBLE)
     with contextlib.ExitStack() as stack:
         taken = _take(names, count, stack)
@@ -56,17 +58,17 @@ def leased(count: int) -> Iterator[str | None]:
         yield "auto" if count > 1 else None
 
 
-def lease_for_good(count: int) -> str | None:
-    """The same for as long as this process lives, since its data stay on a card until it ends.
+def lease_until_exit(count: int) -> str | None:
+    """The device of `leased`, held until this process ends, since its data stay on a card until then.
 
-    A later call for as many GPUs or fewer returns the same ones.
+    A later call for the same number of GPUs, or fewer, returns the same device.
 
     Raises:
-        DeviceError: as `leased`; or this process holds fewer already.
+        DeviceError: as `leased`; or this process already holds fewer GPUs.
     """
     held = max(_HELD, default=0)
     if count > held > 0:
-        raise DeviceError(f"{count} GPUs are asked for, but this process already works on {held}")
+        raise DeviceError(f"{count} GPUs are requested, but this process has already leased {held}")
     number = held if count and held else count
     if number not in _HELD:
         stack = contextlib.ExitStack()
@@ -74,21 +76,21 @@ def lease_for_good(count: int) -> str | None:
     return _HELD[number][1]
 
 
-# Number of GPUs → what holds them, and their device.
+# Number of GPUs → the context that holds them, and their device.
 _HELD: dict[int, tuple[contextlib.ExitStack, str | None]] = {}
-# (GPUs, seconds for which it waited for them) of each lease of this process.
+# (number of GPUs, seconds of waiting for them) of each lease of this process.
 _LEASES: list[tuple[int, float]] = []
 
 
 def gpu_note(log: str | Path) -> Path:
-    """Where the number of GPUs is kept that the job with this log has leased."""
+    """The file that holds the number of GPUs leased by the job with this log."""
     return Path(log).with_suffix(".gpus.json")
 
 
 def write_gpu_note(log: str | Path) -> None:
     """Write the number of GPUs that this process has leased, and the seconds for which it waited for them.
 
-    The account of the study's cost reads it; a process without GPUs leaves no note.
+    The table of the study's cost is computed from it; a process without GPUs leaves no note.
     """
     gpus = max((gpus for gpus, _ in _LEASES), default=0)
     if not gpus:
@@ -99,47 +101,48 @@ def write_gpu_note(log: str | Path) -> None:
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process sees, without starting CUDA: the same name for a card in every process.
+    """Names of the GPUs that are visible to this process, without starting CUDA; a card has one name in all processes.
 
-    On a cluster each job may call its own card 0, so that numbers are turned into the cards' UUIDs where possible.
+    On a cluster each job may call its own card 0, so numbers are replaced by the cards' UUIDs where possible.
 
     Raises:
-        DeviceError: there is a GPU's driver, but no card that answers; or it is not clear which one is meant.
+        DeviceError: a GPU's driver is loaded, but no card answers; or it is not clear which card a number means.
     """
     visible = os.environ.get(VISIBLE)
-    asked = None if visible is None else _asked(visible)
-    if asked == []:
+    requested = None if visible is None else _valid_names(visible)
+    if requested == []:
         return []
     cards = _cards()
-    if asked is None:
-        return [uuid for _, uuid, _ in cards] or _counted()
-    if any(name.isdigit() for name in asked) and len({kind for *_, kind in cards}) > 1 and not _by_slot():
+    if requested is None:
+        return [uuid for _, uuid, _ in cards] or _gpu_numbers()
+    if any(name.isdigit() for name in requested) and len({kind for *_, kind in cards}) > 1 and not _slot_order():
         raise DeviceError(
             f"{VISIBLE}={visible}: the cards here are of several kinds, which CUDA numbers by speed and nvidia-smi by "
             "slot; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or give UUIDs (nvidia-smi -L lists them)"
         )
-    return list(dict.fromkeys(_uuid(name, cards) for name in asked))
+    return list(dict.fromkeys(_uuid(name, cards) for name in requested))
 
 
-def _asked(visible: str) -> list[str]:
-    """The names in a list for CUDA, which reads it up to the first invalid one."""
+def _valid_names(visible: str) -> list[str]:
+    """The names in a list for CUDA, up to the first invalid one, at which CUDA stops."""
     names = [name.strip() for name in visible.split(",")]
-    end = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
+    end = next((index for index, name in enumerate(names) if name in ("", "-1")), len(names))
     return names[:end]
 
 
-def _by_slot() -> bool:
+def _slot_order() -> bool:
+    """Whether CUDA numbers the cards in the order of their slots, as nvidia-smi does."""
     return os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
 
 
 def _uuid(name: str, cards: list[tuple[str, str, str]]) -> str:
-    """A card's complete UUID by its number or by the beginning of its UUID; the name itself where none fits."""
+    """A card's complete UUID by its number or by the beginning of its UUID; the name itself if no single card fits."""
     fitting = [uuid for number, uuid, _ in cards if name == number or (not name.isdigit() and uuid.startswith(name))]
     return fitting[0] if len(fitting) == 1 else name
 
 
 def _cards() -> list[tuple[str, str, str]]:
-    """(number, UUID, kind) of the machine's GPUs, or of those that a scheduler lets this process see.
+    """(number, UUID, kind) of the machine's GPUs, or of those that a scheduler assigned to this process.
 
     Raises:
         DeviceError: the driver does not answer.
@@ -160,22 +163,22 @@ def _cards() -> list[tuple[str, str, str]]:
     return [(index.strip(), uuid.strip(), kind.strip()) for index, uuid, kind in rows]
 
 
-def _counted() -> list[str]:
-    """Numbers of the GPUs where no tool gives their UUIDs, as on AMD's or in slim containers.
+def _gpu_numbers() -> list[str]:
+    """Numbers of the GPUs if no tool gives their UUIDs, as for AMD's GPUs or in slim containers.
 
-    Counted by another process, since this one must choose its GPUs before it starts CUDA.
+    Another process counts them, since this one must choose its GPUs before it starts CUDA.
 
     Raises:
-        DeviceError: there is a driver, but PyTorch sees no card.
+        DeviceError: a driver is loaded, but PyTorch finds no card.
     """
     if not (driver := _driver()):
         return []
-    count = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    found = subprocess.run(count, capture_output=True, text=True, check=False)
-    lines = found.stdout.split()
+    command = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    counted = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = counted.stdout.split()
     number = int(lines[-1]) if lines and lines[-1].isdigit() else 0
     if not number:
-        raise DeviceError(f"there is a GPU's driver ({driver}), but PyTorch sees no card; {NO_CARD}")
+        raise DeviceError(f"a GPU's driver is loaded ({driver}), but PyTorch finds no card; {NO_CARD}")
     return [str(each) for each in range(number)]
 
 
@@ -184,7 +187,10 @@ def _driver() -> str | None:
 
 
 def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str]:
-    """Names of the leased GPUs, all at once: a job that holds one and waits for another may wait for ever."""
+    """Names of the leased GPUs.
+
+    All are leased at once, since a job that holds one GPU and waits for another may wait for ever.
+    """
     since = time.monotonic()
     waiting = False
     while True:
@@ -203,7 +209,7 @@ def _take(names: list[str], count: int, stack: contextlib.ExitStack) -> list[str
                     _LEASES.append((count, waited))
                     return taken
         if not waiting:
-            print(f"waiting for {count} of the GPUs {', '.join(names)}: other jobs have them")
+            print(f"waiting for {count} of the GPUs {', '.join(names)}: other jobs use them")
             waiting = True
         time.sleep(POLL)
 
@@ -224,8 +230,8 @@ def _lease(name: str) -> socket.socket | None:
 def _address(name: str) -> str:
     """The address of a GPU's lease.
 
-    In a cluster's job a card may have nothing but a number, and every job counts from 0: there its address is shared
-    only among the processes of that job, to which the scheduler has given its cards.
+    In a cluster's job a card may have only a number, and every job counts from 0. The address is then valid only among
+    the processes of that job, to which the scheduler has assigned its cards.
     """
     own = os.environ.get("SLURM_JOB_ID", "") if name.isdigit() else ""
     return f"\0vlmflow/gpu/{own}/{name}"[:LONGEST]

@@ -1,4 +1,4 @@
-"""What happens when a run of the workflow starts, when it has succeeded, and when jobs have failed."""
+"""The actions when a run of the workflow starts, when it has succeeded, and when jobs have failed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ from .snakemake import Invocation, explained_by_snakemake, inform, warn
 
 
 def start(invocation: Invocation, page: str) -> None:
-    """Check that the results can be written, forget the errors of an earlier run, and tell the overview the plan.
+    """Check that the results can be written, delete the error notes of earlier runs, and give the overview the plan.
 
     Raises:
-        WorkflowError: the disk is full or read-only, which would otherwise be noticed after hours.
+        WorkflowError: the disk is full or read-only, which would otherwise stop the run only after hours.
     """
     with explained_by_snakemake():
         check_room([page])
@@ -27,25 +27,26 @@ def start(invocation: Invocation, page: str) -> None:
 
 
 def succeed(invocation: Invocation, page: str) -> None:
-    """Say where the report is."""
+    """Report where the page is."""
     inform(lambda: report_message(invocation.jobs, Path(page)), run_has_ended=lambda: True)
 
 
 def fail(invocation: Invocation, models: Mapping[str, Any], model_tasks: Sequence[tuple[str, str]]) -> None:
-    """Say which jobs failed, and make the report of all models that have not."""
+    """List the failed jobs, and make the report of all models that have not failed."""
     inform(lambda: remaining_jobs_message(invocation.jobs, invocation.failed_jobs), run_has_ended=lambda: True)
     if not read_left_out():
         try:
             _finish_others(invocation, models, model_tasks)
         except Exception as error:
-            warn(f"The report of the others cannot be made now ({error}).")
+            warn(f"The report of the models that have not failed cannot be made now ({error}).")
 
 
 def _finish_others(invocation: Invocation, models: Mapping[str, Any], model_tasks: Sequence[tuple[str, str]]) -> None:
-    """Run the same command without what has failed, if it was to make the report and only models have failed."""
-    if invocation.arguments is None or not invocation.jobs.was_asked_for("all"):
+    """Run the same command without the failed measurements, if the report is its target and only models failed."""
+    if invocation.arguments is None or not invocation.jobs.is_target("all"):
         return
-    left = find_left_out(invocation.jobs, invocation.failed_jobs)
-    if left and not all(is_left_out(left, *each) for each in model_tasks):
-        inform(lambda: "\n".join(["All others are finished without these:", *reason_lines(left, models)]))
-        run_without(left, invocation.arguments)
+    left_out = find_left_out(invocation.jobs, invocation.failed_jobs)
+    if left_out and not all(is_left_out(left_out, *each) for each in model_tasks):
+        heading = "The rest of the study is finished without these models' failed measurements:"
+        inform(lambda: "\n".join([heading, *reason_lines(left_out, models)]))
+        run_without(left_out, invocation.arguments)

@@ -1,4 +1,4 @@
-"""What every job of the workflow does around its work: one log, and an account of each question."""
+"""The frame of every job of the workflow: one log, and a result or a reason for each question."""
 
 import contextlib
 import json
@@ -25,11 +25,11 @@ NumberedRow = tuple[int, dict[str, Any]]
 
 @contextlib.contextmanager
 def logged(path: str) -> Iterator[None]:
-    """Send everything that is printed, progress bars and the final error included, to the job's log; and end when the
-    workflow's run ends.
+    """Write everything that is printed, progress bars and the final error included, to the job's log; and end this
+    process when the workflow's run ends.
 
-    An error is kept beside the log, for the account of the run.  The message of a JobError is complete by itself; for
-    any other error the log has the traceback.
+    An error is also kept in a file beside the log, for the messages at the end of the run.  The message of a JobError
+    is complete by itself; for any other error the log has the traceback.
     """
     failure_note(path).unlink(missing_ok=True)
     log = Path(path).open("w", buffering=1, encoding="utf-8")  # noqa: SIM115 (closed below)
@@ -42,7 +42,7 @@ def logged(path: str) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            # The terminal gets the message alone; the traceback goes to the log, which may be on a full disk.
+            # The terminal gets only the message; the traceback goes to the log, which may be on a full disk.
             expected, why = isinstance(error, JobError), f"{type(error).__name__}: {error}"
             print(why, file=sys.__stderr__)
             with contextlib.suppress(OSError):
@@ -54,12 +54,12 @@ def logged(path: str) -> Iterator[None]:
 
 
 def failure_note(log: str | Path) -> Path:
-    """Where the error of the job that writes this log is kept."""
+    """The file that holds the error of the job with this log."""
     return Path(log).with_suffix(".error.json")
 
 
 def failure(log: str | Path) -> str | None:
-    """Why the job that writes this log failed; None where it left no note, as when it was killed."""
+    """The error of the job with this log; None if it left no note, for example because it was killed."""
     try:
         return str(json.loads(failure_note(log).read_text(encoding="utf-8"))["why"])
     except (OSError, ValueError, KeyError):
@@ -67,7 +67,7 @@ def failure(log: str | Path) -> str | None:
 
 
 def _close(log: TextIO) -> None:
-    """Close silently: that the disk is full has been reported before."""
+    """Close the log without an error: a full disk has been reported before."""
     with contextlib.suppress(OSError):
         log.close()
 
@@ -81,21 +81,21 @@ def for_each_question(
     model: str,
     notes: Iterable[Skipped] = (),
 ) -> tuple[list[Any], pl.DataFrame]:
-    """(what `work` returned for each question, rows of `skipped` for those at which it raised an error).
+    """(results of `work` for each question, rows of `skipped` for the questions at which it raised an error).
 
-    One broken question never stops the others, whatever it breaks; an error that the next question would meet as well
-    (a JobError, no memory, no disk) stops the job.  Where no question gets through, the fault is not the questions',
-    and the job fails, unless there was nothing to measure on most of them.  Questions for which memory ran out are
-    tried once more at the end.
+    An error at one question never stops the others. An error that the next question would raise as well (a JobError,
+    no memory, no disk) stops the job.  If no question can be measured, the questions are not the cause, and the job
+    fails, unless most of them had nothing to measure.  Questions for which memory ran out are tried once more at the
+    end.
 
     Args:
         questions: rows with a column `question_id`.
-        work: from a row to its result.
-        stage, task, model: for the rows of `skipped` and the progress bar.
-        notes: parts of questions that `work` leaves out; read when all questions are done.
+        work: computes the result of a row.
+        stage, task, model: written into the rows of `skipped` and the progress bar.
+        notes: parts of questions that `work` skips; read when all questions are done.
 
     Raises:
-        JobError: there are questions, and none got through; the message has the most frequent reason.
+        JobError: there are questions, and none could be measured; the message has the most frequent reason.
     """
     outcome = _Outcome()
     waiting = list(enumerate(questions.iter_rows(named=True)))
@@ -106,7 +106,7 @@ def for_each_question(
     if not outcome.results and len(outcome.inapplicable) < len(outcome.reasons) / 2:
         _raise_for_all(outcome.reasons)
     left_out = outcome.skipped(questions["question_id"].to_list())
-    left_out += dict.fromkeys(notes)  # a question that was tried twice may have left out the same part twice
+    left_out += dict.fromkeys(notes)  # a question that was tried twice may have skipped the same part twice
     frame = skipped(
         pl.Series([each.question for each in left_out], dtype=pl.String),
         pl.Series([each.reason for each in left_out], dtype=pl.String),
@@ -120,13 +120,13 @@ def for_each_question(
 
 @dataclass
 class _Outcome:
-    """What became of each question, by its number.
+    """The outcome of each question, by its number.
 
     Attributes:
-        results: of the questions that got through.
-        reasons: why the others did not, or not at the first attempt.
-        inapplicable: those on which there was nothing to measure.
-        printed: errors whose traceback is in the log already.
+        results: the results of the questions that could be measured.
+        reasons: why a question could not be measured, or not at the first attempt.
+        inapplicable: the questions on which there was nothing to measure.
+        printed: errors whose traceback is already in the log.
     """
 
     results: dict[int, Any] = field(default_factory=dict)
@@ -135,10 +135,10 @@ class _Outcome:
     printed: set[str] = field(default_factory=set)
 
     def try_each(self, rows: list[NumberedRow], work: Callable[[dict[str, Any]], Any], name: str) -> list[NumberedRow]:
-        """Do the work for each row; the rows for which memory ran out, to be tried once more."""
+        """Do the work for each row; returns the rows for which memory ran out, to be tried once more."""
         again = []
         for number, row in shown(rows, name, len(rows), "questions"):
-            # Only the text of an error is kept: its traceback would keep all that was computed.
+            # Only the text of an error is kept: its traceback would keep all computed tensors in memory.
             try:
                 self.results[number] = work(row)
             except NotApplicableError as error:
@@ -162,9 +162,9 @@ class _Outcome:
 
 
 def _print_once(question: str, error: Exception, printed: set[str]) -> None:
-    """Print where in the code an error arose, unless another question has died in the same place."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    key = f"{type(error).__name__} {place.filename} {place.lineno}"
+    """Print an error, with its traceback unless that of an error at the same line of code is already printed."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    key = f"{type(error).__name__} {line.filename} {line.lineno}"
     print(f"question {question}: {type(error).__name__}: {error}{' (as above)' if key in printed else ''}")
     if key not in printed:
         printed.add(key)
@@ -172,7 +172,7 @@ def _print_once(question: str, error: Exception, printed: set[str]) -> None:
 
 
 def _raise_for_all(reasons: dict[int, str]) -> None:
-    """Raise the one error of all questions."""
+    """Raise one error for all questions, with their most frequent reason."""
     (why, count), *others = Counter(reasons.values()).most_common()
     how_often = f"{count} of them for this reason" if others else "all for this reason"
     raise JobError(f"none of the {len(reasons)} questions could be measured ({how_often}): {why}")

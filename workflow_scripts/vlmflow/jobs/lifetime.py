@@ -1,4 +1,4 @@
-"""The lifetime of a run: its jobs end when it ends, however it ends, and locks of a killed run do not stop the next."""
+"""The lifetime of a run: its jobs end with it, however it ends, and locks of a killed run do not stop the next run."""
 
 import atexit
 import contextlib
@@ -12,19 +12,19 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
-# The process that runs the workflow, for its jobs: machine, cluster job (if it is in one), process id, start time.
+# Environment variable that names the run's process to its jobs: machine, cluster job or "-", process id, start time.
 RUN = "VLMFLOW_RUN"
 
 
 def register_run(folder: Path) -> bool:
-    """Register this process as the one that runs the workflow; whether locks of a killed run were removed.
+    """Register this process as the one that runs the workflow; returns whether locks of a killed run were removed.
 
-    The Snakefile calls this in Snakemake's main process.  Snakemake locks the files that it will write, and a run that
-    is killed leaves its locks behind.  They are removed if no other run that could own them is alive: each run holds a
-    kernel lock on one file, which contains the name of its machine.
+    The Snakefile calls this in Snakemake's main process.  Snakemake locks the files that it will write, and a
+    killed run does not remove its locks.  They are removed here if no other run that could own them is alive: each run
+    holds a kernel lock on one file, which contains the name of its machine.
 
     Args:
-        folder: Snakemake's own, `.snakemake`.
+        folder: Snakemake's own folder, `.snakemake`.
     """
     os.environ[RUN] = f"{_location()} {os.getpid()} {_started(os.getpid())}"
     try:
@@ -32,7 +32,7 @@ def register_run(folder: Path) -> bool:
         held = (folder / "run").open("a+")  # never deleted: others may be about to lock it
         alone = _lock(held.fileno(), fcntl.LOCK_EX)
     except OSError:
-        return False  # a file system without locks: Snakemake's own remain
+        return False  # a file system without locks: Snakemake's own locks stay
     stale = False
     if alone:
         held.seek(0)
@@ -52,11 +52,12 @@ def register_run(folder: Path) -> bool:
 def exit_with_run(log: TextIO | None = None) -> None:
     """End this process when its run of the workflow ends, or its parent process: a killed process cannot end its jobs.
 
-    Otherwise a job would go on, hold its GPU, and write its files at the same time as the next run.  A job on a cluster
-    does not end with its run, whose machine may be restarted.  A script that is started by hand belongs to no run.
+    Otherwise a job would continue, keep its GPU, and write its files at the same time as the next run.  A job on a
+    cluster does not end with its run, whose machine may be restarted.  A script that is started by hand belongs to no
+    run; for it nothing is done.
 
     Args:
-        log: where the reason is written.
+        log: the file to which the reason is written.
     """
     *location, run, started = os.environ.get(RUN, " ").split(" ")
     if not location or not hasattr(os, "pidfd_open"):
@@ -97,7 +98,7 @@ def _write(file: TextIO, text: str) -> None:
 
 
 def _end_run(held: TextIO, process: int) -> None:
-    # Forked processes end here too; the file is not theirs.
+    # Forked processes end here too, but do not own the file.
     if os.getpid() == process and _lock(held.fileno(), fcntl.LOCK_EX):
         with contextlib.suppress(OSError):
             _write(held, "")
@@ -131,6 +132,6 @@ def _exit_after(ends: list[int], log: TextIO | None) -> None:
 def _exit(log: TextIO | None) -> None:
     if log is not None:
         with contextlib.suppress(OSError, ValueError):
-            log.write("The run to which this job belongs has ended; so does the job.\n")
+            log.write("The run to which this job belongs has ended, so the job is ended too.\n")
             log.flush()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,17 +11,17 @@ from vlmflow.models.hub import model_folder
 from vlmflow.models.load import load_language_model, load_model
 from vlmflow.models.model import LanguageModel
 
-from .gpu_lease import lease_for_good
+from .gpu_lease import lease_until_exit
 
 
 @contextmanager
 def open_model(settings: dict[str, Any], gpus: int, threads: int) -> Iterator[LanguageModel]:
-    """The model of a job, with the settings that the rules pass on: on the GPUs that it leases, or on the CPU."""
+    """The model of a job, with the settings that its rule passes: on the GPUs that it leases, or on the CPU."""
     torch.set_num_threads(threads)
-    transformers.utils.logging.disable_progress_bar()  # of loading weights, which a log shows as one long line
+    transformers.utils.logging.disable_progress_bar()  # the bar of loading weights would be one long line in a log
     path = model_folder(settings["path"], settings["fetched"])
-    # What has been on a card stays there until the process ends, and so does the lease.
-    device = lease_for_good(gpus)
+    # Data stay on a card until the process ends, so the lease is held as long.
+    device = lease_until_exit(gpus)
     shared = {"device": device, "dtype": settings["dtype"], "template": settings["template"]}
     if settings["reads"] == "captions":
         yield load_language_model(path, **shared)

@@ -1,4 +1,4 @@
-"""The messages of a run: its plan, for the overview, and at its end where the report is, or which jobs failed."""
+"""The messages of a run: its plan, for the overview, and at its end the path of the report or the failed jobs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from .job import failure
 from .snakemake import JobGraph
 
-SHOWN = 4  # jobs listed under each reason for which some failed
+SHOWN = 4  # maximum number of jobs listed under each reason
 
 
 def planned_jobs(jobs: JobGraph) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def planned_jobs(jobs: JobGraph) -> list[dict[str, Any]]:
             "wildcards": dict(job.wildcards_dict),
             "benchmark": None if job.benchmark is None else str(job.benchmark),
             "needs": [jobs.number(other) for other in jobs.needs(job) if other in run],
-            "asks": "gpu" in job.rule.resources,
+            "needs_model": "gpu" in job.rule.resources,
             "runs": job in run,
         }
         for job in jobs
@@ -28,17 +28,17 @@ def planned_jobs(jobs: JobGraph) -> list[dict[str, Any]]:
 
 
 def report_message(jobs: JobGraph, page: Path) -> str:
-    """A line that says where the report is; empty where the run was to make something else."""
+    """A line with the path of the report; empty if the run does not make it."""
     written = any(job.rule.name == "write_report" for job in jobs) and page.is_file()
     return f"The report is {page} (opens offline, by a double click)." if written else ""
 
 
 def remaining_jobs_message(jobs: JobGraph, failed: Iterable[Any]) -> str:
-    """Lines that say which jobs failed, how many are done, and what to do."""
+    """Lines that list the failed jobs, the number of finished jobs, and what to do."""
     of_this_run = jobs.of_this_run
     done = sum(jobs.is_finished(job) for job in of_this_run)
     names = _failures(failed)
-    first = "put right what failed and " if names else ""
+    first = "correct the causes and " if names else ""
     return "\n".join(
         [
             *(["Failed, with the log of each job:", *names] if names else []),
@@ -53,7 +53,7 @@ def failure_of(job: Any) -> str:
 
 
 def _failures(failed: Iterable[Any]) -> list[str]:
-    """A line for each reason, and under it the jobs that failed for it."""
+    """A line for each reason, followed by the jobs that failed for this reason."""
     jobs: dict[str, list[str]] = {}
     for job in failed:
         jobs.setdefault(failure_of(job), []).append(

@@ -1,7 +1,7 @@
 """Quoting of paths in Snakemake's commands, which Snakemake itself leaves unquoted or quotes wrongly.
 
-A shell splits `/home/me/my project/.venv/bin/python` at its space, and cannot parse `it's "mine"`.  Each of Snakemake's
-functions is inspected before it is replaced: nothing is assumed about another version.
+A shell splits `/home/me/my project/.venv/bin/python` at its space, and cannot parse `it's "mine"`.  The source of each
+of Snakemake's functions is checked before the function is replaced, since another version may differ.
 """
 
 import inspect
@@ -25,7 +25,7 @@ def check_folder(folder: str) -> None:
     """Check that Snakemake can be used with a folder of this name.
 
     Raises:
-        FolderError: it has braces, which Snakemake takes for placeholders.
+        FolderError: the name has braces, which Snakemake takes for placeholders.
     """
     if set(folder) & set("{}"):
         raise FolderError(
@@ -37,13 +37,13 @@ def check_folder(folder: str) -> None:
 def quote_paths(*folders: str) -> None:
     """Make Snakemake quote the paths in its commands.
 
-    These are the path of Python where it starts scripts and jobs, and the paths of files in the arguments of jobs that
-    are processes of their own or run on a cluster.
+    These are the path of Python in the commands that start scripts and jobs, and the paths of files in the arguments of
+    jobs that run as separate processes or on a cluster.
 
     Nothing is replaced if the paths of Python and of these folders need no quotes.
 
     Raises:
-        FolderError: they need quotes, and this version of Snakemake builds its commands in another way.
+        FolderError: the paths need quotes, and this version of Snakemake builds its commands in another way.
     """
     if all(shlex.quote(path) == path for path in (sys.executable, *folders)):
         return
@@ -81,7 +81,7 @@ def _quoting_jobs(original: Any) -> Any:
 def _quoting_arguments(original: Any) -> Any:
     def format_cli_value(value: Any, quote: bool = False, base64_encode: bool = False) -> str:
         text = original(value, quote=quote, base64_encode=base64_encode)
-        # Python's representation of a text with both kinds of quotes is not a shell's.
+        # A text with both kinds of quotes is written differently in Python and in a shell.
         return shlex.quote(value) if isinstance(value, str) and text == repr(value) else text
 
     return format_cli_value

@@ -1,9 +1,9 @@
-"""Finish a study without the measurements of single models that have failed.
+"""Finish a study without the failed measurements of single models.
 
-Summaries, figures and the report need every model, and Snakemake holds back each job that needs a failed one.  So when
-a run ends in which only jobs of models have failed, the same command is run once more without these: it makes the
-summaries, figures and report of all others, and the report names what is missing and why.  The run counts as failed
-all the same, and the next one measures what is missing.
+Summaries, figures and the report need every model, and Snakemake does not run a job that needs a failed one.  So if
+only jobs of models have failed when a run ends, the same command is run once more without the failed measurements: it
+makes the summaries, figures and report of all others, and the report lists the missing measurements with the reasons.
+The run still counts as failed, and the next run makes the missing measurements.
 """
 
 import json
@@ -20,37 +20,41 @@ from .snakemake import JobGraph
 
 LEFT_OUT = "VLMFLOW_LEFT_OUT"
 
-# Rules whose jobs belong to one model and one task; and all rules whose jobs belong to one model.
+# The rules whose jobs belong to one model and one task, and all rules whose jobs belong to one model.
 TASK_RULES = {"answer_questions", "draw_sample", "map_patches"}
 MODEL_RULES = {"fetch_model", "run_probe", "answer_shard", "show_examples", *TASK_RULES}
 
-# Arguments that have finished jobs run again: alone, or among other switches in one word; and the folder to run in.
+# Arguments that make finished jobs run again, alone or among other switches in one word; and the folder to run in.
 FORCING = re.compile(r"--force(all|run)?(=.*)?")
 SWITCHES = re.compile(r"-[npqkFfR]+")
 FOLDER = re.compile(r"(?:--directory=|-d(?!$))(.+)")
 
-# Characters of a reason: those of a large study have to fit into one environment variable.
+# Characters per reason: all reasons of a large study must fit into one environment variable.
 LONGEST = 400
 
 
 def read_left_out() -> list[dict[str, str]]:
-    """What this run leaves out, as the run before it found: `model`, `why`, and `task`, `probe` or `table`."""
+    """The measurements that this run leaves out: for each `model`, `why`, and `task`, `probe` or `table`.
+
+    They come from the run before it, through the environment.
+    """
     return json.loads(os.environ.get(LEFT_OUT, "[]"))
 
 
-def is_left_out(left: Sequence[dict[str, str]], model: str, task: str, probe: str | None = None) -> bool:
+def is_left_out(left_out: Sequence[dict[str, str]], model: str, task: str, probe: str | None = None) -> bool:
     """Whether a model's answers to a task, or a probe on them, are left out."""
-    missing = {(each["model"], each.get("task"), each.get("probe")) for each in left}
+    missing = {(each["model"], each.get("task"), each.get("probe")) for each in left_out}
     return bool(missing & {(model, task, None), (model, task, probe)})
 
 
 def find_left_out(jobs: JobGraph, failed: Iterable[Any]) -> list[dict[str, str]]:
-    """What has to be left out so that all else can be finished; nothing where that is not clear, or where other jobs
-    than those of models have failed.
+    """The measurements that must be left out so that all others can be finished.
+
+    Empty if they cannot be determined, or if any failed job does not belong to a model.
 
     Args:
-        jobs: of this run.
-        failed: those of them that have failed.
+        jobs: the jobs of this run.
+        failed: the failed ones among them.
     """
     broken = list(failed)
     if not broken or any(job.rule.name not in MODEL_RULES for job in broken):
@@ -61,18 +65,18 @@ def find_left_out(jobs: JobGraph, failed: Iterable[Any]) -> list[dict[str, str]]
         why |= dict.fromkeys(jobs.with_dependents(job), cause if len(cause) <= LONGEST else f"{cause[:LONGEST]} …")
     waiting = jobs.unfinished
     if any(job not in why for job in waiting):
-        return []  # the run was interrupted: more is left to do than what depends on the failed jobs
-    found: dict[tuple, dict[str, str]] = {}
+        return []  # the run was interrupted: also jobs that do not depend on failed ones are unfinished
+    missing: dict[tuple, dict[str, str]] = {}
     for job in waiting:
-        output = _measured(job)
-        if output is not None:
-            found.setdefault(tuple(output.items()), output | {"why": why[job]})
-    entire = {(each["model"], each["task"]) for each in found.values() if {"model", "task", "why"} == set(each)}
-    return [each for each in found.values() if "probe" not in each or (each["model"], each["task"]) not in entire]
+        measurement = _measurement(job)
+        if measurement is not None:
+            missing.setdefault(tuple(measurement.items()), measurement | {"why": why[job]})
+    entire = {(each["model"], each["task"]) for each in missing.values() if {"model", "task", "why"} == set(each)}
+    return [each for each in missing.values() if "probe" not in each or (each["model"], each["task"]) not in entire]
 
 
-def _measured(job: Any) -> dict[str, str] | None:
-    """The measurement that is missing without a job: its model, task, probe or table; None for jobs of all models."""
+def _measurement(job: Any) -> dict[str, str] | None:
+    """The measurement of a job: its model, and task, probe or table; None for a job of all models."""
     names = job.wildcards_dict
     if job.rule.name in TASK_RULES:
         return {"model": names["model"], "task": names["task"]}
@@ -84,33 +88,33 @@ def _measured(job: Any) -> dict[str, str] | None:
     return None
 
 
-def run_without(left: Sequence[dict[str, str]], arguments: Sequence[str]) -> None:
-    """Run the same command once more, without what is left out; this run has locked the folder already.
+def run_without(left_out: Sequence[dict[str, str]], arguments: Sequence[str]) -> None:
+    """Run the same command once more without these measurements; this run holds the lock of the folder already.
 
     Raises:
         FileNotFoundError: the folder in which the command was given is not known.
     """
     command = [sys.executable, "-m", "snakemake", *without_forcing(arguments), "--nolock"]
-    environment = os.environ | {LEFT_OUT: json.dumps(left)}
+    environment = os.environ | {LEFT_OUT: json.dumps(left_out)}
     subprocess.run(command, env=environment, cwd=folder_of_command(arguments), check=False)
 
 
 def folder_of_command(arguments: Sequence[str]) -> Path:
-    """The folder in which the command was given: Snakemake itself works in the one that `--directory` names."""
+    """The folder in which the command was given; Snakemake itself works in the folder that `--directory` names."""
     here, named = Path.cwd(), None
     for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        found = FOLDER.fullmatch(argument)
-        named = found[1] if found else following if argument in ("-d", "--directory") else named
+        match = FOLDER.fullmatch(argument)
+        named = match[1] if match else following if argument in ("-d", "--directory") else named
     if named is None:
         return here
     given = Path(os.environ.get("PWD", ""))
     if not given.is_dir() or not (given / named).is_dir() or not (given / named).samefile(here):
-        raise FileNotFoundError(f"the folder in which the command was given that runs in {here} is not known")
+        raise FileNotFoundError(f"the folder in which the command was given is not known; the command runs in {here}")
     return given
 
 
 def without_forcing(arguments: Sequence[str]) -> list[str]:
-    """The arguments without those that have finished jobs run again, and without the names that follow these."""
+    """The arguments without those that make finished jobs run again, and without the names that follow these."""
     kept, names = [], False
     for argument in arguments:
         if not argument.startswith("-"):
@@ -129,10 +133,10 @@ def without_forcing(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
-def reason_lines(left: Sequence[dict[str, str]], models: Collection[str]) -> list[str]:
-    """A line for each model some of whose measurements are left out, with the reason, in the order of the study."""
+def reason_lines(left_out: Sequence[dict[str, str]], models: Collection[str]) -> list[str]:
+    """A line for each model and each reason for which its measurements are left out, in the order of the study."""
     lines = []
     for model in models:
-        reasons = dict.fromkeys(each["why"] for each in left if each["model"] == model)
+        reasons = dict.fromkeys(each["why"] for each in left_out if each["model"] == model)
         lines += [f"  {model}: {why}" for why in reasons]
     return lines

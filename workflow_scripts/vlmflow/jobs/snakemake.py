@@ -1,6 +1,6 @@
-"""What the workflow asks of Snakemake's own objects: the only module that knows their attributes.
+"""Facts from Snakemake's internal objects; no other module knows their attributes.
 
-Snakemake offers them to no one, so that they may change: tests/jobs/test_snakemake.py compares them with the version in
+They are not a public interface and may change: tests/jobs/test_snakemake.py checks them with the version in
 constraints.txt, the oldest that the Snakefile accepts.
 """
 
@@ -20,7 +20,7 @@ DEFAULT_STUDY = "config.yaml"
 
 @contextlib.contextmanager
 def explained_by_snakemake() -> Iterator[None]:
-    """Raise the errors that a user can put right as Snakemake's own, which it prints without a traceback."""
+    """Raise errors that a user can correct as Snakemake's own errors, which it prints without a traceback."""
     try:
         yield
     except (FolderError, StudyError, WriteError) as error:
@@ -39,7 +39,7 @@ class Invocation:
         self.home = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
         self.is_module = not workflow.modifier.is_main_snakefile()
 
-    # --- what was asked for ---
+    # --- the command ---
 
     @property
     def wants_default_study(self) -> bool:
@@ -48,7 +48,7 @@ class Invocation:
 
     @property
     def study_files(self) -> list[str]:
-        """The files of which the study was read; those of an importing workflow may hold more than the study."""
+        """The files from which the study was read; those of an importing workflow may hold more than the study."""
         given = list(map(str, self._workflow.overwrite_configfiles or ()))
         if self.is_module:
             return [*map(str, self._workflow.configfiles), *given]
@@ -56,12 +56,12 @@ class Invocation:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process plans the study; the others run single jobs of it."""
+        """Whether this process plans the study; other processes run single jobs of it."""
         return bool(self._workflow.is_main_process)
 
     @property
     def runs_jobs(self) -> bool:
-        """Whether this process runs the study, and does not only plan or list it; known once jobs are planned."""
+        """Whether this process runs the study and does not only plan or list it; known once jobs are planned."""
         workflow = self._workflow
         return bool(self.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch))
 
@@ -79,14 +79,14 @@ class Invocation:
     def default_resource(self, name: str) -> str | None:
         """A setting of the profile's `default-resources`; None where there is none."""
         setting = (self._workflow.resource_settings.default_resources or {}).get(name)
-        # For a setting that is not there, Snakemake may give one without a value.
+        # For a missing setting, Snakemake may return one without a value.
         return None if setting is None or setting.raw is None else str(setting.raw).strip("'\"")
 
     def makes(self, path: str) -> bool:
         """Whether a rule makes this file."""
         return any(rule.is_producer(path) for rule in self._workflow.rules)
 
-    # --- what became of it ---
+    # --- its jobs ---
 
     @property
     def jobs(self) -> "JobGraph":
@@ -95,7 +95,7 @@ class Invocation:
 
     @property
     def failed_jobs(self) -> list[Any]:
-        """Jobs that have failed, in no order."""
+        """Jobs that have failed, in no particular order."""
         return list(self._workflow.scheduler.failed)
 
     @property
@@ -111,7 +111,7 @@ class JobGraph:
         self._dag = dag
 
     def __iter__(self) -> Iterator[Any]:
-        """All jobs of the study, those whose files are there included."""
+        """All jobs of the study, including those whose files exist already."""
         return iter(self._dag.jobs)
 
     @property
@@ -145,15 +145,15 @@ class JobGraph:
         """A job, and all jobs that need it, directly or not."""
         return list(self._dag.bfs(self._dag.depending, job))
 
-    def was_asked_for(self, rule: str) -> bool:
+    def is_target(self, rule: str) -> bool:
         """Whether a rule is a target of this call."""
         return rule in map(str, self._dag.targetrules)
 
 
 def inform(text: Callable[[], str], **facts: Callable[[], Any]) -> None:
-    """Write to the terminal and to Snakemake's log; the facts are for the overview alone.
+    """Write a text to the terminal and to Snakemake's log; the facts are for the overview only.
 
-    Both ask Snakemake's objects: what cannot be told is no reason to break off.
+    Both are read from Snakemake's internal objects; if that raises an error, the run continues without the message.
     """
     try:
         logger.info(text(), extra={name: fact() for name, fact in facts.items()})

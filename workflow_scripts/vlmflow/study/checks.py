@@ -1,38 +1,38 @@
-"""Whether a study can be run: what its models and this machine allow, known before any job starts."""
+"""Checks of a study against its files, its models and this machine, made before any job starts."""
 
 from collections.abc import Callable, Iterator
 
 from vlmflow.errors import StudyError
 
 from .model_facts import layers_of
-from .paths import check_places
+from .paths import check_files
 from .study import Study
 
 
-def check_study(study: Study, made: Callable[[str], bool], gpu_limit: int | None = None) -> None:
-    """Whether the files that a study names are there, and its models have enough layers and GPUs.
+def check_study(study: Study, is_made: Callable[[str], bool], gpu_limit: int | None = None) -> None:
+    """Check that the files that a study names exist, and that its models have enough layers and GPUs.
 
     Args:
-        study: as read.
-        made: whether a rule makes a file of this path, which then need not be there yet.
-        gpu_limit: GPUs that may be used at a time; None without a limit.
+        study: the study, as read.
+        is_made: whether a rule makes the file with this path; such a file need not exist yet.
+        gpu_limit: number of GPUs that may be used at a time; None without a limit.
 
     Raises:
         StudyError: with a line for each key that is wrong.
     """
-    check_places(study, made)
+    check_files(study, is_made)
     problems = [*gpu_problems(study, gpu_limit), *layer_problems(study)]
     if problems:
         raise StudyError("\n".join(problems))
 
 
 def gpu_problems(study: Study, limit: int | None) -> Iterator[str]:
-    """A line for each model that takes more GPUs than may be used at a time."""
+    """A line for each model that needs more GPUs than may be used at a time."""
     for name, model in study.models.items():
         if limit is not None and model.gpus > limit:
             yield (
-                f"models.{name}.gpus: a job of this model takes {model.gpus} GPUs, but no more than {limit} are to be "
-                f"used at a time; run with --resources gpu={model.gpus}, or more"
+                f"models.{name}.gpus: a job of this model needs {model.gpus} GPUs, but at most {limit} may be used "
+                f"at a time; run with --resources gpu={model.gpus}, or more"
             )
 
 

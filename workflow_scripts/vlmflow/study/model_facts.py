@@ -1,4 +1,4 @@
-"""Facts about a study's models that their configuration tells before any job starts."""
+"""Facts about a study's models, read from their configurations before any job starts."""
 
 import json
 from pathlib import Path
@@ -11,22 +11,22 @@ from .models import Model
 
 
 def size_of(model: Model) -> Size:
-    """A model's size by its configuration; that of a large model before a hub id is fetched."""
+    """A model's size, from its configuration; that of a large model for a hub id that has not been fetched."""
     if model.folder is not None:
         return folder_size(model.folder)
-    note = _fetched(model)
+    note = _fetched_facts(model)
     return Size(**note["size"]) if "size" in note else LARGE
 
 
 def layers_of(model: Model) -> int | None:
-    """A model's number of layers by its configuration; None if that does not give it, or before a hub id is fetched."""
+    """A model's number of layers, from its configuration; None if that lacks it or has not been fetched."""
     if model.folder is None:
-        return _fetched(model).get("layers")
+        return _fetched_facts(model).get("layers")
     config = read_config(model.folder)
     return (config.get("text_config") or config).get("num_hidden_layers")
 
 
-def _fetched(model: Model) -> dict[str, Any]:
-    """The facts that `fetch_model` wrote down; none before."""
+def _fetched_facts(model: Model) -> dict[str, Any]:
+    """The facts that the rule `fetch_model` wrote about a model; empty before that."""
     note = Path(str(model.fetched))
     return json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}

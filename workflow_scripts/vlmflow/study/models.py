@@ -29,23 +29,25 @@ class Model(Strict):
         "own", description="Conversation template: the model's own, vicuna_v1, llava_llama_3, plain, or a .jinja file."
     )
     reads: Literal["image", "captions"] = Field(
-        "image", description="What stands before the question; captions are read as text, without an image."
+        "image", description="What the model reads before the question: the image, or its captions as text."
     )
     fit: Literal["own", "pad", "crop"] = Field(
         "own",
-        description="How an image that is no square is fitted: as the model's processor does it, padded, or cropped.",
+        description="How an image that is not square is fitted: as the model's processor does it, padded, or cropped.",
     )
     patch_rule: Literal["overlap", "painted"] = Field(
-        "overlap", description="Related patches overlap a box, or (as published) keep a pixel of it pure."
+        "overlap",
+        description="Which patches are related: those that overlap a box, or (as published) those in which a pixel of "
+        "the painted box stays pure.",
     )
-    gpus: int = Field(1, ge=0, le=16, description="GPUs that a job of this model takes; 0: the CPU.")
-    note: str = Field("", description="What a reader of the report should know about this model.")
+    gpus: int = Field(1, ge=0, le=16, description="Number of GPUs that a job of this model uses; 0: the CPU.")
+    note: str = Field("", description="A remark about this model, shown in the report.")
 
     @model_validator(mode="after")
-    def _captions_are_no_image(self) -> "Model":
+    def _check_image_keys(self) -> "Model":
         for key in ("fit", "patch_rule"):
             if self.reads == "captions" and getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key}: this model reads captions and is shown no image; take this key out")
+                raise ValueError(f"{key}: this model reads captions and gets no image; remove this key")
         return self
 
     @property
@@ -55,5 +57,5 @@ class Model(Strict):
 
     @property
     def fetched(self) -> str | None:
-        """Of a hub id: the file in which `fetch_model` writes down what it fetched."""
+        """The file in which the rule `fetch_model` records what it fetched for a hub id; None for a folder."""
         return f"resources/hub/{self.path}/{self.revision or 'main'}.json" if self.folder is None else None

@@ -1,4 +1,4 @@
-"""Which folder or file a path in the study file means, and whether it is there."""
+"""The folders and files to which paths in the study file lead, and checks that they exist."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,28 +14,30 @@ from vlmflow.settings import HUB_ID
 from . import Study
 
 
-def check_places(study: Study, made: Callable[[str], bool]) -> None:
-    """Whether everything is there that a study takes from the disk: a job without its input is not always planned, and
-    then nobody would notice.
+def check_files(study: Study, is_made: Callable[[str], bool]) -> None:
+    """Check that every file and folder that a study names exists.
+
+    Snakemake does not always plan a job whose input is missing, and then reports nothing.
 
     Args:
-        study: as read.
-        made: whether a rule makes a file of this path, which then need not be there yet.
+        study: the study, as read.
+        is_made: whether a rule makes the file with this path; such a file need not exist yet.
 
     Raises:
-        StudyError: with a line for each key whose file or folder is missing, or is no model.
+        StudyError: with a line for each key whose file or folder is missing, or does not hold a model.
     """
-    lines = [*_models(study)]
-    for place, dataset in _datasets(study):
-        lines += [f"  {place}.{key}: {problem}" for key, problem in dataset.check_paths(made)]
+    lines = [*_model_problems(study)]
+    for name, dataset in _datasets(study):
+        lines += [f"  {name}.{key}: {problem}" for key, problem in dataset.check_paths(is_made)]
     if lines:
-        raise StudyError("\n".join([f"what the study file names is not there, in {len(lines)} place(s):", *lines]))
+        heading = f"files or folders that the study file names are missing, at {len(lines)} key(s):"
+        raise StudyError("\n".join([heading, *lines]))
 
 
 def with_models_of(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
-    """The study's keys, in which the path of each model that comes with the workflow leads there from every folder.
+    """The study's keys, with a complete path for each model that comes with the workflow.
 
-    The demo's model is named relative to the workflow's folder; another workflow that imports this one runs elsewhere.
+    The demo's model is named relative to the workflow's folder, but a workflow that imports this one runs in another.
 
     Args:
         config: the study's keys, as parsed and not yet checked.
@@ -44,29 +46,30 @@ def with_models_of(config: Mapping[str, Any], home: Path) -> dict[str, Any]:
     models = config.get("models")
     if not isinstance(models, Mapping) or home.resolve() == Path.cwd():
         return dict(config)
-    return dict(config) | {"models": {name: _model_of(model, home) for name, model in models.items()}}
+    return dict(config) | {"models": {name: _with_complete_path(model, home) for name, model in models.items()}}
 
 
-def _model_of(model: Any, home: Path) -> Any:
+def _with_complete_path(model: Any, home: Path) -> Any:
     path = model.get("path") if isinstance(model, Mapping) else None
     if not isinstance(path, str) or Path(path).exists() or not (home / path / "config.json").is_file():
         return model
     return dict(model) | {"path": str(home / path)}
 
 
-def _models(study: Study) -> Iterator[str]:
+def _model_problems(study: Study) -> Iterator[str]:
+    """A line for each wrong path or template of a model."""
     for name, model in study.models.items():
-        if model.folder is not None and (problem := _wrong_with(model.path, model.folder)):
+        if model.folder is not None and (problem := _folder_problem(model.path, model.folder)):
             yield f"  models.{name}.path: {problem}"
         if model.template.endswith(".jinja") and not Path(model.template).is_file():
             yield f"  models.{name}.template: there is no file {Path(model.template).absolute()}; {RELATIVE}"
 
 
-def _wrong_with(path: str, folder: Path) -> str | None:
-    """Why there is no model in a folder; None where there may be one."""
+def _folder_problem(path: str, folder: Path) -> str | None:
+    """The reason why a folder cannot hold a model; None if it may hold one."""
     if not folder.is_dir():
-        either = ". As an id on the hub it can be taken only where no folder of its first part's name lies here"
-        return f"{no_folder(folder)} ({RELATIVE}){either if re.fullmatch(HUB_ID, path) else ''}"
+        hint = ". It is taken for an id on the hub only if no folder here has the name of its first part"
+        return f"{no_folder(folder)} ({RELATIVE}){hint if re.fullmatch(HUB_ID, path) else ''}"
     if not (folder / "config.json").is_file():
         return (
             f"there is no model in {path} ({path}/config.json is missing); give a folder as `save_pretrained` writes "
@@ -80,6 +83,7 @@ def _wrong_with(path: str, folder: Path) -> str | None:
 
 
 def _datasets(study: Study) -> Iterator[tuple[str, Dataset]]:
+    """(key, dataset) of every dataset in a study."""
     yield "dataset", study.dataset
     for name, task in study.tasks.items():
         if task.dataset is not None:

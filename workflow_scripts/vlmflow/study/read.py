@@ -31,7 +31,7 @@ def read_study(config: Mapping[str, Any], source: str) -> Study:
 
 
 def _key_path(location: tuple[str | int, ...]) -> str:
-    """The keys as the user wrote them, without the names of the kinds among which pydantic chose."""
+    """The keys as the user wrote them, without the kind names that pydantic inserts."""
     keys = [str(part) for part in location if part != "[key]"]
     kind = {"dataset": 1, "probes": 2, "figures": 2, "tables": 2}.get(keys[0]) if keys else None
     if kind is not None and len(keys) > kind:
@@ -59,7 +59,7 @@ def _message(problem: Any) -> str:
 
 
 def _renamed_kind(name: str) -> str | None:
-    """What a kind of probe or table is called now; None for a name that never was one."""
+    """The present name of a kind of probe or table; None for a name that was never used."""
     kinds = {old: new.kind_name() for new in PROBES for old in new.former_kinds}
     return (kinds | {"landmarks": "curve-features"}).get(name)
 

@@ -1,4 +1,4 @@
-"""One study, and what its parts have to do with each other."""
+"""One study, and the checks that need several of its parts."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -10,9 +10,7 @@ from vlmflow.data.base import Dataset, Download, HubDataset
 from vlmflow.data.spelling import AnswersMatch
 from vlmflow.data.tasks import Sample, Task
 from vlmflow.figures import AnyChart, Chart, charts_of
-from vlmflow.probes import (
-    AnyProbe,
-)
+from vlmflow.probes import AnyProbe
 from vlmflow.settings import ModelName, Name, Strict
 
 from .models import Model
@@ -28,8 +26,8 @@ class Study(Strict):
     sample: Sample = Field(default_factory=lambda: Sample.model_validate({}))
     answers_match: AnswersMatch = Field(
         "strict",
-        description="When an answer of a model is correct: compared as the paper compares it, or also with other final "
-        "punctuation, quotes, Markdown, article.",
+        description="When a model's answer is correct: strict compares as the paper does; relaxed also ignores final "
+        "punctuation, quotes, Markdown and a leading article.",
     )
     models: dict[ModelName, Model] = Field(min_length=1)
     probes: dict[Name, AnyProbe] = Field(min_length=1)
@@ -38,29 +36,29 @@ class Study(Strict):
 
     @property
     def accuracy_tables(self) -> dict[str, AccuracyTable]:
-        """Those of the tables that need answers of their own."""
+        """The tables that need answers of their own."""
         return {name: table for name, table in self.tables.items() if isinstance(table, AccuracyTable)}
 
     @property
     def datasets(self) -> list[Dataset]:
-        """The study's own, and those of its tasks and tables."""
+        """The study's own dataset, and the datasets of its tasks and tables."""
         others = [*(task.dataset for task in self.tasks.values())]
         others += [table.dataset for table in self.accuracy_tables.values()]
         return [self.dataset, *(dataset for dataset in others if dataset is not None)]
 
     @property
     def downloads(self) -> dict[str, Download]:
-        """Path → where it comes from, for every file that the datasets download."""
-        found: dict[str, Download] = {}
+        """Path → its source, for every file that the datasets download."""
+        sources: dict[str, Download] = {}
         for path, source in (each for dataset in self.datasets for each in dataset.downloads().items()):
-            if found.setdefault(path, source) != source:
+            if sources.setdefault(path, source) != source:
                 name = PurePath(path).name
                 raise ValueError(f"{name} cannot come from two addresses, or with two checksums, in one study")
-        return found
+        return sources
 
     @property
     def gated(self) -> dict[str, HubDataset]:
-        """Folder → the dataset on the hub that is fetched into it, for which access has to be requested."""
+        """Folder → the dataset on the hub that is fetched into it and needs granted access."""
         return {folder: source for dataset in self.datasets for folder, source in dataset.gated().items()}
 
     def dataset_of_task(self, task: str) -> Dataset:
@@ -77,7 +75,7 @@ class Study(Strict):
         return {name: model.reads for name, model in self.models.items()}
 
     def models_of(self, probe: str) -> list[str]:
-        """The models on which a probe is run: those that it names, or all that read what it is about."""
+        """The models on which a probe is run: all that read its kind of input, or those of them that it names."""
         settings = self.probes[probe]
         fitting = [name for name, model in self.models.items() if settings.needs in (None, model.reads)]
         return [name for name in fitting if settings.models is None or name in settings.models]
@@ -112,13 +110,13 @@ class Study(Strict):
         return self
 
     @model_validator(mode="after")
-    def _tasks_say_what_they_are(self) -> "Study":
+    def _tasks_have_types(self) -> "Study":
         for name, task in self.tasks.items():
             if task.dataset is None and (task.structural is None or task.semantic is None):
                 missing = "structural" if task.structural is None else "semantic"
                 raise ValueError(
-                    f"tasks.{name}.{missing}: this key is missing; only a task with a dataset of its own may be all "
-                    "of it"
+                    f"tasks.{name}.{missing}: this key is missing; only a task with a dataset of its own may leave "
+                    "it out"
                 )
         return self
 
@@ -137,7 +135,7 @@ class Study(Strict):
             if not self.dataset_of_task(task).has_captions:
                 key = f"tasks.{task}.dataset" if self.tasks[task].dataset else "dataset"
                 raise ValueError(
-                    f"{key}: its images have no captions for the model {readers[0]!r} to read; of GQA's, give "
+                    f"{key}: its images have no captions for the model {readers[0]!r} to read; for GQA, give "
                     f"captions: visual-genome, or leave the task {task!r} out of probes.{probe}.tasks, or the model "
                     f"out of probes.{probe}.models"
                 )

@@ -15,7 +15,7 @@ class TableSettings(Strict):
     """A table of a study.
 
     Attributes:
-        macro: the macro of report/templates/_tables.html that shows it.
+        macro: the macro of report/templates/_tables.html that shows the table.
     """
 
     macro: ClassVar[str]
@@ -24,14 +24,14 @@ class TableSettings(Strict):
     table: str
 
     def check(self, probes: Mapping[str, Probe], name: str) -> None:
-        """Compare the table's settings with the probes of the study.
+        """Check the table's settings against the probes of the study.
 
         Args:
-            probes: of the study.
-            name: of the table in the study file.
+            probes: the probes of the study, by name.
+            name: the table's name in the study file.
 
         Raises:
-            ValueError: the study does not measure what the table shows; the message begins with the key.
+            ValueError: the study does not measure the content of the table; the message begins with the key.
         """
 
     @property
@@ -40,7 +40,7 @@ class TableSettings(Strict):
         return ""
 
     def shown(self, written: pl.DataFrame) -> dict[str, Any]:
-        """What its macro shows.
+        """The arguments of the macro.
 
         Args:
             written: the table's CSV file.
@@ -49,14 +49,14 @@ class TableSettings(Strict):
 
 
 class TasksTable(TableSettings):
-    """The questions that are asked: types, an example and the number for each task; [flow] table 1."""
+    """The types, an example and the number of the questions of each task; [flow] table 1."""
 
     macro: ClassVar = "tasks_table"
 
     table: Literal["tasks"]
 
     def shown(self, written: pl.DataFrame) -> dict[str, Any]:
-        """See `TableSettings.shown`; the images are only on the table's own page."""
+        """See `TableSettings.shown`; images are shown only on the table's own page."""
         return {"rows": [row | {"image": None} for row in written.to_dicts()]}
 
 
@@ -67,10 +67,10 @@ class AccuracyTable(TableSettings):
 
     table: Literal["accuracy"]
     model: ModelName
-    dataset: AnyDataset | None = Field(None, description="Another one than the study's.")
-    per_group: int | None = Field(None, ge=1, description="At most so many questions per group; all by default.")
-    seed: int = Field(0, ge=0, description="Seed of the sample, where `per_group` limits it.")
-    shards: int = Field(16, ge=1, description="Jobs among which the questions are scattered.")
+    dataset: AnyDataset | None = Field(None, description="A dataset other than the study's.")
+    per_group: int | None = Field(None, ge=1, description="Maximum number of questions per group; all by default.")
+    seed: int = Field(0, ge=0, description="Seed of the sample, if `per_group` limits it.")
+    shards: int = Field(16, ge=1, description="Number of jobs over which the questions are divided.")
 
     @property
     def note(self) -> str:
@@ -85,7 +85,7 @@ class AccuracyTable(TableSettings):
 
 
 class CurveFeaturesTable(TableSettings):
-    """What is found on a probe's curves: phases of similarity, knees of budgets."""
+    """The features of a probe's curves: phases of similarity, knees of budgets."""
 
     macro: ClassVar = "plain_table"
 

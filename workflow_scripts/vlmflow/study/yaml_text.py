@@ -1,4 +1,4 @@
-"""A study from its files, whose text is checked for mistakes that a parsed file no longer shows."""
+"""A study from its files, whose text is checked for mistakes that are lost when a file is parsed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from .study import Study
 
 
 def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
-    """The study in the keys that Snakemake has read.
+    """The study with the keys that Snakemake has read.
 
     Args:
         config: the keys.
-        files: the files from which they come, whose text is checked too; none if they were put together in Python.
+        files: the files from which the keys come, whose text is checked too; none if the keys were built in Python.
 
     Raises:
         StudyError: with a line for each mistake.
@@ -28,10 +28,10 @@ def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
 
 
 def check_text(path: str | Path) -> None:
-    """Check that a file is YAML without repeated keys, of which a parser silently keeps the last.
+    """Check that a file is YAML without repeated keys; a parser would silently keep the last one.
 
     Raises:
-        StudyError: it is not; the message names file, line and key.
+        StudyError: the file is not such YAML; the message names file, line and key.
     """
     try:
         root = yaml.compose(Path(path).read_text(encoding="utf-8-sig"))
@@ -43,7 +43,7 @@ def check_text(path: str | Path) -> None:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise StudyError(
-            f"{path}{where}: this is not YAML ({error.problem}); look there, and in the line before, for a missing "
+            f"{path}{where}: this is not YAML ({error.problem}); check that line and the one before for a missing "
             "colon, quote or bracket, or a tab in place of spaces"
         ) from error
     except (yaml.YAMLError, RecursionError) as error:
@@ -54,13 +54,14 @@ def check_text(path: str | Path) -> None:
         raise StudyError("\n".join([f"{path} has {len(lines)} mistake(s):", *lines]))
 
 
-def _repeated(node: yaml.Node, key_path: str, seen: set[int]) -> Iterator[str]:
-    if id(node) in seen:
+def _repeated(node: yaml.Node, key_path: str, visited: set[int]) -> Iterator[str]:
+    """A message for each key that a mapping has twice."""
+    if id(node) in visited:
         return  # an anchor, which may be used several times
-    seen.add(id(node))
+    visited.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from _repeated(value, f"{key_path}{number}.", seen)
+            yield from _repeated(value, f"{key_path}{number}.", visited)
     if not isinstance(node, yaml.MappingNode):
         return
     first: dict[str, int] = {}
@@ -69,4 +70,4 @@ def _repeated(node: yaml.Node, key_path: str, seen: set[int]) -> Iterator[str]:
         if name in first:
             yield f"{key_path}{name}: this key is given twice, in lines {first[name]} and {line}; keep one of them"
         first.setdefault(name, line)
-        yield from _repeated(value, f"{key_path}{name}.", seen)
+        yield from _repeated(value, f"{key_path}{name}.", visited)
