@@ -88,12 +88,12 @@ BOX = '"x": 1, "y": 1, "w": 5, "h": 5'
 @pytest.mark.parametrize(
     ("of_question", "of_graph", "reason"),
     [
-        ('"answer": "a", "answer": "b"', BOX, "malformed entry: the key 'answer' stands there twice; keep"),
-        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' stands there twice; keep the right one"),
+        ('"answer": "a", "answer": "b"', BOX, "malformed entry: the key 'answer' is given twice; keep"),
+        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' is given twice; keep the right one"),
         ('"answer": null', BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "\\ud800"', BOX, "malformed entry: answer: "),
         ('"answer": "a", "fullAnswer": "\\udfff"', BOX, "'\\\\udfff' holds half of a surrogate pair"),
-        ('"answer": "a", "question": ""', BOX, "stands there twice"),
+        ('"answer": "a", "question": ""', BOX, "is given twice"),
         ('"answer": ' + "[" * 9999 + "]" * 9999, BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "a"', BOX.replace("5", "true", 1), "objects.7.w: Input should be a number, not true or false"),
         ('"answer": "a"', BOX.replace('"h": 5', '"tall": 5'), "scene graph of 1: objects.7.h: Field required"),

@@ -58,7 +58,7 @@ def test_an_instruction_belongs_to_the_template(vlm):
         ("options", {}, "without options"),
         ("true option", {"options": ("green", "blue")}, "'green' does not stand in the question"),
         ("question without options", {"options": ("red", "pink")}, "'pink' does not stand in the question"),
-        ("answer", {}, "unknown segment 'answer'; known are"),
+        ("answer", {}, "unknown segment 'answer'; choose from"),
     ],
 )
 def test_what_a_prompt_does_not_have(vlm, segment, arguments, message):
@@ -160,7 +160,7 @@ def test_edges():
     assert edge.crossed == "related patches ↛ question"
     for text, message in {
         "image": "write 'source -> target'",
-        "image -> anwser": "unknown segment 'anwser'; known are",
+        "image -> anwser": "unknown segment 'anwser'; choose from",
         "last -> question": "did you mean 'question -> last'",
     }.items():
         with pytest.raises(ValueError, match=message):

@@ -63,7 +63,7 @@ def _integer(text: str) -> int | float:
 def check_keys(found: Any) -> Any:
     """What was found, unless it is an object with a key that stands there twice: which value is right is not known."""
     if isinstance(found, Repeated):
-        raise ValueError(f"the key {found.later[0][0]!r} stands there twice; keep the right one")
+        raise ValueError(f"the key {found.later[0][0]!r} is given twice; keep the right one")
     return found
 
 
@@ -197,7 +197,7 @@ def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -
     if not isinstance(found, list):
         raise DatasetError(f"{path}: this is not {expected}")
     if isinstance(content, Repeated) and key in content.again:
-        raise DatasetError(f"{path}: the key {key!r} stands there twice; keep the right one")
+        raise DatasetError(f"{path}: the key {key!r} is given twice; keep the right one")
     return found
 
 

@@ -108,7 +108,7 @@ def _read_template(name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ProcessorError(f"template {name!r}: {error}; known are own, {', '.join(TEMPLATES)}") from error
+        raise ProcessorError(f"template {name!r}: {error}; choose from own, {', '.join(TEMPLATES)}") from error
 
 
 def _fitting_image_processor(processor: Any, fit: str, path: str | Path) -> Any:

@@ -64,7 +64,7 @@ class Prompt:
             PromptError: there is no such segment, or this prompt does not have it.
         """
         if segment not in SEGMENTS:
-            raise PromptError(f"unknown segment {segment!r}; known are {', '.join(SEGMENTS)}")
+            raise PromptError(f"unknown segment {segment!r}; choose from {', '.join(SEGMENTS)}")
         if segment not in self.segments:
             raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
         return self.segments[segment]

@@ -23,7 +23,7 @@ def _check_prompt(text: str) -> str:
         raise ValueError(f"prompt {text!r}: {error}; braces are for {known}") from error
     for _, name, form, conversion in fields:
         if name not in PLACEHOLDERS:
-            raise ValueError(f"prompt {text!r}: there is nothing to put in place of {{{name}}}; known are {known}")
+            raise ValueError(f"prompt {text!r}: there is nothing to put in place of {{{name}}}; choose from {known}")
         if form or conversion:
             raise ValueError(f"prompt {text!r}: nothing but the name may stand in the braces of {{{name}}}")
     if not text.strip():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmflow.progress import shown
+from vlmflow.progress import with_progress
 
 from .drawing import render
 from .questions import MAKERS, Entry, ask, describe_thing
@@ -61,7 +61,7 @@ def write_scenes(folder: Path, images: int, seed: int) -> None:
     graphs: dict[str, Entry] = {}
     questions: dict[str, Entry] = {}
     regions = []
-    for index in shown(range(images), "drawing", images, "scenes"):
+    for index in with_progress(range(images), "drawing", images, "scenes"):
         scene = draw_scene(index, seed)
         render(scene).save(folder / "images" / f"{scene.id}.png")
         graphs[scene.id] = scene_graph(scene)
