@@ -102,7 +102,7 @@ def test_without_access_it_is_said_what_to_do(hub, tmp_path, token, repository, 
     assert account["granted"] is False
     assert account["reason"] == (
         "the captions and images of Winoground are missing, since there is no access to them from here "
-        f"({repository} at main: the hub says {status}); ask for access at "
+        f"({repository} at main: the hub says {status}); request access at "
         f"https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         "delete access.json and run the same command again"
     )

@@ -54,10 +54,10 @@ def test_an_instruction_belongs_to_the_template(vlm):
         ("other patches", {"objects": {"circle": []}}, "without boxes"),
         ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of the image, which has 8 × 8"),
         ("objects", {}, "without objects"),
-        ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' does not stand in the question"),
+        ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' is not in the question"),
         ("options", {}, "without options"),
-        ("true option", {"options": ("green", "blue")}, "'green' does not stand in the question"),
-        ("question without options", {"options": ("red", "pink")}, "'pink' does not stand in the question"),
+        ("true option", {"options": ("green", "blue")}, "'green' is not in the question"),
+        ("question without options", {"options": ("red", "pink")}, "'pink' is not in the question"),
         ("answer", {}, "unknown segment 'answer'; choose from"),
     ],
 )

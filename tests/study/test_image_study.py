@@ -39,14 +39,20 @@ PLACES = "{question}, {answer}, {object}"
 @pytest.mark.parametrize(
     ("prompts", "messages"),
     [
-        ({"a": "Is there a {colour}?"}, [".prompts.a: prompt", f"in place of {{colour}}; choose from {PLACES}"]),
-        ({"a": "Is it {}?"}, [".prompts.a: prompt 'Is it {}?'", f"in place of {{}}; choose from {PLACES}"]),
-        ({"a": "{question.upper}"}, [".prompts.a", f"in place of {{question.upper}}; choose from {PLACES}"]),
+        (
+            {"a": "Is there a {colour}?"},
+            [".prompts.a: prompt", f"no text can replace {{colour}}; choose from {PLACES}"],
+        ),
+        ({"a": "Is it {}?"}, [".prompts.a: prompt 'Is it {}?'", f"no text can replace {{}}; choose from {PLACES}"]),
+        ({"a": "{question.upper}"}, [".prompts.a", f"no text can replace {{question.upper}}; choose from {PLACES}"]),
         ({"a": "{question"}, [".prompts.a: prompt '{question'", "expected '}'", f"braces are for {PLACES}"]),
         ({"a": "question}"}, [".prompts.a: prompt 'question}'", "Single '}'", f"braces are for {PLACES}"]),
-        ({"a": "{question:d}"}, [".prompts.a", "nothing but the name may stand in the braces of {question}"]),
-        ({"a": "{object!r}"}, [".prompts.a", "nothing but the name may stand in the braces of {object}"]),
-        ({"a": ""}, [".prompts.a: a prompt is empty; write what the model is to be told, for instance '{question}'"]),
+        ({"a": "{question:d}"}, [".prompts.a", "only the name may be in the braces of {question}"]),
+        ({"a": "{object!r}"}, [".prompts.a", "only the name may be in the braces of {object}"]),
+        (
+            {"a": ""},
+            [".prompts.a: a prompt is empty; write the text that the model is to read, for instance '{question}'"],
+        ),
         ({"a": " \n"}, [".prompts.a: a prompt is empty"]),
         ({}, [".prompts: ", "at least 1 item"]),
         ({"a b": "x"}, [".prompts.a b: name 'a b': use letters, digits, '-' and '_'"]),

@@ -128,7 +128,7 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         (
             "tasks/H",
             {"dataset": {"source": "a-okvqa", "url": "https://x/y"}},
-            ["tasks.H.dataset.url", "no address of a"],
+            ["tasks.H.dataset.url", "not the address of a"],
         ),
         ("models/r", {"path": "x", "reads": "captions", "fit": "pad"}, ["models.r: fit: this model reads captions"]),
         ("probes/pruning", {"kind": "pruning", "last": [1, 1]}, ["number of layers 1 is given 2 times"]),
@@ -139,7 +139,7 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
             {"dataset": {"source": "ok-vqa", "spilt": 1}},
             ["tasks.H.dataset.spilt: there is no such key here"],
         ),
-        ("dataset", {"source": "coco-captions", "url": "https://x/y.tar.gz"}, ["no address of a .zip archive"]),
+        ("dataset", {"source": "coco-captions", "url": "https://x/y.tar.gz"}, ["not the address of a .zip archive"]),
         ("dataset", {"source": "coco-captions", "prompt": " "}, ["dataset.prompt", "but it is ' '"]),
         ("dataset", {"source": "coco-captions", "repository": "a/b"}, ["dataset.repository: there is no such key"]),
         ("dataset", {"source": "winoground", "repository": "../x"}, ["dataset.repository", "'../x'"]),

@@ -155,7 +155,7 @@ class VisionLanguageModel(LanguageModel):
             image: of any size and mode.
             question: its own words, without an instruction.
             objects: name → boxes (x, y, width, height) in pixels of the image, of the objects that the question is
-                about.  An object whose name does not stand in the question has boxes, but no positions in `objects`.
+                about.  An object whose name is not in the question has boxes, but no positions in `objects`.
             options: (true option, false option), each as it stands in the question.
             patches: the related patches, where they are known already; by default they are found from the boxes.
             sinks: indices, among the image's tokens, of the patches whose features have a high norm.

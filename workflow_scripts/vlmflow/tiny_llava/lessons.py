@@ -6,7 +6,19 @@ import numpy as np
 import torch
 from transformers import LlavaProcessor
 
-from vlmflow.data.scenes import CELL, COLORS, KINDS, MAKERS, SHAPES, SIZES, TEXTURES, Scene, ask, describe, render
+from vlmflow.data.scenes import (
+    CELL,
+    COLORS,
+    KINDS,
+    MAKERS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    Scene,
+    describe,
+    make_question,
+    render,
+)
 
 from .architecture import GRID
 
@@ -102,7 +114,7 @@ class Teacher:
             if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):
                 question, answer = self._one_clause(scene)
                 segments.append(self._segment(question, answer.capitalize() if capital else answer, None))
-            elif entry := ask(scene, name, self.rng):
+            elif entry := make_question(scene, name, self.rng):
                 answer = str(entry["answer"])
                 segments.append(self._segment(str(entry["question"]), answer.capitalize() if capital else answer, name))
         return segments

@@ -1,4 +1,4 @@
-"""The image of a scene: its things on a noisy ground."""
+"""The image of a scene: its things on a noisy background."""
 
 import numpy as np
 from PIL import Image, ImageDraw
