@@ -264,7 +264,7 @@ def test_tar_archives_that_do_not_hold_it(server, tmp_path):
         fetch_archived(f"{server.url}/a.tar.gz", "val.json", tmp_path / "val.json")
     whole = (server.folder / "a.tar.gz").read_bytes()
     (server.folder / "b.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DownloadError, match=r"this is no whole \.tar\.gz archive"):
+    with pytest.raises(DownloadError, match=r"this is not a complete \.tar\.gz archive"):
         fetch_archived(f"{server.url}/b.tar.gz", "val.json", tmp_path / "val.json")
     assert not (tmp_path / "b.tar.gz").exists(), "so that the next try fetches it anew"
     assert not (tmp_path / "val.json").exists()

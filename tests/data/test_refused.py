@@ -101,7 +101,7 @@ def test_a_login_page_in_place_of_an_archive_is_not_kept(server, tmp_path):
     server.faults.ranges = False
     (server.folder / "images.zip").write_bytes(LOGIN)
     wanted = {"a.jpg": tmp_path / "out" / "a.jpg"}
-    with pytest.raises(DownloadError, match=r"images\.zip: this is no whole zip archive .* fetches it again"):
+    with pytest.raises(DownloadError, match=r"images\.zip: this is not a complete zip archive .* fetches it again"):
         fetch_members(f"{server.url}/images.zip", wanted, tmp_path / "kept.zip", expected=IMAGE)
     with zipfile.ZipFile(server.folder / "images.zip", "w") as archive:
         archive.writestr("a.jpg", image())

@@ -67,4 +67,4 @@ def reading(path: Path, expected: str) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: this is no whole .gz file ({error}); fetch or copy it anew") from error
+        raise DatasetError(f"{path}: this is not a complete .gz file ({error}); fetch or copy it anew") from error

@@ -96,7 +96,9 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
                 shutil.copyfileobj(content, target)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         kept.unlink(missing_ok=True)
-        raise DownloadError(f"{url}: this is no whole .tar.gz archive ({error}); run the same command again") from error
+        raise DownloadError(
+            f"{url}: this is not a complete .tar.gz archive ({error}); run the same command again"
+        ) from error
 
 
 def fetch_files(

@@ -108,7 +108,7 @@ class _LocalArchive:
         try:
             self.file = zipfile.ZipFile(path)
         except DAMAGED as error:
-            problem = f"this is no whole zip archive ({error})"
+            problem = f"this is not a complete zip archive ({error})"
             if not note_of(path).is_file():  # the user's
                 raise DownloadError(f"{path}: {problem}; delete it and run again") from error
             path.unlink()

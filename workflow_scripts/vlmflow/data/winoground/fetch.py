@@ -98,7 +98,7 @@ def unpack_images(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
                 except ContentError as error:
                     refused[Path(name).stem] = f"{member.filename} in {archive}: {error}"
     except UNREADABLE as error:
-        raise HubError(f"{archive}: this is no whole zip archive ({error}); delete it and run again") from error
+        raise HubError(f"{archive}: this is not a complete zip archive ({error}); delete it and run again") from error
     return count, refused
 
 
