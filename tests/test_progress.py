@@ -8,7 +8,7 @@ import pytest
 from snakemake_logger_plugin_vlmflow.logs import last_line
 from vlmflow import progress
 from vlmflow.jobs.job import logged
-from vlmflow.progress import Progress, shown
+from vlmflow.progress import Progress, with_progress
 
 
 class Clock:
@@ -96,7 +96,7 @@ def test_a_terminal_gets_one_line_that_is_drawn_over():
 def test_a_job_writes_its_bar_into_its_log_and_the_overview_reads_it(tmp_path):
     log = tmp_path / "job.log"
     with logged(str(log)):
-        assert list(shown("abc", "flow m T", total=3, unit="questions")) == ["a", "b", "c"]
+        assert list(with_progress("abc", "flow m T", total=3, unit="questions")) == ["a", "b", "c"]
     last = last_line(str(log))
     assert last.share == 1
     assert last.text.startswith("3 of 3, ")

@@ -106,7 +106,7 @@ def test_a_server_without_ranges(server, archive, tmp_path, capsys):
     kept = tmp_path / "kept.zip"
     names = ["images/1.jpg", "images/2.jpg"]
     assert fetch_members(archive, targets(tmp_path / "out", names), kept) == {}
-    assert "gives no ranges of bytes" in capsys.readouterr().out
+    assert "does not support ranges of bytes" in capsys.readouterr().out
     assert files(tmp_path / "out") == {Path(name).name: MEMBERS[name] for name in names}
     before = len(server.requests)
     assert fetch_members(archive, targets(tmp_path / "out", ["images/9.jpg"]), kept) == {}
@@ -222,7 +222,7 @@ def test_a_server_that_refuses_everything_is_no_set_of_missing_files(server, tmp
     (server.folder / "1.jpg").write_bytes(b"1")
     server.faults.status |= {"/1.jpg": 403, "/2.jpg": 403}
     wanted = {f"{server.url}/{number}.jpg": tmp_path / f"{number}.jpg" for number in (1, 2)}
-    with pytest.raises(DownloadError, match=r"403 Forbidden, as to each of the 2 files"):
+    with pytest.raises(DownloadError, match=r"403 Forbidden, for each of the 2 requested files"):
         fetch_files(wanted)
     del server.faults.status["/1.jpg"]
     assert list(fetch_files(wanted)) == [f"{server.url}/2.jpg"]
@@ -264,7 +264,7 @@ def test_tar_archives_that_do_not_hold_it(server, tmp_path):
         fetch_archived(f"{server.url}/a.tar.gz", "val.json", tmp_path / "val.json")
     whole = (server.folder / "a.tar.gz").read_bytes()
     (server.folder / "b.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DownloadError, match=r"this is no whole \.tar\.gz archive"):
+    with pytest.raises(DownloadError, match=r"this is not a complete \.tar\.gz archive"):
         fetch_archived(f"{server.url}/b.tar.gz", "val.json", tmp_path / "val.json")
     assert not (tmp_path / "b.tar.gz").exists(), "so that the next try fetches it anew"
     assert not (tmp_path / "val.json").exists()

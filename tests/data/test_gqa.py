@@ -308,9 +308,13 @@ def test_a_line_that_is_no_question_costs_itself(folder):
     [
         ("q.zip", b"PK", "this is an archive; unpack it, and give what was in it; expected questions by id"),
         ("q.tar.gz", b"", "this is an archive; unpack it"),
-        ("q.json.gz", b"{}", r"this is no whole \.gz file \(Not a gzipped file"),
-        ("q.json.gz", gzip.compress(b"x" * 9999, mtime=0)[:-9], r"this is no whole \.gz file \(Compressed file ended"),
-        ("q.jsonl", b"[]\nhello", "no line of this is JSON as expected: questions by id, a JSON object a line"),
+        ("q.json.gz", b"{}", r"this is not a complete \.gz file \(Not a gzipped file"),
+        (
+            "q.json.gz",
+            gzip.compress(b"x" * 9999, mtime=0)[:-9],
+            r"this is not a complete \.gz file \(Compressed file ended",
+        ),
+        ("q.jsonl", b"[]\nhello", "no line of this is JSON as expected: questions by id, one JSON object per line"),
         ("q.jsonl", b"\xff\n", "this is no text in UTF-8"),
         ("folder", None, "this folder holds no files that end with .json or .jsonl"),
     ],

@@ -99,7 +99,7 @@ def test_ok_vqa(tmp_path):
         ("{", "this is no JSON"),
         ("[]", "this is not a list of objects under 'annotations'"),
         ('{"annotations": {}}', "this is not a list"),
-        ('{"annotations": [], "annotations": []}', "the key 'annotations' stands there twice"),
+        ('{"annotations": [], "annotations": []}', "the key 'annotations' is given twice"),
     ],
 )
 def test_files_that_are_no_such_thing(tmp_path, content, message):

@@ -101,7 +101,7 @@ def test_a_login_page_in_place_of_an_archive_is_not_kept(server, tmp_path):
     server.faults.ranges = False
     (server.folder / "images.zip").write_bytes(LOGIN)
     wanted = {"a.jpg": tmp_path / "out" / "a.jpg"}
-    with pytest.raises(DownloadError, match=r"images\.zip: this is no whole zip archive .* fetches it again"):
+    with pytest.raises(DownloadError, match=r"images\.zip: this is not a complete zip archive .* fetches it again"):
         fetch_members(f"{server.url}/images.zip", wanted, tmp_path / "kept.zip", expected=IMAGE)
     with zipfile.ZipFile(server.folder / "images.zip", "w") as archive:
         archive.writestr("a.jpg", image())
@@ -129,14 +129,14 @@ def test_refused_images_are_asked_for_again(server, tmp_path):
     assert "404" in reasons["q3"]
     # Nothing is better yet; then one is; then the other one is put there. Only what was refused is asked for.
     server.requests.clear()
-    assert "of 2 images that were refused before, 0 came now; " in ask_again(note, came, images)
+    assert "0 of 2 images that were refused before came now; " in ask_again(note, came, images)
     assert not came.exists()
     assert {path for command, path, _ in server.requests if command == "GET"} == {"/1.jpg", "/2.jpg"}
     del server.faults.body["/1.jpg"]
-    assert "of 2 images that were refused before, 1 came now; " in ask_again(note, came, images)
+    assert "1 of 2 images that were refused before came now; " in ask_again(note, came, images)
     assert came.read_text() == "1\n"
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert ask_again(note, came, images).endswith("of 1 images that were refused before, 1 came now")
+    assert ask_again(note, came, images).endswith("1 of 1 images that were refused before came now")
     assert came.read_text() == "1\n2\n"
     assert not note.exists()
 
@@ -172,7 +172,9 @@ def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
     images._write_down(["1", "2"], note)
     nobody = ImageSource(str(tmp_path / "images"), "http://127.0.0.1:9")
-    assert "0 came now; the server could not be asked" in ask_again(note, came, nobody)
+    assert "0 of 2 images that were refused before came now; the server could not be reached" in ask_again(
+        note, came, nobody
+    )
     source = ImageSource(str(tmp_path / "images"), server.url)
     (tmp_path / "images").mkdir()
     with FileLock(tmp_path / ".fetching.lock"):
@@ -181,7 +183,7 @@ def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
     assert not came.exists()
     # What somebody has put there meanwhile is seen all the same.
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert "of 2 images that were refused before, 1 came now; the server" in ask_again(note, came, nobody)
+    assert "1 of 2 images that were refused before came now; the server" in ask_again(note, came, nobody)
     assert came.read_text() == "2\n"
 
 

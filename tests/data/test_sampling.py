@@ -27,11 +27,11 @@ def test_what_cannot_be_correct_is_sampled_too(per_task):
     drawn = SELECTED.frame(selected)["question_id"].to_list()
     assert len(drawn) == min(per_task, 4)
     reasons = {
-        "0": "answered correctly, but not drawn into the sample",
+        "0": "answered correctly, but not in the sample",
         "1": "answered wrongly",
-        "2": "answered, but not drawn into the sample",
-        "3": "answered, but not drawn into the sample",
-        "4": "answered correctly, but not drawn into the sample",
+        "2": "answered, but not in the sample",
+        "3": "answered, but not in the sample",
+        "4": "answered correctly, but not in the sample",
     }
     account = SKIPPED.frame(account)
     assert set(account.select("stage", "task", "model").rows()) == {("selected", "T", "m")}
@@ -57,7 +57,7 @@ def test_candidates_are_a_sample_of_the_usable_questions():
     reasons = dict(SKIPPED.frame(account).select("question_id", "reason").rows())
     assert reasons.pop("b") == "no options"
     assert reasons.keys() == set(map(str, range(6))) - set(chosen)
-    assert set(reasons.values()) == {"not drawn as a candidate"}
+    assert set(reasons.values()) == {"not sampled as a candidate"}
     everything, account = select_candidates(asked, "T", Task(structural="choose", semantic="attr"), None, 0)
     assert (len(everything), account["question_id"].to_list()) == (6, ["b"])
 
@@ -67,7 +67,7 @@ def test_groups_are_sampled_one_by_one():
     candidates, account = sample_groups(asked, "table-2", 2, 0)
     assert dict(candidates.group_by("structural").len().rows()) == {"choose": 2, "query": 2, "verify": 1}
     assert len(CANDIDATES.frame(candidates)) + len(SKIPPED.frame(account)) == len(asked)
-    assert set(account.select("reason", "stage", "task").rows()) == {("not drawn in its group", "tasks", "table-2")}
+    assert set(account.select("reason", "stage", "task").rows()) == {("not sampled in its group", "tasks", "table-2")}
     assert len(sample_groups(asked, "table-2", None, 0)[0]) == len(asked)
     assert [len(table) for table in sample_groups(questions(), "table-2", 2, 0)] == [0, 0]
 

@@ -102,7 +102,7 @@ def test_without_access_it_is_said_what_to_do(hub, tmp_path, token, repository, 
     assert account["granted"] is False
     assert account["reason"] == (
         "the captions and images of Winoground are missing, since there is no access to them from here "
-        f"({repository} at main: the hub says {status}); ask for access at "
+        f"({repository} at main: the hub says {status}); request access at "
         f"https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         "delete access.json and run the same command again"
     )
@@ -122,7 +122,7 @@ def test_what_is_no_lack_of_access_is_an_error(hub, tmp_path):
     (data / "images.zip").write_bytes(b"no archive")
     status, said = fetch(hub.url, tmp_path)
     assert status == 3
-    assert "images.zip: this is no whole zip archive" in said
+    assert "images.zip: this is not a complete zip archive" in said
     hub.faults.status[f"/api/datasets/{REPOSITORY}/revision/main"] = 500
     for url in ("http://127.0.0.1:9", hub.url):
         (tmp_path / "another").mkdir(exist_ok=True)
@@ -198,7 +198,7 @@ def test_a_damaged_archive_is_named(tmp_path):
     path = write_zip(tmp_path / "a.zip", ["images/a.png"])
     content = path.read_bytes()
     path.write_bytes(content.replace(b"images/a.png", b"images/a.pnX", 1))
-    with pytest.raises(HubError, match=r"a\.zip: this is no whole zip archive"):
+    with pytest.raises(HubError, match=r"a\.zip: this is not a complete zip archive"):
         unpack_images(path, tmp_path)
 
 

@@ -79,7 +79,7 @@ def test_without_access_there_is_no_question_but_a_reason(tmp_path):
         (
             "[1]\n[2]",
             None,
-            r"examples\.jsonl: no line of this is JSON as expected: examples of Winoground, a JSON object",
+            r"examples\.jsonl: no line of this is JSON as expected: examples of Winoground, one JSON object",
         ),
         ('\n{"id": 1', None, r"examples\.jsonl: no line of this is JSON"),
         (b"\xff\xfe", None, r"examples\.jsonl: this is no text in UTF-8"),

@@ -122,7 +122,7 @@ def test_the_query_tokens_depend_on_the_question(vlm):
     image = Image.new("RGB", (50, 40), (10, 200, 90))
     one, other = (vlm.record(vlm.image_prompt(image, text)) for text in ("What is it?", "Which one?"))
     assert not torch.allclose(one.calls[0].hidden[0, :TOKENS], other.calls[0].hidden[0, :TOKENS])
-    with pytest.raises(PromptError, match="puts the image before the text"):
+    with pytest.raises(PromptError, match="always puts the image before the text"):
         vlm.image_prompt(image, "What is it?", before=True)
 
 

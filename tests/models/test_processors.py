@@ -79,7 +79,7 @@ def test_a_template_of_ones_own(folder, tmp_path):
     _, path = folder
     (tmp_path / "mine.jinja").write_text("MINE <image> {{ messages[0].content[1].text }}:")
     assert chat_text(load_processor(path, template=str(tmp_path / "mine.jinja")), "a?") == "MINE <image> a?:"
-    with pytest.raises(ProcessorError, match=r"none\.jinja.*known are own, vicuna_v1, llava_llama_3"):
+    with pytest.raises(ProcessorError, match=r"none\.jinja.*choose from own, vicuna_v1, llava_llama_3"):
         load_processor(path, template=str(tmp_path / "none.jinja"))
 
 

@@ -88,12 +88,12 @@ BOX = '"x": 1, "y": 1, "w": 5, "h": 5'
 @pytest.mark.parametrize(
     ("of_question", "of_graph", "reason"),
     [
-        ('"answer": "a", "answer": "b"', BOX, "malformed entry: the key 'answer' stands there twice; keep"),
-        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' stands there twice; keep the right one"),
+        ('"answer": "a", "answer": "b"', BOX, "malformed entry: the key 'answer' is given twice; keep"),
+        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' is given twice; keep the right one"),
         ('"answer": null', BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "\\ud800"', BOX, "malformed entry: answer: "),
         ('"answer": "a", "fullAnswer": "\\udfff"', BOX, "'\\\\udfff' holds half of a surrogate pair"),
-        ('"answer": "a", "question": ""', BOX, "stands there twice"),
+        ('"answer": "a", "question": ""', BOX, "is given twice"),
         ('"answer": ' + "[" * 9999 + "]" * 9999, BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "a"', BOX.replace("5", "true", 1), "objects.7.w: Input should be a number, not true or false"),
         ('"answer": "a"', BOX.replace('"h": 5', '"tall": 5'), "scene graph of 1: objects.7.h: Field required"),
@@ -217,7 +217,7 @@ def test_options_and_objects_that_are_not_in_the_question(folder, tiny_llava):
     assert set(run(row)["edge"]) == {"question -> last"}
     assert [each.what for each in run.skipped] == edges[:4]
     for each, option in zip(run.skipped, (row["true_option"], row["false_option"]), strict=False):
-        assert f"{option!r} does not stand in the question 'What is it?'" in each.reason
+        assert f"{option!r} is not in the question 'What is it?'" in each.reason
     only = KnockoutProbe(kind="knockout", window=1, edges=edges[:4])
     with pytest.raises(QuestionError, match="no edge of the probe is left"):
         ProbeRun(tiny_llava, only, "flow")(row)
@@ -246,9 +246,7 @@ def saved(image, kind, **settings):
 FRAMES = [Image.new("RGB", (96, 96), color) for color in ("red", "blue")]
 NOISE = saved(Image.effect_noise((96, 96), 90).convert("RGB"), "JPEG")
 TEXT = b"t\0\0" + zlib.compress(b"\0" * 90_000_000, 9)
-LIMIT = (
-    f"At most {LONGEST} pixels a side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the shorter"
-)
+LIMIT = f"At most {LONGEST} pixels per side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the"
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def test_modules_are_found_or_refused():
     layer = vlm.layers[0]
     assert find_module(layer, "attention") is layer.self_attn
     assert find_module(layer, "mlp") is layer.mlp
-    with pytest.raises(InterventionError, match="0 parts that look like its mlp"):
+    with pytest.raises(InterventionError, match="0 modules that may be its mlp"):
         find_module(torch.nn.TransformerEncoderLayer(4, 1), "mlp")
     small = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
     mixed = Qwen3MoeDecoderLayer(Qwen3MoeConfig(**small, moe_intermediate_size=8, num_experts=2), 0)

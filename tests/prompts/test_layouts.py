@@ -128,7 +128,7 @@ def test_the_published_rule_paints_both_ends_of_a_box():
 
 def test_a_box_outside_is_refused_by_either_rule():
     boxes = [(0, 0, 20, 20), (SIDE, 0, 8, 8)]
-    with pytest.raises(GeometryError, match="outside of what the model sees"):
+    with pytest.raises(GeometryError, match="outside of the part of the image that reaches the model"):
         painted_patches(KINDS["crop"], (2 * SIDE, SIDE), boxes)
 
 
@@ -136,7 +136,7 @@ def test_a_wide_image_cropped_and_padded():
     size = (2 * SIDE, SIDE)
     cropped = find_patch_map(KINDS["crop"], size)
     assert cropped.related([(SIDE / 2, 0, 8, 8)]) == [0]
-    with pytest.raises(GeometryError, match="outside of what the model sees"):
+    with pytest.raises(GeometryError, match="outside of the part of the image that reaches the model"):
         cropped.related([(0, 0, 20, 20)])
     padded = find_patch_map(KINDS["pad"], size)
     # Half as large, between a quarter of padding above and one below: rows 1.5 to 4.5.

@@ -54,11 +54,11 @@ def test_an_instruction_belongs_to_the_template(vlm):
         ("other patches", {"objects": {"circle": []}}, "without boxes"),
         ("related patches", {"objects": {"circle": [(20, 20, 3, 3)]}}, "outside of the image, which has 8 × 8"),
         ("objects", {}, "without objects"),
-        ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' does not stand in the question"),
+        ("objects", {"objects": {"zebra": [(0, 0, 4, 4)]}}, "'zebra' is not in the question"),
         ("options", {}, "without options"),
-        ("true option", {"options": ("green", "blue")}, "'green' does not stand in the question"),
-        ("question without options", {"options": ("red", "pink")}, "'pink' does not stand in the question"),
-        ("answer", {}, "unknown segment 'answer'; known are"),
+        ("true option", {"options": ("green", "blue")}, "'green' is not in the question"),
+        ("question without options", {"options": ("red", "pink")}, "'pink' is not in the question"),
+        ("answer", {}, "unknown segment 'answer'; choose from"),
     ],
 )
 def test_what_a_prompt_does_not_have(vlm, segment, arguments, message):
@@ -160,7 +160,7 @@ def test_edges():
     assert edge.crossed == "related patches ↛ question"
     for text, message in {
         "image": "write 'source -> target'",
-        "image -> anwser": "unknown segment 'anwser'; known are",
+        "image -> anwser": "unknown segment 'anwser'; choose from",
         "last -> question": "did you mean 'question -> last'",
     }.items():
         with pytest.raises(ValueError, match=message):

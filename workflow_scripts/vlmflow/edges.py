@@ -1,9 +1,9 @@
-"""The words for token positions and for what is knocked out: segments, edges, windows."""
+"""Segments, edges and windows: the names of token positions, and of the attention that is knocked out."""
 
 import re
 from dataclasses import dataclass
 
-# Every segment with its place in the order in which a prompt is read.
+# Every segment with its rank in the order of the prompt: segments of a higher rank come later.
 SEGMENTS = {
     "image": 0,
     "related patches": 0,
@@ -23,7 +23,7 @@ SEGMENTS = {
     "last": 3,
 }
 
-# Patches whose features have a norm above a threshold, and the others without these.
+# Sinks are patches whose features have a norm above a threshold; the other two segments leave them out.
 SINK_SEGMENTS = ("sinks", "related patches without sinks", "other patches without sinks")
 
 # The edges of [flow], figures 3 to 5.
@@ -39,17 +39,19 @@ FLOW_EDGES = (
 
 @dataclass(frozen=True)
 class Edge:
-    """`source -> target`: knocked out, no position of the target may attend to a position of the source."""
+    """An edge `source -> target`: while it is knocked out, no position of the target may attend to one of the
+    source."""
 
     source: str
     target: str
 
     @classmethod
     def parse(cls, text: str) -> "Edge":
-        """Read `image -> question`.
+        """The edge that a text such as `image -> question` names.
 
         Raises:
-            ValueError: the text is no edge, names an unknown segment, or runs from later to earlier positions.
+            ValueError: the text does not have this form, names an unknown segment, or runs from later to earlier
+                positions.
         """
         match = re.fullmatch(r"\s*(.+?)\s*->\s*(.+?)\s*", text)
         if not match:
@@ -57,10 +59,10 @@ class Edge:
         edge = cls(*match.groups())
         for segment in (edge.source, edge.target):
             if segment not in SEGMENTS:
-                raise ValueError(f"edge {text!r}: unknown segment {segment!r}; known are {', '.join(SEGMENTS)}")
+                raise ValueError(f"edge {text!r}: unknown segment {segment!r}; choose from {', '.join(SEGMENTS)}")
         if SEGMENTS[edge.source] > SEGMENTS[edge.target]:
             raise ValueError(
-                f"edge {text!r}: {edge.source!r} stands after {edge.target!r} in the prompt, and a position attends "
+                f"edge {text!r}: {edge.source!r} comes after {edge.target!r} in the prompt, and a position attends "
                 f"only to itself and to earlier ones; did you mean '{edge.target} -> {edge.source}'?"
             )
         return edge
@@ -70,13 +72,13 @@ class Edge:
 
     @property
     def crossed(self) -> str:
-        """As figures write it."""
+        """The edge as figures write it, `source ↛ target`."""
         return f"{self.source} ↛ {self.target}"
 
 
 def _all_edges() -> tuple[str, ...]:
-    """Every segment of an image's prompt to every later one; within the question, from its words to those that they
-    are asked about; and the last position to itself."""
+    """The edges from every segment of an image's prompt to every later one; within the question, from its other words
+    to its options and objects; and from the last position to itself."""
     segments = [name for name in SEGMENTS if name not in (*SINK_SEGMENTS, "caption")]
     later = [f"{a} -> {b}" for b in segments for a in segments if SEGMENTS[a] < SEGMENTS[b]]
     within = [
@@ -86,12 +88,13 @@ def _all_edges() -> tuple[str, ...]:
     return (*later, *within, "last -> last")
 
 
-# What `edges: all` stands for.
+# The edges that `edges: all` in a study file means.
 ALL_EDGES = _all_edges()
 
 
 def window_layers(layer: int, window: int, layers: int) -> range:
-    """The layers of the window `window` (odd) around `layer`, cut at both ends of a model of `layers` layers."""
+    """The layers of a window of `window` (odd) layers around `layer`, cut at both ends of a model of `layers`
+    layers."""
     if window < 1 or window % 2 == 0:
         raise ValueError(f"window {window}: must be odd and at least 1")
     if not 0 <= layer < layers:

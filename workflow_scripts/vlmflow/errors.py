@@ -1,13 +1,13 @@
-"""Every error that the library raises on purpose, as one tree: what each of them stops is told by its branch.
+"""Every error that the library raises on purpose, as one tree; its branches differ in what an error stops.
 
-A `StudyError` stops the workflow before its first job, a `JobError` stops one job, and a `QuestionError` costs one
+A `StudyError` stops the workflow before its first job, a `JobError` stops one job, and a `QuestionError` skips one
 question, which becomes a row of the table `skipped` with the error's message as its reason.  Every message says what is
 wrong, where (file, key or question), and what to do.
 """
 
 
 class VlmflowError(ValueError):
-    """The root of the tree; never raised itself."""
+    """The base class of all errors; it is never raised itself."""
 
 
 # --- before any job ---
@@ -25,7 +25,7 @@ class FolderError(StudyError):
 
 
 class JobError(VlmflowError):
-    """An error that every further question of the job would meet as well; the message says what would help."""
+    """An error that every further question of the job would raise as well; the message says what to do."""
 
 
 class TableError(JobError):
@@ -49,15 +49,15 @@ class HubError(JobError):
 
 
 class NoAccessError(HubError):
-    """A file that the hub does not give to the account, if any, that is logged in on this machine."""
+    """A file that the hub does not give to the account that is logged in on this machine, or without an account."""
 
 
 class ModelError(JobError):
-    """A model that cannot be loaded, or that is not built as the engine needs; the message says what is missing."""
+    """A model that cannot be loaded, or whose structure the engine cannot use; the message says what is missing."""
 
 
 class ProcessorError(JobError):
-    """A processor that cannot be loaded, or cannot do what is requested of it; the message gives the cause."""
+    """A processor that cannot be loaded, or cannot do what is requested; the message gives the cause."""
 
 
 class ProcessorMismatchError(JobError):
@@ -76,7 +76,7 @@ class QuestionError(VlmflowError):
 
 
 class RetryableQuestionError(QuestionError):
-    """A question that failed for want of memory; it is measured once more at the end of the job."""
+    """A question that failed because memory ran out; it is measured once more at the end of the job."""
 
 
 class OutOfMemoryError(RetryableQuestionError, RuntimeError):
@@ -84,12 +84,12 @@ class OutOfMemoryError(RetryableQuestionError, RuntimeError):
 
 
 class NotApplicableError(QuestionError):
-    """A measurement that has no meaning for this question, model or dataset: a job where this is so for all questions
-    has not failed."""
+    """A measurement that has no meaning for this question, model or dataset; a job in which it is raised for all
+    questions has not failed."""
 
 
 class GeometryError(NotApplicableError):
-    """A box or an image that has no place among the patches; the message gives the cause."""
+    """A box or an image that cannot be mapped to patches; the message gives the cause."""
 
 
 class PromptError(QuestionError):

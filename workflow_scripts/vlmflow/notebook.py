@@ -1,4 +1,4 @@
-"""The library from a notebook: models that also measure, with one method per probe that needs no study file."""
+"""The library in a notebook: models with one method for each probe that needs no study file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ class LanguageModel(model.LanguageModel):
     """A decoder-only language model that reads captions, with its tokenizer and the probes."""
 
     def knockout(self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int]) -> pl.DataFrame:
-        """How the answer's probability changes with each edge knocked out in a window around each layer.
+        """The change of the answer's probability with each edge knocked out, in a window around each layer.
 
         Args:
             prompt: of this model.
@@ -29,7 +29,7 @@ class LanguageModel(model.LanguageModel):
             change (in percent of p_base); [flow] section 3.2.
 
         Raises:
-            ValueError: an edge or a window is no such thing.
+            ValueError: an edge has another form or an unknown segment, or a window is not odd and at least 1.
             PromptError: the prompt does not have a segment of an edge.
             InterventionError: an edge cannot be knocked out, since its target does not attend to its source.
         """
@@ -44,13 +44,13 @@ class LanguageModel(model.LanguageModel):
         top: int = 10,
         pooled: bool = False,
     ) -> pl.DataFrame:
-        """Similarity of the words that the question's positions predict, with modules ablated or edges knocked out, to
-        those of the intact model.
+        """The similarity of the words that the question's positions predict, with modules ablated or edges knocked out,
+        to those of the intact model.
 
         Args:
             prompt: of this model.
-            modules: "attention", "mlp": their output is zero at the question's positions in `window` layers from each
-                layer on.
+            modules: "attention" or "mlp"; their output is zero at the question's positions, in `window` layers from
+                each layer on.
             edges: each as "source -> target", knocked out in `window` layers around each layer.
             window: number of layers, odd where there are edges.
             top: number of words per position.
@@ -61,7 +61,7 @@ class LanguageModel(model.LanguageModel):
             [flow] equation 9.
 
         Raises:
-            ValueError: an edge or a window is no such thing.
+            ValueError: an edge has another form or an unknown segment, or a window is not odd and at least 1.
             PromptError: the prompt does not have a segment of an edge.
             InterventionError: the layers have no such module, or an edge cannot be knocked out.
         """
@@ -73,7 +73,7 @@ class LanguageModel(model.LanguageModel):
         Args:
             prompt: of this model.
             words: name → word, for instance {"lowercase answer": "red"}.
-            final_norm: norm inner states as the last one is; [flow] equation 8 and its code do not.
+            final_norm: whether inner states are normed as the last one is; [flow] equation 8 and its code do not do so.
 
         Returns:
             columns layer (−1 for the embedding), word (its name), probability (from 0 to 1).
@@ -97,17 +97,17 @@ def load_model(
     template: str = "own",
     fit: str = "own",
 ) -> VisionLanguageModel:
-    """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
+    """Load a vision-language model from a folder or from the hub; safetensors only, and no code of the model's own.
 
     Args:
         path: a folder as `save_pretrained` writes it, or a hub id.
-        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
-            that this process sees.
+        device: such as "cpu" or "cuda:0"; by default a GPU, if there is one. "auto" spreads the layers over all GPUs
+            that are visible to this process.
         dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
         revision: branch, tag or commit of a hub id.
         template: the conversation around the question: "own", one of `vlmflow.models.templates.TEMPLATES`, or a .jinja
             file.
-        fit: how an image that is no square is fitted into one: "own" (as the processor does it), "pad" or "crop".
+        fit: how an image that is not square is fitted into a square: "own" (as the processor does it), "pad" or "crop".
 
     Raises:
         ModelError: there is no such model, or it cannot be measured; the message gives the reason.

@@ -1,4 +1,4 @@
-"""What the parts of the study file are made of: strict models, and names, numbers and texts that are checked."""
+"""The base class and the field types of the study file: unknown keys are refused, and values are checked."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from vlmflow.edges import ALL_EDGES, Edge
 
-# Names that the results use themselves.
+# Names that files and folders of the results have.
 RESERVED = set(
     "training candidates tasks summary figures tables patches sheets answers selected skipped logs benchmarks "
     "questions".split()
@@ -16,7 +16,7 @@ RESERVED = set(
 
 
 class Strict(BaseModel):
-    """A part of the study file: unknown keys are mistakes, and old names are refused with the new ones.
+    """The base class of all parts of the study file: unknown keys are refused, and old names with the new ones.
 
     Attributes:
         renamed_keys: old key → its name now.
@@ -36,7 +36,7 @@ class Strict(BaseModel):
             if old in given:
                 raise ValueError(f"{old}: this key is now called {new}")
         for key, names in cls.renamed_values.items():
-            for value in _listed(given.get(key)):
+            for value in _as_list(given.get(key)):
                 if isinstance(value, str) and value in names:
                     raise ValueError(f"{key}: {value} is now called {names[value]}")
         return given
@@ -66,27 +66,27 @@ def _check_window(window: int) -> int:
 
 def _check_url(url: str) -> str:
     if not re.match(r"https?://[^/]", url):
-        raise ValueError(f"{url!r} is no address; write it as https://…")
+        raise ValueError(f"{url!r} is not a web address; write it as https://…")
     return url.rstrip("/")
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _spelled_out(value: Any) -> Any:
+def _expanded(value: Any) -> Any:
     if isinstance(value, str) and value != "all":
         raise ValueError(f"{value!r}: give a list of edges, or the word all")
     return list(ALL_EDGES) if value == "all" else value
 
 
 def each_once(what: str) -> Callable[[list], list]:
-    """A check that no entry of a list stands there twice; `what` is named in the message."""
+    """A check that no entry is in a list twice; the message calls an entry `what`."""
 
     def check(values: list) -> list:
         for value in values:
             if values.count(value) > 1:
-                raise ValueError(f"{what} {value!r} stands there {values.count(value)} times; once is enough")
+                raise ValueError(f"{what} {value!r} is given {values.count(value)} times; give it once")
         return values
 
     return check
@@ -103,13 +103,13 @@ Edges = Annotated[
     list[EdgeText],
     Field(min_length=1),
     AfterValidator(each_once("edge")),
-    BeforeValidator(_spelled_out, json_schema_input_type=list[str] | Literal["all"]),
+    BeforeValidator(_expanded, json_schema_input_type=list[str] | Literal["all"]),
 ]
 Window = Annotated[int, Field(ge=1), AfterValidator(_check_window)]
-# One window, or several that one recording serves.
+# One window, or several, which share one recording.
 Windows = Annotated[
     list[Window],
     Field(min_length=1),
     AfterValidator(each_once("window")),
-    BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+    BeforeValidator(_as_list, json_schema_input_type=int | list[int]),
 ]

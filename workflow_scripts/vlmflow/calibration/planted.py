@@ -1,13 +1,13 @@
-"""Models whose information flow is known because their weights were set by hand: on which the probes are tested.
+"""Models whose information flow is known, since their weights are set by hand; the probes are tested on them.
 
-A LLaVA whose patches read flat colours, and whose decoder does nothing but copy: at a chosen layer, every position of
+The image encoder of such a LLaVA reads flat colours, and its decoder only copies: at a chosen layer, every position of
 one segment takes over a code that every position of another segment carries.  Attention is all or nothing, positions
-play no part (rotary phases hardly turn), the MLPs are zero but for one that can be planted.  So it is known which edges
-carry the answer, and where.
+have no effect (rotary phases hardly turn), and all MLPs are zero except one that can be planted.  So it is known which
+edges carry the answer, and in which layers.
 
 An image holds one *related* object, whose red channel is on and whose green and blue channels carry two bits, and one
 *other* object, whose red channel is off and which carries one bit: green or blue.  In place of the image, a caption
-may say the code in a word.
+may give the code in a word.
 """
 
 from dataclasses import dataclass
@@ -30,24 +30,24 @@ OTHER_BITS = (0, 1)
 
 # Axes of the residual stream.
 ONE, START, WORD, LAST, RELATED, OTHER = range(6)
-SEEN = (6, 7, 8)  # the code where it is seen: two bits of the related object, one of the other
+IN_IMAGE = (6, 7, 8)  # the code in the image: two bits of the related object, one of the other
 IN_QUESTION = (9, 10, 11)
 AT_LAST = (12, 13, 14)
-AT_SAID = (15, 16, 17)  # where the answer's first sub-word stands
-MADE = (18, 19, 20)  # what a planted MLP makes of the code in the question
-SAID, DONE = 21, 22
+AT_FIRST = (15, 16, 17)  # the code at the answer's first sub-word
+FROM_MLP = (18, 19, 20)  # the output of a planted MLP for the code in the question
+FIRST, DONE = 21, 22
 WIDTH, HEAD = 32, 8
 GAIN = 60.0  # of attention scores: a source wins over the start token by at least e^20
 LOGIT = 30.0
 
 Source = Literal["related patches", "other patches", "image", "question"]
-Target = Literal["question", "last", "said"]
+Target = Literal["question", "last", "first sub-word"]
 
 
 @dataclass(frozen=True)
 class Copy:
-    """At `layer`, the positions of `target` take over what those of `source` carry; `said` is the answer's first
-    sub-word, so that what it takes over becomes the second one."""
+    """At `layer`, the positions of `target` take over the code of those of `source`; the target `first sub-word` is
+    that of the answer, so the code that it takes over determines the second sub-word."""
 
     source: Source
     target: Target
@@ -59,10 +59,11 @@ class Plant:
     """A model's planted flow.
 
     Attributes:
-        copies: which segment takes over the code of which.
-        layers: how many the model has.
-        words: those of the question that take part; by default all.
-        mlp: the layer whose MLP makes the code in the question readable as a word; by default it is so by itself.
+        copies: the segments between which the code is copied.
+        layers: number of the model's layers.
+        words: the words of the question that take over the code; by default all.
+        mlp: the layer whose MLP makes the code in the question readable as a word; by default it is readable without an
+            MLP.
     """
 
     copies: tuple[Copy, ...]
@@ -72,12 +73,14 @@ class Plant:
 
     @classmethod
     def through_question(cls, layers: int, related: int, last: int) -> "Plant":
-        """The question takes over the code of the related patches, the last position that of the question."""
+        """A plant in which the question takes over the code of the related patches, and the last position that of the
+        question."""
         return cls((Copy("related patches", "question", related), Copy("question", "last", last)), layers)
 
     @classmethod
     def two_stages(cls, layers: int, other: int, related: int, last: int) -> "Plant":
-        """As in [flow]: the question first takes over the code of the other patches, then that of the related ones."""
+        """A plant as in [flow]: the question first takes over the code of the other patches, then that of the related
+        ones."""
         copies = (
             Copy("other patches", "question", other),
             Copy("related patches", "question", related),
@@ -87,19 +90,19 @@ class Plant:
 
     @classmethod
     def direct(cls, layers: int, layer: int) -> "Plant":
-        """The last position takes over the code of the image, past the question."""
+        """A plant in which the last position takes over the code of the image directly, not from the question."""
         return cls((Copy("image", "last", layer),), layers)
 
     @classmethod
-    def two_words(cls, layers: int, related: int, last: int, said: int) -> "Plant":
-        """As `through_question`, with a second sub-word of the answer that comes from the image, past the question."""
-        copies = (*cls.through_question(layers, related, last).copies, Copy("image", "said", said))
+    def two_words(cls, layers: int, related: int, last: int, second: int) -> "Plant":
+        """A plant as `through_question`, with a second sub-word of the answer, which comes directly from the image."""
+        copies = (*cls.through_question(layers, related, last).copies, Copy("image", "first sub-word", second))
         return cls(copies, layers)
 
     @property
-    def says_two(self) -> bool:
+    def has_two_sub_words(self) -> bool:
         """Whether the answer has two sub-words."""
-        return any(copy.target == "said" for copy in self.copies)
+        return any(copy.target == "first sub-word" for copy in self.copies)
 
     @property
     def reads_other(self) -> bool:
@@ -108,11 +111,11 @@ class Plant:
 
     def layers_of(self, source: str, target: str) -> set[int]:
         """The layers at which blocking this edge cuts a planted path."""
-        parts = {
+        equivalent = {
             "image": {"image", "related patches", "other patches"},
             "related patches": {"related patches", "image"},  # a copy from the image reads the related object
         }
-        sources = parts.get(source, {source})
+        sources = equivalent.get(source, {source})
         return {copy.layer for copy in self.copies if copy.target == target and copy.source in sources}
 
 
@@ -122,7 +125,7 @@ def code_word(related: tuple[int, int], other: int) -> str:
 
 
 def tail_word(related: tuple[int, int]) -> str:
-    """The second sub-word of the answer for these bits, where it has one."""
+    """The second sub-word of the answer for these bits, if there is one."""
     return f"tail{related[0]}{related[1]}"
 
 
@@ -145,7 +148,7 @@ class PlantedScene:
 def paint(
     size: tuple[int, int], related: Box, other: Box, related_bits: tuple[int, int], other_bit: int
 ) -> PlantedScene:
-    """Two flat rectangles on black; boxes are whole pixels (x, y, width, height)."""
+    """A scene of two flat rectangles on black; boxes are in whole pixels (x, y, width, height)."""
     pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
     colors = ((1, *related_bits), (0, other_bit, 1 - other_bit))
     for (x, y, width, height), color in zip((related, other), colors, strict=True):
@@ -154,11 +157,11 @@ def paint(
 
 
 def build_planted(plant: Plant, *, grid: int = 6, patch: int = 8, dtype: str = "float32") -> VisionLanguageModel:
-    """The model with the plant, as an ordinary `LlavaForConditionalGeneration`."""
+    """The planted model, an ordinary `LlavaForConditionalGeneration`."""
     words = QUESTION.replace("?", " ?").split()
     answers = [code_word(*bits) for bits in product(RELATED_BITS, OTHER_BITS)]
     answers += [word(bits) for word in (tail_word, caption_word) for bits in RELATED_BITS]
-    # Pixels are picked, not blended, so that no colour bleeds into a patch that the box does not reach.
+    # Pixels are picked, not blended, so that no colour gets into a patch that the box does not overlap.
     processor = word_level_processor(
         [*words, *answers], grid * patch, patch, image_mean=[0.0] * 3, image_std=[1.0] * 3, resample=0
     )
@@ -185,7 +188,7 @@ def _config(plant: Plant, processor: LlavaProcessor, grid: int, patch: int) -> L
         num_attention_heads=1,
         image_size=grid * patch,
         patch_size=patch,
-        layer_norm_eps=1e-12,  # a patch that is touched by one pixel shows the same code as one that is filled
+        layer_norm_eps=1e-12,  # a patch with one coloured pixel gives the same code as one that is filled
     )
     text = LlamaConfig(
         vocab_size=len(processor.tokenizer),
@@ -209,7 +212,8 @@ def _config(plant: Plant, processor: LlavaProcessor, grid: int, patch: int) -> L
 
 
 def _plant_image_encoder(model: LlavaForConditionalGeneration) -> None:
-    """Patches as (r, g, b, −r, −g, −b, 0, 0), scaled by the layer norm; from these the residual stream's axes."""
+    """Encode patches as (r, g, b, −r, −g, −b, 0, 0), scaled by the layer norm, and project them to the residual
+    stream."""
     embedding = model.model.vision_tower.embeddings.patch_embedding.weight
     area = embedding.shape[2] * embedding.shape[3]
     for channel in range(3):
@@ -222,9 +226,9 @@ def _plant_image_encoder(model: LlavaForConditionalGeneration) -> None:
     out[RELATED, red] = 1
     out[OTHER, green] = out[OTHER, blue] = 1
     out[OTHER, red] = -2
-    out[SEEN[0], green] = out[SEEN[1], blue] = 2
-    out[SEEN[0], red] = out[SEEN[1], red] = -1
-    out[SEEN[2], green], out[SEEN[2], blue] = 1, -1
+    out[IN_IMAGE[0], green] = out[IN_IMAGE[1], blue] = 2
+    out[IN_IMAGE[0], red] = out[IN_IMAGE[1], red] = -1
+    out[IN_IMAGE[2], green], out[IN_IMAGE[2], blue] = 1, -1
     projector.linear_2.bias[ONE] = 1
 
 
@@ -243,29 +247,35 @@ def _plant_words(
         embeddings[token(tail_word(bits)), DONE] = 1
         embeddings[token(caption_word(bits)), RELATED] = 1
         for axis, bit in enumerate(bits):
-            head[token(tail_word(bits)), AT_SAID[axis]] = LOGIT * (2 * bit - 1)
-            embeddings[token(caption_word(bits)), SEEN[axis]] = 2 * bit - 1
+            head[token(tail_word(bits)), AT_FIRST[axis]] = LOGIT * (2 * bit - 1)
+            embeddings[token(caption_word(bits)), IN_IMAGE[axis]] = 2 * bit - 1
     for related, other in product(RELATED_BITS, OTHER_BITS):
-        # Where the other object's bit does not reach the answer, the answer leaves it open as 0.
+        # If the other object's bit does not reach the answer, it is 0 in the answer.
         if not plant.reads_other and other == 1:
             continue
         code: tuple[int, ...] = (*related, other) if plant.reads_other else related
         word = token(code_word(related, other))
-        embeddings[word, SAID if plant.says_two else DONE] = 1
-        # The question's positions would say the code as well, by themselves or after the MLP.
-        for axes in (AT_LAST, IN_QUESTION if plant.mlp is None else MADE):
+        embeddings[word, FIRST if plant.has_two_sub_words else DONE] = 1
+        # The question's positions predict the code as well, without an MLP or after it.
+        for axes in (AT_LAST, IN_QUESTION if plant.mlp is None else FROM_MLP):
             for axis, bit in zip(axes, code, strict=False):
                 head[word, axis] = LOGIT * (2 * bit - 1)
 
 
 def _plant_copy(attention: Any, copy: Copy) -> None:
-    """One head: the target's positions attend to the source's, all others to the start token, which carries nothing."""
+    """Plant one head: the target's positions attend to the source's, all others to the start token, which has no
+    code."""
     flag = {"related patches": RELATED, "image": RELATED, "other patches": OTHER, "question": WORD}[copy.source]
-    read = {"related patches": SEEN[:2], "image": SEEN[:2], "other patches": SEEN[2:], "question": IN_QUESTION}
+    read = {
+        "related patches": IN_IMAGE[:2],
+        "image": IN_IMAGE[:2],
+        "other patches": IN_IMAGE[2:],
+        "question": IN_QUESTION,
+    }
     bits = {"related patches": (0, 1), "image": (0, 1), "other patches": (2,), "question": (0, 1, 2)}[copy.source]
-    write = {"question": IN_QUESTION, "last": AT_LAST, "said": AT_SAID}[copy.target]
-    # Axes 0 and HEAD/2 turn with the position whatever the rotary base; 1 and 2 stand still.
-    attention.q_proj.weight[1, {"question": WORD, "last": LAST, "said": SAID}[copy.target]] = GAIN
+    write = {"question": IN_QUESTION, "last": AT_LAST, "first sub-word": AT_FIRST}[copy.target]
+    # Axes 0 and HEAD/2 turn with the position for any rotary base; axes 1 and 2 do not turn.
+    attention.q_proj.weight[1, {"question": WORD, "last": LAST, "first sub-word": FIRST}[copy.target]] = GAIN
     attention.k_proj.weight[1, flag] = 1
     attention.q_proj.weight[2, ONE] = GAIN / 4
     attention.k_proj.weight[2, START] = 1
@@ -275,8 +285,8 @@ def _plant_copy(attention: Any, copy: Copy) -> None:
 
 
 def _plant_mlp(mlp: Any) -> None:
-    """Write what stands at IN_QUESTION to MADE; the gate is open everywhere."""
-    for channel, (source, target) in enumerate(zip(IN_QUESTION, MADE, strict=True)):
+    """Plant an MLP that copies IN_QUESTION to FROM_MLP; its gate is open everywhere."""
+    for channel, (source, target) in enumerate(zip(IN_QUESTION, FROM_MLP, strict=True)):
         mlp.gate_proj.weight[channel, ONE] = GAIN
         mlp.up_proj.weight[channel, source] = 1
         mlp.down_proj.weight[target, channel] = 1 / GAIN

@@ -1,4 +1,5 @@
-"""A LLaVA processor for models made here: one token a word, CLIP's image processing, a template like Vicuna's."""
+"""A LLaVA processor for models of this library: one token per word, CLIP's image processing, a template like
+Vicuna's."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,7 @@ CHAT_TEMPLATE = (
 
 
 def word_level_processor(words: Iterable[str], side: int, patch: int, **images: Any) -> LlavaProcessor:
-    """A processor that knows `words` and shows the model `side` × `side` pixels in patches of `patch`.
+    """A processor with the vocabulary `words`, for images of `side` × `side` pixels in patches of `patch`.
 
     `images` overrides settings of the image processing, such as image_mean.
     """

@@ -1,4 +1,4 @@
-"""The datasets: where their files and images come from, and how these become questions."""
+"""The datasets: origin of their files and images, and readers of their questions."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
@@ -16,7 +16,7 @@ from .winoground import WinogroundDataset
 
 __all__ = ["DATASETS", "AnyDataset", "dataset_from"]
 
-# The registry: a dataset is known by standing here.
+# The registry of all datasets.
 AnyDataset = Annotated[
     SyntheticDataset
     | GqaDataset

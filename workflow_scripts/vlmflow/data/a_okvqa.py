@@ -20,7 +20,7 @@ FILE = f"resources/a-okvqa/{MEMBER}"
 
 def _check_archive(url: str) -> str:
     if not urlsplit(url).path.endswith((".tar.gz", ".tgz", ".zip")):
-        raise ValueError(f"{url!r} is no address of a .tar.gz or .zip archive")
+        raise ValueError(f"{url!r} is not the address of a .tar.gz or .zip archive")
     return url
 
 
@@ -43,11 +43,11 @@ class AOkVqaDataset(CocoDataset):
         return {FILE: Download(self.url, MEMBER)}
 
     def addresses(self) -> dict[str, str]:
-        """Where questions and images are taken from."""
+        """The addresses of questions and images."""
         return {"A-OKVQA": self.url} | super().addresses()
 
     def read(self, files: Files) -> Rows:
-        """A row for each question, whose correct answer is what most people gave."""
+        """A row for each question; its correct answer is the one that most people gave."""
         return read_a_okvqa(path_of(files, "questions"))
 
 
@@ -73,7 +73,7 @@ def read_a_okvqa(questions: Path) -> Rows:
             skipped.append(malformed(name, error))
             continue
         answer = majority(entry.direct_answers)
-        problem = None if answer else "nobody's answer to it is given"
+        problem = None if answer else "no answer to it is given"
         if entry.difficult_direct_answer:
             problem = "its authors mark it as too open for a direct answer"
         rows.append(open_question(entry.question_id, entry.image_id, entry.question, answer, "", problem))

@@ -1,4 +1,4 @@
-"""What every dataset declares: its files, where they come from, its images, and how its questions are read."""
+"""The base class of datasets: files and their addresses, images, and the reader of questions."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from .files import problem_with
 
 RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
 
-# A file or folder of the user's.
-Place = Annotated[Path, AfterValidator(Path.expanduser)]
-# What each file is for → its path, or the paths of several.
+# The path of a file or folder of the user's.
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+# Purpose of a file → its path, or the paths of several files.
 Files = Mapping[str, str | Path | Sequence[str | Path]]
 
 
 @dataclass(frozen=True)
 class Download:
-    """Where a file comes from.
+    """The origin of a file.
 
     Attributes:
         url: of the file, or of the archive that holds it.
@@ -45,14 +45,14 @@ class HubDataset:
 
 @dataclass(frozen=True)
 class ImageSource:
-    """Where a dataset's images lie, and from where missing ones are fetched.
+    """The folder of a dataset's images, and the address of missing ones.
 
     Attributes:
-        folder: they lie there as {image_id} with the ending of an image, or under one of the `names`.
-        url: from where those that are missing are fetched into the folder; nowhere if None.
+        folder: holds them as {image_id} with the ending of an image, or under one of the `names`.
+        url: the address from which missing images are fetched into the folder; None if they are not fetched.
         archive: the zip archive under that address that holds them; None where each has an address of its own.
-        name: what an image is called there, by its image_id or, where that is a number, by this number.
-        names: of images whose id is a number, how else they may be called in the folder, without an ending.
+        name: pattern of an image's name there, with its image_id or, where that is a number, this number.
+        names: other patterns of names in the folder, without an ending, for images whose id is a number.
     """
 
     folder: str
@@ -63,7 +63,7 @@ class ImageSource:
 
     @property
     def needed(self) -> list[str]:
-        """The folder, if it has to be there before images are looked up in it; none where they are fetched into it."""
+        """The folder, if it has to exist before images are looked up in it; none where they are fetched into it."""
         return [] if self.url is not None else [self.folder]
 
 
@@ -72,9 +72,9 @@ class OwnPath:
     """A file or folder that the study file names.
 
     Attributes:
-        key: under which it is named.
-        path: where it is to be.
-        kind: a file, a file or a folder of files, or a folder of images.
+        key: the key of the study file that names it.
+        path: its path.
+        kind: a file; a file or a folder of files; or a folder of images.
     """
 
     key: str
@@ -82,7 +82,7 @@ class OwnPath:
     kind: Literal["file", "files", "folder"]
 
     def problem(self) -> str | None:
-        """What is wrong with it, and None where nothing is."""
+        """What is wrong with the file or folder; None if nothing is."""
         if not (self.path.is_dir() if self.kind == "folder" else self.path.exists()):
             kind = "folder" if self.kind == "folder" else "file"
             return f"there is no {kind} {self.path.absolute()}; {RELATIVE}"
@@ -92,7 +92,7 @@ class OwnPath:
 
 
 class Dataset(Strict):
-    """What all datasets have in common; each kind is a class of its own, listed in `AnyDataset`."""
+    """The base class of datasets; each kind is a subclass, listed in `AnyDataset`."""
 
     source: str
 
@@ -103,7 +103,7 @@ class Dataset(Strict):
     def has_captions(self) -> bool:
         """Whether the images have captions that a model can read in their place.
 
-        A caption that a model is asked for does not count.
+        A caption that a model is asked to write does not count.
         """
         return False
 
@@ -112,7 +112,7 @@ class Dataset(Strict):
         raise NotImplementedError
 
     def downloads(self) -> dict[str, Download]:
-        """Path → where it comes from, for every file that is downloaded by itself."""
+        """Path → origin, for every file that is downloaded by itself."""
         return {}
 
     def gated(self) -> dict[str, HubDataset]:
@@ -120,11 +120,11 @@ class Dataset(Strict):
         return {}
 
     def addresses(self) -> dict[str, str]:
-        """Publisher → address, for everything that is downloaded: one study takes each from one address."""
+        """Publisher → address, for everything that is downloaded: within one study each has one address."""
         return {}
 
     def image_source(self) -> ImageSource:
-        """Where the images lie, and from where missing ones are fetched."""
+        """The folder of the images, and the address of missing ones."""
         raise NotImplementedError
 
     def own_paths(self) -> list[OwnPath]:
@@ -142,14 +142,15 @@ class Dataset(Strict):
                 yield own.key, problem
 
     def settings_read(self) -> dict[str, Any]:
-        """What the questions depend on besides the files: these settings alone make a dataset that reads the same."""
+        """The settings on which the questions depend besides the files; a dataset of these settings reads the same
+        ones."""
         return self.model_dump(mode="json", include={"source", *self.row_settings})
 
     def read(self, files: Files) -> Rows:
         """Rows of the tables `questions` and `skipped`: every entry of the files is in one of the two.
 
         Args:
-            files: as `files` names them.
+            files: as the method `files` returns them.
 
         Raises:
             DatasetError: a file is missing, or is not laid out as this dataset is.
@@ -158,12 +159,12 @@ class Dataset(Strict):
 
 
 def paths_of(files: Files, key: str) -> list[Path]:
-    """The paths of the files that are for one purpose."""
-    found = files[key]
-    return [Path(file) for file in ([found] if isinstance(found, str | Path) else found)]
+    """The paths of the files for one purpose."""
+    paths = files[key]
+    return [Path(file) for file in ([paths] if isinstance(paths, str | Path) else paths)]
 
 
 def path_of(files: Files, key: str) -> Path:
-    """The path of the only file that is for one purpose."""
+    """The path of the only file for one purpose."""
     (path,) = paths_of(files, key)
     return path

@@ -1,4 +1,4 @@
-"""The images of COCO, which several datasets are about."""
+"""The images of COCO, which several datasets use."""
 
 from typing import ClassVar
 
@@ -6,15 +6,15 @@ from pydantic import Field
 
 from vlmflow.settings import Url
 
-from .base import Dataset, ImageSource, OwnPath, Place
+from .base import Dataset, ImageSource, OwnPath, UserPath
 
-# The bucket behind images.cocodataset.org, by the only name for which its certificate holds.
+# The bucket of images.cocodataset.org, by the only name for which its certificate is valid.
 COCO_URL = "https://s3.amazonaws.com/images.cocodataset.org"
 FOLDER = "resources/coco"
-# How an address of an image ends, by the image's number.
+# The end of an image's address, by the image's number.
 VAL_2014 = "val2014/COCO_val2014_{number:012d}.jpg"
 VAL_2017 = "val2017/{number:012d}.jpg"
-# How else a folder may call an image: each has one number in all years and splits.
+# Other names of an image in a folder; an image has one number in all years and splits.
 COCO_NAMES = ("{number:012d}", "COCO_val2014_{number:012d}", "COCO_train2014_{number:012d}")
 
 
@@ -22,13 +22,15 @@ class CocoDataset(Dataset):
     """A dataset about images of COCO, which are fetched one by one."""
 
     coco_url: Url = Field(COCO_URL, description="Where COCO's single images lie.")
-    images_dir: Place | None = Field(None, description="Folder of COCO's images, by number or own name, used in place.")
+    images_dir: UserPath | None = Field(
+        None, description="Folder of COCO's images, by number or own name, used in place."
+    )
 
-    # How the address of an image ends.
+    # The end of an image's address.
     image_name: ClassVar[str]
 
     def addresses(self) -> dict[str, str]:
-        """Where single images are taken from, if they are."""
+        """The address of single images, if they are fetched."""
         return {"COCO": self.coco_url} if self.images_dir is None else {}
 
     def image_source(self) -> ImageSource:
@@ -39,5 +41,5 @@ class CocoDataset(Dataset):
         return ImageSource(folder, self.coco_url, name=self.image_name, names=COCO_NAMES)
 
     def own_paths(self) -> list[OwnPath]:
-        """The images, where they are the user's."""
+        """The folder of images, if it is the user's."""
         return [OwnPath("images_dir", self.images_dir, "folder")] if self.images_dir is not None else []

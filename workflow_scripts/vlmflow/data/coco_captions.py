@@ -21,7 +21,7 @@ FILE = f"{COCO_FOLDER}/{MEMBER}"
 
 def _check_zip(url: str) -> str:
     if not urlsplit(url).path.endswith(".zip"):
-        raise ValueError(f"{url!r} is no address of a .zip archive")
+        raise ValueError(f"{url!r} is not the address of a .zip archive")
     return url
 
 
@@ -46,7 +46,7 @@ class CocoCaptionsDataset(CocoDataset):
         return {FILE: Download(self.url, MEMBER)}
 
     def addresses(self) -> dict[str, str]:
-        """Where captions and images are taken from."""
+        """The addresses of captions and images."""
         return {"COCO's captions": self.url} | super().addresses()
 
     def read(self, files: Files) -> Rows:
@@ -67,11 +67,12 @@ class CocoImage(Loose):
 
 
 def read_coco_captions(captions: Path, prompt: str) -> Rows:
-    """Rows of the tables `questions` and `skipped`: a question an image, with the caption of the lowest id.
+    """Rows of the tables `questions` and `skipped`: one question per image, with its caption of the lowest
+    id.
 
     Args:
         captions: COCO's file of captions.
-        prompt: what is asked of every image.
+        prompt: the question that is asked about every image.
 
     Raises:
         DatasetError: the file is missing or is not laid out as COCO's.

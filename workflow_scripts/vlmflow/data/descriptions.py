@@ -1,4 +1,4 @@
-"""Images to be described: what the datasets share whose questions ask for a description of the image."""
+"""Shared by the datasets whose questions ask for a description of the image."""
 
 from typing import Annotated, Any
 
@@ -6,10 +6,10 @@ from pydantic import Field, StringConstraints
 
 from .entries import bare_question
 
-DESCRIBE = "describe"  # the structural type of what asks for a description
+DESCRIBE = "describe"  # the structural type of a question that asks for a description
 DESCRIBE_IMAGE = "Describe the picture in one sentence."
 
-Prompt = Annotated[str, Field(pattern=r"\S", description="What is asked of every image.")]
+Prompt = Annotated[str, Field(pattern=r"\S", description="The question that is asked about every image.")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 

@@ -1,4 +1,4 @@
-"""What readers of datasets share: files, their entries, and what is said of those that are not what they should be."""
+"""Shared by the readers of datasets: files, their entries, and skipped rows for malformed entries."""
 
 import json
 import re
@@ -22,22 +22,22 @@ Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 SAME_ID = "another question has this id; only the first one is asked"
 
 
-# No entry of any dataset is as deep; and what has to be looked at to see how deep a text of JSON is.
+# Levels of lists and objects, more than any dataset has; and the pieces of JSON by which levels are counted.
 DEEPEST = 100
 BRACKETS = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"')
 
 
 class Repeated(dict):
-    """A JSON object some of whose keys stand there twice: each with its first value, and in `later` what came after.
+    """A JSON object in which some keys are given twice: with the first value of each; the later ones are in `later`.
 
-    Python's reader would keep the last one without a warning.
+    Python's own reader would keep the last value without a warning.
     """
 
     later: list[tuple[str, Any]]
 
     @cached_property
     def again(self) -> set[str]:
-        """The keys that stand there more than once."""
+        """The keys that are given more than once."""
         return {key for key, _ in self.later}
 
 
@@ -56,19 +56,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int | float:
-    """Python refuses integers of thousands of digits; they are as good as infinite."""
+    """An integer; or infinity for one of 300 digits and more, since Python refuses integers of thousands of digits."""
     return int(text) if len(text) < 300 else float(text)
 
 
 def check_keys(found: Any) -> Any:
-    """What was found, unless it is an object with a key that stands there twice: which value is right is not known."""
+    """The value itself; an object with a key that is given twice is refused, since the right value is not known."""
     if isinstance(found, Repeated):
-        raise ValueError(f"the key {found.later[0][0]!r} stands there twice; keep the right one")
+        raise ValueError(f"the key {found.later[0][0]!r} is given twice; keep the right one")
     return found
 
 
 class Loose(BaseModel):
-    """An entry of which only some fields are read; ids may be numbers."""
+    """An entry of a file; fields without a name here are ignored, and ids may be numbers."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
 
@@ -82,7 +82,7 @@ class Loose(BaseModel):
     def _text_is_text(cls, found: Any) -> Any:
         for text in [found] if isinstance(found, str) else found if isinstance(found, list | dict) else ():
             if isinstance(text, str) and clean(text) != text:
-                raise ValueError(f"{clean(text)!r} holds half of a surrogate pair, which is no character")
+                raise ValueError(f"{clean(text)!r} holds half of a surrogate pair, which is not a character")
         return found
 
 
@@ -97,17 +97,17 @@ def _plain(found: Any) -> Any:
 
 
 KeysOnce = BeforeValidator(check_keys)
-# A model's answer is compared with exactly this text: with space or capitals of the file in it, none would be correct.
+# A model's answer is compared with exactly this text: with spaces or capitals of the file, no answer would be correct.
 Answer = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Pixels = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_no_boolean)]
 
 
 def read_text(path: Path, expected: str) -> str:
-    """The text of a file; `expected` is what it should hold, for messages.
+    """The text of a file; `expected` describes its content in messages.
 
     Raises:
-        DatasetError: there is no such file, or it is no text.
+        DatasetError: there is no such file, or it is not a text.
     """
     try:
         with reading(path, expected) as file:
@@ -117,11 +117,11 @@ def read_text(path: Path, expected: str) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """What is written in JSON; objects in which a key stands twice are `Repeated`, and null stands for what lies deeper
-    than `DEEPEST`, where that is too deep to be read.
+    """The value of a JSON text; objects in which a key is given twice are `Repeated`. Where a text is too deep to be
+    read, null replaces everything deeper than `DEEPEST`.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: the text is not JSON.
     """
     try:
         return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
@@ -130,7 +130,7 @@ def parse_json(text: str) -> Any:
 
 
 def _cut(text: str) -> str:
-    """The text with null in place of lists and objects that lie too deep in each other."""
+    """The text with null in place of lists and objects that are nested too deep."""
     kept, depth, done = [], 0, 0
     for found in BRACKETS.finditer(text):
         if found[0] in "[{":
@@ -146,10 +146,10 @@ def _cut(text: str) -> str:
 
 
 def read_json(path: Path, expected: str) -> Any:
-    """What is written in a JSON file; `expected` is what it should hold, for messages.
+    """The value of a JSON file; `expected` describes it in messages.
 
     Raises:
-        DatasetError: there is no such file, or it is no JSON.
+        DatasetError: there is no such file, or it is not JSON.
     """
     try:
         return parse_json(read_text(path, expected))
@@ -160,14 +160,14 @@ def read_json(path: Path, expected: str) -> Any:
 
 
 def read_lines(path: Path, expected: str) -> Iterator[tuple[int, Any]]:
-    """Number and content of each line that is not empty, read as a stream; of one that is no JSON, why.
+    """Number and content of each line that is not empty, read as a stream; the error of a line that is not JSON.
 
     Raises:
-        DatasetError: there is no such file, it is no text, or no line of it holds a JSON object.
+        DatasetError: there is no such file, it is not a text, or no line of it holds a JSON object.
     """
     objects, others = 0, 0
     with reading(path, expected) as file:
-        # Lines of bytes end where a line of JSON ends: some of what text may end with can stand in a JSON string.
+        # Lines of bytes end where a line of JSON ends; some characters that end a line of text may be in a JSON string.
         for number, line in enumerate(file, 1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -184,7 +184,7 @@ def read_lines(path: Path, expected: str) -> Iterator[tuple[int, Any]]:
 
 
 def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -> list[Any]:
-    """The list in a JSON file, or under a key of it, or `absent` where an object has no such key.
+    """The list in a JSON file, or under a key of it; `absent` where an object has no such key.
 
     Raises:
         DatasetError: there is no such file, or it holds no such list.
@@ -197,24 +197,24 @@ def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -
     if not isinstance(found, list):
         raise DatasetError(f"{path}: this is not {expected}")
     if isinstance(content, Repeated) and key in content.again:
-        raise DatasetError(f"{path}: the key {key!r} stands there twice; keep the right one")
+        raise DatasetError(f"{path}: the key {key!r} is given twice; keep the right one")
     return found
 
 
 def named(entries: Iterable[Any], key: str) -> Iterator[tuple[str, Any]]:
-    """Each entry with its id, by which it is accounted for; of one that has none, its place, counted from 1."""
+    """Each entry with its id; an entry without an id has its number, counted from 1, instead."""
     for number, entry in enumerate(entries, 1):
         own = entry.get(key) if isinstance(entry, dict) else None
         yield (f"entry {number}" if own in (None, "") or isinstance(own, dict | list) else str(own)), entry
 
 
 def clean(text: str) -> str:
-    """The text as it can be written: half of a surrogate pair, which JSON can hold, is no character."""
+    """The text in a form that can be written: halves of surrogate pairs, which JSON can hold, are escaped."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def each_once(rows: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> Rows:
-    """The rows without those whose id an earlier row has; these are added to the skipped ones."""
+    """The rows without those that have the id of an earlier row; these are added to the skipped ones."""
     kept: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = row["question_id"]
@@ -224,12 +224,12 @@ def each_once(rows: list[dict[str, Any]], skipped: list[dict[str, Any]]) -> Rows
 
 
 def malformed(question_id: str, error: ValidationError) -> dict[str, Any]:
-    """A row of the table `skipped` for an entry that is not what it should be."""
+    """A row of the table `skipped` for a malformed entry."""
     return skipped_entry(question_id, f"malformed entry: {first_mistake(error)}")
 
 
 def first_mistake(error: ValidationError) -> str:
-    """Where in an entry the first of its mistakes is, and what it is."""
+    """The place of the first mistake in an entry, and the mistake."""
     place = error.errors(include_url=False, include_context=False, include_input=False)[0]
     message = place["msg"].removeprefix("Value error, ")
     return ": ".join([".".join(map(str, place["loc"])), message] if place["loc"] else [message])
@@ -248,7 +248,7 @@ def skipped_entry(question_id: str, reason: str) -> dict[str, Any]:
 
 
 def absent_object(name: str) -> dict[str, Any]:
-    """An entry of the column `objects` for an object without a box: not in the image, or at an unknown place."""
+    """An entry of the column `objects` for an object without a box: not in the image, or its position is unknown."""
     return {"name": name, "id": None, **dict.fromkeys("xywh"), "attributes": []}
 
 

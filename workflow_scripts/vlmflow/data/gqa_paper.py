@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vlmflow.errors import DatasetError
 from vlmflow.settings import Sha256, Url
 
-from .base import Dataset, Download, Files, ImageSource, OwnPath, Place, paths_of
+from .base import Dataset, Download, Files, ImageSource, OwnPath, UserPath, paths_of
 from .entries import SAME_ID, Answer, Pixels, Rows, absent_object, malformed, skipped_entry
 from .gqa import GQA_URL, gqa_images
 from .spelling import squeezed
@@ -38,7 +38,7 @@ FOLDER = "resources/gqa-paper"
 
 FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*\.csv$")]
 
-ABSENT = "-"  # as the files say that the image does not show an object
+ABSENT = "-"  # in the files, for an object that is not in the image
 PREFIXES = ("central object", "object1", "object2")
 
 
@@ -51,11 +51,11 @@ class GqaPaperDataset(Dataset):
     sha256: dict[FileName, Sha256] = Field(
         PAPER_FILES, min_length=1, description="File → its checksum; these files are read."
     )
-    images_dir: Place | None = Field(None, description="Folder of {image id}.jpg, .png, …, used in place.")
+    images_dir: UserPath | None = Field(None, description="Folder of {image id}.jpg, .png, …, used in place.")
 
     @property
     def has_captions(self) -> bool:
-        """The files hold dense captions."""
+        """True: the files hold dense captions."""
         return True
 
     def files(self) -> Files:
@@ -70,7 +70,7 @@ class GqaPaperDataset(Dataset):
         }
 
     def addresses(self) -> dict[str, str]:
-        """Where GQA's images are taken from, if they are."""
+        """The address of GQA's images, if they are fetched."""
         return {"GQA": self.gqa_url} if self.images_dir is None else {}
 
     def image_source(self) -> ImageSource:
@@ -78,7 +78,7 @@ class GqaPaperDataset(Dataset):
         return gqa_images(self.gqa_url, self.images_dir)
 
     def own_paths(self) -> list[OwnPath]:
-        """The images, where they are the user's."""
+        """The folder of images, if it is the user's."""
         return [OwnPath("images_dir", self.images_dir, "folder")] if self.images_dir is not None else []
 
     def read(self, files: Files) -> Rows:
@@ -87,7 +87,7 @@ class GqaPaperDataset(Dataset):
 
 
 class PaperQuestion(BaseModel):
-    """The columns that every one of the files has."""
+    """The columns that all of the files have."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -106,7 +106,7 @@ def read_paper_questions(files: list[Path]) -> Rows:
     """Rows of the tables `questions` and `skipped`: every row of the files is in one of the two.
 
     Raises:
-        DatasetError: a file is missing or is no CSV file with these columns.
+        DatasetError: a file is missing or is not a CSV file with these columns.
     """
     rows: dict[str, dict[str, Any]] = {}
     skipped = []
@@ -135,11 +135,11 @@ def _records(file: Path) -> Iterator[dict[str, str]]:
     csv.field_size_limit(10**8)
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
-            # Not strict, it would take a file whose quote is never closed to its end for one cell.
+            # If it were not strict, a quote that is never closed would make one cell of the rest of the file.
             reader = csv.DictReader(text, strict=True)
             names = list(reader.fieldnames or [])
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise DatasetError(f"{file}: the column(s) {', '.join(twice)} stand there twice; keep the right one")
+                raise DatasetError(f"{file}: the column(s) {', '.join(twice)} are given twice; keep the right one")
             if missing := set(PaperQuestion.model_fields) - set(names):
                 raise DatasetError(f"{file}: without the column(s) {', '.join(sorted(missing))}")
             yield from reader

@@ -14,7 +14,7 @@ from .open_questions import majority, open_question
 
 OKVQA_URL = "https://okvqa.allenai.org/static/data"
 FOLDER = "resources/ok-vqa"
-# What a file of the validation split is for → its name; its archive has the same one, and .zip.
+# Purpose of a file of the validation split → its name; the name of its archive has .zip behind it.
 MEMBERS = {
     "questions": "OpenEnded_mscoco_val2014_questions.json",
     "annotations": "mscoco_val2014_annotations.json",
@@ -38,11 +38,11 @@ class OkVqaDataset(CocoDataset):
         return {f"{FOLDER}/{member}": Download(f"{self.base_url}/{member}.zip", member) for member in MEMBERS.values()}
 
     def addresses(self) -> dict[str, str]:
-        """Where questions and images are taken from."""
+        """The addresses of questions and images."""
         return {"OK-VQA": self.base_url} | super().addresses()
 
     def read(self, files: Files) -> Rows:
-        """A row for each question, whose correct answer is what most people gave."""
+        """A row for each question; its correct answer is the one that most people gave."""
         return read_ok_vqa(path_of(files, "questions"), path_of(files, "annotations"))
 
 
@@ -69,10 +69,10 @@ def read_ok_vqa(questions: Path, annotations: Path) -> Rows:
         DatasetError: a file is missing, or is not laid out as OK-VQA's.
     """
     answers: dict[str, OkVqaAnnotation | ValidationError] = {}
-    several = set()
+    repeated = set()
     for name, raw in named(read_entries(annotations, "annotations"), "question_id"):
         if name in answers:
-            several.add(name)
+            repeated.add(name)
         try:
             answers[name] = OkVqaAnnotation.model_validate(raw)
         except ValidationError as error:
@@ -88,7 +88,7 @@ def read_ok_vqa(questions: Path, annotations: Path) -> Rows:
             continue
         answer = majority(each.answer for each in given.answers) if given else None
         problem = None if answer else f"{annotations.name} has no answer to it"
-        if name in several:
+        if name in repeated:
             problem = f"{annotations.name} has several annotations of it; keep the right one"
         question_type = given.question_type if given else ""
         rows.append(open_question(entry.question_id, entry.image_id, entry.question, answer, question_type, problem))

@@ -1,4 +1,4 @@
-"""Open an image: as its pixels are stored, in RGB, and only where that takes a sane amount of memory."""
+"""Open an image in RGB, as its pixels are stored, if that does not take too much memory."""
 
 import errno
 import warnings
@@ -9,19 +9,19 @@ from PIL import Image, UnidentifiedImageError
 
 from vlmflow.errors import QuestionError
 
-# What images are stored in.  Other formats that PIL knows run programs from elsewhere (EPS), or are no photographs.
+# The formats that are opened.  Other formats of PIL run external programs (EPS), or are not for photographs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-# Pixels of the longer side, and how often the shorter one may go into it. Processors pad an image to a square of its
-# longer side, or enlarge it until its shorter one fits: within these limits that is some 200 MB; beyond them, a few
-# bytes on the disk can become all of the memory.
+# Largest side in pixels, and largest ratio of the sides.  Processors pad an image to a square of its longer side, or
+# enlarge it until its shorter side fits: within these limits that takes some 200 MB; beyond them, a few bytes on the
+# disk can fill the memory.
 LONGEST = 8192
 LONGEST_TO_SHORTEST = 100
 SMALLER = (
-    f"At most {LONGEST} pixels a side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the shorter "
-    "one; make it smaller, and its boxes with it"
+    f"At most {LONGEST} pixels per side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the "
+    "shorter one; make it smaller, and its boxes with it"
 )
 
-# Errors of a disk or network that is away, or of a process that has too many files open.
+# Errors of a disk or network that is not available, or of a process that has too many open files.
 OF_THE_MACHINE = {
     errno.EIO,
     errno.ESTALE,
@@ -34,22 +34,22 @@ OF_THE_MACHINE = {
 
 
 def open_image(path: str, name: str | None = None) -> Image.Image:
-    """The whole image in RGB, as its pixels are stored.
+    """The complete image in RGB, as its pixels are stored.
 
-    An orientation that its EXIF data ask for is not applied: boxes are given in stored pixels, as those of GQA are.
+    The orientation in its EXIF data is not applied: boxes are given in stored pixels, as those of GQA are.
 
     Args:
         path: of its file.
-        name: what messages call it; by default the image at this path.
+        name: its name in messages; by default "the image" and its path.
 
     Raises:
-        QuestionError: the file is missing, cut off, no image, several ones, or absurdly large.
-        OSError: the disk does not answer, or the whole folder is gone: no fault of this image's.
+        QuestionError: the file is missing, cut off, not an image, several images, or far too large.
+        OSError: the disk does not answer, or the whole folder is gone, so other images cannot be read either.
     """
     name = name or f"the image {path}"
     try:
         with warnings.catch_warnings():
-            # PIL warns of images of one size and refuses those of twice that size; here one limit is for all.
+            # PIL warns of large images and refuses those of twice that size; here one limit holds.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 _check(image)
@@ -60,30 +60,32 @@ def open_image(path: str, name: str | None = None) -> Image.Image:
         raise QuestionError(f"{name} cannot be read: it is empty, or none of {', '.join(FORMATS)}") from error
     except OSError as error:
         if error.errno in OF_THE_MACHINE or not Path(path).parent.exists():
-            raise  # every other image would be gone as well
+            raise  # every other image is gone as well
         raise QuestionError(f"{name} cannot be read: {error}") from error
     except Image.DecompressionBombError as error:
         raise QuestionError(f"{name} cannot be read: {error} {SMALLER}") from error
-    except Exception as error:  # what PIL raises at bytes that are no image has no kind in common
+    except Exception as error:  # for bytes that are not an image, PIL raises errors of many kinds
         raise QuestionError(f"{name} cannot be read: {error}") from error
 
 
 def _check(image: Image.Image) -> None:
-    """Raise a ValueError at what can be refused before a single pixel is unpacked."""
+    """Raise a ValueError for an image that can be refused before its pixels are unpacked."""
     width, height = image.size
     if max(width, height) > LONGEST or max(width, height) > LONGEST_TO_SHORTEST * min(width, height):
         raise ValueError(f"it has {width} × {height} pixels. {SMALLER}")
     # A photograph with a preview (MPO) is one image.
     if image.format != "MPO" and getattr(image, "is_animated", False):
-        raise ValueError("it has several frames, and nothing says which is meant; save the right one as an image")
+        raise ValueError(
+            "it has several frames, and it is not known which one is meant; save the right one as an image"
+        )
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        # PIL would cut off what is brighter than 255 of 65,535, and leave a white image.
+        # PIL would cut values off at 255 of 65,535, which leaves a white image.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(
-            "its pixels are numbers of 32 bits, and nothing says what is white; save it with 8 bits a colour"
+            "its pixels are numbers of 32 bits, and their range is not known; save it with 8 bits per colour"
         )
     return image.convert("RGB")

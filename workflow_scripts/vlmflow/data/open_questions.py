@@ -1,4 +1,4 @@
-"""Open questions to which several people gave an answer, without boxes or options: what OK-VQA and A-OKVQA share."""
+"""Open questions that several people answered, without boxes or options: shared by OK-VQA and A-OKVQA."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from .spelling import plain
 
 
 def majority(answers: Iterable[str]) -> str | None:
-    """The most frequent answer, in the form in which answers are compared; the first one of several that are equally
+    """The most frequent answer, in the form in which answers are compared; the first of those that are equally
     frequent. None where all answers are empty."""
     counts = Counter(text for answer in answers if (text := plain(answer)))
     return counts.most_common(1)[0][0] if counts else None
@@ -18,6 +18,6 @@ def majority(answers: Iterable[str]) -> str | None:
 def open_question(
     question_id: str, image_id: str, question: str, answer: str | None, question_type: str, problem: str | None
 ) -> dict[str, Any]:
-    """A row of the table `questions`; `problem` is what it lacks, if anything."""
+    """A row of the table `questions`; `problem` says what the question lacks, or is None."""
     types = ("query", "global", question_type)
     return bare_question(question_id, image_id, question, answer or "", types) | {"problem": problem}

@@ -24,16 +24,16 @@ class DescribedImage(Loose):
 
 def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[str, str]]:
     """(image id → its region descriptions in the order of the file, each once, as sentences one after the other;
-    image id → why its descriptions cannot be read).
+    image id → the reason for which its descriptions cannot be read).
 
     The file, which can be large, is read as a stream.
 
     Args:
-        path: JSON: a list of {"id": image, "regions": [{"phrase": …}, …]}, or (.jsonl) one of them a line.
-        wanted: ids of images; others are passed over.
+        path: JSON: a list of {"id": image, "regions": [{"phrase": …}, …]}, or (.jsonl) one object per line.
+        wanted: ids of images; all others are ignored.
 
     Raises:
-        DatasetError: there is no such file, or it is no such list.
+        DatasetError: there is no such file, or it is not such a list.
     """
     phrases: dict[str, dict[str, None]] = {}
     broken: dict[str, str] = {}
@@ -48,14 +48,16 @@ def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[st
         except ValidationError as error:
             broken[name] = f"{path.name}: entry {number} is no image with regions: {first_mistake(error)}"
             continue
-        # An image that has two entries is described by both.
+        # The descriptions of two entries of one image are joined.
         of_image = phrases.setdefault(image.id, {})
         of_image |= dict.fromkeys(region.phrase.strip().rstrip(".").strip() for region in image.regions)
     if broken and not phrases and not others:
         raise DatasetError(f"{path.parent}/{next(iter(broken.values()))}")
     for reason in broken.values():
         print(reason)
-    texts = {name: ". ".join(found) + "." for name, texts in phrases.items() if (found := [t for t in texts if t])}
+    texts = {
+        name: ". ".join(sentences) + "." for name, texts in phrases.items() if (sentences := [t for t in texts if t])
+    }
     return texts, {name: reason for name, reason in broken.items() if name in wanted}
 
 

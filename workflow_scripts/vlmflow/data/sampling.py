@@ -1,4 +1,4 @@
-"""Subgroups of questions by type, and the seeded samples of those that are asked and analysed."""
+"""Questions by type, and the seeded samples of candidates and of analysed questions."""
 
 import hashlib
 from typing import Any
@@ -19,13 +19,14 @@ def correct_answer(row: dict[str, Any]) -> str | None:
     return None if row["structural"] == DESCRIBE else row["answer"]
 
 
-def is_correct(said: str, answer: str | None, match: AnswersMatch = "strict") -> bool | None:
-    """Whether what a model says is the correct answer, compared as `match` says; None where no answer is correct."""
-    return None if answer is None else same(said, answer, match)
+def is_correct(given: str, answer: str | None, match: AnswersMatch = "strict") -> bool | None:
+    """Whether a model's answer is the correct one, compared by the rule `match`; None where no answer is
+    correct."""
+    return None if answer is None else same(given, answer, match)
 
 
 def in_task(task: Task) -> pl.Expr:
-    """Whether a row of the table `questions` is of the task's types."""
+    """The condition that a row of the table `questions` has the task's types."""
     wanted = pl.lit(True)
     if task.structural is not None:
         wanted &= pl.col("structural") == task.structural
@@ -35,28 +36,29 @@ def in_task(task: Task) -> pl.Expr:
 
 
 def select_task(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(the task's usable questions, skipped rows for those of its questions that lack something)."""
-    found = questions.filter(in_task(task))
-    usable = found.filter(pl.col("problem").is_null()).drop("problem")
-    broken = found.filter(pl.col("problem").is_not_null())
+    """(the task's usable questions, rows of `skipped` for its questions that lack something)."""
+    of_task = questions.filter(in_task(task))
+    usable = of_task.filter(pl.col("problem").is_null()).drop("problem")
+    broken = of_task.filter(pl.col("problem").is_not_null())
     return usable, skipped(broken["question_id"], broken["problem"], stage="tasks", task=name)
 
 
 def select_candidates(
     questions: pl.DataFrame, name: str, task: Task, count: int | None, seed: int | str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(rows of the table `candidates`: the questions of a task that are asked; rows of `skipped` for its others).
+    """(rows of the table `candidates`: the questions of a task that a model is asked; rows of `skipped` for its
+    other questions).
 
     Args:
         questions: rows of the table `questions`.
         name: the task's.
-        count: at most so many are asked; None: all.
+        count: the largest number of candidates; None for all.
         seed: of their sample.
     """
     usable, broken = select_task(questions, name, task)
     candidates, rest = split_by_ids(usable, sample(usable["question_id"], count, seed))
-    print(f"{len(candidates)} questions, {len(broken)} that lack something, {len(rest)} that were not drawn")
-    others = skipped(rest["question_id"], "not drawn as a candidate", stage="tasks", task=name)
+    print(f"{len(candidates)} questions, {len(broken)} that lack something, {len(rest)} that were not sampled")
+    others = skipped(rest["question_id"], "not sampled as a candidate", stage="tasks", task=name)
     return candidates, pl.concat([broken, others])
 
 
@@ -68,26 +70,26 @@ def sample_groups(
 
     Args:
         questions: rows of the table `questions`.
-        table: for which they are asked, for the skipped rows.
-        per_group: at most so many; None: all.
+        table: name of the table for which they are asked, for the skipped rows.
+        per_group: the largest number per group; None for all.
         seed: of the samples.
     """
     groups = questions.partition_by("structural", "semantic", maintain_order=True)
     sampled = [sample(group["question_id"], per_group, seed) for group in groups]
     candidates, rest = split_by_ids(questions, pl.concat(sampled or [questions["question_id"]]))
-    others = skipped(rest["question_id"], "not drawn in its group", stage="tasks", task=table)
+    others = skipped(rest["question_id"], "not sampled in its group", stage="tasks", task=table)
     return candidates.drop("problem"), others
 
 
 def sample_answered(
     answers: pl.DataFrame, per_task: int | None, seed: int | str, *, task: str, model: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(rows of the table `selected`: the questions that probes analyse, of those answered correctly or without a
-    correct answer; rows of `skipped` for the others).
+    """(rows of the table `selected`: a sample of the questions that are answered correctly or have no correct
+    answer, which probes analyse; rows of `skipped` for the others).
 
     Args:
         answers: rows of the table `answers`, of one model to one task.
-        per_task: at most so many; None: all.
+        per_task: the largest number; None for all.
         seed: of the sample.
         task, model: for the skipped rows.
     """
@@ -101,7 +103,7 @@ def sample_answered(
     selected, rest = split_by_ids(usable, sample(usable["question_id"], per_task, seed))
     rest = rest.with_columns(
         reason=pl.when("correct").then(pl.lit("answered correctly")).otherwise(pl.lit("answered"))
-        + ", but not drawn into the sample"
+        + ", but not in the sample"
     )
     others = [
         skipped(each["question_id"], each["reason"], stage="selected", task=task, model=model) for each in (wrong, rest)
@@ -112,8 +114,8 @@ def sample_answered(
 def sample(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Series:
     """At most `count` of the ids (all of them if None), in their order.
 
-    Each id has a place of its own in the order, so that a larger sample holds the smaller one, and a question that
-    comes or goes does not change whether another one is in it.
+    The order of the ids depends on each id and the seed alone, so that a larger sample holds the smaller one, and a
+    question that is added or removed hardly changes which others are in it.
     """
     if count is None:
         return question_ids
@@ -122,7 +124,7 @@ def sample(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Se
 
 
 def sampling_order(question_id: str, seed: int | str = 0) -> bytes:
-    """The key by which questions are put into a random order: the same one for the same id and seed."""
+    """The key by which questions are sorted into a random order; it depends on the id and the seed alone."""
     return hashlib.sha256(f"{seed}:{question_id}".encode()).digest()
 
 
@@ -141,7 +143,7 @@ def skipped(
     model: str | None = None,
     what: pl.Series | str = "",
 ) -> pl.DataFrame:
-    """Rows of the table `skipped`; `what` is the part of each question that is left out, by default the whole one."""
+    """Rows of the table `skipped`; `what` is the part of each question that is left out, by default all of it."""
     return pl.DataFrame({"question_id": question_ids}, schema={"question_id": pl.String}).with_columns(
         task=pl.lit(task),
         model=pl.lit(model, dtype=pl.String),

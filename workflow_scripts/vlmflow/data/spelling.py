@@ -6,9 +6,9 @@ from typing import Literal
 
 AnswersMatch = Literal["strict", "relaxed"]
 
-# What ends a sentence or a part of it; the second half as it is written between full-width characters.
+# Characters that end a sentence or a clause; the second half are their full-width forms.
 FINAL = ".,!?;:…．。，、！？；："
-# Pairs that stand around an answer: quotes, and Markdown's marks.
+# Pairs of marks around an answer: quotes, and Markdown's marks.
 PAIRS = (
     *(pair.split("|") for pair in "\"|\" '|' “|” „|“ „|” «|» »|« ‹|› ›|‹ ‘|’ ‚|‘ ‚|’ 「|」 『|』".split()),
     *((mark, mark) for mark in ("**", "__", "*", "`")),
@@ -16,7 +16,7 @@ PAIRS = (
 # Before a number, a hyphen may be a minus.
 LIST_ITEM = re.compile(r"(?:[*•]|-(?!\s+\d))\s+(?=\S)")
 ARTICLE = re.compile(r"(?:an?|the)\s+(?=\S)", re.IGNORECASE)
-# Marks without width and of direction, soft hyphens. Within a word, some of them make it another one.
+# Soft hyphens, and marks without width or of direction.  Within a word, some of them change the word.
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
 
@@ -30,20 +30,20 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", squeezed(text).lower())
 
 
-def same(said: str, answer: str, match: AnswersMatch = "strict") -> bool:
-    """Whether what a model says is the answer: `strict` as [flow] compares them, except for space and the form of
-    characters; `relaxed` also whatever is written around it (`bare`)."""
+def same(given: str, answer: str, match: AnswersMatch = "strict") -> bool:
+    """Whether a model's answer is the dataset's: `strict` as [flow] compares them, except for space and the form of
+    characters; `relaxed` also without the marks and words around an answer (`bare`)."""
     if match == "strict":
-        return plain(said) == plain(answer)
+        return plain(given) == plain(answer)
     answer = bare(answer.lower())
     # In capitals, some letters become others: ß is written SS.
-    return bare(said.lower()) == answer or bare(said) == answer.upper()
+    return bare(given.lower()) == answer or bare(given) == answer.upper()
 
 
 def bare(text: str) -> str:
-    """An answer without what may be written around it: final punctuation, quotes and Markdown's marks on both sides,
-    the mark of a list, one leading article, invisible characters.  What stands between these is as it was; and where
-    nothing would be left, all of it is."""
+    """An answer without marks and words that may be written around it: final punctuation, quotes and Markdown's marks
+    on both sides, the mark of a list, one leading article, invisible characters.  The rest is unchanged; an answer of
+    which nothing would remain is kept."""
     text = _unwrapped(unicodedata.normalize("NFC", squeezed(text)))
     return _unwrapped(ARTICLE.sub("", text, count=1) if ARTICLE.match(text) else text)
 

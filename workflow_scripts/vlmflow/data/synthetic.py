@@ -1,4 +1,4 @@
-"""Scenes drawn on the spot, in the layout of GQA."""
+"""Scenes that the workflow draws itself, in the layout of GQA."""
 
 from typing import Literal
 
@@ -8,25 +8,25 @@ from .base import Dataset, Files, ImageSource
 from .entries import Rows
 from .gqa import read_in_layout
 
-# Where the rule `render_scenes` draws them.
+# The folder into which the rule `render_scenes` draws them.
 FOLDER = "resources/synthetic/{images}-{seed}"
 
 
 class SyntheticDataset(Dataset):
-    """Scenes drawn on the spot, with questions of six tasks."""
+    """Scenes that the workflow draws itself, with questions of six tasks."""
 
     source: Literal["synthetic"]
     images: int = Field(600, ge=1, description="How many images to draw.")
-    seed: int = Field(0, ge=0, description="Another seed, other images.")
+    seed: int = Field(0, ge=0, description="Another seed gives other images.")
 
     @property
     def has_captions(self) -> bool:
-        """Each thing is described in words."""
+        """True: each thing is described in words."""
         return True
 
     @property
     def folder(self) -> str:
-        """Where the scenes of these settings lie."""
+        """The folder of the scenes with these settings."""
         return FOLDER.format(images=self.images, seed=self.seed)
 
     def files(self) -> Files:
@@ -42,5 +42,5 @@ class SyntheticDataset(Dataset):
         return ImageSource(f"{self.folder}/images")
 
     def read(self, files: Files) -> Rows:
-        """As GQA is read."""
+        """A row for each question, read as those of GQA."""
         return read_in_layout(files)

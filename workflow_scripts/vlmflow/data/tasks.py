@@ -1,4 +1,4 @@
-"""Which questions a study is about: its tasks, and the sample of them that is analysed."""
+"""The questions of a study: its tasks, and the sample that is analysed."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from . import AnyDataset
 
 
 class Task(Strict):
-    """A subgroup of questions, by GQA's own type names (describe and caption are ours); or all of a dataset."""
+    """A group of questions by GQA's types (describe and caption are added here); or all questions of a dataset."""
 
     structural: Literal["choose", "compare", "logical", "query", "verify", "describe"] | None = Field(
         None, description="Keep only this structural type."
@@ -19,18 +19,18 @@ class Task(Strict):
         None, description="Keep only this semantic type."
     )
     detailed: list[str] | None = Field(None, description="Keep only these detailed types.", min_length=1)
-    dataset: AnyDataset | None = Field(None, description="Another one than the study's.")
+    dataset: AnyDataset | None = Field(None, description="Another dataset than the study's.")
 
 
 class Sample(Strict):
     """Which of a model's correctly answered questions are analysed."""
 
-    per_task: int = Field(1000, ge=1, description="At most so many questions a task.")
+    per_task: int = Field(1000, ge=1, description="The largest number of questions per task.")
     seed: int = Field(0, ge=0)
     candidates: int | None = Field(
-        None, ge=1, description="At most so many questions a task are asked at all, and their images fetched."
+        None, ge=1, description="The largest number of questions per task that are asked, and whose images are fetched."
     )
     answered_by: ModelName | None = Field(
         None,
-        description="A model: all models are asked only what is drawn from the questions that it answers correctly.",
+        description="A model: all models are asked only a sample of the questions that this model answers correctly.",
     )

@@ -1,9 +1,9 @@
-"""How much each segment attends to each position in every layer, by weights and by the norms of what they carry.
+"""How much each segment attends to each position in every layer, by attention weights and by norms.
 
-Kobayashi et al. (2020): a position i takes Σⱼ Σₕ αʰᵢⱼ vʰⱼ Wʰ from the positions j, so that what it takes from j has the
-norm ‖Σₕ αʰᵢⱼ vʰⱼ Wʰ‖, which may be small where the weight αᵢⱼ is large.  Both are averaged over the positions of a
-segment while the model reads the prompt: what is kept of a layer is a row of numbers per segment, never a matrix of
-positions.
+Kobayashi et al. (2020): the attention output of a position i is Σⱼ Σₕ αʰᵢⱼ vʰⱼ Wʰ; the part of it that comes from
+position j has the norm ‖Σₕ αʰᵢⱼ vʰⱼ Wʰ‖, which may be small where the weight αᵢⱼ is large.  Weights and norms are
+averaged over the positions of a segment during the forward: for each layer a row of numbers per segment is kept, never
+a matrix of positions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ from .prefix import attention_function, can_share
 from .record import Layers, last_logits
 
 CAPTURED = "vlmflow_captured"
-# Queries, and keys, that are worked on at a time: bounds the memory, not the result.
+# Queries, and keys, that are computed at a time; they limit the memory and do not change the result.
 QUERIES, KEYS = 128, 64
 
 
@@ -37,8 +37,8 @@ class AttentionStats:
     """How much one segment attends to each position.
 
     Attributes:
-        weights: (layers, N) attention to each position, mean over heads and the segment's positions; a layer's add up
-            to 1.
+        weights: (layers, N) attention to each position, mean over heads and the segment's positions; the weights of a
+            layer add up to 1.
         norms: (layers, N) norm of what comes from each position, mean over the segment's positions.
     """
 
@@ -47,7 +47,7 @@ class AttentionStats:
 
     @property
     def shares(self) -> Tensor:
-        """(layers, N) the norms, as shares of what comes from all positions of the layer; 0 where nothing comes."""
+        """(layers, N) the norms, as shares of their sum in the layer; 0 where all norms are 0."""
         total = self.norms.sum(dim=1, keepdim=True)
         return self.norms / total.clamp_min(torch.finfo(total.dtype).tiny)
 
@@ -59,7 +59,7 @@ def attention_stats(
     """Segment → how much it attends to each position, from one ordinary forward.
 
     Args:
-        model: its attention modules call a function that `transformers` lets one exchange.
+        model: one whose attention function can be exchanged in `transformers`.
         layers: the decoder's.
         inputs: of a prompt, a batch of one.
         targets: segment → its positions.
@@ -68,14 +68,16 @@ def attention_stats(
         NotApplicableError: the model computes its attention in another way.
     """
     if not can_share(find_decoder(model)):
-        raise NotApplicableError(f"does not apply: {type(model).__name__} does not let its attention be watched")
+        raise NotApplicableError(
+            f"does not apply: {type(model).__name__} does not allow its attention function to be exchanged"
+        )
     capture = _Capture(targets)
     with _capturing_attention(layers, capture):
         model(**inputs, use_cache=False, **last_logits(model))
     if len(capture.layers) != len(layers):
         raise NotApplicableError(
-            f"does not apply: {len(capture.layers)} of the {len(layers)} layers of {type(model).__name__} project what "
-            "their attention gives right away"
+            f"does not apply: only {len(capture.layers)} of the {len(layers)} layers of {type(model).__name__} pass "
+            "the output of their attention directly to a linear projection"
         )
     return {
         name: AttentionStats(*(torch.stack([layer[name][part] for layer in capture.layers]) for part in (0, 1)))
@@ -85,7 +87,7 @@ def attention_stats(
 
 @dataclass
 class _AttentionCall:
-    """What the attention function of a module was called with, and what it returned."""
+    """The inputs and the output of one call of a module's attention function."""
 
     query: Tensor  # (heads, N, head width), scaled
     key: Tensor  # (key heads, N, head width)
@@ -109,7 +111,8 @@ class _Capture:
     layers: list[dict[str, tuple[Tensor, Tensor]]] = field(default_factory=list)
 
     def on_linear_called(self, attention: nn.Module, linear: nn.Linear, arguments: tuple) -> None:
-        """A linear map called with just what the attention has returned is the output projection."""
+        """Keep the layer's statistics if `linear` is the output projection: its input is what the attention
+        returned."""
         call = self.calls.get(attention)
         if call is not None and torch.equal(arguments[0].flatten(0, -2), call.output):
             del self.calls[attention]
@@ -121,7 +124,7 @@ _CAPTURE: ContextVar[_Capture] = ContextVar("vlmflow_capture")
 
 @contextmanager
 def _capturing_attention(layers: Iterable[nn.Module], capture: _Capture) -> Iterator[None]:
-    """While it lasts, forwards put the attention of their layers into `capture`."""
+    """In the block, forwards put the attention of their layers into `capture`."""
     token = _CAPTURE.set(capture)
     try:
         with ExitStack() as stack:
@@ -145,7 +148,7 @@ def _captured_attention(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """`sdpa`, which keeps what it was called with."""
+    """The result of `sdpa`; its inputs and its output are kept."""
     for name in ("softcap", "s_aux"):
         if others.get(name) is not None:
             raise NotApplicableError(f"does not apply: {type(module).__name__} changes its scores ({name})")
@@ -174,24 +177,24 @@ def _weights_and_norms(
     sharing = len(call.query) // len(call.key)  # heads with the same keys
     keys, values = (part.repeat_interleave(sharing, dim=0).to(dtype) for part in (call.key, call.value))
     grams = _gram_matrices(values, projection.to(dtype))
-    found = {}
+    stats_by_segment = {}
     for name, positions in targets.items():
         weights, norms = torch.zeros(2, len(grams), dtype=dtype, device=keys.device)
-        for some in positions.to(keys.device).split(QUERIES):
-            scores = call.query[:, some].to(dtype) @ keys.transpose(1, 2)
-            attention = scores.masked_fill(~call.may_attend[some], float("-inf")).softmax(-1)
+        for chunk in positions.to(keys.device).split(QUERIES):
+            scores = call.query[:, chunk].to(dtype) @ keys.transpose(1, 2)
+            attention = scores.masked_fill(~call.may_attend[chunk], float("-inf")).softmax(-1)
             weights += attention.mean(dim=0).sum(dim=0)
             for start in range(0, len(grams), KEYS):
-                here = slice(start, start + KEYS)
-                mixed = torch.einsum("hij,jhg->gij", attention[:, :, here], grams[here])
-                norms[here] += (mixed * attention[:, :, here]).sum(dim=0).clamp_min(0).sqrt().sum(dim=0)
-        found[name] = ((weights / len(positions)).cpu(), (norms / len(positions)).cpu())
-    return found
+                block = slice(start, start + KEYS)
+                mixed = torch.einsum("hij,jhg->gij", attention[:, :, block], grams[block])
+                norms[block] += (mixed * attention[:, :, block]).sum(dim=0).clamp_min(0).sqrt().sum(dim=0)
+        stats_by_segment[name] = ((weights / len(positions)).cpu(), (norms / len(positions)).cpu())
+    return stats_by_segment
 
 
 def _gram_matrices(values: Tensor, projection: Tensor) -> Tensor:
-    """(N, heads, heads) scalar products of what the heads would pass on of each position, so that ‖Σₕ αₕ fₕ‖² is αᵀ G α
-    and no vector of the model's width is made for a pair of positions.
+    """(N, heads, heads) for each position, the scalar products of its projected values fₕ in all heads, so that
+    ‖Σₕ αₕ fₕ‖² is αᵀ G α and no vector of the model's width is computed for a pair of positions.
 
     Args:
         values: (heads, N, head width).
@@ -199,8 +202,8 @@ def _gram_matrices(values: Tensor, projection: Tensor) -> Tensor:
     """
     heads, _, width = values.shape
     by_head = projection.reshape(-1, heads, width)
-    parts = []
-    for some in values.split(KEYS, dim=1):
-        passed = torch.einsum("hjw,dhw->jhd", some, by_head)
-        parts.append(passed @ passed.transpose(1, 2))
-    return torch.cat(parts)
+    matrices = []
+    for chunk in values.split(KEYS, dim=1):
+        passed = torch.einsum("hjw,dhw->jhd", chunk, by_head)
+        matrices.append(passed @ passed.transpose(1, 2))
+    return torch.cat(matrices)

@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class AdaptiveBatchSize:
-    """The size of batches of one kind of work, in a unit of that work's own.
+    """The size of batches of one kind of work, in the unit of that work.
 
-    It is halved when memory runs out, and stays so for later questions, which need not fail first; after some batches
-    that fitted it is doubled again, since the large one may have been that question.
+    It is halved when memory runs out, and stays small, so that later questions do not have to fail first.  After some
+    batches that fitted, it is doubled again, since it may have been only that question that was large.
     """
 
     def __init__(self, size: int) -> None:
@@ -28,8 +28,8 @@ class AdaptiveBatchSize:
 
         Args:
             work: called with a size; it must not keep anything of an attempt that failed.
-            most: size above which a larger one makes no difference.
-            smallest: size below which a smaller one makes no difference.
+            most: size above which a larger size makes no difference.
+            smallest: size below which a smaller size makes no difference.
 
         Raises:
             OutOfMemoryError: not even the smallest fits.
@@ -47,15 +47,15 @@ class AdaptiveBatchSize:
             if self.size <= smallest:
                 raise OutOfMemoryError(f"memory does not suffice for the smallest batch (size {smallest})")
             self.size, self.fitted = max(min(self.size, most) // 2, smallest), 0
-            print(f"memory ran out: from here on batches have half the size, {self.size}")
+            print(f"memory ran out: from now on batches have half the size, {self.size}")
             return self.size
 
-        # The finder first collects garbage, which takes longer than most batches, so that it is called only now.
+        # This function first collects garbage, which takes longer than most batches, so it is called only now.
         return find_executable_batch_size(work, starting_batch_size=halve(), reduce_batch_size_fn=halve)()
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that a device's memory, or the machine's, has run out."""
+    """Whether an error means that a device's memory, or the machine's, has run out."""
     if isinstance(error, OutOfMemoryError | torch.OutOfMemoryError):
         return True
     if not isinstance(error, RuntimeError):
@@ -68,6 +68,6 @@ def release_memory() -> None:
     clear_device_cache(garbage_collection=True)
 
 
-# Batches that fit before a larger size is tried again; and messages of libraries below PyTorch without memory.
+# Batches that fit before a larger size is tried again; and messages of libraries below PyTorch when memory runs out.
 PATIENCE = 100
 OUT_OF_MEMORY = ("error: out of memory", "STATUS_ALLOC_FAILED")

@@ -1,4 +1,4 @@
-"""The replaced states of a batch: rows of several interventions, each with edits of its own, one hook per site."""
+"""Replace states in a batch in which each row has the edits of another intervention; one hook per site."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from .interventions import SITES, Edit, Intervention, Site
 
 @dataclass(frozen=True)
 class SiteEdits:
-    """What replaces the states at one site, for all rows of a batch.
+    """The replacement of states at one site, for all rows of a batch.
 
     Attributes:
-        site: in a layer.
+        site: the site in a layer.
         where: (rows, S) True where a row's states are replaced.
-        states: (rows, S, width) what replaces them; None if it is zeros everywhere.
+        states: (rows, S, width) the new states; None if all of them are zeros.
     """
 
     site: Site
@@ -38,37 +38,37 @@ class SiteEdits:
 def batch_edits(
     interventions: Sequence[Intervention], start: int, end: int, width: int, device: torch.device
 ) -> list[SiteEdits]:
-    """The edits of a batch at every site at which there are any.
+    """The edits of a batch, for every site that has any.
 
     Args:
         interventions: one per row.
         start, end: the positions that rows have, from `start` up to and without `end`.
         width: of states.
-        device: where the batch is computed.
+        device: the device on which the batch is computed.
     """
     by_site: dict[Site, list[tuple[int, Edit]]] = {site: [] for site in SITES}
     for row, intervention in enumerate(interventions):
         for edit in intervention.edits():
             by_site[edit.site].append((row, edit))
-    found = []
+    replacements = []
     for site, edits in by_site.items():
         if not edits:
             continue
         where = torch.zeros(len(interventions), end - start, dtype=torch.bool)
-        given = [edit.states for _, edit in edits if edit.states is not None]
-        states = torch.zeros(*where.shape, width, dtype=given[0].dtype, device=device) if given else None
+        new_states = [edit.states for _, edit in edits if edit.states is not None]
+        states = torch.zeros(*where.shape, width, dtype=new_states[0].dtype, device=device) if new_states else None
         for row, edit in edits:
             inside = (edit.positions >= start) & (edit.positions < end)
             columns = edit.positions[inside] - start
             where[row, columns] = True
             if states is not None and edit.states is not None:
                 states[row, columns.to(device)] = edit.states.to(states)[inside.to(device)]
-        found.append(SiteEdits(site, where.to(device), states))
-    return found
+        replacements.append(SiteEdits(site, where.to(device), states))
+    return replacements
 
 
 @contextmanager
 def edited(layer: nn.Module, edits: Sequence[SiteEdits], active: Tensor) -> Iterator[None]:
-    """While it lasts, the layer's states are replaced in the rows that are `active`."""
+    """In the block, the layer's states are replaced in the rows that are `active`."""
     with removed_after(hook_site(layer, each.site, partial(each.replace, active)) for each in edits):
         yield

@@ -1,4 +1,4 @@
-"""Norms of the image encoder's features, one per token that an image becomes; [flow] appendix E."""
+"""Norms of the image encoder's features, one per image token; [flow] appendix E."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ from .modules import find_projector
 @torch.inference_mode()
 def feature_norms(model: PreTrainedModel, inputs: dict[str, Tensor], image: Tensor) -> list[float | None]:
     """The Euclidean norm of the feature behind each of the image's tokens, before the projector; None for a token that
-    is no patch, such as a row newline.
+    is not a patch, such as a row newline.
 
-    The model itself packs the norms into tokens as it packs its features (tiles, rows, newlines): it encodes the image
-    twice, and the projector passes on the norms instead of embeddings, the second time with the opposite sign.  A
-    number that does not change its sign is no patch.
+    The image is encoded twice, with a projector that returns the norms of its inputs instead of embeddings, the second
+    time with the opposite sign.  So the model itself arranges the norms into tokens (tiles, rows, newlines) as it
+    arranges its features.  A number that does not change its sign belongs to no patch.
 
     Args:
-        model: with a projector that takes each feature by itself, as those of the LLaVA family.
+        model: one whose projector takes each feature by itself, as in the LLaVA family.
         inputs: of a prompt.
         image: positions of the image's tokens.
 
@@ -33,18 +33,20 @@ def feature_norms(model: PreTrainedModel, inputs: dict[str, Tensor], image: Tens
     projector = find_projector(model)
     packed = [_packed_norms(model, projector, inputs, sign) for sign in (1.0, -1.0)]
     if any(len(values) != len(image) for values in packed):
-        raise ModelError(f"{type(model).__name__} made {len(packed[0])} features of an image of {len(image)} tokens")
+        raise ModelError(
+            f"{type(model).__name__} made {len(packed[0])} features of an image that has {len(image)} tokens"
+        )
     pairs = zip(*(values.tolist() for values in packed), strict=True)
     return [plus if plus == -minus else None for plus, minus in pairs]
 
 
 def _packed_norms(model: PreTrainedModel, projector: nn.Module, inputs: dict[str, Tensor], sign: float) -> Tensor:
-    """One number per token of the image: the projector passes on the norm of what it is given, times `sign`."""
+    """One number per token of the image: the projector returns the norm of its input, times `sign`."""
 
     def after(_module: nn.Module, arguments: tuple, output: Tensor) -> Any:
         if not isinstance(output, Tensor) or arguments[0].shape[:-1] != output.shape[:-1]:
             raise NotApplicableError(
-                f"does not apply: {type(projector).__name__} joins features, so that no token stands for one "
+                f"does not apply: {type(projector).__name__} joins features, so no token corresponds to one "
                 "feature of the encoder"
             )
         norms = torch.linalg.vector_norm(arguments[0].double(), dim=-1, keepdim=True)

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-# Rows of a weight that are cast at a time: a whole unembedding in float32 would take 0.5 to 2 GB beside the model.
+# Rows of a weight that are cast at a time, since a full unembedding in float32 would take another 0.5 to 2 GB.
 ROWS = 4096
 
 
 class Float32Products(TorchFunctionMode):
-    """While it lasts, every linear map with float16 or bfloat16 weights is computed in float32, and returns float32.
+    """In its block, every linear map with float16 or bfloat16 weights is computed in float32, and returns float32.
 
     Modules are called as they are, so that weights that lie on a disk until their module is called are still fetched.
     """
@@ -35,6 +35,6 @@ def float32_linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) ->
     product = input.new_empty(*input.shape[:-1], len(weight), dtype=dtype)
     for start in range(0, len(weight), ROWS):
         rows = slice(start, start + ROWS)
-        some = None if bias is None else bias[rows].to(dtype)
-        product[..., rows] = functional.linear(input.to(dtype), weight[rows].to(dtype), some)
+        part_of_bias = None if bias is None else bias[rows].to(dtype)
+        product[..., rows] = functional.linear(input.to(dtype), weight[rows].to(dtype), part_of_bias)
     return product

@@ -1,4 +1,4 @@
-"""Hooks of modules, which are removed again whatever happens."""
+"""Hooks of modules, which are always removed again, also after an error."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,7 @@
 """The changes that can be made to a forward: which attention is forbidden, and which states are replaced.
 
-An intervention describes itself, by `blocks` and `edits`; the engine asks, and knows no kinds.  A kind of intervention
-is one class here and one entry of `INTERVENTIONS`.
+An intervention describes itself by `blocks` and `edits`; the engine calls these and does not depend on the kind.  A
+kind of intervention is one class here and one entry of `INTERVENTIONS`.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from .modules import Module
 
-# Where states can be replaced: what a decoder layer is called with, and what its attention and its MLP return.
+# Where states can be replaced: the input of a decoder layer, and the outputs of its attention and its MLP.
 Site = Literal["input", "attention", "mlp"]
 SITES: tuple[Site, ...] = ("input", "attention", "mlp")
 
 
 @dataclass(frozen=True)
 class Edit:
-    """States that take the place of the model's own at one site of a layer.
+    """States that replace the model's own at one site of a layer.
 
     Attributes:
-        site: in the layer.
+        site: the site in the layer.
         positions: (P) at which states are replaced.
         states: (P, width) of the model, in the order of the positions; None for zeros.
     """
@@ -46,7 +46,7 @@ class Intervention(Protocol):
 
     @property
     def changes(self) -> Tensor:
-        """(P) the positions whose states the intervention changes itself, in any order."""
+        """(P) the positions that the intervention itself changes, in any order."""
 
     def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:
         """(queries, keys) True where a position of `queries` must not attend to one of `keys`; None where all may."""
@@ -74,7 +74,7 @@ class AttentionKnockout:
         return torch.isin(queries, self.targets)[:, None] & torch.isin(keys, self.sources)
 
     def edits(self) -> Sequence[Edit]:
-        """None."""
+        """No states are replaced."""
         return ()
 
 
@@ -93,7 +93,7 @@ class ZeroAblation:
         return self.positions
 
     def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:  # noqa: ARG002
-        """None: all attention is left as it is."""
+        """None, since no attention is forbidden."""
         return None
 
     def edits(self) -> Sequence[Edit]:
@@ -121,7 +121,7 @@ class StatePatch:
         return self.positions
 
     def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:  # noqa: ARG002
-        """None: all attention is left as it is."""
+        """None, since no attention is forbidden."""
         return None
 
     def edits(self) -> Sequence[Edit]:

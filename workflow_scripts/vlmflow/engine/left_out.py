@@ -1,14 +1,14 @@
-"""Three ways to leave tokens out of a forward; the other tokens keep their places in all of them.
+"""Three ways to leave tokens out of a forward; the other tokens keep their positions in all of them.
 
-- `replay_without` computes the states of a forward that never sees the tokens, from the first layer on, out of a
-  recording.  For few sets of many tokens: each costs a forward, as much shorter as tokens are left out.
-- `attention_to` gives the knockout that hides tokens from all others in some layers, to be replayed.  For many sets,
-  sets of few tokens, or tokens that are left out in the last layers only: all sets share batches, and only what stands
-  behind the tokens is computed.
-- `truncated` has the model itself go on without the tokens in its last layers, with shorter states and a shorter cache.
-  For its time and its memory, which only the real thing shows; it decodes as well.
+- `replay_without` computes, out of a recording, the states of a forward without the tokens in any layer.  It is for few
+  sets of many tokens: each set costs one forward, which is shorter by the tokens that are left out.
+- `attention_to` returns the knockout that hides tokens from all others in some layers, to be replayed.  It is for many
+  sets, sets of few tokens, or tokens that are left out in the last layers only: all sets share batches, and only the
+  positions behind the tokens are computed.
+- `truncated` makes the model itself run without the tokens in its last layers, with shorter states and a shorter cache.
+  It is for measurements of time and memory, which need the real computation; the model can decode with it as well.
 
-Tests hold them equal: what left-out tokens would still compute, no other position attends to.
+Tests check that they agree: no other position attends to the states that left-out tokens would still compute.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from .record import Layers, Recording, pick_positions, states_of
 
 @torch.inference_mode()
 def replay_without(layers: Layers, recording: Recording, dropped: Tensor, positions: Tensor) -> Tensor:
-    """(positions, width) states after the last layer, not normed, of a forward that never sees the positions `dropped`.
+    """(positions, width) states after the last layer, not normed, of a forward without the positions `dropped`.
 
     Args:
         layers: the decoder's.
@@ -39,12 +39,10 @@ def replay_without(layers: Layers, recording: Recording, dropped: Tensor, positi
         positions: where states are read, counted as in the intact forward; none of those that are dropped.
 
     Raises:
-        InterventionError: the model itself changes states between its layers, which would be missing.
+        InterventionError: the model itself changes states between its layers, which would be lost.
     """
     if recording.changed.any():
-        raise InterventionError(
-            "the model changes states between its layers, so that no position can be left out of them"
-        )
+        raise InterventionError("the model changes states between its layers, so no position can be left out of them")
     kept = kept_positions(recording.length, dropped)
     hidden = recording.calls[0].hidden.index_select(1, kept.to(recording.calls[0].hidden.device))
     for layer, call in zip(layers, recording.calls, strict=True):
@@ -68,8 +66,8 @@ def attention_to(recording: Recording, sources: Tensor, start: int, stop: int) -
 
 
 def attending_positions(recording: Recording, sources: Tensor) -> Tensor:
-    """The positions outside of `sources` that attend to any of them in some layer: later ones, and in blocks of
-    positions that see each other earlier ones too.
+    """The positions outside of `sources` that attend to any of them in some layer: later ones, and also earlier ones
+    where positions of a block attend to each other.
 
     Raises:
         InterventionError: there are none.
@@ -77,15 +75,15 @@ def attending_positions(recording: Recording, sources: Tensor) -> Tensor:
     attending = recording.may_attend.in_any_layer[:, sources].any(dim=1)
     attending[sources] = False
     if not attending.any():
-        raise InterventionError("no position attends to these, so that nothing can be hidden")
+        raise InterventionError("no other position attends to these positions, so there is nothing to hide")
     return attending.nonzero().flatten()
 
 
 @contextmanager
 def truncated(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
-    """In the `last` layers, the decoder goes on without the positions `dropped` of the prompt, when it reads the prompt
-    and when it decodes after it.  Keys and values have to be kept in a plain cache: one with sliding windows throws
-    away others than the tokens that are dropped.
+    """In the block, the decoder runs its `last` layers without the positions `dropped` of the prompt, both when it
+    reads the prompt and when it decodes after it.  Keys and values have to be kept in a plain cache: one with sliding
+    windows discards other tokens than the dropped ones.
 
     Args:
         layers: the decoder's.
@@ -93,7 +91,8 @@ def truncated(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
         last: number of layers, from 0.
 
     Raises:
-        ValueError: there are not so many layers, or all of them are requested; then leave the tokens out of the prompt.
+        ValueError: there are fewer layers, or all of them are requested; in that case leave the tokens out of the
+            prompt.
     """
     if not 0 <= last < len(layers):
         raise ValueError(
@@ -109,7 +108,7 @@ def truncated(layers: Layers, dropped: Tensor, last: int) -> Iterator[None]:
 
 @dataclass
 class _Truncation:
-    """Shortens what layers are called with.
+    """Shortens the arguments of layers.
 
     Attributes:
         first: the layer that is called with all positions.
@@ -125,7 +124,7 @@ class _Truncation:
         """A layer's arguments, without the dropped positions."""
         hidden, *rest = args
         mask = kwargs.get("attention_mask")
-        if hidden.shape[1] == 1:  # it decodes: only keys have to be left out
+        if hidden.shape[1] == 1:  # while the model decodes, only keys have to be left out
             if mask is None:
                 return args, kwargs
             return args, kwargs | {"attention_mask": _columns(mask, kept_positions(mask.shape[3], self.dropped))}
@@ -151,6 +150,6 @@ def _columns(mask: Tensor, kept: Tensor) -> Tensor:
 
 
 def work_share(length: int, dropped: int, layers: int, last: int) -> float:
-    """Token-layers of reading a prompt of `length` positions without `dropped` of them in the `last` layers, as a share
-    of those with all of them."""
+    """The number of token-layers of a prompt of `length` positions, without `dropped` of them in the `last` layers, as
+    a share of the number with all positions."""
     return 1 - dropped * last / (length * layers)

@@ -1,4 +1,4 @@
-"""Which positions attend to which in a recorded forward, and what follows from it."""
+"""Which positions attend to which in a recorded forward, and which positions depend on which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Masks:
 
     Attributes:
         matrices: each (N, N), True where a position may attend to another.
-        of_layer: the number of each layer's matrix.
+        of_layer: for each layer, the index of its matrix.
     """
 
     matrices: tuple[Tensor, ...]
@@ -27,7 +27,7 @@ class Masks:
         Args:
             masks: of each layer, in any form that `transformers` gives them.
             length: N, the number of positions.
-            device: where the matrices are to lie.
+            device: the device of the matrices.
         """
         distinct: list[Tensor | None] = []
         of_layer: list[int] = []
@@ -72,7 +72,7 @@ def attention_matrix(mask: Tensor | None, length: int, device: torch.device) -> 
 
 def first_changed(may_attend: Tensor, start: int) -> int:
     """The first position that can change once those from `start` on do: `start` itself in a causal decoder, an
-    earlier one where blocks of positions see each other."""
+    earlier one where positions of a block attend to each other."""
     while True:
         # Positions before `start` that attend to any from `start` on change with it.
         attending = may_attend[:start, start:].any(dim=1).nonzero()
@@ -82,8 +82,8 @@ def first_changed(may_attend: Tensor, start: int) -> int:
 
 
 def last_needed(may_attend: Tensor, end: int) -> int:
-    """The position before which all have to be computed for those before `end`: `end` itself in a causal decoder, a
-    later one where blocks of positions see each other."""
+    """The position before which all positions have to be computed if those before `end` are read: `end` itself in a
+    causal decoder, a later one where positions of a block attend to each other."""
     while True:
         attended = may_attend[:end, end:].any(dim=0).nonzero()
         if len(attended) == 0:
@@ -92,8 +92,8 @@ def last_needed(may_attend: Tensor, end: int) -> int:
 
 
 def mask_in_form(may_attend: Tensor, recorded: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """A boolean mask in the form in which the layer was given its own: boolean, or added to the scores."""
+    """A boolean mask in the form of the recorded one: boolean, or numbers that are added to the scores."""
     if recorded is None or recorded.dtype == torch.bool:
         return may_attend
-    nothing = torch.zeros(may_attend.shape, dtype=dtype, device=may_attend.device)
-    return nothing.masked_fill(~may_attend, torch.finfo(dtype).min)
+    zeros = torch.zeros(may_attend.shape, dtype=dtype, device=may_attend.device)
+    return zeros.masked_fill(~may_attend, torch.finfo(dtype).min)

@@ -1,4 +1,4 @@
-"""Find the modules of a model of `transformers` by what they are, whatever they are called."""
+"""Find the modules of a model of `transformers` by structure and class, whatever the architecture calls them."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ CLASS_WORDS: dict[Module, tuple[str, ...]] = {
     "attention": ("attention", "attn"),
     "mlp": ("mlp", "feedforward", "moe", "experts"),
 }
-# Names of the final norm where a decoder has other norms beside it, such as one for embeddings of each layer.
+# Names of the final norm where a decoder has other norms too, such as one for embeddings of each layer.
 FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "layer_norm")
 
 
@@ -25,18 +25,18 @@ def find_decoder(model: PreTrainedModel) -> nn.Module:
         ModelError: there is no such module, or more than one.
     """
     inner = model.get_decoder()
-    # What a model calls its decoder may be a whole language model, which has a decoder of its own.
+    # The decoder that a model names may be a complete language model, which has a decoder of its own.
     while getattr(inner, "get_decoder", None) and (deeper := inner.get_decoder()) is not inner:
         inner = deeper
     count = model.config.get_text_config(decoder=True).num_hidden_layers
     level, lists = [inner], 0
     while level and not lists:
-        found = [module for module in level if _lists(module, count)]
-        lists = sum(len(_lists(module, count)) for module in found)
+        candidates = [module for module in level if _lists(module, count)]
+        lists = sum(len(_lists(module, count)) for module in candidates)
         level = [child for module in level for child in module.children()]
     if lists != 1:
         raise ModelError(f"{type(inner).__name__} has {lists} lists of {count} layers; expected exactly one")
-    return found[0]
+    return candidates[0]
 
 
 def find_layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -53,7 +53,7 @@ def _lists(module: nn.Module, count: int) -> list[nn.ModuleList]:
 
 
 def find_norm(model: PreTrainedModel) -> nn.Module:
-    """The decoder's final norm: its only direct child that is a norm, or the one that is called like one.
+    """The decoder's final norm: its only direct child that is a norm, or the only one with a usual name.
 
     Raises:
         ModelError: there is no such module, or more than one.
@@ -73,13 +73,15 @@ def find_projector(model: PreTrainedModel) -> nn.Module:
     Raises:
         NotApplicableError: the model has no such module that takes each feature by itself.
     """
-    found = [module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "multi_modal_projector"]
-    if len(found) != 1:
+    candidates = [
+        module for name, module in model.named_modules() if name.rsplit(".", 1)[-1] == "multi_modal_projector"
+    ]
+    if len(candidates) != 1:
         raise NotApplicableError(
-            f"does not apply: {type(model).__name__} has {len(found)} parts called multi_modal_projector; expected "
-            "one, whose input are the image encoder's features"
+            f"does not apply: {type(model).__name__} has {len(candidates)} modules called multi_modal_projector; "
+            "expected one, whose input is the image encoder's features"
         )
-    return found[0]
+    return candidates[0]
 
 
 def find_module(layer: nn.Module, module: Module) -> nn.Module:
@@ -88,17 +90,17 @@ def find_module(layer: nn.Module, module: Module) -> nn.Module:
     Raises:
         InterventionError: the layer has none, or several, of that kind.
     """
-    found = [child for child in layer.children() if _module_kind(child) == module]
-    if len(found) != 1:
+    candidates = [child for child in layer.children() if _module_kind(child) == module]
+    if len(candidates) != 1:
         raise InterventionError(
-            f"{type(layer).__name__} has {len(found)} parts that look like its {module}; expected one"
+            f"{type(layer).__name__} has {len(candidates)} modules that may be its {module}; expected one"
         )
-    return found[0]
+    return candidates[0]
 
 
 def _module_kind(part: nn.Module) -> Module | None:
-    """The kind of a module of a decoder layer by the name of its class: attention first, since the name of a mixture of
-    experts may stand in that of its attention too."""
+    """The kind of a module of a decoder layer by the name of its class: attention is checked first, since the
+    class of a mixture of experts' attention may have the word for its experts in its name too."""
     name = type(part).__name__.lower()
     if "norm" in name:
         return None

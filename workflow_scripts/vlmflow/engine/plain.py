@@ -1,6 +1,6 @@
 """The plain method, one full forward per intervention: the oracle of the tests and of the benchmark.
 
-It shares with the replay only what interventions themselves say, `blocks` and `edits`, and the search for modules.
+It shares with the replay only the interventions' own `blocks` and `edits`, and the search for modules.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ def _hooks(layer: nn.Module, intervention: Intervention) -> Iterator[Any]:
 def _mask(
     intervention: Intervention, _layer: nn.Module, args: tuple, kwargs: dict[str, Any]
 ) -> tuple[tuple, dict[str, Any]] | None:
-    """The layer's arguments, with what the intervention blocks taken out of the mask."""
+    """The layer's arguments, with the attention that the intervention blocks removed from the mask."""
     length, device = args[0].shape[1], args[0].device
     everywhere = torch.arange(length)
     blocked = intervention.blocks(everywhere, everywhere)
@@ -72,8 +72,8 @@ def _mask(
     mask = kwargs.get("attention_mask")
     if mask is None:
         mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
-    nothing = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
-    return args, kwargs | {"attention_mask": mask.masked_fill(blocked.to(mask.device), nothing)}
+    forbidden = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    return args, kwargs | {"attention_mask": mask.masked_fill(blocked.to(mask.device), forbidden)}
 
 
 def _edit_input(edit: Edit, _layer: nn.Module, args: tuple) -> tuple:

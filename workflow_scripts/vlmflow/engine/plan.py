@@ -1,4 +1,4 @@
-"""Plan a replay: which interventions are computed together, over which positions.  No model is needed for it."""
+"""Plan a replay: which interventions are computed together, over which positions.  Planning needs no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from vlmflow.errors import InterventionError
 from .interventions import Intervention
 from .masks import Masks, first_changed, last_needed
 
-# A row of a batch counts as at least its positions over this: bounds the memory of masks and keys.
+# A row of a batch counts as at least its positions divided by this, which limits the memory of masks and keys.
 PREFIX_TOKENS_PER_TOKEN = 32
 
 
@@ -31,7 +31,7 @@ class Group:
 
     @property
     def row_size(self) -> int:
-        """What a row counts in the size of a batch: positions that are computed, or a share of all."""
+        """What a row adds to the size of a batch: its computed positions, or a share of all, whichever is larger."""
         return max(self.end - self.start, self.end // PREFIX_TOKENS_PER_TOKEN)
 
     def batch(self, done: int, size: int) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ class Group:
 def plan(
     masks: Masks, interventions: Sequence[Intervention], positions: Tensor, changed: Tensor | None = None
 ) -> list[Group]:
-    """The groups in which interventions are replayed; one that changes no position that is read is in none of them.
+    """The groups in which interventions are replayed; an intervention that changes no position that is read is in none.
 
     Args:
         masks: of the recorded forward.
@@ -51,7 +51,7 @@ def plan(
         changed: (N) True where the model itself changes states between two layers, which a replay does not repeat.
 
     Raises:
-        InterventionError: an intervention names no positions or layers, leaves a position nothing to attend to, or
+        InterventionError: an intervention has no positions or layers, leaves a position nothing to attend to, or
             reaches a position where the model itself changes states.
     """
     for intervention in interventions:
@@ -79,7 +79,7 @@ def check_intervention(intervention: Intervention, masks: Masks) -> None:
     """Check that an intervention has a meaning on a recorded forward.
 
     Raises:
-        InterventionError: it names no positions or layers, forbids nothing, or leaves a position nothing to attend to.
+        InterventionError: it has no positions or layers, forbids nothing, or leaves a position nothing to attend to.
     """
     targets, layers = intervention.changes, len(masks.of_layer)
     blocked = intervention.blocks(targets, torch.arange(masks.length))
@@ -91,10 +91,12 @@ def check_intervention(intervention: Intervention, masks: Masks) -> None:
         )
     if blocked is None:
         return
-    # In some layers a window may hide the sources anyway, but not in all of the model.
+    # A sliding window may hide the sources in some layers, but not in all of them.
     if not (masks.in_any_layer[targets] & blocked).any():
         raise InterventionError("no target position attends to a source position; there is nothing to knock out")
     for number in sorted(set(masks.of_layer[intervention.start : intervention.stop])):
-        left = (masks.on_cpu[number][targets] & ~blocked).any(dim=1)
-        if not left.all():
-            raise InterventionError(f"the knockout would leave position {int(targets[~left][0])} nothing to attend to")
+        attends = (masks.on_cpu[number][targets] & ~blocked).any(dim=1)
+        if not attends.all():
+            raise InterventionError(
+                f"the knockout would leave position {int(targets[~attends][0])} nothing to attend to"
+            )

@@ -1,7 +1,7 @@
 """How the rows of a batch attend to the prefix that they share: each to a copy of it, or all to one.
 
-`transformers` lets a model's attention modules call any registered function.  Where a model allows it, those of a layer
-call `shared_prefix_attention` while the layer is replayed, and no keys and values are copied.
+`transformers` lets a model's attention modules call any registered function.  Where a model allows it, the
+modules of a layer call `shared_prefix_attention` while the layer is replayed, and no keys and values are copied.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,13 +26,13 @@ class Prefix(Protocol):
     """A way in which rows attend to the positions before their own: a layer's recorded keys and values."""
 
     def cache(self, call: LayerCall, start: int) -> Cache:
-        """What a layer is called with as its cache, for rows that begin at position `start`."""
+        """The cache with which a layer is called, for rows that begin at position `start`."""
 
     def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:
-        """The boolean mask (rows, 1, S, start + S) in the form in which the layer takes it."""
+        """The boolean mask (rows, 1, S, start + S), in the form that the layer takes."""
 
     def context(self, layer: nn.Module, call: LayerCall, start: int) -> AbstractContextManager[None]:
-        """The block in which the layer is called."""
+        """The context in which the layer is called."""
 
 
 class CopiedPrefix:
@@ -47,7 +47,7 @@ class CopiedPrefix:
         return mask_in_form(may_attend, call.mask, dtype)
 
     def context(self, layer: nn.Module, call: LayerCall, start: int) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Nothing: the layer attends as it always does."""
+        """An empty context: the layer attends as it always does."""
         return nullcontext()
 
 
@@ -55,7 +55,7 @@ class SharedPrefix:
     """All rows attend to the same keys and values of the prefix, in one product; see `can_share`."""
 
     def cache(self, call: LayerCall, start: int) -> Cache:  # noqa: ARG002
-        """A cache that hands each row its own keys and values back."""
+        """A cache that returns to each row its own keys and values."""
         return OwnKeys(start)
 
     def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:  # noqa: ARG002
@@ -64,7 +64,7 @@ class SharedPrefix:
 
     @contextmanager
     def context(self, layer: nn.Module, call: LayerCall, start: int) -> Iterator[None]:
-        """While it lasts, the layer calls `shared_prefix_attention`, which finds the prefix."""
+        """In the block, the layer calls `shared_prefix_attention`, which finds the prefix."""
         token = _PREFIX.set((call.keys[:, :, :start], call.values[:, :, :start]))
         try:
             with attention_function([layer], SHARED_PREFIX):
@@ -74,9 +74,9 @@ class SharedPrefix:
 
 
 def can_share(decoder: Any) -> bool:
-    """Whether the decoder computes `sdpa` and would call another function of that signature in its place."""
+    """Whether the decoder computes attention by `sdpa` and can call another function of that signature instead."""
     if getattr(decoder.config, "kv_lora_rank", None):
-        return False  # such layers keep what keys are made of, and not the keys
+        return False  # such layers keep compressed keys, from which the keys are computed
     return getattr(decoder, "_supports_attention_backend", False) and decoder.config._attn_implementation == "sdpa"
 
 
@@ -87,8 +87,8 @@ def choose_prefix(decoder: Any) -> Prefix:
 
 @contextmanager
 def attention_function(layers: Iterable[nn.Module], name: str) -> Iterator[None]:
-    """Have the layers' attention modules call the function that is registered as `name`, and afterwards the one that
-    they called before."""
+    """In the block, the layers' attention modules call the function that is registered as `name`; afterwards they call
+    the one from before again."""
     configs: list[Any] = []
     for module in (module for layer in layers for module in layer.modules() if hasattr(module, "config")):
         if not any(module.config is config for config in configs):
@@ -104,7 +104,7 @@ def attention_function(layers: Iterable[nn.Module], name: str) -> Iterator[None]
 
 
 class OwnKeys(DynamicCache):
-    """Hands a layer back the keys and values that it computed; those of the prefix it gets in another way."""
+    """Returns to a layer the keys and values that it computed; it gets those of the prefix in another way."""
 
     def __init__(self, before: int) -> None:
         """`before` is the number of positions in the prefix."""
@@ -157,14 +157,14 @@ def shared_prefix_attention(
     query, key, value, prefix_keys, prefix_values = (part.to(dtype) for part in (query, key, value, keys[0], values[0]))
     rows, heads, length, width = query.shape
     key_heads, before = prefix_keys.shape[:2]
-    sharing = heads // key_heads  # heads with the same keys; they stand side by side
+    sharing = heads // key_heads  # heads with the same keys; they are next to each other
 
     def by_key_head(states: Tensor) -> Tensor:
         """(rows, heads, …) → (key heads, rows, heads of one key head × S, …)."""
         return states.reshape(rows, key_heads, sharing * length, -1).transpose(0, 1)
 
     queries = by_key_head(query * (width**-0.5 if scaling is None else scaling))
-    # Key heads outermost: for the prefix, all rows then are one product.
+    # Key heads come first, so that for the prefix all rows are one product.
     to_prefix = queries.reshape(key_heads, -1, width) @ prefix_keys.transpose(1, 2)
     to_own = queries @ key.transpose(0, 1).transpose(2, 3)
     scores = torch.cat([to_prefix, to_own.reshape(key_heads, -1, length)], dim=2)

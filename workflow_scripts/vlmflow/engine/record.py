@@ -1,4 +1,4 @@
-"""Record one ordinary forward: what each decoder layer was called with, and what it left."""
+"""Record one ordinary forward: the arguments, keys and values of each decoder layer, and the output."""
 
 import inspect
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ Layers = nn.ModuleList | list[nn.Module]
 
 @dataclass(frozen=True)
 class LayerCall:
-    """What one decoder layer was called with, and the keys and values that it left."""
+    """The arguments of one decoder layer's call, and the keys and values that it computed."""
 
     hidden: Tensor  # (1, N, width)
     arguments: dict[str, Any]
@@ -29,13 +29,13 @@ class LayerCall:
 
     @property
     def mask(self) -> Tensor | None:
-        """As the model passed it: boolean, additive, or None for plain causal attention."""
+        """The mask as the model passed it: boolean, additive, or None for plain causal attention."""
         return self.arguments.get("attention_mask")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What one ordinary forward of N positions leaves.
+    """The record of one ordinary forward of N positions.
 
     Attributes:
         calls: one for each layer.
@@ -71,16 +71,16 @@ class Recording:
 
 @torch.inference_mode()
 def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) -> tuple[Recording, Tensor]:
-    """Run the unmodified model once on `inputs` (a batch of one) and keep what each decoder layer saw.
+    """The recording of one forward of the unmodified model on `inputs` (a batch of one), and its logits.
 
     Returns:
         the recording, and the model's logits (1, vocabulary) at the last position.
     """
-    seen: list[tuple[Tensor, dict[str, Any]]] = []
+    received: list[tuple[Tensor, dict[str, Any]]] = []
     outputs: list[Tensor] = []
 
     def before(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        seen.append(bound_arguments(layer, args, kwargs))
+        received.append(bound_arguments(layer, args, kwargs))
 
     def after(_layer: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
         outputs.append(states_of(output))
@@ -90,14 +90,14 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
     with removed_after([*handles, *(layer.register_forward_hook(after) for layer in layers)]):
         logits = model(**inputs, past_key_values=cache, use_cache=True, **last_logits(model)).logits[:, -1]
-    if len(seen) != len(layers) or seen[0][0].shape[0] != 1:
+    if len(received) != len(layers) or received[0][0].shape[0] != 1:
         raise InterventionError(
-            f"{len(layers)} decoder layers were called {len(seen)} times; expected one call each, batch 1"
+            f"{len(layers)} decoder layers were called {len(received)} times; expected one call each, batch 1"
         )
     if not logits.isfinite().all():
         raise InterventionError("the model's logits are not finite numbers; another dtype may help")
-    kept = _kept(cache, len(layers), seen[0][0].shape[1])
-    calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(seen, kept, strict=True)]
+    kept = _keys_and_values(cache, len(layers), received[0][0].shape[1])
+    calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(received, kept, strict=True)]
     changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)
     for output, call in zip(outputs, calls[1:], strict=False):
         if output is not call.hidden:
@@ -105,11 +105,11 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     return Recording(calls, outputs[-1], changed), logits
 
 
-def _kept(cache: DynamicCache, layers: int, length: int) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values that each layer left, one for each position.
+def _keys_and_values(cache: DynamicCache, layers: int, length: int) -> list[tuple[Tensor, Tensor]]:
+    """The keys and values of each layer, one of each per position.
 
     Raises:
-        ModelError: a layer left none, or those of something that is not in the prompt.
+        ModelError: a layer keeps none, or keeps those of something outside of the prompt.
     """
     kept = [(layer.keys, layer.values) for layer in cache.layers if getattr(layer, "keys", None) is not None]
     if len(kept) != layers:
@@ -138,17 +138,17 @@ def bound_arguments(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tu
 
 
 def last_logits(model: PreTrainedModel) -> dict[str, int]:
-    """Logits at the last position only, where the model can do so."""
+    """The argument that limits a model's logits to the last position; none where the model has no such argument."""
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
 
 
 def states_of(output: Tensor | tuple) -> Tensor:
-    """The states in what a decoder layer returns."""
+    """The states out of a decoder layer's output."""
     return output[0] if isinstance(output, tuple) else output
 
 
 def pick_positions(value: Any, length: int, kept: Tensor) -> Any:
-    """Some positions of whatever in a layer's arguments runs over all `length` of them."""
+    """A layer's argument, cut to the positions `kept` wherever it runs over all `length` positions."""
     if isinstance(value, dict):
         return {key: pick_positions(item, length, kept) for key, item in value.items()}
     if isinstance(value, tuple | list):

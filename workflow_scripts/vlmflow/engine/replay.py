@@ -2,9 +2,9 @@
 
 In a causal decoder, blocking attention *to* some positions, or replacing states at them, changes nothing before the
 first of them and nothing below the first layer concerned.  So one ordinary forward is recorded, and each intervention
-becomes a row that joins, at its first layer, the recorded state of the positions that it can change and that are read
-in the end.  The decoder layers are called as they are, with the arguments that the model itself passed; nothing about
-an architecture is written here.
+becomes a row of a batch: it begins at its first layer, with the recorded states of those positions that it can change
+and on which the result depends.  The decoder layers are called as they are, with the arguments that the model itself
+passed, so that this code depends on no architecture.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from .plan import Group, plan
 from .prefix import CopiedPrefix, Prefix
 from .record import Layers, Recording, pick_positions, states_of
 
-# Rows × suffix tokens of one batch: bounds the memory of states, masks and keys.
+# Rows × suffix tokens of one batch; this limits the memory of states, masks and keys.
 TOKENS_PER_BATCH = 4096
 
 
@@ -39,22 +39,22 @@ def replay(
 ) -> Tensor:
     """States after the last layer under each intervention, (interventions, positions, width), not normed.
 
-    Equal to a full forward per intervention; see `plain`.
+    They equal those of a full forward per intervention; see `plain`.
 
     Args:
         layers: the decoder's.
         recording: of the intact forward.
         interventions: in any order.
         positions: (P) where states are read, counted from 0; the last position alone by default.
-        batch_size: rows × suffix tokens that run together; bounds the memory, not the result.
+        batch_size: rows × suffix tokens that run together; it limits the memory and does not change the result.
         prefix: how rows attend to the positions before their own; by default each to a copy of them.
 
     Raises:
-        InterventionError: an intervention names no positions or layers, or leaves a position nothing to attend to.
+        InterventionError: an intervention has no positions or layers, or leaves a position nothing to attend to.
     """
     batch_size, prefix = batch_size or AdaptiveBatchSize(TOKENS_PER_BATCH), prefix or CopiedPrefix()
     read = torch.tensor([recording.length - 1]) if positions is None else positions
-    # What an intervention cannot change is as it was recorded.
+    # Positions that an intervention cannot change keep their recorded states.
     output = recording.output[:, read.to(recording.output.device)].repeat(len(interventions), 1, 1)
     for group in plan(recording.may_attend, interventions, read, recording.changed):
         replayed = _Replay(layers, recording, interventions, group, prefix)
@@ -102,9 +102,9 @@ class _Replay:
     def _blocked(self, interventions: Sequence[Intervention]) -> Tensor:
         """(interventions, end − start, end) True where attention is forbidden."""
         queries, keys = torch.arange(self.group.start, self.group.end), torch.arange(self.group.end)
-        nothing = torch.zeros(len(queries), len(keys), dtype=torch.bool)
-        found = [intervention.blocks(queries, keys) for intervention in interventions]
-        blocked = torch.stack([nothing if each is None else each for each in found])
+        none_blocked = torch.zeros(len(queries), len(keys), dtype=torch.bool)
+        by_row = [intervention.blocks(queries, keys) for intervention in interventions]
+        blocked = torch.stack([none_blocked if each is None else each for each in by_row])
         return blocked.to(self.recording.output.device)
 
     def _call_layer(

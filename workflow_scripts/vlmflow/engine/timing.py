@@ -1,4 +1,4 @@
-"""Times of runs that are to be compared with each other."""
+"""Measure times of runs that are compared with each other."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +8,8 @@ import torch
 
 
 def timed(runs: Sequence[Callable[[], Any]], repeats: int, device: torch.device) -> list[float]:
-    """The fastest of `repeats` times of each run in seconds; the runs take turns, so that all see the same machine."""
+    """The fastest of `repeats` times of each run in seconds; the runs take turns, so that the machine's load is the
+    same for all of them."""
     seconds = [[] for _ in runs]  # type: list[list[float]]
     for _ in range(repeats):
         for run, times in zip(runs, seconds, strict=True):

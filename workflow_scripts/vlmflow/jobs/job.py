@@ -14,7 +14,7 @@ import polars as pl
 
 from vlmflow.data.sampling import skipped
 from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
-from vlmflow.progress import shown
+from vlmflow.progress import with_progress
 from vlmflow.tables import Skipped
 
 from .gpu_lease import write_gpu_note
@@ -137,8 +137,8 @@ class _Outcome:
     def try_each(self, rows: list[NumberedRow], work: Callable[[dict[str, Any]], Any], name: str) -> list[NumberedRow]:
         """Do the work for each row; returns the rows for which memory ran out, to be tried once more."""
         again = []
-        for number, row in shown(rows, name, len(rows), "questions"):
-            # Only the text of an error is kept: its traceback would keep all computed tensors in memory.
+        for number, row in with_progress(rows, name, len(rows), "questions"):
+            # Only the text of an error is kept: its traceback would keep all that was computed.
             try:
                 self.results[number] = work(row)
             except NotApplicableError as error:

@@ -1,1 +1,1 @@
-"""Load a model, and ask it."""
+"""Load a model, build prompts for it, and read its answers and states."""

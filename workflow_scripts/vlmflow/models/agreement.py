@@ -1,8 +1,8 @@
-"""Whether a model's processor and its configuration agree on how an image becomes tokens.
+"""Check that a model's processor and its configuration agree on how an image becomes tokens.
 
-Processors that were saved by older releases or by other tools lack values that the configuration has; those are taken
-from there.  Where both have a value and the two differ, images would be laid on other tokens than the image encoder
-makes, sometimes without any error: that is refused when the model is loaded.
+Processors that were saved by older releases or by other tools lack some values, which are taken from the configuration.
+Where both have a value and the two differ, images would be mapped to other tokens than the image encoder makes,
+sometimes without any error; such a model is refused when it is loaded.
 """
 
 from pathlib import Path
@@ -14,19 +14,19 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlmflow.errors import ProcessorMismatchError
 
-# What processors of LLaVA's kind count an image's tokens by; the last one marks the kind.
+# Settings by which processors of LLaVA's kind count an image's tokens; only this kind has the last one.
 PATCH, STRATEGY, EXTRA = "patch_size", "vision_feature_select_strategy", "num_additional_image_tokens"
 
 
 def complete_processor(processor: Any, config: PreTrainedConfig, path: str | Path, revision: str | None = None) -> None:
-    """Fill in the values that a processor lacks from the model's configuration, and compare the others.
+    """Give a processor the values that it lacks, from the model's configuration, and compare the others.
 
     Raises:
         ProcessorMismatchError: the two contradict each other, or a value is in neither.
     """
     _check_image_token(processor, config)
     if not hasattr(processor, EXTRA) or getattr(config, "vision_config", None) is None:
-        return  # of another kind: it does not count by patches
+        return  # a processor of another kind, which does not count patches
     saved, _ = ProcessorMixin.get_processor_dict(path, revision=revision)
     vision, strategy = config.vision_config, getattr(config, STRATEGY, "default")
     extra = _extra_tokens(vision)
@@ -34,10 +34,10 @@ def complete_processor(processor: Any, config: PreTrainedConfig, path: str | Pat
     for key, value in wanted.items():
         if saved.get(key) is None:
             if key == EXTRA and value is None:
-                continue  # an encoder that cannot be asked: the processor's own default may be right
+                continue  # the encoder could not be called; the processor's own default may be right
             if value is None:
                 raise ProcessorMismatchError(
-                    f"processor_config.json lacks {key}, and config.json does not say it; add it"
+                    f"processor_config.json lacks {key}, and config.json does not give it; add it"
                 )
             setattr(processor, key, value)
     if wanted[PATCH] not in (None, processor.patch_size):
@@ -59,14 +59,14 @@ def _check_count(processor: Any, extra: int, strategy: str) -> None:
 
 
 def _kept(extra: int, strategy: str) -> int:
-    """Tokens besides the patches: one is dropped by default, where there is none the first patch."""
+    """Number of tokens besides the patches; by default one is dropped: the first patch, if there is no such token."""
     return extra - (strategy == "default")
 
 
 def _contradiction(key: str, own: Any, config_key: str, value: Any) -> ProcessorMismatchError:
     return ProcessorMismatchError(
-        f"the processor's files say {key}: {own}, but config.json says {config_key}: {value}; images would be laid on "
-        "other tokens than the image encoder makes; correct the one that is wrong"
+        f"the processor's files say {key}: {own}, but config.json says {config_key}: {value}; images would be mapped "
+        "to other tokens than the image encoder makes; correct the one that is wrong"
     )
 
 
@@ -89,8 +89,8 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
     if token is None or tokenizer is None or not isinstance(name, str):
         return
     if name not in tokenizer.get_vocab() and token in tokenizer.added_tokens_decoder:
-        return  # a placeholder that never becomes a token: the processor writes others in its place
-    # In some families the processor's placeholder is another token than those that it is expanded to.
+        return  # a placeholder that never becomes a token, since the processor replaces it by other texts
+    # In some families the processor's placeholder is another token than those to which it is expanded.
     known = {getattr(owner, "image_token_id", None) for owner in (processor, tokenizer)} - {None}
     known |= {*(getattr(processor, "image_token_ids", None) or ())}
     written = (name, getattr(processor, "img_patch_token", name))
@@ -104,8 +104,8 @@ def _check_image_token(processor: Any, config: PreTrainedConfig) -> None:
 
 
 def _extra_tokens(vision: Any) -> int | None:
-    """How many tokens an image encoder makes besides those of the patches, such as a class token; None if it cannot be
-    asked: it is built without weights, if it can be with one layer only, and called with an image without content."""
+    """The number of tokens that an image encoder makes besides those of the patches, such as a class token; None if it
+    cannot be called: it is built without weights, if possible with a single layer, and called with an empty image."""
     for changes in ({"num_hidden_layers": 1}, {}):
         try:
             config = type(vision).from_dict(vision.to_dict() | changes)
@@ -113,6 +113,6 @@ def _extra_tokens(vision: Any) -> int | None:
             with torch.device("meta"), torch.no_grad():
                 made = AutoModel.from_config(config)(pixel_values=pixels)
             return made.last_hidden_state.shape[1] - (config.image_size // config.patch_size) ** 2
-        except Exception:  # encoders that are called in another way cannot be asked, and are not compared
+        except Exception:  # encoders that are called in another way are not compared
             continue
     return None

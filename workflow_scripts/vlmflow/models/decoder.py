@@ -1,4 +1,4 @@
-"""The states of a model's decoder: recorded, under interventions, and what they predict."""
+"""The states of a model's decoder: recorded, replayed under interventions, and read through the unembedding."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -22,7 +22,7 @@ from vlmflow.prompts.build import Prompt
 
 from .supported import check_layers
 
-# States that are read through the unembedding at a time.
+# Number of states that are read through the unembedding at a time.
 STATES_AT_ONCE = 512
 
 
@@ -34,14 +34,14 @@ class DecoderModel:
         processor: of the model; `processor.tokenizer` is its tokenizer.
         layers: the decoder's, from 0.
         norm: the decoder's final norm.
-        unembedding: from normed states to logits.
+        unembedding: the map from normed states to logits.
     """
 
     def __init__(self, model: PreTrainedModel, processor: Any) -> None:
         """Find the model's modules.
 
         Raises:
-            ModelError: the model is not built as the engine needs it.
+            ModelError: the engine cannot use the model's structure.
         """
         self.model = model.eval()
         self.processor = processor
@@ -59,22 +59,22 @@ class DecoderModel:
     @property
     def device(self) -> torch.device:
         """The device of the model's first weights, on which its inputs belong."""
-        # Weights that did not fit anywhere are on no device until their layer is called.
+        # Weights that do not fit on any device are loaded only when their layer is called.
         placed = (parameter.device for parameter in self.model.parameters() if parameter.device.type != "meta")
         return next(placed, torch.device("cpu"))
 
     def record(self, prompt: Prompt) -> recording.Recording:
-        """One ordinary forward, kept for replaying; see `vlmflow.engine.record`.
+        """The recording of one ordinary forward; see `vlmflow.engine.record`.
 
         Raises:
             ModelError: the model's own logits are not `unembedding(norm(state))`, which every probe reads.
         """
         recorded, logits = recording.record(self.model, self.layers, prompt.inputs)
-        ours = self.logits(recorded.output[:, -1])
-        if not torch.allclose(ours, logits.to(ours), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
+        computed = self.logits(recorded.output[:, -1])
+        if not torch.allclose(computed, logits.to(computed), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
             raise ModelError(
                 f"{type(self.model).__name__} makes its logits in another way than unembedding(norm(last state)), "
-                "for instance with a cap or a scale that is not known here"
+                "for instance with a cap or a scale that is not supported here"
             )
         return recorded
 
@@ -87,7 +87,7 @@ class DecoderModel:
         """States after the last layer under each intervention, (interventions, positions, width), not normed.
 
         Args:
-            recorded: by `record`.
+            recorded: the result of `record`.
             interventions: see `vlmflow.engine.interventions`.
             positions: (P) where states are read, from 0; by default the last position alone.
 
@@ -109,8 +109,7 @@ class DecoderModel:
         return left_out.replay_without(self.layers, recorded, dropped, positions)
 
     def attention_stats(self, prompt: Prompt, segments: Sequence[str]) -> dict[str, AttentionStats]:
-        """Segment → how much it attends to each position in every layer, by attention weights and by the norms of what
-        comes from there.
+        """Segment → how much it attends to each position in every layer, by attention weights and by norms.
 
         Args:
             prompt: of this model.
@@ -118,20 +117,20 @@ class DecoderModel:
 
         Raises:
             PromptError: the prompt does not have a segment.
-            NotApplicableError: the model computes its attention in a way that cannot be watched.
+            NotApplicableError: the model's attention function cannot be exchanged.
         """
         targets = {name: prompt.positions(name) for name in segments}
         return attention_stats(self.model, self.layers, prompt.inputs, targets)
 
     @torch.inference_mode()
     def logits(self, states: Tensor, final_norm: bool = True, *, in_float32: bool = False) -> Tensor:
-        """(…, width) states after any layer, not normed → (…, vocabulary) logits in float32 or wider.
+        """The logits (…, vocabulary), in float32 or wider, of states (…, width) after any layer.
 
         Args:
             states: after any layer, not normed.
-            final_norm: whether the decoder's final norm comes first.
-            in_float32: compute the product itself in float32 too, as the lens of [flow] does; the model computes it in
-                its own dtype.
+            final_norm: whether the decoder's final norm is applied first.
+            in_float32: whether the product itself is computed in float32 too, as the lens of [flow] does; the model
+                computes it in its own dtype.
         """
         read = self.norm(states) if final_norm else states
         with Float32Products() if in_float32 else nullcontext():
@@ -141,7 +140,7 @@ class DecoderModel:
         return cap * torch.tanh(logits / cap) if cap else logits
 
     def read(self, states: Tensor, reader: Callable[[Tensor], Tensor], *, in_float32: bool = False) -> Tensor:
-        """What `reader` makes of the logits (…, vocabulary) of states (states, width), on the CPU.
+        """The result of `reader` for the logits (…, vocabulary) of states (states, width), on the CPU.
 
         Logits are computed for some states at a time, since those of many do not fit into memory; `in_float32` as in
         `logits`.
@@ -149,15 +148,15 @@ class DecoderModel:
         Raises:
             InterventionError: a logit is not a finite number.
         """
-        parts: list[Tensor] = []
+        results: list[Tensor] = []
         while len(states):
-            some = partial(self._read_some, states, reader, in_float32)
-            parts.append(self.read_batch_size.run(some, most=len(states)))
-            states = states[len(parts[-1]) :]
-        return torch.cat(parts)
+            read_first = partial(self._read_some, states, reader, in_float32)
+            results.append(self.read_batch_size.run(read_first, most=len(states)))
+            states = states[len(results[-1]) :]
+        return torch.cat(results)
 
     def _read_some(self, states: Tensor, reader: Callable[[Tensor], Tensor], in_float32: bool, number: int) -> Tensor:
-        """What `reader` makes of the logits of the first `number` states."""
+        """The result of `reader` for the logits of the first `number` states."""
         logits = self.logits(states[:number], in_float32=in_float32)
         if not logits.isfinite().all():
             raise InterventionError("logits are not finite numbers; another dtype may help")

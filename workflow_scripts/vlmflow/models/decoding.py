@@ -1,4 +1,4 @@
-"""Greedy decoding: a model's answer, whatever sampling its own generation settings ask for."""
+"""Greedy decoding of a model's answer, also if its own generation settings request sampling."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
-# Tokens after which an answer is taken as it is.
+# Number of tokens after which an answer is cut.
 MAX_NEW_TOKENS = 16
 
 
@@ -18,9 +18,9 @@ class Answer:
     """A model's answer by greedy decoding.
 
     Attributes:
-        text: decoded, stripped.
-        token_ids: without the end-of-sequence token.
-        probability: of the first token, from the logits in float32.
+        text: the decoded tokens, stripped.
+        token_ids: the tokens, without the end-of-sequence token.
+        probability: the probability of the first token, from the logits in float32.
     """
 
     text: str
@@ -43,10 +43,10 @@ def decode_greedily(
     Args:
         model: of `transformers`.
         inputs: of a prompt, a batch of one.
-        max_new_tokens: at most so many.
+        max_new_tokens: the largest number of tokens.
         ends: tokens that end the continuation.
         padding: the tokenizer's padding token, for models that name none themselves.
-        cache: where keys and values are kept; the model's own kind by default.
+        cache: keeps keys and values; by default it is of the model's own kind.
     """
     own = model.generation_config
     greedy = GenerationConfig(
@@ -65,8 +65,8 @@ def decode_greedily(
 
 @contextmanager
 def _generation_settings(model: PreTrainedModel, settings: GenerationConfig) -> Iterator[None]:
-    """While it lasts, the settings are those of the model, and of a language model inside, which some models let
-    generate: `generate` fills what a configuration leaves open from the model's own."""
+    """In the block, the model has these generation settings, and so has a language model inside of it, by which some
+    models generate; otherwise `generate` would take values that are not set from the model's own configuration."""
     owners = [part for part in model.modules() if getattr(part, "generation_config", None) is not None]
     before = [part.generation_config for part in owners]
     try:

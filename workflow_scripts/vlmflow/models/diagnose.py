@@ -1,4 +1,4 @@
-"""The cause for which a model cannot be loaded, file by file: the libraries that load it seldom name the file."""
+"""Find the file because of which a model cannot be loaded; the libraries that load it seldom name it."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,10 @@ REMEDY = "copy or fetch the model anew"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model's configuration as it stands in its folder.
+    """A model's configuration, from the file in its folder.
 
     Raises:
-        ValueError: the file is missing, or holds no JSON object; the message names it and says what to do.
+        ValueError: the file is missing, or does not hold a JSON object; the message names it and says what to do.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -28,20 +28,22 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def diagnose_model(path: str | Path, error: BaseException) -> str:
-    """Why a model cannot be loaded, and what to do; the library's own message where nothing is found in its files.
+    """The reason for which a model cannot be loaded, and what to do; the library's own message if its files are right.
 
     Args:
         path: a folder or a hub id.
-        error: as the library raised it.
+        error: the error of the library.
     """
     folder = Path(path)
-    found = _in_files(folder) if folder.is_dir() else None
-    if found is None and "trust_remote_code" in str(error):
-        found = "it needs code of its own, and no code from outside is run; take a model that transformers itself knows"
-    if found is None and "ignore_mismatched_sizes" in str(error):
-        found = f"its weights have other shapes than config.json says (the log lists them); {REMEDY}"
-    found = found or str(error).strip() or type(error).__name__
-    return found if folder.exists() else f"{found}; {or_a_folder(path)}"
+    reason = _in_files(folder) if folder.is_dir() else None
+    if reason is None and "trust_remote_code" in str(error):
+        reason = (
+            "it needs code of its own, and no code from outside is run; take a model that transformers itself knows"
+        )
+    if reason is None and "ignore_mismatched_sizes" in str(error):
+        reason = f"its weights have other shapes than config.json says (the log lists them); {REMEDY}"
+    reason = reason or str(error).strip() or type(error).__name__
+    return reason if folder.exists() else f"{reason}; {or_a_folder(path)}"
 
 
 def _in_files(folder: Path) -> str | None:
@@ -73,7 +75,7 @@ def _in_weights(folder: Path) -> str | None:
         listed = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {})
         if absent := sorted({str(name) for name in listed.values()} - set(weights)):
             return f"{absent[0]} is missing, which {INDEX} names; {REMEDY}"
-    # Not at the top: rules that only read a configuration have no such package.
+    # Not at the top, since rules that only read a configuration do not have this package.
     from safetensors import SafetensorError, safe_open
 
     for name in weights:
@@ -81,5 +83,5 @@ def _in_weights(folder: Path) -> str | None:
             with safe_open(folder / name, framework="pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            return f"{name} is cut off, or no safetensors file ({error}); {REMEDY}"
+            return f"{name} is cut off, or not a safetensors file ({error}); {REMEDY}"
     return None

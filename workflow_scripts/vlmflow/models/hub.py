@@ -1,4 +1,4 @@
-"""A model's files on the hub: safetensors and what they need are fetched into its cache, and found there again."""
+"""A model's files on the hub: safetensors and the files that they need are fetched into its cache and found there."""
 
 import json
 from fnmatch import fnmatch
@@ -17,15 +17,15 @@ from .size import Size
 
 # No pickled weights, and no code.
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-PATIENCE = 8  # seconds in which the hub answers, if it can be reached
+PATIENCE = 8  # seconds in which the hub has to answer
 INDEX = "model.safetensors.index.json"
 
 
 def path_to_load(path: str | Path, revision: str | None = None) -> str | Path:
-    """The path to load a model from: its own, or, for a hub id while the hub is out of reach, its folder in the cache.
+    """The path to load a model from: its own, or, for a hub id if the hub cannot be reached, its folder in the cache.
 
-    A misspelt path, or a missing network, is reported at once: the libraries would ask for each of the model's files,
-    six times each, with pauses.
+    A misspelt path, or a missing network, is reported at once: the libraries would request each of the model's files
+    six times, with pauses.
 
     Raises:
         HubError: there is no such folder, or the hub cannot be reached and the cache does not have the model.
@@ -51,11 +51,11 @@ def path_to_load(path: str | Path, revision: str | None = None) -> str | Path:
 
 
 def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
-    """Fetch what is missing of a model; a download that broke off is taken up again.
+    """Fetch the missing files of a model; a download that broke off is continued.
 
     Returns:
-        what `model_folder` reads: repository, revision as requested, folder of the snapshot, bytes of its weights,
-        layers, and size as `vlmflow.jobs.estimates` takes it.
+        the values that `model_folder` reads: repository, revision as requested, folder of the snapshot, bytes of its
+        weights, layers, and size as `vlmflow.jobs.estimates` takes it.
 
     Raises:
         HubError: there is no such model or revision, no network, or no safetensors weights in it.
@@ -75,13 +75,13 @@ def fetch_model(repository: str, revision: str | None) -> dict[str, Any]:
 
 
 def fetched_files(folder: str) -> list[str]:
-    """The names of the files of a snapshot that `fetch_model` fetches; others may lie there too."""
+    """The names of the files of a snapshot that `fetch_model` fetches; other files may be there too."""
     names = sorted(path.name for path in Path(folder).iterdir() if path.is_file())
     return [name for name in names if any(fnmatch(name, pattern) for pattern in WANTED)]
 
 
 def _sizes(folder: Path, weights: int) -> dict[str, Any]:
-    """Layers and size by the complete configuration: some files hold only the values that differ from the default."""
+    """Layers and size, by the complete configuration: some files hold only the values that differ from the default."""
     from transformers import AutoConfig
 
     try:
@@ -93,7 +93,7 @@ def _sizes(folder: Path, weights: int) -> dict[str, Any]:
 
 
 def _weights(folder: Path, repository: str) -> list[Path]:
-    """The model's weight files, every one of which is there."""
+    """The model's weight files; all of them are there."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         names = sorted(set(index["weight_map"].values()))
@@ -116,19 +116,19 @@ def model_folder(path: str, fetched: str | None) -> str:
     """The folder of a model.
 
     Args:
-        path: as the study file has it.
-        fetched: for a hub id, the file that holds what `fetch_model` returned.
+        path: the path in the study file.
+        fetched: for a hub id, the file that holds the result of `fetch_model`.
 
     Raises:
-        HubError: the files that were fetched are no longer there.
+        HubError: fetched files are no longer there.
     """
     if fetched is None:
         return str(Path(path).expanduser())
     folder, gone = find_snapshot(Path(fetched))
     if not gone:
         return str(folder)
-    what = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"
+    gone_files = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"
     raise HubError(
-        f"{path} was fetched to {folder}, and {what} is gone; run the same command again to fetch it anew, or say with "
-        "HF_HOME where the hub's cache is now"
+        f"{path} was fetched to {folder}, and {gone_files} is gone; run the same command again to fetch it anew, or "
+        "set HF_HOME to the folder in which the hub's cache is now"
     )

@@ -1,7 +1,7 @@
-"""Whether what was fetched from the hub still lies in its cache, file by file.
+"""Check, file by file, whether a fetched model is still in the hub's cache.
 
-Cluster administrators purge files that nobody has read for a while, one by one: a conversation template can be gone
-while the weights are there, and a model that is loaded without it gets other prompts.
+Cluster administrators purge single files that nobody has read for a while: a conversation template can be gone while
+the weights are there, and a model that is loaded without it gets other prompts.
 """
 
 import json
@@ -11,28 +11,28 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 
 def files_of(note: Path) -> Path:
-    """Where the names of the files are kept that were fetched; beside the note, which jobs depend on."""
+    """The file with the names of the fetched files; it is beside the note, on which jobs depend."""
     return note.with_suffix(".files.json")
 
 
 def find_snapshot(note: Path) -> tuple[Path, list[str]]:
-    """(the folder of a fetched model, which of its files are gone): where it was fetched to, or the same place of the
-    cache that HF_HOME names, whichever has more of it.
+    """(the folder of a fetched model, the files that are gone from it): the folder to which it was fetched, or the same
+    one in the cache that HF_HOME names, whichever has more files of it.
 
     Raises:
-        ValueError: this is no note of what was fetched.
+        ValueError: this file does not describe a fetched model.
     """
     try:
         folder = Path(json.loads(note.read_text(encoding="utf-8"))["folder"])
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{note}: this is no note of what was fetched") from error
-    # The cache may have been brought here from a machine with a network: model, "snapshots" and commit name the same.
+        raise ValueError(f"{note}: this file does not describe a fetched model") from error
+    # The cache may be a copy from a machine with a network; model, "snapshots" and commit are the same there.
     folders = (folder, Path(HF_HUB_CACHE, *folder.parts[-3:]))
     return min(((each, _missing(each, note)) for each in folders), key=lambda found: len(found[1]))
 
 
 def _missing(folder: Path, note: Path) -> list[str]:
-    """The files that are gone; where their names were not kept, links to nothing."""
+    """The files that are gone; if their names were not kept, these are broken links."""
     names = {"config.json"}
     if files_of(note).is_file():
         names |= set(json.loads(files_of(note).read_text(encoding="utf-8")))
@@ -42,10 +42,11 @@ def _missing(folder: Path, note: Path) -> list[str]:
 
 
 def forget_if_gone(note: Path) -> list[str]:
-    """Delete the note of what was fetched where some of it is gone, so that a job that needs it fetches it again.
+    """Delete the note of a fetched model if some of its files are gone, so that a job that needs them fetches them
+    again.
 
     Returns:
-        the files that are gone; none where there is no such note.
+        the files that are gone; none if there is no such note.
     """
     try:
         _, gone = find_snapshot(note)

@@ -38,17 +38,17 @@ def load_model(
     fit: str = "own",
     model_class: type[V] = VisionLanguageModel,  # type: ignore[assignment]
 ) -> V:
-    """Load a vision-language model from a folder or from the hub; safetensors only, no code from outside is run.
+    """Load a vision-language model from a folder or from the hub; safetensors only, and no code of the model's own.
 
     Args:
         path: a folder as `save_pretrained` writes it, or a hub id.
-        device: such as "cpu" or "cuda:0"; a GPU is taken where there is one. "auto" spreads the layers over all GPUs
-            that this process sees.
+        device: such as "cpu" or "cuda:0"; by default a GPU, if there is one. "auto" spreads the layers over all GPUs
+            that are visible to this process.
         dtype: one of float32, float16, bfloat16, float64; by default the weights' own on a GPU, float32 on a CPU.
         revision: branch, tag or commit of a hub id.
         template: the conversation around the question: "own", a name of `models.templates.TEMPLATES`, or a .jinja file.
-        fit: how an image that is no square is fitted into one: "own", "pad" or "crop".
-        model_class: built of model and processor.
+        fit: how an image that is not square is fitted into a square: "own", "pad" or "crop".
+        model_class: the class of the returned object, which is made of model and processor.
 
     Raises:
         ModelError: there is no such model, its weights are not safetensors or not complete, memory does not suffice
@@ -61,7 +61,7 @@ def load_model(
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _load_weights(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
         vlm = model_class(model, processor)
-        _ = vlm.image_token_id  # refused now, and not at every question
+        _ = vlm.image_token_id  # a model without it is refused now, and not at every question
         return vlm
 
 
@@ -74,8 +74,8 @@ def load_language_model(
     template: str = "own",
     model_class: type[T] = LanguageModel,  # type: ignore[assignment]
 ) -> T:
-    """Load a language model that reads captions in place of an image: a model of its own, or the language model inside
-    of a vision-language model, which is that model without an image.
+    """Load a language model that reads captions in place of an image: a language model alone, or a vision-language
+    model, which is then used without an image.
 
     Args:
         path, device, dtype, revision, template, model_class: as in `load_model`.
@@ -88,9 +88,9 @@ def load_language_model(
         path = path_to_load(path, revision)
         config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         check_config(config)
-        sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-        load = load_processor if sees else load_text_processor
-        loader = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        takes_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+        load = load_processor if takes_images else load_text_processor
+        loader = AutoModelForImageTextToText if takes_images else AutoModelForCausalLM
         processor = load(path, revision=revision, template=template)
         model = _load_weights(loader, path, dtype=dtype, revision=revision, **placement)
         return model_class(model, processor)
@@ -98,7 +98,7 @@ def load_language_model(
 
 @contextmanager
 def explaining_errors(path: str | Path, what: str) -> Iterator[None]:
-    """Raise whatever goes wrong in the block as a `ModelError` that names the file and the remedy.
+    """Turn errors in the block into a `ModelError` that names the file and says what to do.
 
     Args:
         path: of the model.
@@ -121,26 +121,26 @@ def explaining_errors(path: str | Path, what: str) -> Iterator[None]:
 
 
 def _load_weights(loader: Any, path: str | Path, **settings: Any) -> Any:
-    """The model, if all of its weights are there: the library only warns, and takes random numbers for the others."""
+    """The model, if all of its weights are there; the library itself would only warn, and fill in random numbers."""
     try:
-        model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
+        model, report = loader.from_pretrained(path, output_loading_info=True, **settings)
     except ValueError as error:
         if "scaled_dot_product_attention" not in str(error):
             raise
-        # Where only the image encoder does not know `sdpa`, the library chooses for each part by itself.
+        # If only the image encoder does not support `sdpa`, the library chooses for each part by itself.
         settings["attn_implementation"] = None
-        model, account = loader.from_pretrained(path, output_loading_info=True, **settings)
-    if missing := sorted(account["missing_keys"]):
-        raise ModelError(f"the weights are not whole: {len(missing)} are missing, such as {missing[0]}; {REMEDY}")
+        model, report = loader.from_pretrained(path, output_loading_info=True, **settings)
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"the weights are incomplete: {len(missing)} are missing, such as {missing[0]}; {REMEDY}")
     return model
 
 
 def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:
     """(dtype of the weights, the other settings with which a model is loaded: its device, and safeguards)."""
     if dtype is not None and dtype not in DTYPES:
-        raise ModelError(f"{path}: no dtype {dtype!r}; known are {', '.join(DTYPES)}")
+        raise ModelError(f"{path}: no dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    # Products of many experts' matrices at once, which the library takes where it can, do not know float64.
+    # The library's product of all experts' matrices at once does not support float64.
     experts = {"experts_implementation": "eager"} if dtype == "float64" else {}
     return dtype or ("float32" if device.startswith("cpu") else "auto"), {
         "use_safetensors": True,

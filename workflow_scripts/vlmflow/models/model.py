@@ -1,4 +1,4 @@
-"""A vision-language model, or a language model alone: prompts for it, and its answers."""
+"""Vision-language models, and language models alone: prompts for them, and their answers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ class LanguageModel(DecoderModel):
         *,
         instruction: str = "",
     ) -> Prompt:
-        """Model inputs for captions and a question, with the positions of every segment.
+        """The prompt of captions and a question: model inputs, and the positions of every segment.
 
         Args:
-            captions: what the image shows, in words; they stand where the image would, on lines of their own.
-            question: its own words, without an instruction.
+            captions: a description of the image in words; they replace the image, on lines of their own.
+            question: the question's own words, without an instruction.
             objects: names of the objects that the question is about.
             options: (true option, false option), each as it stands in the question.
             instruction: text that follows the question, for instance to answer in one word; part of `template`.
@@ -55,15 +55,15 @@ class LanguageModel(DecoderModel):
         return prompt
 
     def continue_prompt(self, prompt: Prompt, token_ids: Sequence[int]) -> Prompt:
-        """The prompt with these tokens of the model's answer behind it; its `last` is the last of them.
+        """The prompt followed by these tokens of the model's answer; its `last` is the last of them.
 
         Args:
             prompt: of this model.
-            token_ids: none give the same prompt.
+            token_ids: of the answer; without any, the prompt itself is returned.
         """
         if not token_ids:
             return prompt
-        # Masks and types of tokens grow as they do when the model itself generates: some models give the tokens of an
+        # Masks and token types grow as they do when the model itself generates, since some models give the tokens of an
         # answer another type than those of a question.
         others = {name: value for name, value in prompt.inputs.items() if name != "input_ids"}
         for _ in token_ids:
@@ -71,11 +71,11 @@ class LanguageModel(DecoderModel):
         return prompt.continued(token_ids, {name: others[name] for name in prompt.inputs if name != "input_ids"})
 
     def answer(self, prompt: Prompt, max_new_tokens: int = MAX_NEW_TOKENS) -> Answer:
-        """The model's greedy answer, whatever sampling its own generation settings ask for.
+        """The model's greedy answer, also if its own generation settings request sampling.
 
         Args:
             prompt: of this model.
-            max_new_tokens: tokens after which the answer is cut.
+            max_new_tokens: number of tokens after which the answer is cut.
 
         Raises:
             InterventionError: the model's logits are not finite numbers.
@@ -92,7 +92,7 @@ class LanguageModel(DecoderModel):
     ) -> tuple[list[int], Tensor]:
         """(token ids of the greedy continuation up to one of `ends`, logits (vocabulary) of the first of them).
 
-        `cache` is where keys and values are kept; the model's own kind by default.
+        `cache` keeps keys and values; by default it is of the model's own kind.
         """
         padding = self.processor.tokenizer.pad_token_id
         return decode_greedily(
@@ -103,7 +103,7 @@ class LanguageModel(DecoderModel):
     def ends(self) -> list[int]:
         """The tokens that end an answer: the model's own, and the one with which the conversation template ends a turn.
 
-        Some models name the end of a text only, and would go on into a turn of the user's.
+        Some models have a token for the end of a text only, and would continue with a turn of the user's.
         """
         own = self.model.generation_config.eos_token_id
         ends = [*(own if isinstance(own, list) else [own]), self.turn_end]
@@ -125,7 +125,7 @@ class VisionLanguageModel(LanguageModel):
 
     @cached_property
     def image_token_id(self) -> int:
-        """The token that stands for a piece of the image.
+        """The token that represents a piece of the image.
 
         Raises:
             ModelError: the model's configuration names none.
@@ -134,8 +134,8 @@ class VisionLanguageModel(LanguageModel):
             if (token := getattr(self.model.config, name, None)) is not None:
                 return int(token)
         raise ModelError(
-            f"the configuration of {type(self.model).__name__} names no image token, so that the image's positions in "
-            "the prompt are not known; such models are not measured yet"
+            f"the configuration of {type(self.model).__name__} names no image token, so the image's positions in the "
+            "prompt are not known; such models are not measured yet"
         )
 
     def prompt(
@@ -149,15 +149,15 @@ class VisionLanguageModel(LanguageModel):
         sinks: Sequence[int] | None = None,
         instruction: str = "",
     ) -> Prompt:
-        """Model inputs for an image and a question, with the positions of every segment.
+        """The prompt of an image and a question: model inputs, and the positions of every segment.
 
         Args:
             image: of any size and mode.
-            question: its own words, without an instruction.
+            question: the question's own words, without an instruction.
             objects: name → boxes (x, y, width, height) in pixels of the image, of the objects that the question is
-                about.  An object whose name does not stand in the question has boxes, but no positions in `objects`.
+                about.  An object whose name is not in the question has boxes, but no positions in `objects`.
             options: (true option, false option), each as it stands in the question.
-            patches: the related patches, where they are known already; by default they are found from the boxes.
+            patches: the related patches, if they are already known; by default they are found from the boxes.
             sinks: indices, among the image's tokens, of the patches whose features have a high norm.
             instruction: text that follows the question, for instance to answer in one word; part of `template`.
 
@@ -179,22 +179,22 @@ class VisionLanguageModel(LanguageModel):
         return self._on_device(prompt)
 
     def image_prompt(self, image: Image.Image, text: str = "", *, before: bool = False) -> Prompt:
-        """Model inputs for an image and any text; its one segment is `image`.
+        """The prompt of an image and any text; its only segment is `image`.
 
         Args:
             image: of any size and mode.
             text: may be empty.
-            before: whether the text stands before the image instead of after it.
+            before: whether the text comes before the image instead of after it.
 
         Raises:
-            PromptError: the text holds a special token, or the conversation template has no place for it there.
+            PromptError: the text holds a special token, or the conversation template cannot put it there.
         """
         token = self.image_token_id
         return self._on_device(build_image_prompt(self.processor, image, text, image_token_id=token, before=before))
 
     def feature_norms(self, prompt: Prompt) -> list[float | None]:
-        """Euclidean norm of the image encoder's feature behind each of the image's tokens; None for a token that is no
-        patch, such as a row newline.
+        """Euclidean norm of the image encoder's feature behind each of the image's tokens; None for a token that is not
+        a patch, such as a row newline.
 
         Raises:
             NotApplicableError: the model has no projector that takes each feature by itself.

@@ -16,23 +16,23 @@ from .unused_parts import load_without_unused_parts
 
 
 def load_processor(path: str | Path, *, revision: str | None = None, template: str = "own", fit: str = "own") -> Any:
-    """The model's processor, cutting images with PIL, so that every machine cuts them in the same way.
+    """The model's processor; it cuts images with PIL, so that every machine cuts them in the same way.
 
     Args:
         path: a folder or a hub id.
         revision: branch, tag or commit of a hub id.
         template: the conversation around the question: "own", one of `TEMPLATES`, or a .jinja file.
-        fit: how an image that is no square is fitted into one: "own" (as the processor does it), "pad" (on a square of
-            the mean colour, as LLaVA-1.5 was trained) or "crop" (the middle of it).
+        fit: how an image that is not square is fitted into a square: "own" (as the processor does it), "pad" (on a
+            square of the mean colour, as LLaVA-1.5 was trained) or "crop" (its middle).
 
     Raises:
-        ProcessorError: there is no processor, no such template, it cannot fit images so, it needs a package that is
-            not installed, or it contradicts the model's configuration.
+        ProcessorError: there is no processor or no such template; or the processor cannot fit images in this way, needs
+            a package that is not installed, or contradicts the model's configuration.
     """
     try:
         processor = load_without_unused_parts(path, revision)
         for setting in ("truncation_strategy", "max_length"):
-            # A tokenizer that was saved while it cut texts would go on to cut prompts.
+            # A tokenizer that was saved with truncation would cut prompts.
             processor.tokenizer.init_kwargs.pop(setting, None)
         if not Path(path).is_dir() or (Path(path) / "config.json").is_file():
             config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
@@ -52,7 +52,7 @@ def load_processor(path: str | Path, *, revision: str | None = None, template: s
 
 
 def _torchvision_message(error: Exception) -> str | None:
-    """What to install for a processor that cuts images with torchvision only; None if that is not what failed."""
+    """What to install for a processor that cuts images with torchvision only; None if this is not the cause."""
     if is_torchvision_available() or "torchvision" not in str(error).lower():
         return None
     return (
@@ -69,7 +69,7 @@ class TextProcessor:
     chat_template: str | None = None
 
     def apply_chat_template(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
-        """The conversation as text; messages are lists of parts, as of a model that reads images too."""
+        """The conversation as text; messages are lists of parts, as for models that also read images."""
         if self.chat_template is None:
             # The templates of language models take strings.
             messages = [m | {"content": "".join(part["text"] for part in m["content"])} for m in messages]
@@ -108,15 +108,15 @@ def _read_template(name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ProcessorError(f"template {name!r}: {error}; known are own, {', '.join(TEMPLATES)}") from error
+        raise ProcessorError(f"template {name!r}: {error}; choose from own, {', '.join(TEMPLATES)}") from error
 
 
 def _fitting_image_processor(processor: Any, fit: str, path: str | Path) -> Any:
-    """The processor's image processor with padding instead of cropping, or the other way round."""
+    """The processor's image processor with padding instead of cropping, or with cropping instead of padding."""
     own = getattr(processor, "image_processor", None)
     if own is None or not hasattr(own, "crop_size") or hasattr(own, "image_grid_pinpoints"):
         raise ProcessorError(
-            f"{path}: fit {fit!r} is for processors that show the model one square of the image, as LLaVA-1.5's; "
+            f"{path}: fit {fit!r} is for processors that give the model one square of the image, as LLaVA-1.5's; "
             f"{type(processor).__name__} cuts it in another way, so leave this key out"
         )
     kept = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor", "do_rescale", "do_normalize")

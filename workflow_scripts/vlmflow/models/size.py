@@ -1,4 +1,4 @@
-"""The size of a model by its configuration alone, as far as its cost depends on it."""
+"""The size of a model, on which its cost depends, by its configuration alone."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from .diagnose import read_config
 
-# Tokens of a usual question, and of the template behind it.
+# Numbers of tokens of a usual question, and of the template after it.
 QUESTION, TEMPLATE = 15, 30
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
@@ -18,9 +18,9 @@ class Size:
     """The numbers on which the cost of a model depends.
 
     Attributes:
-        parameters: all of them, the image encoder's included.
-        layers, width, vocabulary: of the decoder.
-        image_tokens: of the largest image.
+        parameters: number of all parameters, including the image encoder's.
+        layers, width, vocabulary: numbers of the decoder.
+        image_tokens: number of tokens of the largest image.
     """
 
     parameters: int
@@ -31,9 +31,10 @@ class Size:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], weights: int) -> Self:
-        """By a model's configuration and the bytes of its weight files; missing values are those of a large model.
+        """The size by a model's configuration and the bytes of its weight files; a large model's values replace missing
+        ones.
 
-        For models with a number of tokens that depends on the image, LLaVA-NeXT's largest number is taken.
+        If the number of tokens depends on the image, LLaVA-NeXT's largest number is taken.
         """
         text = config.get("text_config") or config
         stored = config.get("dtype") or config.get("torch_dtype") or text.get("dtype") or text.get("torch_dtype")
@@ -46,26 +47,26 @@ class Size:
         )
 
     def saved(self) -> dict[str, int]:
-        """As `Size(**…)` reads it."""
+        """The numbers as a dictionary that `Size(**…)` reads."""
         return asdict(self)
 
     @property
     def tokens(self) -> int:
-        """Positions of a prompt."""
+        """The number of positions of a prompt."""
         return self.image_tokens + QUESTION + TEMPLATE
 
     @property
     def forward(self) -> float:
-        """Floating-point operations of one forward of a prompt."""
+        """The number of floating-point operations of one forward of a prompt."""
         return 2.0 * self.parameters * self.tokens
 
 
-# Where nothing is known yet: LLaVA-1.5-13b with LLaVA-NeXT's images.
+# The size that is assumed while nothing is known: LLaVA-1.5-13b with LLaVA-NeXT's images.
 LARGE = Size(parameters=13_000_000_000, layers=40, width=5120, vocabulary=32_000, image_tokens=2880)
 
 
 def _image_tokens(config: Mapping[str, Any]) -> int:
-    """Tokens of the largest image, by the names that families of models have for them; 0 without an image encoder."""
+    """Number of tokens of the largest image, by the keys of several families of models; 0 without an image encoder."""
     vision = config.get("vision_config")
     if not vision:
         return 0 if "vision_config" not in config else LARGE.image_tokens
@@ -81,7 +82,7 @@ def _image_tokens(config: Mapping[str, Any]) -> int:
 
 
 def _side(value: Any) -> float:
-    """A number, or the larger of two; 0 where there is none."""
+    """A number, or the larger of two numbers; 0 if there is none."""
     sides = value if isinstance(value, list | tuple) else [value]
     return float(max((side for side in sides if isinstance(side, int | float)), default=0))
 

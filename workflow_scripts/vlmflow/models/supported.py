@@ -1,7 +1,7 @@
-"""Which kinds of models are measured: decoders whose every layer attends to the prompt's own positions.
+"""Check that a model can be measured: a decoder in which every layer attends to the prompt's own positions.
 
-What the engine cannot measure with a meaning is refused by name: by its configuration before gigabytes of weights are
-read, and by its modules once it is there.
+A model for which measurements would have no meaning is refused with its name: by its configuration, before gigabytes of
+weights are read, and by its modules, once it is loaded.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ from transformers import PreTrainedConfig
 
 from vlmflow.errors import ModelError
 
-# Attention to the prompt's own positions, of which knocking out has a meaning.
+# Kinds of attention to the prompt's own positions, for which a knockout has a meaning.
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
 
-# What modules that attend to something outside of the prompt are called, in small letters.
+# Words in the names of modules that attend to something outside of the prompt, in lowercase.
 CROSSING = ("cross", "encoder_attn", "encdecattention")
 
 
@@ -48,7 +48,7 @@ def check_config(config: PreTrainedConfig) -> None:
 
 
 def check_layers(name: str, layers: nn.ModuleList | list[nn.Module], decoder: nn.Module) -> None:
-    """Refuse a decoder that attends to something which is not in the prompt, whatever its configuration says.
+    """Refuse a decoder that attends to something outside of the prompt, whatever its configuration says.
 
     Raises:
         ModelError: it has cross-attention.
@@ -73,7 +73,7 @@ def _crossing(name: str, where: str) -> ModelError:
 
 
 def _layer_kinds(text: Any) -> list[str]:
-    """What each layer of the decoder is; empty where the configuration does not say."""
+    """The kind of each layer of the decoder; empty if the configuration does not give it."""
     kinds = getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or []
     return [str(kind) for kind in kinds]
 

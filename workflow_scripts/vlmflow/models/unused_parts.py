@@ -1,8 +1,8 @@
-"""Load a processor of `transformers` without what a question about an image never uses: its video and sound parts.
+"""Load a processor of `transformers` without its video and sound parts, which a question about an image never uses.
 
-Video processors exist for torchvision only, and sound has libraries of its own; a model that can do more than is asked
-of it here must not fail for them.  Image processors are asked for with PIL, so that every machine cuts an image in the
-same way; those that exist for torchvision only are loaded as they are, where torchvision is installed.
+Video processors exist for torchvision only, and sound needs other libraries; a model must not fail because of parts
+that are not needed here.  Image processors are loaded with PIL, so that every machine cuts an image in the same way;
+those that exist for torchvision only are loaded as they are, if torchvision is installed.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,34 +19,34 @@ from transformers.utils import PushToHubMixin
 
 
 class UnusedPart(PushToHubMixin):
-    """Stands where a processor has its video or sound part: it knows that part's settings, and can do nothing."""
+    """Replaces the video or sound part of a processor: it has that part's settings, and no function."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.__dict__.update(settings)
 
     def __getattr__(self, name: str) -> None:
-        """None: what its file leaves to defaults, which only the class that it stands for knows."""
+        """None, for a setting that is not in its file: only the class that it replaces has the defaults."""
         if name.startswith("__"):
             raise AttributeError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings: a processor writes its parts as JSON while it is loaded, if they are of this base class."""
+        """The settings; while a processor is loaded, it writes its parts of this base class as JSON."""
         return dict(self.__dict__)
 
 
 class _UnusedLoader:
-    """Takes the place of the class that loads such a part."""
+    """Replaces the class that loads such a part."""
 
     def __init__(self, read_settings: Callable[..., dict[str, Any]]) -> None:
         self.read_settings = read_settings
 
     def from_pretrained(self, path: str | Path, **loading: Any) -> UnusedPart:
-        """A stand-in with the settings of the part in a folder or on the hub."""
+        """An unused part with the settings of the part in a folder or on the hub."""
         return UnusedPart(self.read_settings(path, revision=loading.get("revision")))
 
 
 class _PilImageProcessor:
-    """Takes the place of `AutoImageProcessor`."""
+    """Replaces `AutoImageProcessor`."""
 
     @staticmethod
     def from_pretrained(path: str | Path, **loading: Any) -> Any:
@@ -74,7 +74,7 @@ def load_without_unused_parts(path: str | Path, revision: str | None) -> Any:
     with (
         _replaced(processing_utils, "MODALITY_TO_AUTOPROCESSOR_MAPPING", _LOADERS),
         _replaced(ProcessorMixin, "check_argument_for_proper_class", check),
-        # Asked for at once, though only the number of a video's frames is spelled with it.
+        # Required when the processor is loaded, though it only spells the number of a video's frames.
         _replaced(processing_smolvlm, "num2words", processing_smolvlm.num2words or str),
     ):
         return AutoProcessor.from_pretrained(path, revision=revision, trust_remote_code=False)

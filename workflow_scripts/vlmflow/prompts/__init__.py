@@ -1,1 +1,1 @@
-"""Question and image become model inputs and token positions."""
+"""From a question and an image to model inputs and token positions."""

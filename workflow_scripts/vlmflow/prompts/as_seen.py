@@ -1,4 +1,4 @@
-"""Images as a model sees them: cut, squeezed or padded, without the colours' normalisation."""
+"""Images as a model gets them: cut, squeezed or padded, without normalisation of the colours."""
 
 import io
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import GeometryError, QuestionError
 from vlmflow.prompts.layouts.registry import find_views
 
-LEAST = 240  # pixels of a side, so that small images are not blurred when they are shown larger
+LEAST = 240  # pixels per side, so that small images are not blurred when they are enlarged
 
 
 def as_image(pixels: np.ndarray) -> Image.Image:
-    """(3, height, width) pixels, from 0 to 255, as an image."""
+    """The image of pixels (3, height, width), from 0 to 255."""
     return Image.fromarray(np.clip(pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8))
 
 
@@ -25,24 +25,26 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
     """Rows of the table `views`: the first view of the images of some questions that a probe has measured.
 
     Args:
-        processor: of the model; one whose tokens are no patches gives no row.
+        processor: of the model; there are no rows if its tokens are not patches.
         questions: rows of the table `task`.
-        measured: ids of the questions that have something to show.
-        count: at most so many, the same ones whatever else is in the table.
+        measured: ids of the questions that have a measurement to show.
+        count: the largest number; the choice hardly depends on the other rows of the table.
     """
-    shown, _ = split_by_ids(questions, sample(measured, count, seed=0))
-    for row in shown.iter_rows(named=True):
+    chosen, _ = split_by_ids(questions, sample(measured, count, seed=0))
+    for row in chosen.iter_rows(named=True):
         try:
-            found, pixels = find_views(processor, open_image(row["image"]))
+            patch_map, pixels = find_views(processor, open_image(row["image"]))
         except (GeometryError, QuestionError):
             continue
-        first = found.views[0]
-        seen = as_image(pixels[0][:, : first.rows * first.patch, : first.columns * first.patch])
-        zoom = -(-LEAST // min(seen.size))
+        first = patch_map.views[0]
+        view_image = as_image(pixels[0][:, : first.rows * first.patch, : first.columns * first.patch])
+        zoom = -(-LEAST // min(view_image.size))
         if zoom > 1:
-            seen = seen.resize((seen.width * zoom, seen.height * zoom), Image.Resampling.NEAREST)
+            view_image = view_image.resize(
+                (view_image.width * zoom, view_image.height * zoom), Image.Resampling.NEAREST
+            )
         buffer = io.BytesIO()
-        seen.save(buffer, "PNG", optimize=True) if zoom > 1 else seen.save(buffer, "JPEG", quality=88)
+        view_image.save(buffer, "PNG", optimize=True) if zoom > 1 else view_image.save(buffer, "JPEG", quality=88)
         yield {
             "question_id": row["question_id"],
             "question": row["question"],

@@ -1,4 +1,4 @@
-"""A question and an image, or captions in its place, as model inputs, with the positions of every named segment."""
+"""Model inputs for a question and an image, or captions in its place, with the positions of every segment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,9 +44,9 @@ class Prompt:
 
     Attributes:
         inputs: keyword arguments of `model(**inputs)`, a batch of one.
-        text: the prompt as a string, the image as one placeholder.
-        segments: segment → sorted positions (LongTensor) in the sequence that the decoder sees, from 0, on the CPU.
-        missing: segment → why this prompt does not have it.
+        text: the prompt as a string, with one placeholder for the image.
+        segments: segment → sorted positions (LongTensor) in the decoder's sequence, from 0, on the CPU.
+        missing: segment → the reason for which this prompt does not have it.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -55,7 +55,7 @@ class Prompt:
     missing: dict[str, str] = field(default_factory=dict)
 
     def positions(self, segment: str) -> torch.Tensor:
-        """1-D LongTensor (CPU) of the segment's positions in the sequence that the decoder sees, in increasing order.
+        """1-D LongTensor (CPU) of the segment's positions in the decoder's sequence, in increasing order.
 
         Args:
             segment: such as "image", "related patches", "question", "last"; all are in `vlmflow.edges.SEGMENTS`.
@@ -64,9 +64,11 @@ class Prompt:
             PromptError: there is no such segment, or this prompt does not have it.
         """
         if segment not in SEGMENTS:
-            raise PromptError(f"unknown segment {segment!r}; known are {', '.join(SEGMENTS)}")
+            raise PromptError(f"unknown segment {segment!r}; choose from {', '.join(SEGMENTS)}")
         if segment not in self.segments:
-            raise PromptError(f"this prompt has no {segment!r}: {self.missing.get(segment, 'it holds no such text')}")
+            raise PromptError(
+                f"this prompt has no {segment!r}: {self.missing.get(segment, 'it does not hold such a text')}"
+            )
         return self.segments[segment]
 
     def continued(self, token_ids: Sequence[int], inputs: Mapping[str, torch.Tensor]) -> "Prompt":
@@ -75,7 +77,7 @@ class Prompt:
 
         Args:
             token_ids: at least one.
-            inputs: all others of the longer prompt, such as its mask; see `LanguageModel.continue_prompt`.
+            inputs: all other inputs of the longer prompt, such as its mask; see `LanguageModel.continue_prompt`.
         """
         tokens = self.inputs["input_ids"]
         length, more = tokens.shape[1], len(token_ids)
@@ -103,7 +105,7 @@ def build_prompt(
     sinks: Sequence[int] | None = None,
     instruction: str = "",
 ) -> Prompt:
-    """Image and question in the processor's chat template, with the positions of every segment.
+    """The prompt of an image and a question in the processor's chat template.
 
     Args:
         processor: a `transformers` processor with a chat template and a fast tokenizer.
@@ -112,7 +114,7 @@ def build_prompt(
         image_token_id: the token that the model replaces by the image's features.
         objects: name → boxes (x, y, width, height) in pixels of the image, of the objects that the question is about.
         options: (true option, false option).
-        patches: the related patches, where they are known already; otherwise they are found from the boxes.
+        patches: the related patches, if they are already known; otherwise they are found from the boxes.
         sinks: indices, among the image's tokens, of the patches whose features have a high norm.
         instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
 
@@ -137,24 +139,24 @@ def build_prompt(
 def build_image_prompt(
     processor: Any, image: Image.Image, text: str, *, image_token_id: int, before: bool = False
 ) -> Prompt:
-    """An image with any text, or none, for measurements of the image's tokens alone: the one segment is `image`.
+    """The prompt of an image with any text, or none, to measure the image's tokens alone; its only segment is `image`.
 
     Args:
         processor, image, image_token_id: as in `build_prompt`.
         text: may be empty.
-        before: whether the text stands before the image instead of after it.
+        before: whether the text comes before the image instead of after it.
 
     Raises:
-        PromptError: the text holds a special token, or the conversation template has no place for it before an image.
+        PromptError: the text holds a special token, or the conversation template cannot put it before an image.
     """
     if text:
         _check_text(processor, "text", text)
-    whole_text = chat_text(processor, text, text_first=before)
-    if before and text and whole_text == chat_text(processor, text):
-        raise PromptError("its conversation template puts the image before the text, wherever the text is to stand")
-    inputs, positions = _with_image(processor, image, whole_text, image_token_id)
+    prompt_text = chat_text(processor, text, text_first=before)
+    if before and text and prompt_text == chat_text(processor, text):
+        raise PromptError("its conversation template always puts the image before the text")
+    inputs, positions = _with_image(processor, image, prompt_text, image_token_id)
     missing = dict.fromkeys(SEGMENTS, "it was built for the image's tokens alone")
-    return Prompt(inputs, whole_text, {"image": positions}, missing)
+    return Prompt(inputs, prompt_text, {"image": positions}, missing)
 
 
 def _with_image(
@@ -164,7 +166,7 @@ def _with_image(
     special = special_tokens(processor.tokenizer, text)
     try:
         inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
-    except Exception as error:  # with an image that it does not expect, a processor may fail anywhere
+    except Exception as error:  # for an unexpected image, a processor may fail anywhere
         if ran_out(error):
             raise
         raise PromptError(
@@ -187,11 +189,11 @@ def build_caption_prompt(
     options: tuple[str, str] | None = None,
     instruction: str = "",
 ) -> Prompt:
-    """As `build_prompt`, with captions in place of the image; [flow] appendix G.
+    """The prompt of captions, in place of the image, and a question; [flow] appendix G.
 
     Args:
         processor: of a vision-language model, or of a language model alone; see `models.processor.load_text_processor`.
-        captions: what the image shows, in words; they stand where the image would, on lines of their own.
+        captions: a description of the image in words; they replace the image, on lines of their own.
         question, options, instruction: as in `build_prompt`.
         objects: names of the objects that the question is about.
 
@@ -215,7 +217,7 @@ def build_caption_prompt(
 
 
 def _without_empty(prompt: Prompt) -> Prompt:
-    """The prompt, with segments of no token among the missing ones."""
+    """The prompt; segments without tokens are moved to the missing ones."""
     for name in [name for name, positions in prompt.segments.items() if len(positions) == 0]:
         del prompt.segments[name]
         prompt.missing.setdefault(name, "no token is left for it")
@@ -223,7 +225,7 @@ def _without_empty(prompt: Prompt) -> Prompt:
 
 
 def chat_text(processor: Any, question: str, image: bool = True, text_first: bool = False) -> str:
-    """The prompt's text with one placeholder for the image, if there is one, up to where the answer begins."""
+    """The prompt's text up to the beginning of the answer, with one placeholder for the image, if there is one."""
     images = [{"type": "image"}] if image else []
     texts = [{"type": "text", "text": question}] if question else []
     message = {"role": "user", "content": texts + images if text_first else images + texts}
@@ -255,5 +257,5 @@ def _check_text(processor: Any, what: str, text: str) -> None:
             raise PromptError(f"the {what} {text!r} holds {token!r}, which the tokenizer reads as a special token")
     if not processor.tokenizer.is_fast:
         raise PromptError(
-            f"{type(processor.tokenizer).__name__} is no fast tokenizer and does not say where tokens stand"
+            f"{type(processor.tokenizer).__name__} is not a fast tokenizer and does not give the positions of tokens"
         )

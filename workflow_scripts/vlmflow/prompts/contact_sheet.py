@@ -1,4 +1,4 @@
-"""Contact sheets: images as a model sees them, with patch grid, boxes and related patches, to check by eye."""
+"""Contact sheets: images as a model gets them, with patch grid, boxes and related patches, to be checked by eye."""
 
 import textwrap
 from typing import Any
@@ -21,22 +21,22 @@ GAP = 16
 TEXT = 15  # pixels of the letters
 WIDTH = 1500  # of the sheet, at most, unless one image needs more
 LEAST = 700
-SHADE = (15, 15, 25, 125)  # over what is no related patch, so that the colours of the related ones stay true
+SHADE = (15, 15, 25, 125)  # over patches that are not related, so that the colours of the related ones stay true
 GRID = (130, 130, 140, 120)
 BOX = (255, 220, 0, 255)
 
 
 def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: int = QUESTIONS) -> Image.Image:
-    """A drawn sample of questions, each with every view that the model gets of its image.
+    """A sample of questions, each with every view that the model gets of its image.
 
     Args:
         processor: of the model.
         questions: rows of the table `task` joined with `patches`.
-        title: written above.
-        count: how many questions, at most.
+        title: text above the questions.
+        count: the largest number of questions.
     """
-    drawn, _ = split_by_ids(questions, sample(questions["question_id"], count, seed=0))
-    cells = [cell for row in drawn.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
+    sampled, _ = split_by_ids(questions, sample(questions["question_id"], count, seed=0))
+    cells = [cell for row in sampled.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
     lines = _lines(cells)
     width = max([sum(cell.width + GAP for cell in line) for line in lines] + [LEAST]) + GAP
     heights = [max(cell.height for cell in line) + GAP for line in lines]
@@ -54,7 +54,7 @@ def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: in
 
 
 def _lines(cells: list[Image.Image]) -> list[list[Image.Image]]:
-    """As many cells side by side as the sheet is wide."""
+    """The cells in lines that are at most as wide as the sheet."""
     lines: list[list[Image.Image]] = []
     for cell in cells:
         if lines and sum(other.width + GAP for other in lines[-1]) + cell.width <= WIDTH:
@@ -70,8 +70,8 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
         image = open_image(row["image"])
     except QuestionError:
         return None
-    found, pixels_of_views = find_views(processor, image)
-    # As far as they lie inside of the image: that is what counts, and what can be drawn.
+    patch_map, view_pixels = find_views(processor, image)
+    # Only the part inside of the image counts and can be drawn.
     boxes = [
         (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), image.size))
         for item in row["objects"]
@@ -79,7 +79,7 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
     ]
     views = [
         _view(view, pixels, boxes, set(row["related"]))
-        for view, pixels in zip(found.views, pixels_of_views, strict=True)
+        for view, pixels in zip(patch_map.views, view_pixels, strict=True)
     ]
     width = sum(view.width + GAP for view in views) - GAP
     names = ", ".join(item["name"] + ("" if item["id"] else " (absent)") for item in row["objects"])
@@ -96,9 +96,11 @@ def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
 
 def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related: set[int]) -> Image.Image:
     zoom = HEIGHT / pixels.shape[1]
-    seen = as_image(pixels)
-    seen = seen.resize((round(pixels.shape[2] * zoom), HEIGHT), Image.Resampling.NEAREST if zoom > 1 else None)
-    layer = Image.new("RGBA", seen.size, (0, 0, 0, 0))
+    shown_image = as_image(pixels)
+    shown_image = shown_image.resize(
+        (round(pixels.shape[2] * zoom), HEIGHT), Image.Resampling.NEAREST if zoom > 1 else None
+    )
+    layer = Image.new("RGBA", shown_image.size, (0, 0, 0, 0))
     brush = ImageDraw.Draw(layer)
     side = view.patch * zoom
     for row in range(view.rows):
@@ -107,13 +109,13 @@ def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related:
             if int(view.tokens[row, column]) not in related:
                 brush.rectangle(corners, fill=SHADE)
     for row in range(1, view.rows):
-        brush.line((0, row * side, seen.width, row * side), fill=GRID)
+        brush.line((0, row * side, shown_image.width, row * side), fill=GRID)
     for column in range(1, view.columns):
-        brush.line((column * side, 0, column * side, seen.height), fill=GRID)
+        brush.line((column * side, 0, column * side, shown_image.height), fill=GRID)
     for name, box in boxes:
         left, top, right, bottom = (end * zoom for end in view.project(box))
         brush.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0, 255))
         brush.rectangle((left, top, right, bottom), outline=BOX, width=2)
-        corner = (min(max(left + 4, 0), seen.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
+        corner = (min(max(left + 4, 0), shown_image.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
         brush.text(corner, name, BOX, ImageFont.load_default(TEXT), stroke_width=2, stroke_fill=(0, 0, 0, 255))
-    return Image.alpha_composite(seen.convert("RGBA"), layer).convert("RGB")
+    return Image.alpha_composite(shown_image.convert("RGBA"), layer).convert("RGB")

@@ -9,7 +9,7 @@ from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def size_for_boxes(path: str, drawn_for: tuple[int | None, int | None]) -> tuple[int, int]:
-    """(width, height) in pixels of an image, if its boxes were drawn for this size.
+    """The width and height of an image in pixels, if its boxes were drawn for this size.
 
     Args:
         path: of the image.
@@ -38,23 +38,23 @@ def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
 
     Raises:
         QuestionError: the image cannot be opened.
-        NotApplicableError: there are no boxes, or they have no place among the patches.
+        NotApplicableError: there are no boxes, or they cannot be mapped to patches.
     """
     boxes = [(o["x"], o["y"], o["w"], o["h"]) for o in row["objects"] if o["x"] is not None]
     try:
         if not row["objects"]:
-            raise GeometryError("the question comes without objects and boxes")
+            raise GeometryError("the question has no objects and boxes")
         if not boxes:
             raise GeometryError("the question has no box: none of its objects is in the scene graph")
         size = size_for_boxes(row["image"], (row["width"], row["height"]))
-        found = find_patch_map(processor, size)
-        related = found.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
+        patch_map = find_patch_map(processor, size)
+        related = patch_map.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
     except GeometryError as error:
-        # Edges of patches are left out then, and all others are measured.
+        # Only the edges of patches are left out then; all others are measured.
         raise NotApplicableError(str(error)) from error
     return {
         "question_id": row["question_id"],
-        "tokens": found.tokens,
+        "tokens": patch_map.tokens,
         "related": related,
-        "no_patch": found.no_patch,
+        "no_patch": patch_map.no_patch,
     }

@@ -1,4 +1,4 @@
-"""Prompts in the user's own words: texts with placeholders for what is known of each question."""
+"""Prompts in the user's own words: texts with placeholders for the values of each question."""
 
 from string import Formatter
 from typing import Annotated
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from vlmflow.settings import Name
 
-# What may stand in braces in a prompt, and the text that replaces it.
+# Names that may be in braces in a prompt, and the text that replaces each.
 PLACEHOLDERS = {
     "question": "the question's own words",
     "answer": "the correct answer, or the caption",
@@ -23,11 +23,11 @@ def _check_prompt(text: str) -> str:
         raise ValueError(f"prompt {text!r}: {error}; braces are for {known}") from error
     for _, name, form, conversion in fields:
         if name not in PLACEHOLDERS:
-            raise ValueError(f"prompt {text!r}: there is nothing to put in place of {{{name}}}; known are {known}")
+            raise ValueError(f"prompt {text!r}: no text can replace {{{name}}}; choose from {known}")
         if form or conversion:
-            raise ValueError(f"prompt {text!r}: nothing but the name may stand in the braces of {{{name}}}")
+            raise ValueError(f"prompt {text!r}: only the name may be in the braces of {{{name}}}")
     if not text.strip():
-        raise ValueError("a prompt is empty; write what the model is to be told, for instance '{question}'")
+        raise ValueError("a prompt is empty; write the text that the model is to read, for instance '{question}'")
     return text
 
 

@@ -25,9 +25,9 @@ class Patches:
     """The related patches among the tokens that an image becomes.
 
     Attributes:
-        tokens: how many tokens the image becomes.
+        tokens: number of the image's tokens.
         related: indices of the related patches among them, from 0.
-        no_patch: indices of the tokens that are no patch, such as row newlines.
+        no_patch: indices of the tokens that are not patches, such as row newlines.
     """
 
     tokens: int
@@ -36,20 +36,20 @@ class Patches:
 
 
 class Finder:
-    """Positions of characters of one prompt in its expanded sequence.
+    """Finds the positions of characters of one prompt in its expanded sequence.
 
-    From some token after the image on, expanded and unexpanded prompt are the same tokens, so that these are counted
-    from the end.
+    From some token after the image on, the expanded and the unexpanded prompt have the same tokens, so these are
+    counted from the end.
     """
 
     def __init__(self, tokenizer: Any, text: str, question: str, after: int, input_ids: torch.Tensor) -> None:
-        """Find the question's words behind the character with the index `after` of the prompt's text."""
+        """Find the question's words after the character with the index `after` in the prompt's text."""
         start = text.find(question, after)
         if start < 0:
             raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
         self.text = question
         self.question: Span = (start, start + len(question))
-        # Some processors put a token behind the whole text.
+        # Some processors put a token after the text.
         for appended in dict.fromkeys(("", "\n", tokenizer.sep_token or "", tokenizer.eos_token or "")):
             encoded = tokenizer(text + appended, return_offsets_mapping=True, **special_tokens(tokenizer, text))
             common = _common_end(encoded.input_ids, input_ids.tolist())
@@ -57,11 +57,11 @@ class Finder:
             self.offsets = encoded.offset_mapping[len(encoded.input_ids) - common :]
             if self.offsets and self.offsets[0][0] <= start:
                 return
-        raise PromptError("the question is cut into other tokens once the image before it is expanded")
+        raise PromptError("the question has other tokens once the image before it is expanded")
 
     def tokens(self, spans: Sequence[Span]) -> torch.Tensor:
         """Positions of the tokens that overlap at least one of the spans of characters of the prompt; without the last
-        one, which is a segment by itself even where the prompt ends with the question."""
+        token, which is a segment by itself even if the prompt ends with the question."""
         found = [
             self.first + index
             for index, (start, end) in enumerate(self.offsets[:-1])
@@ -85,13 +85,13 @@ class Finder:
 
 
 def special_tokens(tokenizer: Any, text: str) -> dict[str, bool]:
-    """Chat templates of some models write the beginning-of-sequence token; it must not stand there twice."""
+    """The tokenizer's setting for special tokens: none are added if the chat template has already written the first."""
     start = tokenizer.bos_token
     return {"add_special_tokens": False} if start and text.startswith(start) else {}
 
 
 def _common_end(first: list[int], second: list[int]) -> int:
-    """How many tokens two sequences end with in common."""
+    """The number of tokens that the ends of two sequences have in common."""
     pairs = zip(reversed(first), reversed(second), strict=False)
     return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
 
@@ -104,14 +104,14 @@ def add_options(segments: Positions, missing: Missing, finder: Finder, options: 
     """Add the segments of options.
 
     Returns:
-        where the options stand in the question.
+        the spans of the options in the question.
     """
     spans = find_options(finder.text, *options) if options else (None, None)
     for name, option, span in zip(("true option", "false option"), options or ("", ""), spans, strict=True):
         if span is not None:
             segments[name] = finder.in_question([span])
         elif options:
-            missing[name] = f"{option!r} does not stand in the question {finder.text!r}"
+            missing[name] = f"{option!r} is not in the question {finder.text!r}"
         else:
             missing[name] = "it was built without options"
     if "true option" in segments and "false option" in segments:
@@ -131,14 +131,14 @@ def add_objects(
     objects: Mapping[str, Sequence[Box]] | None,
     options: Sequence[Span],
 ) -> None:
-    """Add the object words, which are searched outside of the options."""
+    """Add the segments of object names, which are searched outside of the options."""
     spans = find_objects(finder.text, list(objects or {}), options)
     if spans:
         segments["objects"] = finder.in_question(spans)
         segments["question without objects"] = _without(segments["question"], segments["objects"])
         return
     names = ", ".join(repr(name) for name in objects or {})
-    reason = f"{names} does not stand in the question {finder.text!r}" if names else "it was built without objects"
+    reason = f"{names} is not in the question {finder.text!r}" if names else "it was built without objects"
     missing["objects"] = missing["question without objects"] = reason
 
 
@@ -150,7 +150,7 @@ def add_patches(
     objects: Mapping[str, Sequence[Box]] | None,
     patches: Patches | None,
 ) -> None:
-    """Add related and other patches."""
+    """Add the segments of related and other patches."""
     image_tokens = segments["image"]
     try:
         if patches is None:
@@ -170,9 +170,10 @@ def add_patches(
 
 
 def add_sinks(segments: Positions, missing: Missing, sinks: Sequence[int] | None) -> None:
-    """Add the attention sinks, whose indices among the image's tokens are `sinks`, and the patches without them."""
+    """Add the segments of sinks, whose indices among the image's tokens are `sinks`, and of the patches without
+    them."""
     if sinks is None:
-        missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the numbers of the sinks")
+        missing |= dict.fromkeys(SINK_SEGMENTS, "it was built without the indices of the sinks")
         return
     segments["sinks"] = segments["image"][_as_indices(sinks)]
     for name in ("related patches", "other patches"):

@@ -67,7 +67,8 @@ def build_model(processor: LlavaProcessor, seed: int) -> LlavaForConditionalGene
 
 @torch.no_grad()
 def _initialise(model: LlavaForConditionalGeneration) -> None:
-    """A start from which a small model learns fast: unit-variance layers, quiet residual branches, aligned head."""
+    """Set initial weights from which a small model learns fast: unit-variance layers, small residual branches, and an
+    output head along the embeddings."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
@@ -77,10 +78,10 @@ def _initialise(model: LlavaForConditionalGeneration) -> None:
                 module.weight /= math.sqrt(2 * LAYERS)
     words = model.get_input_embeddings().weight
     nn.init.normal_(words, std=EMBEDDING_SCALE)
-    # A head that starts along the words' own embeddings reads a word as soon as a layer writes it.
+    # A head that starts along the words' own embeddings can read a word as soon as a layer writes it.
     model.get_output_embeddings().weight.copy_(words / (EMBEDDING_SCALE * math.sqrt(WIDTH)))
-    places = model.model.vision_tower.embeddings.position_embedding.weight
-    places[1:] += _sinusoids(GRID, places.shape[1])
+    position_codes = model.model.vision_tower.embeddings.position_embedding.weight
+    position_codes[1:] += _sinusoids(GRID, position_codes.shape[1])
 
 
 def _sinusoids(grid: int, width: int) -> torch.Tensor:

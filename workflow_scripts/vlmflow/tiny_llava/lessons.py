@@ -1,4 +1,4 @@
-"""What the tiny LLaVA is shown: scenes, captions and questions, packed so that an image is read once."""
+"""The training data of the tiny LLaVA: scenes, captions and questions, packed so that each image is read once."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,19 @@ import numpy as np
 import torch
 from transformers import LlavaProcessor
 
-from vlmflow.data.scenes import CELL, COLORS, KINDS, MAKERS, SHAPES, SIZES, TEXTURES, Scene, ask, describe, render
+from vlmflow.data.scenes import (
+    CELL,
+    COLORS,
+    KINDS,
+    MAKERS,
+    SHAPES,
+    SIZES,
+    TEXTURES,
+    Scene,
+    describe,
+    make_question,
+    render,
+)
 
 from .architecture import GRID
 
@@ -28,13 +40,14 @@ class Segment:
 
     Attributes:
         tokens: question, template, answer.
-        sees: how many of them see the image even where the lesson hides it: those of the question's own words.
-        answer_from: the first token that is to be learned.
-        task: None for a caption, and for a question that no task asks.
+        with_image: number of first tokens that attend to the image even if the lesson hides it: those of the question's
+            own words.
+        answer_from: index of the first token that is to be learned.
+        task: name of the task; None for a caption, and for a question of no task.
     """
 
     tokens: list[int]
-    sees: int
+    with_image: int
     answer_from: int
     task: str | None
 
@@ -45,8 +58,8 @@ class Lesson:
 
     tokens: torch.Tensor
     positions: torch.Tensor
-    segment: int  # tokens of each text, the padding at its end included
-    hidden: torch.Tensor  # (images, texts, tokens of each, prefix) the image, from each question's end on
+    segment: int  # tokens of each text, including the padding at its end
+    hidden: torch.Tensor  # (images, texts, tokens of each, prefix) True for the image, after each question's end
     labels: torch.Tensor  # the next token where it is to be learned, IGNORED elsewhere
     weights: torch.Tensor
     tasks: torch.Tensor  # index into TASKS at the position that predicts the answer, -1 elsewhere
@@ -58,7 +71,7 @@ def pixels(processor: LlavaProcessor, scenes: list[Scene]) -> torch.Tensor:
 
 
 def patch_labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
-    """For each attribute, (images, patches) what the patch shows: an index into PATCH_WORDS, or ground."""
+    """For each attribute, (images, patches) the value in a patch: an index into PATCH_WORDS, or background."""
     labels = {kind: torch.full((len(scenes), GRID, GRID), IGNORED) for kind in PATCH_WORDS}
     labels["shape"][:] = len(SHAPES)
     for image, scene in enumerate(scenes):
@@ -71,13 +84,13 @@ def patch_labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
 
 
 class Teacher:
-    """Makes lessons; keeps the running accuracy of each task and asks more of what is not yet known."""
+    """Makes lessons; keeps the running accuracy of each task, and asks more questions of tasks with a low accuracy."""
 
     def __init__(self, processor: LlavaProcessor, seed: int) -> None:
         self.tokenizer = processor.tokenizer
         self.rng = np.random.default_rng([seed, 7])
         self.accuracy = np.zeros(len(TASKS))
-        # The prompt's own template, so that training and use agree to the token.
+        # The prompt's own template, so that training and use have the same tokens.
         content = [{"type": "image"}, {"type": "text", "text": "?"}]
         text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         before, self.after = text.split("?")
@@ -85,16 +98,16 @@ class Teacher:
         self._known: dict[str, list[int]] = {}
 
     def lesson(self, scenes: list[Scene], captions: int, questions: int, capital: bool) -> Lesson:
-        """So many texts of each kind about every scene."""
+        """A lesson with these numbers of texts about every scene."""
         rows = []
         for scene in scenes:
-            rows.append([self._caption(scene) for _ in range(captions)] + self._asked(scene, questions, capital))
+            rows.append([self._caption(scene) for _ in range(captions)] + self._questions(scene, questions, capital))
         return self._packed(rows)
 
     def score(self, task: int, correct: float, weight: float = 0.05) -> None:
         self.accuracy[task] += weight * (correct - self.accuracy[task])
 
-    def _asked(self, scene: Scene, questions: int, capital: bool) -> list[Segment]:
+    def _questions(self, scene: Scene, questions: int, capital: bool) -> list[Segment]:
         segments = []
         need = 0.1 + 1 - self.accuracy
         for task in self.rng.choice(len(TASKS), size=questions, p=need / need.sum()):
@@ -102,19 +115,20 @@ class Teacher:
             if name == "LogicalObj" and self.rng.random() < 0.5 * (1 - self.accuracy[task]):
                 question, answer = self._one_clause(scene)
                 segments.append(self._segment(question, answer.capitalize() if capital else answer, None))
-            elif entry := ask(scene, name, self.rng):
+            elif entry := make_question(scene, name, self.rng):
                 answer = str(entry["answer"])
                 segments.append(self._segment(str(entry["question"]), answer.capitalize() if capital else answer, name))
         return segments
 
     def _caption(self, scene: Scene) -> Segment:
-        """Two of the things: about as long as a question, so that no text is padded far."""
-        things = [scene.things[place] for place in self.rng.permutation(len(scene.things))[:2]]
+        """A caption of two things: about as long as a question, so that texts need little padding."""
+        things = [scene.things[index] for index in self.rng.permutation(len(scene.things))[:2]]
         segment = self._segment("Describe .", describe(Scene(scene.id, tuple(things), 0)), None)
-        return replace(segment, sees=len(segment.tokens))
+        return replace(segment, with_image=len(segment.tokens))
 
     def _one_clause(self, scene: Scene) -> tuple[str, str]:
-        """An easier form of LogicalObj: a single shape, which every third time is not there."""
+        """(question, answer) of an easier form of LogicalObj: about one shape, which in every third question is
+        absent."""
         kind = str(self.rng.choice(KINDS))
         wanted = str(self.rng.choice(PATCH_WORDS[kind]))
         if self.rng.random() < 1 / 3:
@@ -127,9 +141,9 @@ class Teacher:
         return f"Is there a {thing.shape} that is {value}?", "yes" if value == thing.attribute(kind) else "no"
 
     def _segment(self, question: str, answer: str, task: str | None) -> Segment:
-        asked, said = self._tokens(question + self.after), self._tokens(answer)
-        tokens = [*asked, *said, self.tokenizer.eos_token_id]
-        return Segment(tokens, sees=len(self._tokens(question)), answer_from=len(asked), task=task)
+        prompt, reply = self._tokens(question + self.after), self._tokens(answer)
+        tokens = [*prompt, *reply, self.tokenizer.eos_token_id]
+        return Segment(tokens, with_image=len(self._tokens(question)), answer_from=len(prompt), task=task)
 
     def _tokens(self, text: str) -> list[int]:
         if text not in self._known:
@@ -152,9 +166,9 @@ class Teacher:
                 tokens[row, begin:end] = torch.tensor(segment.tokens)
                 labels[row, answer - 1 : end - 1] = tokens[row, answer:end]
                 weights[row, answer - 1 : end - 1] = 1.0 if segment.task else 0.3
-                hidden[row, number, segment.sees :] = image
+                hidden[row, number, segment.with_image :] = image
                 if segment.task:
                     tasks[row, answer - 1] = TASKS.index(segment.task)
-        places = torch.arange(shape[1])
-        positions = torch.where(places < start, places, start + (places - start) % size)
+        indices = torch.arange(shape[1])
+        positions = torch.where(indices < start, indices, start + (indices - start) % size)
         return Lesson(tokens, positions.expand(shape), size, hidden, labels, weights, tasks)

@@ -9,7 +9,7 @@ from .training import History, Recipe
 
 
 def model_card(result: dict[str, Any], recipe: Recipe, history: History) -> str:
-    """Markdown for `README.md` beside the weights."""
+    """The Markdown text of `README.md`, beside the weights."""
     loader = PackageLoader("vlmflow.tiny_llava")
     template = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True).get_template("model_card.md")
     return template.render(result=result, recipe=recipe, steps=history.steps, tasks=TASKS)

@@ -1,7 +1,7 @@
-"""Attention over an image followed by many texts about it, none of which sees another.
+"""Attention over an image followed by many texts about it, which do not attend to each other.
 
-Packed into one row, texts share the work on their image; a mask over all pairs of the row would spend most of the
-time of training on pairs that may not see each other.
+Packed into one row, texts share the work on their image; with a mask over all pairs of the row, most of the time of
+training would be spent on pairs that may not attend to each other.
 """
 
 from typing import Any
@@ -31,10 +31,10 @@ def packed_attention(
 
     Args:
         query, key, value: (rows, heads, prefix + segments × segment, head width). Short texts are padded at the end,
-            where nothing before sees them.
-        prefix: tokens before the segments.
+            to which no earlier token attends.
+        prefix: number of tokens before the segments.
         scaling: of the scores.
-        segment: tokens of each segment.
+        segment: number of tokens of each segment.
         hidden: (rows, segments, segment, prefix) True where a token of the prefix is hidden from one of a segment.
     """
     rows, heads, _, width = query.shape
@@ -47,7 +47,7 @@ def packed_attention(
         before = states[:, :, None, :prefix].expand(-1, -1, texts.shape[2], -1, -1)
         return torch.cat([before, texts], dim=3)
 
-    # Under autocast a softmax returns float32; here it computes in float32 and returns what it was given.
+    # Under autocast a softmax would return float32; here it returns the type of its input.
     with torch.autocast(query.device.type, enabled=False):
         query, key = (query * scaling).to(value.dtype), key.to(value.dtype)
         of_prefix = _attend(*(states[:, :, :prefix] for states in (query, key, value)))
@@ -57,7 +57,7 @@ def packed_attention(
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None = None) -> Tensor:
-    """Causal, where the last queries stand at the last keys; `hidden` tells of the first keys."""
+    """Causal attention in which the last queries are at the last keys; `hidden` is about the first keys."""
     scores = query @ key.transpose(-1, -2)
     forbidden = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1 + scores.shape[-1] - scores.shape[-2])
     if hidden is not None:

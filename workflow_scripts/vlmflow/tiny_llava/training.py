@@ -1,4 +1,4 @@
-"""Three stages: the image's patches learn the words' language, the decoder learns to answer, then to capitalise."""
+"""Train in three stages: patches learn the words' embeddings, the decoder learns to answer, then to capitalise."""
 
 import math
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from .lessons import IGNORED, PATCH_WORDS, TASKS, Lesson, Teacher, patch_labels,
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that training depends on besides the code."""
+    """All settings on which training depends besides the code."""
 
     seed: int = 0
     scenes_seed: int = 1  # another family of scenes than the demo study's, which is 0
@@ -27,8 +27,8 @@ class Recipe:
     answer_steps: int = 1150  # at most, before the rate falls
     decay_share: float = 0.3
     images: int = 16
-    segments: int = 12  # texts about each image
-    captions: int = 4  # of these, in the first part of the answers' steps; one afterwards
+    segments: int = 12  # texts per image
+    captions: int = 4  # among these texts, in the first part of stage 2; one afterwards
     captions_share: float = 0.4
     good_enough: float = 0.965  # running accuracy of the worst task at which the rate begins to fall
     capital_steps: int = 260
@@ -40,7 +40,7 @@ class Recipe:
 
 @dataclass
 class History:
-    """What happened in the stages that answer: how many steps, and loss and running accuracy every ten steps."""
+    """The history of stages 2 and 3: numbers of steps, and loss and running accuracy every ten steps."""
 
     rows: list[dict[str, float | str]] = field(default_factory=list)
     steps: dict[str, int] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class History:
 
 
 class Scenes:
-    """An endless supply of scenes, each shown once."""
+    """An endless supply of scenes; each is used once."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.next = seed, 0
@@ -65,7 +65,7 @@ class Scenes:
 
 
 def train(model: LlavaForConditionalGeneration, processor: LlavaProcessor, recipe: Recipe) -> History:
-    """Train in place; the model ends in float32."""
+    """The history of a training that changes the model in place; the weights end in float32."""
     torch.manual_seed(recipe.seed)
     model.set_attn_implementation({"text_config": packing.NAME, "vision_config": "eager"})
     history, scenes = History(), Scenes(recipe.scenes_seed)
@@ -87,7 +87,7 @@ def _autocast() -> torch.autocast:
 def align_patches(
     model: LlavaForConditionalGeneration, processor: LlavaProcessor, scenes: Scenes, recipe: Recipe
 ) -> None:
-    """Teach vision tower and projector to say, patch by patch, what is there, in the words' own embeddings."""
+    """Stage 1: train image encoder and projector to give each patch the embeddings of the words that describe it."""
     words = model.get_input_embeddings().weight.detach()
     vocabulary = {
         kind: words[processor.tokenizer.convert_tokens_to_ids(list(names))] for kind, names in PATCH_WORDS.items()
@@ -100,10 +100,10 @@ def align_patches(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=recipe.align_steps, pct_start=0.1)
     progress = Progress("patches", recipe.align_steps, "steps")
     for _ in range(recipe.align_steps):
-        shown = scenes.take(recipe.align_images)
+        batch = scenes.take(recipe.align_images)
         with _autocast():
-            features = torch.stack(model.model.get_image_features(pixels(processor, shown)).pooler_output)
-        loss = _patch_loss(features.float(), patch_labels(shown), vocabulary, axes)
+            features = torch.stack(model.model.get_image_features(pixels(processor, batch)).pooler_output)
+        loss = _patch_loss(features.float(), patch_labels(batch), vocabulary, axes)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -122,8 +122,8 @@ def _patch_loss(
     for kind, embeddings in vocabulary.items():
         logits = features @ embeddings.T / EMBEDDING_SCALE / math.sqrt(WIDTH) * 4
         loss = loss + F.cross_entropy(logits.flatten(0, 1), labels[kind].flatten(), ignore_index=IGNORED)
-    places = torch.cartesian_prod(torch.linspace(-1, 1, GRID), torch.linspace(-1, 1, GRID))
-    return loss + F.mse_loss(features @ axes.T, places.expand(len(features), -1, -1))
+    patch_centres = torch.cartesian_prod(torch.linspace(-1, 1, GRID), torch.linspace(-1, 1, GRID))
+    return loss + F.mse_loss(features @ axes.T, patch_centres.expand(len(features), -1, -1))
 
 
 @torch.no_grad()
@@ -144,7 +144,7 @@ def learn_answers(
     recipe: Recipe,
     history: History,
 ) -> None:
-    """Captions and questions; the answers in lowercase."""
+    """Stage 2: train the decoder on captions and questions, with answers in lowercase."""
     decoder = model.model.language_model
     optimizers = _optimizers(model, decoder.layers, recipe.muon_rate, recipe.adam_rate)
     decay_from = recipe.answer_steps
@@ -158,7 +158,7 @@ def learn_answers(
         captions = recipe.captions if step < recipe.captions_share * recipe.answer_steps else 1
         lesson_scenes = scenes.take(recipe.images)
         lesson = teacher.lesson(lesson_scenes, captions, recipe.segments - captions, capital=False)
-        # At first, what an answer needs of the image can only come through the question's words, as in large models.
+        # At first, information of the image can reach the answer only through the question's words, as in large models.
         hide = step < decay_from
         loss = _learn(model, pixels(processor, lesson_scenes), lesson, teacher, optimizers, through_question=hide)
         history.add("answers", step, loss, teacher.accuracy)
@@ -178,7 +178,7 @@ def learn_capitals(
     recipe: Recipe,
     history: History,
 ) -> None:
-    """The last layers learn to write the answer with a capital; all else stays as it is."""
+    """Stage 3: train only the last layers, to write the answer with a capital."""
     top = model.model.language_model.layers[-recipe.capital_layers :]
     model.requires_grad_(False)
     top.requires_grad_(True)
@@ -230,8 +230,8 @@ def _learn(
     with _autocast():
         features = torch.stack(model.model.get_image_features(images).pooler_output)
         words = model.get_input_embeddings()(lesson.tokens)
-        places = (lesson.tokens == model.config.image_token_id).unsqueeze(-1)
-        embeddings = words.masked_scatter(places, features.to(words.dtype))
+        is_image = (lesson.tokens == model.config.image_token_id).unsqueeze(-1)
+        embeddings = words.masked_scatter(is_image, features.to(words.dtype))
         hidden = model.model.language_model(
             inputs_embeds=embeddings,
             position_ids=lesson.positions,
@@ -250,8 +250,8 @@ def _learn(
     loss.backward()
     for optimizer in optimizers:
         optimizer.step()
-    right = logits.argmax(1) == labels
+    correct = logits.argmax(1) == labels
     for task in range(len(TASKS)):
-        if (asked := tasks == task).any():
-            teacher.score(task, right[asked].float().mean().item())
+        if (of_task := tasks == task).any():
+            teacher.score(task, correct[of_task].float().mean().item())
     return loss.item()

@@ -1,1 +1,1 @@
-"""Files from elsewhere."""
+"""Download files: images, single files, archives, and datasets of the hub."""

@@ -1,4 +1,4 @@
-"""What a file from elsewhere has to be in order to be kept: a server can send anything with a status of 200."""
+"""Checks of downloaded files: a server can send anything with a status of 200."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,33 +7,33 @@ from pathlib import Path
 from vlmflow.data.open_image import open_image
 from vlmflow.errors import ContentError, QuestionError
 
-MOST_BYTES = 100_000_000  # of one image: some ten times as many as a large photograph has
+MOST_BYTES = 100_000_000  # of one image: some ten times the size of a large photograph
 
 
 class Refused(str):
-    """A reason for which what a server sent was not kept: asked another time, it may send what was meant."""
+    """The reason for which a server's answer was not kept; at another request it may send the right file."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a file has to be in order to be kept.
+    """The conditions under which a file is kept.
 
     Attributes:
-        most: bytes, at most, as they are written to the disk.
-        check: raises a ContentError at a file that is not what was asked for.
+        most: the largest number of bytes on the disk.
+        check: raises a ContentError for a file that is not what was requested.
     """
 
     most: int
     check: Callable[[Path], None]
 
     def check_size(self, size: int) -> None:
-        """Raise a ContentError at more bytes than are taken."""
+        """Raise a ContentError for a file of more bytes than are allowed."""
         if size > self.most:
             raise ContentError(f"it has more than {self.most:,} bytes, the most that an image may have")
 
 
 def check_image(path: Path) -> None:
-    """Raise a ContentError if a file is no image that can be used."""
+    """Raise a ContentError if a file is not an image that can be used."""
     try:
         open_image(str(path), name="what was sent")
     except QuestionError as error:

@@ -1,6 +1,6 @@
-"""Files from elsewhere: by checksum, single images, or one file out of an archive.
+"""Download files: by checksum, single images, or one file out of an archive.
 
-Whatever is fetched is whole, or is not there: files appear under their names only once they are complete.
+Files appear under their names only once they are complete.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from vlmflow.tables import whole
 from . import http
 from .expected import Expected, Refused
 from .http import CONNECTIONS, TIMEOUT
-from .remote_zip import fetch_members, is_for, note_of
+from .remote_zip import fetch_members, is_copy_of, note_of
 
-# A server's answer to those whom it does not serve; if it does not list its files, also where a single one is missing.
+# A server's answer if it refuses all requests; or, if it does not list its files, for a single file that is missing.
 FORBIDDEN = "the server says 403"
 
 
@@ -33,7 +33,7 @@ def download(source: Download, path: Path) -> None:
     """Fetch one file, by its address or out of an archive.
 
     Raises:
-        DownloadError: the server does not give it, or gives another one.
+        DownloadError: the server does not send it, or sends another file.
     """
     if source.member is None:
         fetch_file(source.url, path, source.sha256)
@@ -42,10 +42,10 @@ def download(source: Download, path: Path) -> None:
 
 
 def fetch_file(url: str, path: Path, sha256: str | None) -> None:
-    """Fetch one file; where its checksum is known it is checked, also of a file that lies there already.
+    """Fetch one file; if its checksum is known it is checked, also for a file that is already there.
 
     Raises:
-        DownloadError: the server does not give it, or gives another one.
+        DownloadError: the server does not send it, or sends another file.
     """
     source = pooch.create(
         path=path.parent,
@@ -64,16 +64,16 @@ def fetch_file(url: str, path: Path, sha256: str | None) -> None:
 
 
 def fetch_archived(url: str, member: str, path: Path) -> None:
-    """Fetch one file out of an archive: of a .zip only that file, by ranges of bytes; a .tar.gz as a whole, to be kept
-    beside the file.
+    """Fetch one file out of an archive: from a .zip only that file, by ranges of bytes; a .tar.gz is fetched as a whole
+    and kept beside the file.
 
     Args:
         url: of the archive.
-        member: of a .zip the file's name in it, of a .tar.gz its name without a folder.
-        path: where it is written.
+        member: the file's name in the archive, in a .tar.gz without its folder.
+        path: the file that is written.
 
     Raises:
-        DownloadError: the archive cannot be had, or does not hold the file.
+        DownloadError: the archive is not available, or does not hold the file.
     """
     name = urlsplit(url).path.rsplit("/", 1)[-1]
     kept = path.parent / name
@@ -81,7 +81,7 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
         if failures := fetch_members(url, {member: path}, kept=kept):
             raise DownloadError(f"{url}: {failures[member]}")
         return
-    if not is_for(kept, url):
+    if not is_copy_of(kept, url):
         kept.unlink(missing_ok=True)
         fetch_file(url, kept, sha256=None)
         note_of(kept).write_text(url, encoding="utf-8")
@@ -96,33 +96,32 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
                 shutil.copyfileobj(content, target)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         kept.unlink(missing_ok=True)
-        raise DownloadError(f"{url}: this is no whole .tar.gz archive ({error}); run the same command again") from error
+        raise DownloadError(
+            f"{url}: this is not a complete .tar.gz archive ({error}); run the same command again"
+        ) from error
 
 
 def fetch_files(
     wanted: Mapping[str, Path], connections: int = CONNECTIONS, expected: Expected | None = None
 ) -> dict[str, str]:
-    """Fetch single files, address → path; a connection that breaks is tried again.
+    """Fetch single files, address → path; after a broken connection there is another try.
 
     Returns:
-        address → reason, for each file that its server says it does not have; a `Refused` for each that is not what is
-        `expected`.
+        address → reason, for each file that its server does not have; a `Refused` for each that is not as `expected`.
 
     Raises:
-        DownloadError: a server cannot be reached, refuses everything, or breaks off at every try; what has been fetched
-            so far stays.
+        DownloadError: a server cannot be reached, refuses everything, or breaks off at every try; files that have been
+            fetched so far stay.
     """
     with contextlib.closing(http.session(connections)) as opened:
         failures = http.fetch_each(partial(_fetch_one, opened, expected), wanted, connections, "files")
     if wanted and len(failures) == len(wanted) and all(FORBIDDEN in reason for reason in failures.values()):
-        raise DownloadError(
-            f"{next(iter(failures.values()))}, as to each of the {len(wanted)} files that were asked for"
-        )
+        raise DownloadError(f"{next(iter(failures.values()))}, for each of the {len(wanted)} requested files")
     return failures
 
 
 def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, path: Path) -> str | None:
-    """Why the file cannot be had, or None once it lies at `path`."""
+    """The reason for which the file is not available, or None once it is at `path`."""
     for last, pause in http.tries():
         try:
             with opened.get(url, stream=True, timeout=TIMEOUT) as answer:
@@ -137,15 +136,15 @@ def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, pa
         except requests.RequestException as error:
             if last:
                 raise DownloadError(
-                    f"{url}: {http.cause(error)}; what has been fetched so far stays, and the same command goes on "
-                    "from there"
+                    f"{url}: {http.cause(error)}; files that have been fetched so far stay, and the same command "
+                    "goes on from there"
                 ) from error
         pause()
     raise AssertionError("the last try returns or raises")
 
 
 def _receive(answer: requests.Response, path: Path, expected: Expected | None) -> None:
-    """Write down what a server sends, and no more of it than is taken: a few bytes can unpack to any number."""
+    """Write a server's answer to a file, up to the largest size: a few bytes can unpack to any number."""
     with path.open("wb") as target:
         for piece in answer.iter_content(1 << 20):
             target.write(piece)

@@ -1,4 +1,4 @@
-"""How servers are spoken with: how often, how long, and what is said when they do not answer."""
+"""Requests to servers: tries, waiting times, and messages when a server does not answer."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,18 +16,18 @@ CONNECTIONS = 8  # at once, to one server
 TRIES = 4
 WAIT = 0.5  # seconds before the second try; doubled before each further one
 TIMEOUT = (15, 60)  # seconds to connect, and between two pieces of an answer
-LONGEST_WAIT = 60  # seconds, however long a busy server asks to wait before the next try
+LONGEST_WAIT = 60  # seconds before the next try, even if a busy server requests a longer wait
 
 
 def session(connections: int) -> requests.Session:
     """A session that tries again when a server is busy."""
-    opened = requests.Session()
+    new_session = requests.Session()
     busy = (429, 500, 502, 503, 504)
     retries = urllib3.Retry(TRIES - 1, backoff_factor=WAIT, status_forcelist=busy, retry_after_max=LONGEST_WAIT)
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections, max_retries=retries)
-    opened.mount("https://", adapter)
-    opened.mount("http://", adapter)
-    return opened
+    new_session.mount("https://", adapter)
+    new_session.mount("http://", adapter)
+    return new_session
 
 
 def fetch_each(
@@ -36,11 +36,12 @@ def fetch_each(
     """Do `work` for each of `wanted`, several at a time, under a progress bar called `name`.
 
     Returns:
-        key → reason, of each for which `work` gave one.  An error that it raises stops what has not begun.
+        key → reason, for each key for which `work` returned one.  If it raises an error, work that has not begun is
+        cancelled.
     """
     failures: dict[str, str] = {}
 
-    def one(key: str, path: Path) -> None:
+    def do_one(key: str, path: Path) -> None:
         if (reason := work(key, path)) is not None:
             failures[key] = reason
         bar.update()
@@ -49,7 +50,7 @@ def fetch_each(
         Progress(name, len(wanted), "files") as bar,
         ThreadPoolExecutor(connections) as pool,
     ):
-        jobs = [pool.submit(one, key, path) for key, path in wanted.items()]
+        jobs = [pool.submit(do_one, key, path) for key, path in wanted.items()]
         done, waiting = wait(jobs, return_when=FIRST_EXCEPTION)
         for job in waiting:
             job.cancel()
@@ -59,13 +60,13 @@ def fetch_each(
 
 
 def tries() -> Iterator[tuple[bool, Any]]:
-    """(whether this is the last try, what to call before the next one), `TRIES` times."""
+    """(whether this is the last try, a function that waits before the next one), `TRIES` times."""
     for number in range(TRIES):
         yield number == TRIES - 1, partial(threading.Event().wait, WAIT * 2**number)
 
 
 def cause(error: BaseException) -> str:
-    """The first line of an error, with the server's own words where it answered."""
+    """The first line of an error, or the server's status and reason where it answered."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server says {response.status_code} {response.reason}"

@@ -1,5 +1,4 @@
-"""Fetch from the Hugging Face hub into its cache: of a model safetensors and what they need, of a dataset single files;
-nothing else."""
+"""Fetch single files of a dataset from the Hugging Face hub into its cache."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -15,26 +14,27 @@ def fetch_dataset(repository: str, revision: str | None, names: Sequence[str]) -
     """Fetch files of a dataset, all of one commit.
 
     Returns:
-        where each of `names` lies in the cache.
+        the path of each of `names` in the cache.
 
     Raises:
-        NoAccessError: the hub says that there is no such dataset, or not for this user.
+        NoAccessError: the hub answers that there is no such dataset, or none for this user.
         HubError: there is no such revision or file, or no network.
     """
-    place = f"{repository} at {revision or 'main'}"
+    dataset = f"{repository} at {revision or 'main'}"
     try:
         folder = Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=list(names)))
     except (HTTPError, OSError, ValueError) as error:
         if (status := _refusal(error)) is not None:
-            raise NoAccessError(f"{place}: the hub says {status} {HTTPStatus(status).phrase}") from error
-        raise HubError(f"{place}: {error}") from error
+            raise NoAccessError(f"{dataset}: the hub says {status} {HTTPStatus(status).phrase}") from error
+        raise HubError(f"{dataset}: {error}") from error
     if absent := [name for name in names if not (folder / name).is_file()]:
-        raise HubError(f"{place}: there is no {' and no '.join(absent)} in this dataset")
+        raise HubError(f"{dataset}: there is no {' and no '.join(absent)} in this dataset")
     return [folder / name for name in names]
 
 
 def _refusal(error: BaseException) -> int | None:
-    """The status with which the hub refused, if that is what happened: not all of its refusals are raised as such."""
+    """The status with which the hub refused the request; None for other errors. A refusal may be the cause of the
+    error."""
     for each in (error, error.__cause__):
         if isinstance(each, HfHubHTTPError):
             status = each.response.status_code

@@ -1,4 +1,4 @@
-"""Which questions have their images on the disk, and fetching those that are missing."""
+"""Find the images of questions on the disk, and fetch the missing ones."""
 
 import json
 import re
@@ -18,9 +18,9 @@ from .expected import IMAGE, Refused
 from .files import fetch_files
 from .remote_zip import fetch_members
 
-# In any case; of the formats that `vlmflow.data.open_image` opens.
+# Of the formats that `vlmflow.data.open_image` opens; capitals are allowed too.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-REACHED = 5  # seconds in which a server answers, if it is to be asked again before a run is planned
+REACHED = 5  # seconds in which a server has to answer before a run is planned, or it gets no further request
 
 
 def with_images(
@@ -30,9 +30,9 @@ def with_images(
 
     Args:
         candidates: rows of the table `candidates`.
-        source: where they lie, and from where they are fetched.
+        source: the folder of their images, and the address of missing ones.
         task: for the skipped rows.
-        note: where it is written down which images were refused, if any were; for `ask_again`.
+        note: the file to which the ids of refused images are written, if there are any; for `ask_again`.
 
     Raises:
         DownloadError: the archive of images cannot be read, their server cannot be reached, or nothing that it sends
@@ -46,7 +46,7 @@ def with_images(
     missing = [image_id for image_id in ids if image_id not in found]
     if missing and source.url is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        # One job at a time: the server is others' too, and what the job before has fetched need not be fetched again.
+        # One job at a time: others use the server too, and images that another job has fetched are not fetched again.
         with FileLock(folder.parent / ".fetching.lock"):
             found |= _on_disk(missing, source)
             reasons |= _fetch([image_id for image_id in missing if image_id not in found], source)
@@ -57,43 +57,43 @@ def with_images(
         raise DownloadError(f"nothing that was sent for {len(ids)} images is an image; the first reason: {first}")
     if note is not None:
         _write_down(list(refused), note)
-    looked = f"there is no image {{}} ({', '.join(ENDINGS)}) in {folder}"
-    reasons |= {name: looked.format(name) for name in missing if name not in found and name not in reasons}
-    print(f"{task}: {len(candidates)} questions on {len(ids)} images, {len(reasons)} of which are not to be had")
+    not_there = f"there is no image {{}} ({', '.join(ENDINGS)}) in {folder}"
+    reasons |= {name: not_there.format(name) for name in missing if name not in found and name not in reasons}
+    print(f"{task}: {len(candidates)} questions on {len(ids)} images, {len(reasons)} of which are not available")
 
     def by_image(texts: dict[str, str]) -> pl.Expr:
         return pl.col("image_id").replace_strict(texts, default=None, return_dtype=pl.String)
 
-    placed = candidates.with_columns(image=by_image(found), reason=by_image(reasons))
-    kept = placed.filter(pl.col("image").is_not_null()).select(list(TASK.columns))
-    lost = placed.filter(pl.col("image").is_null())
-    return kept, skipped(lost["question_id"], lost["reason"], stage="images", task=task)
+    with_paths = candidates.with_columns(image=by_image(found), reason=by_image(reasons))
+    kept = with_paths.filter(pl.col("image").is_not_null()).select(list(TASK.columns))
+    missing_rows = with_paths.filter(pl.col("image").is_null())
+    return kept, skipped(missing_rows["question_id"], missing_rows["reason"], stage="images", task=task)
 
 
 def _is_name(image_id: str) -> bool:
-    """Whether a file of this name stays in its folder."""
+    """Whether a file of this name lies in its folder, and nowhere else."""
     return re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", image_id) is not None
 
 
 def _on_disk(ids: Iterable[str], source: ImageSource) -> dict[str, str]:
-    """Image id → path, of those that lie in the folder."""
+    """Image id → path, for the images that are in the folder."""
     folder = Path(source.folder)
-    there: dict[str, dict[str, str]] = {}
-    # Names that differ only in the ending's case: the lowercase one, which is sorted behind the others, is taken.
+    names_by_stem: dict[str, dict[str, str]] = {}
+    # Of names that differ only in the ending's case, the lowercase one is used, which is sorted behind the others.
     for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
         stem, dot, ending = name.rpartition(".")
-        there.setdefault(stem, {})[dot + ending.lower()] = name
+        names_by_stem.setdefault(stem, {})[dot + ending.lower()] = name
     paths = {}
     for image_id in ids:
         names = [name.format(number=int(image_id)) for name in source.names] if image_id.isdecimal() else []
-        found = [there.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
+        found = [names_by_stem.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
         if any(found):
             paths[image_id] = str(folder / next(filter(None, found)))
     return paths
 
 
 def _fetch(ids: list[str], source: ImageSource) -> dict[str, str]:
-    """Image id → why it could not be fetched."""
+    """Image id → the reason for which it could not be fetched."""
     reasons = {}
     names = {}
     for image_id in ids:
@@ -117,14 +117,14 @@ def _fetch(ids: list[str], source: ImageSource) -> dict[str, str]:
 
 
 def _with_remedy(reason: str, path: Path) -> str:
-    """The reason and, where what was sent was refused, what to do."""
+    """The reason; for a refused file, also what to do."""
     if not isinstance(reason, Refused):
         return reason
-    return Refused(f"{reason}; it is not kept, and the next run asks for it again; or put the image at {path} yourself")
+    return Refused(f"{reason}; it is not kept, and the next run requests it again; or put the image at {path} yourself")
 
 
 def _write_down(refused: list[str], note: Path) -> None:
-    """The ids of images that were refused; no file where there are none."""
+    """Write the ids of images that were refused; where there are none, delete the file."""
     if not refused:
         note.unlink(missing_ok=True)
         return
@@ -133,15 +133,18 @@ def _write_down(refused: list[str], note: Path) -> None:
 
 
 def ask_again(note: Path, came: Path, source: ImageSource) -> str:
-    """What came of asking once more for the images that were refused in an earlier run, as `note` names them.
+    """The result, as a message, of requesting once more the images that were refused in an earlier run.
 
-    The ids of those that are there now, whoever put them there, are added to the file `came`, which then differs from
-    what it was.
+    Args:
+        note: the file with their ids.
+        came: the file to which the ids of those are added that are there now, fetched or put there by hand; a job that
+            depends on this file then runs again.
+        source: the folder of the images, and the address of missing ones.
     """
     known = json.loads(note.read_text(encoding="utf-8"))["images"]
     ids = [image_id for image_id in known if _is_name(image_id)]
     try:
-        why = _ask_once([image_id for image_id in ids if image_id not in _on_disk(ids, source)], source)
+        why = _request_once([image_id for image_id in ids if image_id not in _on_disk(ids, source)], source)
         found = _on_disk(ids, source)
         if found:
             with whole(came) as temporary:
@@ -149,13 +152,13 @@ def ask_again(note: Path, came: Path, source: ImageSource) -> str:
                 temporary.write_text(before + "".join(f"{name}\n" for name in found), encoding="utf-8")
             _write_down([image_id for image_id in ids if image_id not in found], note)
     except OSError as error:
-        return f"{note}: {len(ids)} images that were refused before could not be asked for again ({error})"
-    told = f"{source.folder}: of {len(ids)} images that were refused before, {len(found)} came now"
-    return f"{told}; {why}" if why else told
+        return f"{note}: {len(ids)} images that were refused before could not be requested again ({error})"
+    message = f"{source.folder}: {len(found)} of {len(ids)} images that were refused before came now"
+    return f"{message}; {why}" if why else message
 
 
-def _ask_once(ids: list[str], source: ImageSource) -> str:
-    """Ask a server once more for images; why some did not come."""
+def _request_once(ids: list[str], source: ImageSource) -> str:
+    """Request images once more; return the reason for which some did not come, or an empty text."""
     if not ids or source.url is None:
         return ""
     folder = Path(source.folder)
@@ -166,5 +169,5 @@ def _ask_once(ids: list[str], source: ImageSource) -> str:
     except Timeout:
         return "another run is fetching images now"
     except (DownloadError, requests.RequestException) as error:
-        return f"the server could not be asked ({error})"
+        return f"the server could not be reached ({error})"
     return next(iter(reasons.values()), "")

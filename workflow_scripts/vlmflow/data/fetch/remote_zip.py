@@ -1,7 +1,7 @@
-"""Single members out of a remote zip archive, by HTTP ranges.
+"""Fetch single members of a remote zip archive, by HTTP ranges.
 
-Whatever is fetched is whole and checked, or is not there: files appear under their names only once they are complete.
-Where they are written is said by the caller; names inside of an archive are only looked up.
+Files appear under their names only once they are complete and checked.  The caller chooses where they are written;
+names inside of an archive are only looked up, never used as paths.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from .http import CONNECTIONS, TIMEOUT
 
 BROKEN_CONNECTION = (OSError, EOFError, RemoteZipError, urllib3.exceptions.HTTPError)
 DAMAGED = (zipfile.BadZipFile, zlib.error)
-UNREADABLE = (*DAMAGED, RuntimeError)  # a RuntimeError: encrypted, or packed in a way that is not known
+UNREADABLE = (*DAMAGED, RuntimeError)  # a RuntimeError: encrypted, or packed by an unknown method
 
 
 def fetch_members(
@@ -51,35 +51,36 @@ def fetch_members(
 ) -> dict[str, str]:
     """Fetch members of the zip archive at `url` into the files that `wanted` names for them.
 
-    Each member's CRC is checked.  A broken connection is taken up again at the member where it broke.  From a server
-    that gives no ranges of bytes, the whole archive is fetched to `kept` first; one that lies there is used.
+    Each member's CRC is checked.  After a broken connection, fetching continues at the member where it broke.  If a
+    server does not support ranges of bytes, the whole archive is first fetched to `kept`; an archive that is already
+    there is used.
 
     Returns:
-        member → reason, for each member that the archive does not hold; a `Refused` for each that it holds damaged, or
-        that is not what is `expected`.
+        member → reason, for each member that the archive does not hold; a `Refused` for each that is damaged or not as
+        `expected`.
 
     Raises:
-        DownloadError: the archive cannot be read; what has been fetched so far stays.
+        DownloadError: the archive cannot be read; files that have been fetched so far stay.
     """
-    if is_for(kept, url):
+    if is_copy_of(kept, url):
         print(f"using {kept}, which is here already, in place of {url}")
         return _extract(_LocalArchive(kept), wanted, 1, expected)
     try:
         return _extract(_RemoteArchive(url, connections), wanted, connections, expected)
     except RangeNotSupported:
-        print(f"{url}: this server gives no ranges of bytes, so that the whole archive has to be fetched, to {kept}")
+        print(f"{url}: this server does not support ranges of bytes, so the whole archive is fetched to {kept}")
         _fetch_whole(url, kept)
         return _extract(_LocalArchive(kept), wanted, 1, expected)
 
 
-def is_for(kept: Path, url: str) -> bool:
-    """Whether an archive on disk stands for the one at `url`: fetched from there, or put there by the user."""
+def is_copy_of(kept: Path, url: str) -> bool:
+    """Whether an archive on disk is used for the one at `url`: it was fetched from there, or the user put it there."""
     note = note_of(kept)
     return kept.is_file() and (not note.is_file() or note.read_text(encoding="utf-8") == url)
 
 
 def note_of(kept: Path) -> Path:
-    """Where is written down from which address an archive was fetched."""
+    """The file that holds the address from which an archive was fetched."""
     return kept.with_name(f"{kept.name}.from")
 
 
@@ -107,25 +108,25 @@ class _LocalArchive:
         try:
             self.file = zipfile.ZipFile(path)
         except DAMAGED as error:
-            wrong = f"this is no whole zip archive ({error})"
+            problem = f"this is not a complete zip archive ({error})"
             if not note_of(path).is_file():  # the user's
-                raise DownloadError(f"{path}: {wrong}; delete it and run again") from error
+                raise DownloadError(f"{path}: {problem}; delete it and run again") from error
             path.unlink()
             url = note_of(path).read_text(encoding="utf-8")
-            raise DownloadError(f"{url}: {wrong}; it is not kept, and the same command fetches it again") from error
+            raise DownloadError(f"{url}: {problem}; it is not kept, and the same command fetches it again") from error
 
     def opened(self) -> zipfile.ZipFile:
         return self.file
 
     def reopen(self) -> None:
-        """Nothing to mend on disk."""
+        """A file on disk needs no repair."""
 
     def close(self) -> None:
         self.file.close()
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether trying again may help: not if the server has answered that it will not."""
+    """Whether another try may help; it does not if the server has answered with an error."""
     answered = isinstance(error.__context__, requests.HTTPError)
     return isinstance(error, RemoteIOError | urllib3.exceptions.HTTPError) and not answered
 
@@ -136,9 +137,9 @@ class _RemoteArchive:
     def __init__(self, url: str, connections: int) -> None:
         self.name = url
         self.session = http.session(connections)
-        headers = {"Accept-Encoding": "identity"}  # parts of a compressed answer would be no parts of the archive
+        headers = {"Accept-Encoding": "identity"}  # ranges of a compressed answer would not be ranges of the archive
         self.fetcher = _SharedContents(url, self.session, timeout=TIMEOUT, headers=headers)
-        self.contents = self._open()  # what is wrong with the archive as a whole shows here, before any member
+        self.contents = self._open()  # an archive that cannot be read is reported here, before any member
         self.own = threading.local()
 
     def opened(self) -> zipfile.ZipFile:
@@ -151,15 +152,15 @@ class _RemoteArchive:
 
         The entries are shared: GQA's archive of images has 150,000, which take seconds to read and much memory.
         """
-        mine = copy.copy(self.contents)
-        mine.fp = RemoteIO(self.fetcher.fetch)
-        mine.fp.seek(0, 2)
-        mine.fp.set_position_to_size(self.contents.fp._member_position_to_size)
-        mine._lock = threading.RLock()
-        return mine
+        own = copy.copy(self.contents)
+        own.fp = RemoteIO(self.fetcher.fetch)
+        own.fp.seek(0, 2)
+        own.fp.set_position_to_size(self.contents.fp._member_position_to_size)
+        own._lock = threading.RLock()
+        return own
 
     def reopen(self) -> None:
-        """After a broken connection: forget this thread's place in the stream."""
+        """Forget this thread's position in the stream, after a broken connection."""
         self.own.file = None
 
     def close(self) -> None:
@@ -215,11 +216,11 @@ def _extract(
 def _extract_one(
     archive: _LocalArchive | _RemoteArchive, expected: Expected | None, member: str, path: Path
 ) -> str | None:
-    """Why the member could not be had, or None once it lies at `path`.
+    """The reason for which the member is not available, or None once it is at `path`.
 
     Raises:
         DownloadError: the connection broke at every try.
-        WriteError: the disk is full, or the folder is not to be written into.
+        WriteError: the disk is full, or the folder is not writable.
     """
     for last, pause in http.tries():
         try:
@@ -229,7 +230,7 @@ def _extract_one(
             except KeyError:
                 return f"there is no {member} in {archive.name}"
             if expected is not None:
-                expected.check_size(info.file_size)  # more is not unpacked, whatever the member holds
+                expected.check_size(info.file_size)  # a member is not unpacked beyond this size, whatever it holds
             # The CRC is compared when the last byte has been read; `whole` then gives the file its name.
             with file.open(info) as source, whole(path) as temporary:
                 with temporary.open("wb") as target:
@@ -250,7 +251,7 @@ def _extract_one(
             if last:
                 raise DownloadError(
                     f"{archive.name}: the connection broke {http.TRIES} times at {member} ({http.cause(error)}); "
-                    "what has been fetched so far stays, and the same command goes on from there"
+                    "files that have been fetched so far stay, and the same command goes on from there"
                 ) from error
         pause()
     raise AssertionError("the last try returns or raises")

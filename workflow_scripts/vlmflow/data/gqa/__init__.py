@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vlmflow.data.base import Dataset, Download, Files, ImageSource, OwnPath, Place, path_of, paths_of
+from vlmflow.data.base import Dataset, Download, Files, ImageSource, OwnPath, UserPath, path_of, paths_of
 from vlmflow.data.entries import Rows
 from vlmflow.data.files import question_files
 from vlmflow.settings import Url
@@ -13,7 +13,7 @@ from vlmflow.settings import Url
 GQA_URL = "https://downloads.cs.stanford.edu/nlp/data/gqa"
 FOLDER = "resources/gqa"
 SPLITS = ("train", "val")
-# What a file is for → the archive that holds it, and its name there.
+# Purpose of a file → the archive that holds it, and its name there.
 ARCHIVES = {
     "questions": ("questions1.2.zip", "{split}_balanced_questions.json"),
     "scene_graphs": ("sceneGraphs.zip", "{split}_sceneGraphs.json"),
@@ -38,28 +38,28 @@ def read_in_layout(files: Files) -> Rows:
     Raises:
         DatasetError: a file is missing, or is not in this layout.
     """
-    from .reader import read_questions  # its parser of large files is not needed to read a study
+    from .reader import read_questions  # not at the top: reading a study does not need its parser of large files
 
     regions = path_of(files, "regions") if files.get("regions") else None
     return read_questions(paths_of(files, "questions"), paths_of(files, "scene_graphs"), regions)
 
 
 class GqaDataset(Dataset):
-    """GQA, or one's own questions written in its layout; what is not given as a file is downloaded."""
+    """GQA, or one's own questions written in its layout; files that are not given are downloaded."""
 
     source: Literal["gqa"]
     base_url: Url = Field(GQA_URL, description="Where GQA's three archives lie.")
-    split: Literal["train", "val"] = Field("val", description="Of GQA's balanced questions.")
-    questions: Place | None = Field(
+    split: Literal["train", "val"] = Field("val", description="Split of GQA's balanced questions.")
+    questions: UserPath | None = Field(
         None,
         description="JSON: question id → question, answer, types, program; a file (.json, .jsonl, also as .gz) or a "
         "folder of them.",
     )
-    scene_graphs: Place | None = Field(
+    scene_graphs: UserPath | None = Field(
         None, description="JSON: image → width, height, objects with boxes; a file or a folder, as questions."
     )
-    images_dir: Place | None = Field(None, description="Folder of {image id}.jpg, .png, …, used in place.")
-    captions: Literal["visual-genome"] | Place | None = Field(
+    images_dir: UserPath | None = Field(None, description="Folder of {image id}.jpg, .png, …, used in place.")
+    captions: Literal["visual-genome"] | UserPath | None = Field(
         None, description="Region descriptions as captions: Visual Genome's, downloaded, or a file in their layout."
     )
     captions_url: Url = Field(REGIONS_URL, description="Where Visual Genome's region descriptions lie.")
@@ -75,12 +75,12 @@ class GqaDataset(Dataset):
 
     @property
     def has_captions(self) -> bool:
-        """Whether the study file asks for region descriptions."""
+        """Whether the study file requests region descriptions."""
         return self.captions is not None
 
     @property
     def _paths(self) -> dict[str, str]:
-        """What a file is for → the file or folder: the user's, or else the one that is downloaded."""
+        """Purpose of a file → the user's file or folder, or else the downloaded file."""
         own = {"questions": self.questions, "scene_graphs": self.scene_graphs}
         paths = {
             what: str(own[what] or f"{FOLDER}/{member.format(split=self.split)}")
@@ -90,12 +90,12 @@ class GqaDataset(Dataset):
         return paths | ({"regions": str(regions)} if regions else {})
 
     def files(self) -> Files:
-        """Questions and scene graphs, and region descriptions where the study file asks for them."""
-        # The input is the files of a folder: a folder's own time shows only when a file was last added or removed.
+        """Questions and scene graphs, and region descriptions where the study file requests them."""
+        # The inputs are a folder's files, since the folder's own time changes only when a file is added or removed.
         return {what: path if what == "regions" else question_files(path) for what, path in self._paths.items()}
 
     def downloads(self) -> dict[str, Download]:
-        """Those of the files that are members of GQA's archives, or Visual Genome's region descriptions."""
+        """The files that are members of GQA's archives, or Visual Genome's region descriptions."""
         published = {REGIONS_FILE: Download(self.captions_url, REGIONS_MEMBER)}
         for archive, pattern in ARCHIVES.values():
             for member in (pattern.format(split=split) for split in SPLITS):
@@ -103,7 +103,7 @@ class GqaDataset(Dataset):
         return {path: published[path] for path in self._paths.values() if path in published}
 
     def addresses(self) -> dict[str, str]:
-        """Where GQA and Visual Genome are taken from, if they are."""
+        """The addresses of GQA and Visual Genome, if they are fetched."""
         gqa = self.images_dir is None or any(path.startswith(f"{FOLDER}/") for path in self.downloads())
         regions = REGIONS_FILE in self.downloads()
         return ({"GQA": self.base_url} if gqa else {}) | ({"Visual Genome": self.captions_url} if regions else {})

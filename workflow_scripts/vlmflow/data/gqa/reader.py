@@ -74,7 +74,7 @@ class SceneGraph(Loose):
 
 @dataclass
 class Mention:
-    """An object that a program names; no ids where, according to GQA, the image does not show it."""
+    """An object that a program names; no ids where, according to GQA, it is not in the image."""
 
     name: str
     ids: list[str] = field(default_factory=list)
@@ -87,28 +87,28 @@ def read_questions(
     whose captions cannot be read is in both.
 
     Args:
-        questions, scene_graphs: GQA's files or folders, or in their layout.
+        questions, scene_graphs: files or folders of GQA, or in its layout.
         regions: descriptions of regions, which become the images' captions.
 
     Raises:
-        DatasetError: a file is missing or is no JSON object.
+        DatasetError: a file is missing or is not a JSON object.
     """
     graphs, several = _graphs(scene_graphs)
-    known = functools.cache(lambda image_id: _graph(image_id, graphs, several))
-    rows, skipped, seen = [], [], set()
-    for question_id, raw in _each(questions, "questions by id", ("question_id", "questionId", "id")):
+    graph_of = functools.cache(lambda image_id: _graph(image_id, graphs, several))
+    rows, skipped, earlier = [], [], set()
+    for question_id, raw in _entries(questions, "questions by id", ("question_id", "questionId", "id")):
         if isinstance(raw, ValueError):
             skipped.append(skipped_entry(question_id, f"this is no JSON ({raw})"))
             continue
         if not question_id.strip() or clean(question_id) != question_id:
             skipped.append(skipped_entry(question_id, "its id is empty, or no text; give it another one"))
             continue
-        if question_id in seen:
+        if question_id in earlier:
             skipped.append(skipped_entry(question_id, SAME_ID))
             continue
-        seen.add(question_id)
+        earlier.add(question_id)
         try:
-            rows.append(_row(question_id, Question.model_validate(raw), known))
+            rows.append(_row(question_id, Question.model_validate(raw), graph_of))
         except ValidationError as error:
             skipped.append(malformed(question_id, error))
     if regions is not None:
@@ -123,10 +123,10 @@ def read_questions(
 
 
 def _graphs(paths: Path | Sequence[Path]) -> tuple[dict[str, Any], set[str]]:
-    """(image id → its scene graph, the ids that have several)."""
+    """(image id → its scene graph, the ids of images that have several)."""
     graphs: dict[str, Any] = {}
     several = set()
-    for image_id, graph in _each(paths, "scene graphs by image id", ("image_id", "imageId", "id")):
+    for image_id, graph in _entries(paths, "scene graphs by image id", ("image_id", "imageId", "id")):
         if isinstance(graph, ValueError):
             print(f"{image_id}: this is no JSON ({graph})")
         elif graphs.setdefault(image_id, graph) is not graph:
@@ -134,23 +134,27 @@ def _graphs(paths: Path | Sequence[Path]) -> tuple[dict[str, Any], set[str]]:
     return graphs, several
 
 
-def _each(paths: Path | Sequence[Path], what: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Id and entry of all that is in the files, one file in memory at a time; of a line that is no JSON, why.
+def _entries(paths: Path | Sequence[Path], what: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Id and entry of everything in the files, one file in memory at a time; the error of a line that is not JSON.
 
     Args:
-        paths: files, or folders of them; in those that go by lines, a line is such an object too, or an entry alone.
-        what: should be in them, for messages.
-        keys: under which an entry that stands alone has its id.
+        paths: files, or folders of them; in a file of lines, each line is such an object or one entry.
+        what: description of their content, for messages.
+        keys: the keys under which a single entry may have its id.
     """
     for path in [paths] if isinstance(paths, Path) else paths:
         if problem := problem_with(path, folders=True):
             raise DatasetError(f"{path}: {problem}; expected {what}")
         found = question_files(path)
         for file in map(Path, [found] if isinstance(found, str) else found):
-            yield from _of_lines(file, what, keys) if by_lines(file) else _of_object(read_json(file, what), file, what)
+            yield from (
+                _entries_of_lines(file, what, keys)
+                if by_lines(file)
+                else _entries_of_object(read_json(file, what), file, what)
+            )
 
 
-def _of_object(content: Any, path: Path, what: str) -> Iterator[tuple[str, Any]]:
+def _entries_of_object(content: Any, path: Path, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
     yield from content.items()
@@ -158,12 +162,12 @@ def _of_object(content: Any, path: Path, what: str) -> Iterator[tuple[str, Any]]
         yield from content.later
 
 
-def _of_lines(path: Path, what: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    for number, entry in read_lines(path, f"{what}, a JSON object a line"):
+def _entries_of_lines(path: Path, what: str, keys: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for number, entry in read_lines(path, f"{what}, one JSON object per line"):
         if isinstance(entry, dict) and (own := [entry[key] for key in keys if key in entry]):
             ((name, _),) = named([{"id": own[0]}], "id")
         elif isinstance(entry, dict) and all(isinstance(value, dict) for value in entry.values()):
-            yield from _of_object(entry, path, what)
+            yield from _entries_of_object(entry, path, what)
             continue
         else:
             name = "entry 1"
@@ -238,7 +242,7 @@ def derive_mentions(entry: Question) -> list[Mention]:
 
 
 def _annotated(entry: Question, graph: SceneGraph | None) -> Iterator[Mention]:
-    """The objects that GQA's annotations of the question's words point to, for a program that points to none."""
+    """The objects that GQA's annotations of the question's words point to, for a program that names none."""
     words = entry.annotations.get("question")
     ids = [clean(str(value)) for value in words.values()] if isinstance(words, dict) else []
     for object_id in dict.fromkeys(part.strip() for value in ids for part in value.split(",")):
@@ -263,7 +267,7 @@ def derive_options(entry: Question) -> tuple[str, str] | None:
             continue
         if step.operation == "choose rel":
             options = [option if plain(option) == entry.answer else _core(option) for option in options]
-        # As they are written: these words are looked for in the question.
+        # The options as they are written, since these words are searched in the question.
         if entry.answer in (compared := [plain(option) for option in options]):
             true = compared.index(entry.answer)
             return options[true], options[1 - true]
@@ -271,5 +275,5 @@ def derive_options(entry: Question) -> tuple[str, str] | None:
 
 
 def _core(relation: str) -> str:
-    """`left` of `to the left of`, `front` of `in front of`: as answers name a relation."""
+    """The word by which answers name a relation: `left` of `to the left of`, `front` of `in front of`."""
     return re.sub(r"^(?:to the |in )?(.+?)(?: of)?$", r"\1", relation, flags=re.IGNORECASE)

@@ -1,8 +1,9 @@
-"""Scenes drawn on the spot: things of different shape, colour, size and texture, with questions of six tasks."""
+"""Scenes that are drawn by the workflow: things of different shape, colour, size and texture, with questions of six
+tasks."""
 
 from .drawing import render
 from .files import scene_questions, write_scenes
-from .questions import MAKERS, ask, describe, describe_thing
+from .questions import MAKERS, describe, describe_thing, make_question
 from .scene import CELL, COLORS, KINDS, SHAPES, SIDE, SIZES, TEXTURES, Scene, Thing, draw_scene
 
 __all__ = [
@@ -16,10 +17,10 @@ __all__ = [
     "TEXTURES",
     "Scene",
     "Thing",
-    "ask",
     "describe",
     "describe_thing",
     "draw_scene",
+    "make_question",
     "render",
     "scene_questions",
     "write_scenes",

@@ -1,4 +1,4 @@
-"""The image of a scene: its things on a noisy ground."""
+"""The image of a scene: its things on a noisy background."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -35,7 +35,7 @@ def _outline(shape: str, side: int) -> Image.Image:
             draw.rectangle((third, 0, end - third, end), fill=255)
             draw.rectangle((0, third, end, end - third), fill=255)
         case _:
-            raise ValueError(f"no such shape: {shape!r}; known are {', '.join(SHAPES)}")
+            raise ValueError(f"no such shape: {shape!r}; choose from {', '.join(SHAPES)}")
     return mask
 
 

@@ -1,4 +1,4 @@
-"""The files of drawn scenes, in the layouts of GQA and Visual Genome, so that their readers read these as well."""
+"""The files of drawn scenes, in the layouts of GQA and Visual Genome, so that the same readers read them."""
 
 import json
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmflow.progress import shown
+from vlmflow.progress import with_progress
 
 from .drawing import render
-from .questions import MAKERS, Entry, ask, describe_thing
+from .questions import MAKERS, Entry, describe_thing, make_question
 from .scene import APART, SIDE, Scene, draw_scene
 
 
@@ -35,12 +35,12 @@ def scene_graph(scene: Scene) -> Entry:
 
 
 def _annotated(entry: Entry, scene: Scene) -> Entry:
-    """GQA's pointers from words (counted from 0, cut at spaces) to objects of the scene graph."""
+    """The entry with GQA's pointers from words (counted from 0, split at spaces) to objects of the scene graph."""
     ids = {thing.shape: thing.id for thing in scene.things}
 
     def pointers(text: str) -> dict[str, str]:
         words = (word.strip("?,.").lower() for word in text.split())
-        return {str(place): ids[word] for place, word in enumerate(words) if word in ids}
+        return {str(index): ids[word] for index, word in enumerate(words) if word in ids}
 
     fields = {"question": "question", "answer": "answer", "fullAnswer": "fullAnswer"}
     return entry | {"annotations": {key: pointers(str(entry[field])) for key, field in fields.items()}}
@@ -50,18 +50,18 @@ def scene_questions(scene: Scene, seed: int) -> Iterator[tuple[str, Entry]]:
     """One question of each task that the scene allows for, with its id."""
     rng = np.random.default_rng([seed, int(scene.id), 1])
     for number, task in enumerate(MAKERS):
-        if entry := ask(scene, task, rng):
+        if entry := make_question(scene, task, rng):
             yield f"{int(scene.id):06d}{number}", _annotated({"imageId": scene.id} | entry, scene)
 
 
 def write_scenes(folder: Path, images: int, seed: int) -> None:
     """Write the first scenes of the family `seed`: `sceneGraphs.json`, `questions.json`, `images/{id}.png`, and
-    `region_descriptions.json` as Visual Genome has it."""
+    `region_descriptions.json` in the layout of Visual Genome."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     graphs: dict[str, Entry] = {}
     questions: dict[str, Entry] = {}
     regions = []
-    for index in shown(range(images), "drawing", images, "scenes"):
+    for index in with_progress(range(images), "drawing", images, "scenes"):
         scene = draw_scene(index, seed)
         render(scene).save(folder / "images" / f"{scene.id}.png")
         graphs[scene.id] = scene_graph(scene)

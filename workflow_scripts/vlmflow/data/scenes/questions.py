@@ -1,4 +1,4 @@
-"""Questions about a scene, in the layout of GQA: one maker for each task, named as the task."""
+"""Questions about a scene, in the layout of GQA: one function for each task."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -111,13 +111,13 @@ def either_exists(scene: Scene, rng: np.random.Generator) -> Entry | None:
     kind = str(rng.choice(KINDS))
     present = _pick(rng, list(scene.things))
     things = {thing.shape: thing for thing in scene.things}
-    # Every fourth time the other shape is not there at all, as happens in GQA.
+    # In every fourth question the other shape is not in the scene at all, as happens in GQA.
     missing = rng.random() < 0.25
     other_shape = _pick(rng, [shape for shape in SHAPES if shape != present.shape and (shape not in things) == missing])
-    asked = [things[shape] for shape in (present.shape, other_shape) if shape in things]
-    # About half of the answers are "yes", whatever the number of values that the attribute can take; a little more,
-    # since things that hold every value between them leave nothing to deny.
-    holding = {thing.attribute(kind) for thing in asked}
+    named = [things[shape] for shape in (present.shape, other_shape) if shape in things]
+    # About half of the answers are "yes", whatever the number of values of the attribute; a little more than
+    # half, since no value is left to deny where the things have all of them.
+    holding = {thing.attribute(kind) for thing in named}
     wanted = holding if rng.random() < 0.5 else set(_values(kind)) - holding
     if not wanted:
         return None
@@ -163,7 +163,7 @@ def _values(kind: str) -> tuple[str, ...]:
     return {"color": tuple(COLORS), "size": tuple(SIZES), "texture": TEXTURES}[kind]
 
 
-def ask(scene: Scene, task: str, rng: np.random.Generator, tries: int = 8) -> Entry | None:
+def make_question(scene: Scene, task: str, rng: np.random.Generator, tries: int = 8) -> Entry | None:
     """A question of the task about the scene, or None where the scene allows for none."""
     for _ in range(tries):
         if entry := MAKERS[task](scene, rng):
@@ -172,10 +172,10 @@ def ask(scene: Scene, task: str, rng: np.random.Generator, tries: int = 8) -> En
 
 
 def describe(scene: Scene) -> str:
-    """Every thing with its attributes and place, in the order of the scene."""
+    """A description of the scene: every thing with its attributes and position, in the order of the scene."""
     return " , ".join(map(describe_thing, scene.things))
 
 
 def describe_thing(thing: Thing) -> str:
-    """One thing with its attributes and place."""
+    """A description of one thing: its attributes and position."""
     return " ".join((thing.shape, thing.color, thing.size, thing.texture, thing.hposition, thing.vposition))

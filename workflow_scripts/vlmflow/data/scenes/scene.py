@@ -1,17 +1,17 @@
-"""Scenes of two to four things of different shape: what they hold, where, and how one is drawn at random."""
+"""Scenes of two to four things of different shape, and their random generation."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-SIDE = 96  # pixels; six patches of sixteen pixels a side
+SIDE = 96  # pixels; six patches of sixteen pixels per side
 CELL = 16
 SHAPES = ("circle", "square", "triangle", "cross", "diamond")
 COLORS = {"red": (214, 45, 40), "green": (46, 160, 67), "blue": (40, 90, 214), "yellow": (235, 200, 40)}
 SIZES = {"small": 12, "large": 27}  # side of the box in pixels
 TEXTURES = ("solid", "striped", "dotted")
-APART = 20  # pixels between two centres from which on one thing is to the left of the other
-KINDS = ("color", "size", "texture")  # the attributes a question can ask for
+APART = 20  # least distance in pixels between two centres at which one thing is to the left of the other
+KINDS = ("color", "size", "texture")  # the attributes that a question can ask for
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def draw_scene(index: int, seed: int) -> Scene:
     things = []
     for number, shape in enumerate(shapes):
         size = str(rng.choice(list(SIZES)))
-        x, y = _place(size, free, rng)
+        x, y = _free_position(size, free, rng)
         things.append(
             Thing(
                 id=str(index * 10 + number),
@@ -76,10 +76,10 @@ def draw_scene(index: int, seed: int) -> Scene:
     return Scene(id=str(index), things=tuple(things), noise_seed=int(rng.integers(2**31)))
 
 
-def _place(size: str, free: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
-    """A free place inside one cell (small) or two by two (large) that lies wholly in one quarter of the image.
+def _free_position(size: str, free: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+    """A free position in one cell (small) or two by two cells (large), all of it in one quarter of the image.
 
-    Things that straddle patches at random were learned far more slowly by a model of this size.
+    A small model learns far more slowly if things cross the borders of patches at random.
     """
     cells = 1 if size == "small" else 2
     half = SIDE // CELL // 2

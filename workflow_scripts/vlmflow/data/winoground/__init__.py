@@ -1,4 +1,4 @@
-"""Winoground: pairs of images to be described, given out on the Hugging Face hub to those who asked for access."""
+"""Winoground: pairs of images to be described, from the Hugging Face hub, which gives access on request."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ ACCESS, EXAMPLES, IMAGES = f"{FOLDER}/access.json", f"{FOLDER}/examples.jsonl", 
 class WinogroundDataset(Dataset):
     """Winoground: pairs of images to be described, whose captions are the same words in another order.
 
-    It is given out on the Hugging Face hub to those who asked for access.
+    The Hugging Face hub gives access to it on request.
     """
 
     source: Literal["winoground"]
@@ -31,7 +31,7 @@ class WinogroundDataset(Dataset):
     row_settings: ClassVar[frozenset[str]] = frozenset({"prompt"})
 
     def files(self) -> Files:
-        """The examples, and whether there was access to them."""
+        """The examples, and the file that says whether there was access to them."""
         return {"questions": EXAMPLES, "access": ACCESS}
 
     def gated(self) -> dict[str, HubDataset]:
@@ -43,7 +43,7 @@ class WinogroundDataset(Dataset):
         return {"Winoground": f"{self.repository} at {self.revision or 'main'}"}
 
     def image_source(self) -> ImageSource:
-        """The folder into which they are unpacked."""
+        """The folder into which the images are unpacked."""
         return ImageSource(IMAGES)
 
     def read(self, files: Files) -> Rows:
@@ -66,15 +66,16 @@ class WinogroundExample(Loose):
 
 
 def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
-    """Rows of the tables `questions` and `skipped`: two questions an example, one on each of its images.
+    """Rows of the tables `questions` and `skipped`: two questions per example, one on each of its
+    images.
 
     Args:
-        examples: Winoground's file, an example a line.
+        examples: Winoground's file, one example per line.
         access: as `fetch_winoground` writes it; without access there is one skipped row, and no question.
-        prompt: what is asked of every image.
+        prompt: the question that is asked about every image.
 
     Raises:
-        DatasetError: a file is missing or is not laid out as it should be.
+        DatasetError: a file is missing or has another layout.
     """
     known = _access(access)
     if not known.granted:
@@ -91,8 +92,8 @@ def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
             continue
         pairs = (entry.image_0, entry.caption_0), (entry.image_1, entry.caption_1)
         rows += [
-            describe_image(f"{entry.id}-{place}", image_id, prompt, caption) | {"problem": known.refused.get(image_id)}
-            for place, (image_id, caption) in enumerate(pairs)
+            describe_image(f"{entry.id}-{number}", image_id, prompt, caption) | {"problem": known.refused.get(image_id)}
+            for number, (image_id, caption) in enumerate(pairs)
         ]
     return each_once(rows, skipped)
 
@@ -106,8 +107,8 @@ def _access(path: Path) -> Access:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line of a file with its example's id, or else its number; what it holds, or why that is no JSON."""
-    expected = "examples of Winoground, a JSON object a line"
+    """(id of its example, or else its number; its content, or the error if it is not JSON) for each line of a file."""
+    expected = "examples of Winoground, one JSON object per line"
     for number, entry in read_lines(path, expected):
         ((name, _),) = named([entry], "id")
         yield (f"line {number}" if name == "entry 1" else name), entry

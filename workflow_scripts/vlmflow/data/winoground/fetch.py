@@ -1,4 +1,4 @@
-"""Fetch Winoground, which the Hugging Face hub gives to those only who asked for access."""
+"""Fetch Winoground from the Hugging Face hub, which gives access only on request."""
 
 import json
 import shutil
@@ -26,12 +26,13 @@ def fetch_winoground(source: HubDataset, access: Path, examples: Path, images: P
 
     Args:
         source: the dataset on the hub.
-        access: the file in which what is returned is written down as JSON.
+        access: the file to which the returned value is written as JSON.
         examples, images: the file and the folder.
 
     Returns:
-        repository, revision, granted: whether there is access, reason: why not and what to do; refused, if any were:
-        name of an image in the archive → why it is not kept.
+        repository, revision, granted: whether there is access, reason: why there is no access, and what to do; refused,
+            if
+        any were: name of an image in the archive → the reason for which it is not kept.
 
     Raises:
         HubError: no network, no such revision, or files that are not Winoground's.
@@ -44,12 +45,12 @@ def fetch_winoground(source: HubDataset, access: Path, examples: Path, images: P
 
 
 def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> dict[str, Any]:
-    """What came of it, as `fetch_winoground` returns it."""
+    """The outcome, as `fetch_winoground` returns it."""
     try:
         found, archive = fetch_dataset(source.repository, source.revision, [EXAMPLES, ARCHIVE])
     except NoAccessError as error:
         examples.write_bytes(b"")
-        return {"granted": False, "reason": what_to_do(source.repository, access, error)}
+        return {"granted": False, "reason": _no_access_message(source.repository, access, error)}
     with whole(examples) as temporary:
         shutil.copyfile(found, temporary)
     count, refused = unpack_images(archive, images)
@@ -63,20 +64,20 @@ def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> di
     return account | ({"refused": {name: f"{why}; {again}" for name, why in refused.items()}} if refused else {})
 
 
-def what_to_do(repository: str, access: Path, error: NoAccessError) -> str:
-    """What is missing without access, and how to get it."""
+def _no_access_message(repository: str, access: Path, error: NoAccessError) -> str:
+    """The message about missing access: what is missing, and how to get it."""
     return (
         f"the captions and images of Winoground are missing, since there is no access to them from here ({error}); "
-        f"ask for access at https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
+        f"request access at https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         f"delete {access} and run the same command again"
     )
 
 
 def unpack_images(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
-    """Unpack the images under images/ of a zip archive, each by its own name; what else it holds is left where it is.
+    """Unpack the images under images/ of a zip archive, each by its own name; other members are not unpacked.
 
     Returns:
-        how many there were, and name without ending → reason, of each that is no image and not kept.
+        their number, and name without ending → reason, for each file that is not an image and not kept.
 
     Raises:
         HubError: the archive is damaged.
@@ -97,12 +98,12 @@ def unpack_images(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
                 except ContentError as error:
                     refused[Path(name).stem] = f"{member.filename} in {archive}: {error}"
     except UNREADABLE as error:
-        raise HubError(f"{archive}: this is no whole zip archive ({error}); delete it and run again") from error
+        raise HubError(f"{archive}: this is not a complete zip archive ({error}); delete it and run again") from error
     return count, refused
 
 
 def _image_name(member: str) -> str | None:
-    """The name by which a member is taken: only of images that lie in the folder itself, so that none leaves it."""
+    """The name under which a member is unpacked; None unless it is an image in the folder itself, so none leaves it."""
     path = PurePosixPath(member)
     taken = path.parts[:-1] == (FOLDER,) and path.suffix.lower() in ENDINGS and not path.name.startswith(".")
     return path.name if taken else None

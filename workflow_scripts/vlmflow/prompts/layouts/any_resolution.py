@@ -1,4 +1,4 @@
-"""Two views of an image, as of LLaVA-NeXT: squeezed to one tile, and as large as the best grid of tiles holds it."""
+"""Two views of an image, as in LLaVA-NeXT: squeezed to one tile, and enlarged to fit the best grid of tiles."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from .llava import check_tokens, counts_patches, cuts_tiles, keeps_class_token
 
 
 class AnyResolutionLayout(ImageLayout):
-    """The patches of one tile, which holds the whole image; then those of the grid, without the grid's padding, each
-    row of them ended by a newline token."""
+    """The patches of one tile, which holds the complete image; then those of the grid, without its padding, with a
+    newline token at the end of each row."""
 
     def fits(self, processor: Any) -> bool:
         """Whether the processor is of LLaVA's kind and cuts tiles."""
         return counts_patches(processor) and cuts_tiles(processor)
 
     def patch_map(self, processor: Any, size: tuple[int, int]) -> PatchMap:
-        """A view of one tile and one of the grid."""
+        """A patch map of two views, one tile and the grid."""
         patch, tile = processor.patch_size, _tile_side(processor.image_processor)
         if tile % patch:
             raise GeometryError(
@@ -45,7 +45,7 @@ class AnyResolutionLayout(ImageLayout):
         return height // tile, width // tile
 
     def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:
-        """The first tile; and the others (tiles, 3, side, side) joined to their grid, without its padding."""
+        """The pixels of the first tile, and of the other tiles joined to their grid, without its padding."""
         _, tiled = found.views
         down, across = self.grid(processor, found.size)
         side = pixels.shape[-1]
@@ -57,7 +57,7 @@ class AnyResolutionLayout(ImageLayout):
 
 
 def _tiled_view(size: tuple[int, int], resolution: tuple[int, int], patch: int, first: int) -> View:
-    """The image on a grid of tiles.
+    """The view of an image on a grid of tiles.
 
     Args:
         size: width and height of the image.
@@ -94,14 +94,14 @@ def _tile_side(images: Any) -> int:
 
 
 def _unpadding(image: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of patches that the model drops at each side, since they show padding only.
+    """Rows and columns of patches that the model drops at each side, since they hold only padding.
 
     Args:
         image: height and width in pixels.
         grid: rows and columns of patches.
     """
     (height, width), (rows, columns) = image, grid
-    # Rounded as the model rounds: a row more or less would move every token after it.
+    # Rounded as the model rounds, since one row more or less would move every token after it.
     if width / height > columns / rows:
         return (rows - int(round(height * (columns / width), 7))) // 2, 0
     return 0, (columns - int(round(width * (rows / height), 7))) // 2

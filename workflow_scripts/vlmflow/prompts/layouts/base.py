@@ -1,7 +1,8 @@
-"""From a box in an image to the tokens of the patches that it overlaps: computed, not painted.
+"""From a box in an image to the tokens of the patches that it overlaps, by computation.
 
-A processor shows the model one or more views of an image: the whole of it resized and cropped, or padded to a square,
-or (any resolution) squeezed to a square and once more in tiles.  In every view a point (x, y) of the image falls on
+A processor gives the model one or more views of an image: the complete image resized and cropped, or padded to a
+    square,
+or (any resolution) squeezed to a square and once more in tiles.  In every view a point (x, y) of the image is at
 (scale_x · x + shift_x, scale_y · y + shift_y), and patches become tokens row by row.
 """
 
@@ -24,11 +25,11 @@ class View:
     """One view of an image: `rows` × `columns` patches of `patch` pixels.
 
     Attributes:
-        rows, columns: of patches.
+        rows, columns: numbers of patches.
         patch: side of a patch in pixels of the view.
         scale_x, scale_y, shift_x, shift_y: from pixels of the image to pixels of the view.
         first: index of its first patch among the image's tokens.
-        row_ends: tokens after each row that are no patch.
+        row_ends: number of tokens after each row that are not patches.
     """
 
     rows: int
@@ -48,7 +49,7 @@ class View:
         return starts[:, None] + np.arange(self.columns)
 
     def project(self, box: Box) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of the box in pixels of the view, which it may exceed."""
+        """Left, top, right and bottom of the box in pixels of the view; they may lie outside of the view."""
         x, y, width, height = box
         return (
             self.scale_x * x + self.shift_x,
@@ -65,9 +66,9 @@ class View:
         return self.tokens[rows.start : rows.stop, columns.start : columns.stop].flatten().tolist()
 
     def _span(self, start: float, stop: float, count: int) -> range:
-        # A touch is no overlap: rounding must not add a patch that shares only its border with the box.
+        # Contact is not overlap: rounding must not add a patch that shares only its border with the box.
         slack = 1e-6
-        # Ends further out than a patch are cut: far enough out, numbers become infinite.
+        # Ends that lie further out than one patch are cut, since very large numbers become infinite.
         start, stop = (min(max(end, -self.patch), (count + 1) * self.patch) for end in (start, stop))
         first, last = math.floor(start / self.patch + slack), math.ceil(stop / self.patch - slack) - 1
         first, stopped = max(0, first), min(count - 1, last) + 1
@@ -76,11 +77,11 @@ class View:
 
 @dataclass(frozen=True)
 class PatchMap:
-    """How one image lies on the tokens that stand for it.
+    """How one image is mapped to its tokens.
 
     Attributes:
-        views: of the image; together their patches are all patches.
-        tokens: how many tokens the image becomes.
+        views: views of the image, which together have all of its patches.
+        tokens: number of the image's tokens.
         size: width and height of the image in pixels.
     """
 
@@ -90,28 +91,30 @@ class PatchMap:
 
     @property
     def no_patch(self) -> list[int]:
-        """The tokens that are no patch: row newlines, a token for the whole image."""
+        """The tokens that are not patches: row newlines, or a token for the image as a whole."""
         patches = {token for view in self.views for token in view.tokens.flatten().tolist()}
         return [token for token in range(self.tokens) if token not in patches]
 
     def related(self, boxes: Iterable[Box]) -> list[int]:
         """The sorted indices, among the image's tokens, of the patches that overlap at least one of the boxes.
 
-        Where a box reaches over the image's border, the part inside of the image counts.
+        For a box that crosses the image's border, the part inside of the image counts.
 
         Args:
             boxes: (x, y, width, height) in pixels of the original image.
 
         Raises:
-            GeometryError: no box, a box that is not four finite numbers or has no area, or one that lies wholly outside
-                of the image or of what the model sees of it.
+            GeometryError: no box, a box that is not four finite numbers or has no area, or one that lies completely
+                outside of the image or of the part of it that reaches the model.
         """
         found: set[int] = set()
         for box in boxes:
             inside = clipped(box, self.size)
             tokens = {token for view in self.views for token in view.covered(inside)}
             if not tokens:
-                raise GeometryError(f"box {box} (x, y, width, height) lies outside of what the model sees of the image")
+                raise GeometryError(
+                    f"box {box} (x, y, width, height) lies outside of the part of the image that reaches the model"
+                )
             found |= tokens
         if not found:
             raise GeometryError("there is no box")
@@ -123,23 +126,23 @@ class ImageLayout(ABC):
 
     @abstractmethod
     def fits(self, processor: Any) -> bool:
-        """Whether this is how the processor does it."""
+        """Whether this is the processor's way."""
 
     @abstractmethod
     def patch_map(self, processor: Any, size: tuple[int, int]) -> PatchMap:
-        """How an image lies on its tokens.
+        """The patch map of an image.
 
         Args:
             processor: one that fits.
             size: width and height of the image in pixels.
 
         Raises:
-            GeometryError: the tokens are no patches, or the processor's settings are not known.
+            GeometryError: the tokens are not patches, or there is no patch map for the processor's settings.
         """
 
     @abstractmethod
     def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:
-        """(3, height, width) the pixels of each view, out of the processor's pixel values of one image.
+        """The pixels (3, height, width) of each view, taken from the processor's pixel values of one image.
 
         Args:
             processor: one that fits.
@@ -149,7 +152,7 @@ class ImageLayout(ABC):
 
 
 def processed_pixels(processor: Any, image: Image.Image) -> np.ndarray:
-    """The processor's pixel values of one image, from 0 to 255, without the colours' normalisation."""
+    """The processor's pixel values of one image, from 0 to 255, without normalisation of the colours."""
     processed = processor.image_processor([image], return_tensors="np", do_normalize=False, do_rescale=False)
     return np.asarray(processed["pixel_values"][0])
 
@@ -157,10 +160,10 @@ def processed_pixels(processor: Any, image: Image.Image) -> np.ndarray:
 def clipped(box: Box, size: tuple[int, int]) -> Box:
     """The part of a box that lies inside of an image of `size` (width, height).
 
-    Processors pad images, and a box beside the image must not become patches of the padding.
+    Processors pad images, and a box outside of the image must not become patches of the padding.
 
     Raises:
-        GeometryError: it is not four finite numbers, has no area, or none of it lies inside.
+        GeometryError: the box is not four finite numbers, has no area, or lies outside completely.
     """
     x, y, width, height = box
     if not all(map(math.isfinite, (x, y, x + width, y + height))):

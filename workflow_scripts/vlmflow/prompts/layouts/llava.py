@@ -1,4 +1,4 @@
-"""What processors of LLaVA's kind have in common: they count the patches that an image becomes."""
+"""Shared by the layouts of LLaVA's processors, which count the patches that an image becomes."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from .base import PatchMap
 def counts_patches(processor: Any) -> bool:
     """Whether a processor is of LLaVA's kind, with an image processor that crops."""
     images = getattr(processor, "image_processor", None)
-    # Others that have a patch size too, and a crop size among their settings, cut images in ways of their own.
+    # Other processors that also have a patch size and a crop size cut images in other ways.
     counts = hasattr(processor, "num_additional_image_tokens") and getattr(processor, "patch_size", None) is not None
     return images is not None and counts and hasattr(images, "crop_size")
 
@@ -22,24 +22,24 @@ def cuts_tiles(processor: Any) -> bool:
 
 
 def keeps_class_token(processor: Any) -> bool:
-    """Whether the model keeps the vision tower's tokens for the whole image, before the patches."""
+    """Whether the model keeps the image encoder's tokens for the image as a whole, before the patches."""
     return getattr(processor, "vision_feature_select_strategy", None) == "full"
 
 
 def with_class_tokens(processor: Any, found: PatchMap) -> PatchMap:
-    """The map of one view behind the vision tower's tokens for the whole image."""
+    """The patch map of one view whose patches come after the image encoder's tokens for the image as a whole."""
     extra = getattr(processor, "num_additional_image_tokens", 0)
     return PatchMap((replace(found.views[0], first=extra),), found.tokens + extra, found.size)
 
 
 def check_tokens(processor: Any, found: PatchMap) -> None:
-    """Compare with the processor's own count of the image's tokens.
+    """Check the number of tokens of a patch map against the processor's own count.
 
     Raises:
         GeometryError: they differ.
     """
     count = getattr(processor, "_get_num_multimodal_tokens", None)
-    # An image that is not cropped has a count only once it is processed.
+    # The count of an image that is not cropped is known only once it is processed.
     if count is None or not getattr(processor.image_processor, "do_center_crop", False):
         return
     width, height = found.size

@@ -1,4 +1,5 @@
-"""Related patches as the published code of [flow] finds them: boxes are painted, and the paint is searched."""
+"""Related patches as the published code of [flow] finds them: boxes are painted, and the painted pixels are
+searched."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ RED, GREEN = (255, 0, 0), (0, 255, 0)
 
 
 def painted_patches(processor: Any, size: tuple[int, int], boxes: Sequence[Box]) -> list[int]:
-    """The sorted indices, among the image's tokens, of the patches with a pixel of pure paint.
+    """The sorted indices, among the image's tokens, of the patches with a pixel of the pure colour.
 
     The boxes are painted red on green, both ends included, and sent through the processor without normalisation; a
     patch is related if at least one of its pixels is still purely red.
@@ -25,19 +26,19 @@ def painted_patches(processor: Any, size: tuple[int, int], boxes: Sequence[Box])
         boxes: (x, y, width, height) in pixels of the image.
 
     Raises:
-        GeometryError: no patch has such a pixel, a box lies wholly outside of what the model sees, or the processor has
-            no patch map.
+        GeometryError: no patch has such a pixel, a box lies completely outside of the part of the image that reaches
+            the model, or the processor has no patch map.
     """
-    find_patch_map(processor, size).related(boxes)  # boxes that lie outside are refused by either rule
+    find_patch_map(processor, size).related(boxes)  # both rules refuse boxes that lie outside
     canvas = Image.new("RGB", size, GREEN)
     brush = ImageDraw.Draw(canvas)
     for box in boxes:
         x, y, width, height = clipped(box, size)
         brush.rectangle((x, y, x + width, y + height), fill=RED)
-    found, pixels = find_views(processor, canvas)
+    patch_map, pixels = find_views(processor, canvas)
     related: list[int] = []
-    for view, shown in zip(found.views, pixels, strict=True):
-        pure = (shown[0] == RED[0]) & (shown[1] == RED[1]) & (shown[2] == RED[2])
+    for view, view_pixels in zip(patch_map.views, pixels, strict=True):
+        pure = (view_pixels[0] == RED[0]) & (view_pixels[1] == RED[1]) & (view_pixels[2] == RED[2])
         blocks = pure[: view.rows * view.patch, : view.columns * view.patch]
         blocks = blocks.reshape(view.rows, view.patch, view.columns, view.patch).any(axis=(1, 3))
         related.extend(view.tokens[blocks].tolist())

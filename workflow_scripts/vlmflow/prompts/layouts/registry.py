@@ -1,4 +1,4 @@
-"""The ways in which images become tokens, and which of them a processor has."""
+"""The registry of layouts, and the layout of a given processor."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from .base import ImageLayout, PatchMap, processed_pixels
 from .query_tokens import QueryTokensLayout
 from .square import SquareLayout
 
-# Of which at most one fits a processor; docs/models.md describes each.
+# At most one of them fits a processor; docs/models.md describes each.
 LAYOUTS: tuple[ImageLayout, ...] = (SquareLayout(), AnyResolutionLayout(), QueryTokensLayout())
 
 
 def find_layout(processor: Any) -> ImageLayout:
-    """The way in which a processor turns images into tokens.
+    """The layout of a processor.
 
     Raises:
-        GeometryError: none that is known here.
+        GeometryError: no layout fits it.
     """
     for layout in LAYOUTS:
         if layout.fits(processor):
@@ -29,16 +29,16 @@ def find_layout(processor: Any) -> ImageLayout:
 
 
 def find_patch_map(processor: Any, size: tuple[int, int]) -> PatchMap:
-    """How `processor` lays an image of `size` (width, height) on its tokens.
+    """The patch map of a processor for images of `size` (width, height).
 
     Raises:
-        GeometryError: the processor cuts images in a way that is not known here, or its tokens are no patches.
+        GeometryError: no layout fits the processor, or its tokens are not patches.
     """
     return find_layout(processor).patch_map(processor, size)
 
 
 def find_views(processor: Any, image: Image.Image) -> tuple[PatchMap, list[np.ndarray]]:
-    """(how the image lies on its tokens, the pixels of each view: (3, height, width) from 0 to 255).
+    """(the patch map of an image, the pixels of each view: (3, height, width) from 0 to 255).
 
     Raises:
         GeometryError: as `find_patch_map`.

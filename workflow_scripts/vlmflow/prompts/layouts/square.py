@@ -1,4 +1,4 @@
-"""One view of an image, as of LLaVA-1.5: padded to a square where the processor does that, resized, and cropped."""
+"""One view of an image, as in LLaVA-1.5: padded to a square if the processor does so, resized, and cropped."""
 
 import math
 from typing import Any
@@ -13,14 +13,14 @@ from .llava import check_tokens, counts_patches, cuts_tiles, keeps_class_token, 
 
 
 class SquareLayout(ImageLayout):
-    """The image resized and cropped at the centre, or padded to a square before; its patches row by row."""
+    """The image resized and cropped at the centre, or first padded to a square; its patches row by row."""
 
     def fits(self, processor: Any) -> bool:
         """Whether the processor is of LLaVA's kind and cuts no tiles."""
         return counts_patches(processor) and not cuts_tiles(processor)
 
     def patch_map(self, processor: Any, size: tuple[int, int]) -> PatchMap:
-        """One view."""
+        """A patch map of one view."""
         view = _view(processor.image_processor, processor.patch_size, size)
         found = PatchMap((view,), view.rows * view.columns, size)
         if keeps_class_token(processor):
@@ -42,13 +42,13 @@ def _view(images: Any, patch: int, size: tuple[int, int]) -> View:
         width = height = side
     new_width, new_height = _resized(images, width, height)
     scale_x, scale_y = new_width / width, new_height / height
-    seen_width, seen_height, left, top = new_width, new_height, 0, 0
+    kept_width, kept_height, left, top = new_width, new_height, 0, 0
     if getattr(images, "do_center_crop", None):
-        seen_width, seen_height = images.crop_size["width"], images.crop_size["height"]
-        left, top = _crop_start(new_width, seen_width), _crop_start(new_height, seen_height)
+        kept_width, kept_height = images.crop_size["width"], images.crop_size["height"]
+        left, top = _crop_start(new_width, kept_width), _crop_start(new_height, kept_height)
     return View(
-        rows=seen_height // patch,
-        columns=seen_width // patch,
+        rows=kept_height // patch,
+        columns=kept_width // patch,
         patch=patch,
         scale_x=scale_x,
         scale_y=scale_y,
@@ -73,6 +73,6 @@ def _resized(images: Any, width: int, height: int) -> tuple[int, int]:
     raise GeometryError(f"the image size {dict(size)} of the processor has no patch map yet")
 
 
-def _crop_start(length: int, seen: int) -> int:
-    """Where the centre crop begins; negative where the image is smaller and is laid on a black ground instead."""
-    return (length - seen) // 2 if length >= seen else -math.ceil((seen - length) / 2)
+def _crop_start(length: int, kept: int) -> int:
+    """The start of the centre crop; negative if the image is smaller and gets a black border instead."""
+    return (length - kept) // 2 if length >= kept else -math.ceil((kept - length) / 2)
