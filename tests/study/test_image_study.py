@@ -141,7 +141,7 @@ def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
         ),
         (
             {"chart": "map", "probe": "occlusion", "target": "question"},
-            [".target: the probe 'occlusion' measures no attention; take this key out"],
+            [".target: the probe 'occlusion' measures no attention; remove this key"],
         ),
         (
             {"chart": "examples", "probe": "occlusion", "target": "last"},
@@ -153,7 +153,7 @@ def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
         ),
         (
             {"chart": "similarity", "probe": "contextualisation", "phases": True, "by": "prompt"},
-            [": phases: they are found on the three corrected curves; leave out by and quantity"],
+            [": phases: they are found on the three corrected curves; remove the keys by and quantity"],
         ),
         (
             {"chart": "similarity", "probe": "contextualisation", "phases": True, "quantity": "raw"},
@@ -191,11 +191,11 @@ def test_figures_of_the_visual_lens_show_what_was_measured():
     for quantity in ("agreement", "difference"):
         config["figures"]["mine"]["quantity"] = quantity
         text = refusal(config)
-        assert "figures.mine.quantity: the probe 'words' has nothing to compare the correct instruction with" in text
+        assert "figures.mine.quantity: the probe 'words' measures no instruction beside the correct one" in text
         assert "add wrong or none to probes.words.instructions" in text
     config["figures"]["mine"] = {"chart": "examples", "probe": "words"}
     text = refusal(config)
-    assert "figures.mine.probe: 'words' keeps no words; give a number in probes.words.examples" in text
+    assert "figures.mine.probe: the probe 'words' keeps no words; set probes.words.examples to at least 1" in text
 
 
 def test_the_embedding_has_words():
