@@ -126,7 +126,9 @@ def test_similarity_leaves_out_what_cannot_be_asked(probe_context, noise_questio
     found = similarity(probe_context, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
     assert probe_context.skipped == [
-        Skipped("0", "prompt yes-no", "the question is about no object that could stand in 'is the {object} red ?'")
+        Skipped(
+            "0", "prompt yes-no", "the question has no object that could replace {object} in 'is the {object} red ?'"
+        )
     ]
     with pytest.raises(QuestionError, match="no prompt of the probe is left"):
         similarity(probe_context, row, {"one": "?"}, 1)
