@@ -69,7 +69,7 @@ def test_prompts_that_are_right():
 
 def test_a_budget_does_not_give_the_answer_away():
     text = refusal(changed(probes__tokens__prompts={"a": "{question}", "b": "Say {answer}."}))
-    assert "probes.tokens: prompts.b: {answer} gives away what the loss is measured on" in text
+    assert "probes.tokens: prompts.b: {answer} gives away the answer whose loss is measured" in text
     read_study(changed(probes__tokens__prompts={"a": "{{answer}} {object}"}), "mine.yaml")
 
 
@@ -110,7 +110,7 @@ def test_mistakes_in_probes(key, value, messages):
 @pytest.mark.parametrize("instructions", [["wrong", "none"], []])
 def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
     text = refusal(changed(probes__words__instructions=instructions))
-    assert "probes.words: instructions: correct is missing, with which the others are compared" in text
+    assert "probes.words: instructions: correct is missing; the others are compared with it" in text
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ YES_NO = ("yes", "no")
 def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """Accuracy of each structural and semantic group, with a 95 % interval over images; [flow] table 2.
 
-    The interval is bootstrapped.  If all answers are correct, or all are wrong, resampling has no spread, so the interval
-    is Wilson's, with each image counted once.  Questions without a correct answer are left out.
+    The interval is bootstrapped.  If all answers are correct, or all are wrong, resampling has no spread; then the
+    interval is Wilson's, with each image counted once.  Questions without a correct answer are left out.
 
     Returns:
         columns structural, semantic, kind (open, binary or both), questions, images, accuracy, low, high.

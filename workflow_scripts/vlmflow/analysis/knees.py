@@ -13,9 +13,9 @@ def knee(tokens: np.ndarray, loss: np.ndarray) -> float | None:
     """The number of tokens at the knee of a falling curve, or None if it has no knee.
 
     The curve is taken over doublings of 1 + tokens, as the figure draws it.  For a bend at each of these numbers a bent
-    line is fitted, and the best one is kept.  Its bend is a knee if the loss falls before it, if at least half of the fall
-    is before it, and if the slope after it is at most a quarter of the slope before it.  A curve that falls evenly with
-    every doubling has no knee.
+    line is fitted, and the best one is kept.  Its bend is a knee if the loss falls before it, if at least half of the
+    fall is before it, and if the slope after it is at most a quarter of the slope before it.  A curve that falls evenly
+    with every doubling has no knee.
     """
     steps, fall = np.log2(1 + tokens), loss[0] - loss[-1]
     if fall <= 0 or len(tokens) < 4:

@@ -28,7 +28,7 @@ class StraightLines(BaseCost):
     min_size = LEAST
 
     def fit(self, signal: np.ndarray) -> "StraightLines":
-        """Take the curves, (states, curves), and compute the distance of every run of states at once, from running sums."""
+        """Take the curves, (states, curves), and compute the distances of all runs of states from running sums."""
         self.signal = signal - signal.mean(axis=0)
         steps = np.arange(len(signal), dtype=float)
 

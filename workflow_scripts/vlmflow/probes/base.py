@@ -1,8 +1,8 @@
 """The base of every probe; a probe is one folder that owns everything that is true of it alone.
 
-`probes/<kind>/__init__.py` holds the class: the keys of the study file, the tables, their averaging, and the
-probe's cost and requirements.  Reading a study imports it, so it must not import torch.  `probes/<kind>/measure.py` holds the
-measurement, and is imported when a job runs.
+`probes/<kind>/__init__.py` holds the class: the keys of the study file, the tables, their averaging, and
+the probe's cost and requirements.  Reading a study imports it, so it must not import torch.
+`probes/<kind>/measure.py` holds the measurement, and is imported when a job runs.
 """
 
 from abc import ABC, abstractmethod
@@ -127,7 +127,7 @@ class Probe(Strict, ABC):
 
     @property
     def answers_analysed(self) -> Literal["any", "correct"]:
-        """The questions that are measured: any question with an answer, or the sample of those with a correct answer."""
+        """The questions that are measured: any question that was asked, or the sample of correctly answered ones."""
         return "correct"
 
     @property
@@ -235,7 +235,7 @@ class AnyAnswerProbe(Probe):
 
     answers: Literal["any", "correct"] = Field(
         "any",
-        description="any: analyse all questions that were asked; correct: the sample of those that were answered correctly.",
+        description="any: all questions that were asked; correct: the sample of those that were answered correctly.",
     )
 
     @property

@@ -90,7 +90,7 @@ class ProbeContext:
         return prompt_of(self.vlm, question, self.instruction)
 
     def custom_prompt(self, question: Question, text: str) -> Prompt:
-        """The prompt of the question's image and another text: one of a study's `prompts`, with its placeholders filled.
+        """The prompt of the question's image and another text: one of a study's `prompts`, with placeholders filled.
 
         The model's instruction on how to answer is added only if the question itself is part of the text.
 

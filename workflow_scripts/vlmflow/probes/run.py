@@ -94,8 +94,8 @@ def answer_question(
 class ProbeRun:
     """A probe with one model and the questions of one job; a call with a question row returns the probe's rows.
 
-    A part that does not apply to a question, such as an edge whose segment the prompt does not have, is skipped, and all
-    other parts are measured.
+    A part that does not apply to a question, such as an edge whose segment the prompt does not have, is skipped, and
+    the other parts are measured.
     """
 
     def __init__(
