@@ -180,5 +180,5 @@ def _unrelated(context: ProbeContext, question: Question, text: str, partners: i
         if len(results) == partners:
             break
     if not results:
-        raise NotApplicableError("there is no question with other words on another image to compare it with")
+        raise NotApplicableError("there is no question on another image, with other words, to compare it with")
     return torch.stack(results).mean(dim=0)
