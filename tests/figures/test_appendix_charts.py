@@ -63,7 +63,7 @@ def test_a_panel_a_window_and_task(knockout):
     panels = [f"{task}, k = {window} (n = 7)" for task in TASKS for window in WINDOWS]
     assert chart.to_dict()["facet"]["sort"] == panels
     assert set(data_of(chart)["panel"]) == set(panels)
-    assert "Each panel has a window of k layers." in figure.caption(PROBE)
+    assert "The window of each panel has k layers." in figure.caption(PROBE)
 
 
 @pytest.mark.parametrize(("columns", "scale"), [(3, False), (4, True)])
@@ -86,7 +86,7 @@ def test_the_last_sub_word_says_how_many_have_several(knockout):
     figure = FlowChart(chart="flow", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, probe, "m", TASKS, columns=3).to_dict()
     assert chart["facet"]["sort"] == [f"{task} (n = 7, 3 with several sub-words)" for task in TASKS]
-    assert "last sub-word, given the earlier ones" in figure.caption(probe)
+    assert "last sub-word, given the earlier sub-words" in figure.caption(probe)
 
 
 def test_the_atlas(knockout):
@@ -102,9 +102,9 @@ def test_the_atlas(knockout):
     assert edges == ["image ↛ question", "question ↛ last", "true option ↛ last"], "in the order of the prompt"
     alone = knockout.with_columns(images=pl.lit(1, dtype=pl.Int32))
     assert set(data_of(drawn(alone, ATLAS, PROBE, "m", TASKS, columns=2))["mark"]) == {""}, "no interval of one"
-    assert "Every segment of the prompt" not in ATLAS.caption(PROBE)
+    assert "every segment of the prompt" not in ATLAS.caption(PROBE)
     whole = KnockoutProbe(kind="knockout", window=3, edges="all")
-    assert "Every segment of the prompt to every later one." in ATLAS.caption(whole)
+    assert "The edges lead from every segment of the prompt to every later one." in ATLAS.caption(whole)
     screen = drawn(knockout, ATLAS, PROBE, "m", TASKS, columns=2, interactive=True)
     assert set(data_of(screen)["window"]) == set(WINDOWS)
     (chosen,) = screen.to_dict()["params"]
@@ -114,7 +114,7 @@ def test_the_atlas(knockout):
 def test_what_is_said_of_the_atlas(knockout):
     words = ATLAS.sentence(PROBE, knockout, "m")
     assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
-    assert "the paper's edges are at places question ↛ last 1, image ↛ question 2" in words
+    assert "Ranks of the paper's edges by this loss: question ↛ last 1, image ↛ question 2." in words
     other = knockout.filter(pl.col("edge") == "true option -> last").with_columns(window=pl.lit(1, dtype=pl.Int32))
     words = ATLAS.model_copy(update={"window": 1}).sentence(PROBE, other, "m")
     assert "places" not in words
@@ -154,9 +154,12 @@ def test_words():
     assert "Jaccard similarity" in str(chart.to_dict())
     assert "Layer (edges: middle, modules: first of the window)" in str(chart.to_dict())
     text = figure.caption(WORDS)
-    assert "a module's output is zero at the question's positions in 3 layers from each layer on or the edge" in text
+    assert (
+        "a module's output is set to zero at the question's positions in 3 layers from each layer on or the edge"
+        in text
+    )
     assert "position by position" in text
-    assert "for the question as a whole" in figure.caption(WORDS.model_copy(update={"pooled": True}))
+    assert "as one set for the whole question" in figure.caption(WORDS.model_copy(update={"pooled": True}))
     assert "MLP: similarity falls to 0.10 [0.05, 0.15] at layer 0" in figure.sentence(WORDS, summary, "m")
 
 
@@ -181,7 +184,7 @@ def test_norms():
     assert len(layers) == 3
     assert layers[2]["encoding"]["x"]["datum"] == 10.0
     assert "symlog" in str(layers)
-    assert "of the patches lie above 10" in figure.sentence(probe, summary, "m")
+    assert "of the patches have a norm above 10" in figure.sentence(probe, summary, "m")
     # A task without boxes has all patches as one line, beside those that have two.
     mixed = summary.filter((pl.col("task") == "First") | (pl.col("patches") == "all"))
     points = data_of(drawn(mixed, figure, probe, "m", TASKS, columns=2))
@@ -205,7 +208,7 @@ def test_pruning():
     figure = PruningChart(chart="pruning", probe="p")
     chart = drawn(summary, figure, probe, "m", TASKS, columns=2)
     assert len(set(data_of(chart)["line"])) == 3
-    assert "Time: the fastest of three runs, on up to 20 questions per task." in figure.caption(probe)
+    assert "Time: the fastest of three runs, for up to 20 questions per task." in figure.caption(probe)
     assert "Time:" not in figure.caption(probe.model_copy(update={"timed": 0}))
     assert "percentage of all questions that were asked" in figure.caption(probe)
     assert "percentage of up to 60 questions that" in figure.caption(probe.model_copy(update={"questions": 60}))
@@ -217,7 +220,7 @@ def test_pruning():
         "correct answers: Second up to 5 (work 70 %, time 75 %). First: these questions have no correct answer" in words
     )
     words = figure.sentence(probe, summary.filter(pl.col("quantity") == "work"), "m")
-    assert words == "m: First, Second: these questions have no correct answer, so there is no accuracy to lose."
+    assert words == "m: First, Second: these questions have no correct answer, so accuracy is not defined."
     assert len(set(data_of(drawn(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
 
 

@@ -78,7 +78,7 @@ def test_a_chart_has_words(chart):
         assert not re.search(r"\b(pictures?|looks?)\b|\bOf ", caption), caption
         summary = probe.summary_table().frame([])
         said = figure.sentence(probe, summary, "m")
-        assert said == ("" if figure.examples_per_task else "m: no question was left to analyse.")
+        assert said == ("" if figure.examples_per_task else "m: there was no question to analyse.")
         assert figure.effects(probe, summary).rows == []
 
 

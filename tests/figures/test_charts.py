@@ -87,7 +87,7 @@ def test_a_model_that_nothing_could_be_measured_on(flow, lens, tmp_path, figure,
     summary, probe = (flow, PROBE) if isinstance(figure, FlowChart) else (lens, LENS)
     save(drawn(summary, figure, probe, "none", TASKS, columns=3), tmp_path / f"chart{ending}")
     if ending == ".svg":
-        assert "No question was left to analyse." in (tmp_path / "chart.svg").read_text()
+        assert "There was no question to analyse." in (tmp_path / "chart.svg").read_text()
 
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
@@ -127,8 +127,8 @@ def test_an_edge_that_could_be_measured_on_no_question():
         [{"model": "m", "task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0)]
     )
     words = FIGURE.sentence(PROBE, rows, "m")
-    assert "image ↛ last could be measured on no question." in words
-    assert "question ↛ last costs most in First" in words
+    assert "image ↛ last could not be measured on any question." in words
+    assert "question ↛ last lowers the answer's probability most in First" in words
     drawn(rows, FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
 
 
@@ -176,9 +176,9 @@ def test_from_which_layer_on_the_capital_leads(lens):
     def lens_words(summary):
         return figure.sentence(LENS, summary, "m")
 
-    assert "ahead for good" not in lens_words(lens)
+    assert "more probable up to" not in lens_words(lens)
     capital = pl.col("word") == "capitalised answer"
     leads = lens.with_columns(mean=pl.when(capital & (pl.col("layer") > 0)).then(0.9).otherwise(0.3))
-    assert "ahead for good from layer 1." in lens_words(leads)
+    assert "more probable up to the last layer from layer 1 on." in lens_words(leads)
     briefly = lens.with_columns(mean=pl.when(capital & (pl.col("layer") == 0)).then(0.9).otherwise(0.3))
-    assert "ahead for good" not in lens_words(briefly)
+    assert "more probable up to" not in lens_words(briefly)

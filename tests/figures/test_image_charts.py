@@ -97,13 +97,14 @@ def test_bands_of_phases(similarity_summary, phase_table):
 
 def test_what_is_said_of_similarity(similarity_summary, phase_table):
     words = BY_PAIR.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
-    assert words == "m: image and text are most alike in first, all, 0.42 [0.37, 0.47] after layer 5."
+    assert words == "m: image and text are most similar in first, prompt all: 0.42 [0.37, 0.47] after layer 5."
     words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
-    assert "The curves support, by task and prompt: other, question: four phases, as in [phase] (in 91 %" in words
+    assert "The curves support, by task and prompt: other, question: four phases, those of [phase] (in 91 %" in words
     assert (
-        "they begin after layer 2 [1, 3] (intra-modal encoding), 4 [3, 5] (inter-modal encoding), 7 [6, 8] (output "
-        "preparation). other, all: 1 phase, not four (in 70 % of the resamples). first, question: 2 phases, not four "
-        "(in 55 % of the resamples); after the first, they begin after layer 3 [2, 4]." in words
+        "the later phases begin after layer 2 [1, 3] (intra-modal encoding), 4 [3, 5] (inter-modal encoding), 7 [6, 8] "
+        "(output preparation). other, all: 1 phase, not four (in 70 % of the resamples). first, question: 2 phases, "
+        "not four "
+        "(in 55 % of the resamples); the later phases begin after layer 3 [2, 4]." in words
     )
     words = BY_PROMPT.sentence(SIMILARITY_PROBE, similarity_summary, "m", None)
     assert "between prompts, the similarity of image and text differs by at most 0.03 (other, after layer 3)." in words

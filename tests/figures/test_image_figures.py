@@ -156,7 +156,7 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         cells = [cell for row in figure.effects(probe, alone).rows for cell in row["cells"]]
         assert cells == [{"note": note}]
     empty = drawn(alone.clear(), figure, probe, "m", TASKS, columns=3)
-    assert "No question was left to analyse." in str(specified(empty))
+    assert "There was no question to analyse." in str(specified(empty))
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,16 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         (
             SimilarityChart(chart="similarity", probe="p", quantity="raw"),
             SIMILARITY_PROBE,
-            ["is not corrected for"],
+            ["No correction is made"],
             ["subtracted"],
         ),
         (WITH_PHASES, SIMILARITY_PROBE, ["Grey and white bands: phases", "the 95 % interval of a phase's start"], []),
-        (ATTENTION, ATTENTION_PROBE, ["attention weights (mean over heads), and norms", "Kobayashi et al. 2020"], []),
+        (
+            ATTENTION,
+            ATTENTION_PROBE,
+            ["by attention weights (mean over heads), and by norms", "Kobayashi et al. 2020"],
+            [],
+        ),
         (lens_figure("names"), LENS_PROBE, ["one of the 7 most probable words"], ["In a causal decoder"]),
         (lens_figure("entropy"), LENS_PROBE, ["Entropy of the words", "In a causal decoder"], []),
         (
@@ -187,7 +192,7 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         (
             lens_figure("words"),
             LENS_PROBE.model_copy(update={"instructions": ["correct"]}),
-            ["no piece from within a word"],
+            ["not a piece from the inside of a word"],
             ["In a causal decoder"],
         ),
         (
@@ -196,13 +201,13 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
             ["minus the percentage with the correct instruction", "In a causal decoder"],
             [],
         ),
-        (BY_KEEP, BUDGET_PROBE, ["Rings: the knee of the curve", "the mean over 5 draws"], []),
-        (BY_KEEP, BUDGET_PROBE.model_copy(update={"keep": ["first"]}), ["Rings: the knee"], ["draws"]),
-        (MAP, LOOKS_PROBE, ["Attention of the instruction to the image", "One colour scale for all layers"], []),
+        (BY_KEEP, BUDGET_PROBE, ["A ring marks the knee of a curve", "the mean over 5 draws"], []),
+        (BY_KEEP, BUDGET_PROBE.model_copy(update={"keep": ["first"]}), ["A ring marks the knee"], ["draws"]),
+        (MAP, LOOKS_PROBE, ["Attention of the instruction to the image", "All layers share one colour scale"], []),
         (MAP, PLACES_PROBE, ["the tokens of one cell of a 2 × 2 grid over the image"], ["{}"]),
         (EXAMPLES, LOOKS_PROBE, ["darker where the target attends less"], ["loss"]),
         (EXAMPLES, PLACES_PROBE, ["darker where the reference answer's loss increases less"], ["target"]),
-        (EXAMPLES, LENS_PROBE, ["the most probable word of each patch's state"], ["darker"]),
+        (EXAMPLES, LENS_PROBE, ["the most probable word of each patch"], ["darker"]),
     ],
 )
 def test_captions(figure, probe, said, not_said):

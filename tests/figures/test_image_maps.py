@@ -66,8 +66,8 @@ def test_maps_of_attention(attention_map_summary, figure, layers, most, title):
 def test_what_is_said_of_maps_of_attention(attention_map_summary):
     words = MAP.sentence(LOOKS_PROBE, attention_map_summary, "m")
     assert words == (
-        "m: question attends to the image most in layer 6 (19 % of all, other), and to a single patch most in layer 6 "
-        "(6.2 %, row 2, column 3, other)."
+        "m: question attends to the image most in layer 6 (19 % of the total, other), and to a single patch most in "
+        "layer 6 (6.2 %, row 2, column 3, other)."
     )
     cells = cells_of(
         MapChart(chart="map", probe="p", target="last", quantity="weight").effects(LOOKS_PROBE, attention_map_summary)
@@ -118,9 +118,9 @@ def test_maps_of_places(values, domain, white):
 def test_what_is_said_of_places():
     summary = growths([-0.8, 0.3, 0.1, 0.2])
     assert MAP.sentence(PLACES_PROBE, summary, "m") == (
-        "m: the loss increases in other: most without row 1, column 2, +0.30 [+0.20, +0.40] nats; the interval is "
-        "above 0 for 2 of 4 cells. first: most without row 1, column 2, +0.15 [+0.05, +0.25] nats; the interval is "
-        "above 0 for 1 of 4 cells."
+        "m: the loss increases in other: most without the cell in row 1, column 2, +0.30 [+0.20, +0.40] nats per "
+        "token; the interval is above 0 for 2 of 4 cells. first: most without the cell in row 1, column 2, +0.15 "
+        "[+0.05, +0.25] nats per token; the interval is above 0 for 1 of 4 cells."
     )
     cells = cells_of(MAP.effects(PLACES_PROBE, summary))
     assert cells["other", "increase of the loss, nats per token"] == {
@@ -171,7 +171,7 @@ def test_examples_of_attention():
     lines = lines_of(chart)
     assert [title for title, _ in lines] == ["other: What? (a1)", "other: What? (a2)", "first: Which? (a3)"]
     assert [title for title, _, _ in lines[0][1]] == [
-        "what the model sees",
+        "input image",
         "layer 0",
         "layer 1",
         "layer 3",
@@ -187,7 +187,7 @@ def test_examples_of_attention():
     assert {base64.b64decode(url.removeprefix(jpeg)) for _, _, url in lines[1][1]} == {blue}
     figure = ExamplesChart(chart="examples", probe="p", target="last", quantity="weight", layers=[2, 4])
     lines = lines_of(examples_of(figure, LOOKS_PROBE, AttentionMapProbe.table, rows, views))
-    assert [title for title, _, _ in lines[0][1]] == ["what the model sees", "layer 2"], "in layer 4 nothing is known"
+    assert [title for title, _, _ in lines[0][1]] == ["input image", "layer 2"], "in layer 4 nothing is known"
     assert [cell["share"] for cell in lines[0][1][1][1]] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
@@ -201,7 +201,7 @@ def test_examples_of_places():
         EXAMPLES, PLACES_PROBE, OcclusionProbe.table, {"other": rows}, {"other": [view("1"), view("2")]}
     )
     (_, first), (_, second) = lines_of(chart)
-    assert [title for title, _, _ in first] == ["what the model sees", "without each cell"]
+    assert [title for title, _, _ in first] == ["input image", "without each cell"]
     assert [cell["share"] for cell in first[1][1]] == [0.0, 0.25, 0.5, 1.0], "less loss is as dark as no change"
     assert [(cell["row"], cell["column"]) for cell in first[1][1]] == list(itertools.product(range(2), range(2)))
     assert [cell["share"] for cell in second[1][1]] == [0.0] * 4

@@ -23,11 +23,11 @@ from support.frames import (
 from vlmflow.figures import BudgetChart
 
 LENS_UNITS = {
-    "names": "Patches that decode to it, %",
+    "names": "Patches with the name, %",
     "entropy": "Entropy, bits",
     "words": "Tokens that are words, %",
-    "agreement": "Same word as with the correct one, %",
-    "difference": "Patches that decode to it, percentage points",
+    "agreement": "Same most probable word, %",
+    "difference": "Patches with the name, percentage points",
 }
 
 
@@ -66,8 +66,8 @@ def test_what_is_said_of_the_lens_on_the_image(visual_lens_summary):
         return lens_figure(quantity).sentence(LENS_PROBE, visual_lens_summary, "m")
 
     assert said("names") == (
-        "m: an object's name or attribute is among the words of at most 38.2 [37.7, 38.7] % of its patches (other, "
-        "after layer 2), against 16.6 % on other patches and 7.0 % for another question's object there."
+        "m: at most 38.2 [37.7, 38.7] % of an object's patches decode to its name or an attribute (other, after layer "
+        "2), compared with 16.6 % on other patches and 7.0 % for another question's object in this layer."
     )
     assert said("entropy") == (
         "m: entropy: from 5.4 [4.9, 5.9] bits (first, correct instruction after the image, after layer -1) to 9.4 "
@@ -76,7 +76,7 @@ def test_what_is_said_of_the_lens_on_the_image(visual_lens_summary):
     assert said("words").startswith("m: tokens that are words: from 45.0 [44.5, 45.5] % (first, ")
     assert "to 98.2 [97.7, 98.7] % (other, wrong instruction before the image, after layer 2)" in said("agreement")
     assert said("difference") == (
-        "m: largest difference to the correct instruction, in percentage points of an object's patches: wrong "
+        "m: largest difference from the correct instruction, in percentage points of an object's patches: wrong "
         "instruction after the image −2.4 [−2.9, −1.9] (after layer 2, first); wrong instruction before the image "
         "−1.4 [−1.9, −0.9] (after layer 2, first); no instruction after the image −2.4 [−2.9, −1.9] (after layer 2, "
         "first); no instruction before the image −1.4 [−1.9, −0.9] (after layer 2, first)."
@@ -144,13 +144,13 @@ def test_equal_steps_of_budgets_are_doublings(budget_summary, knee_table, figure
 def test_what_is_said_of_budgets(budget_summary, knee_table):
     words = BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m", knee_table)
     assert words == (
-        "m: up to 64 tokens are kept. other, question, the first tokens: loss 4.00 without the image, 1.90 with it, "
-        "knee at 8 [4, 16] tokens (2.80), 95 % of the decrease with 32 [16, 64]. other, question, evenly spread "
-        "tokens: loss 4.00 without the image, 1.90 with it, no knee, 95 % of the decrease with 32 [16, 64]. first, "
-        "all, random tokens: loss 4.00 without the image, 1.90 with it, knee at 2 [1, 4] tokens (3.40), 95 % of the "
-        "decrease with 32 [16, 64]."
+        "m: the figure keeps up to 64 tokens. other, question, the first tokens: loss 4.00 without the image, 1.90 "
+        "with it, knee at 8 [4, 16] tokens (2.80), 95 % of the decrease with 32 [16, 64] tokens. other, question, "
+        "evenly spread tokens: loss 4.00 without the image, 1.90 with it, no knee, 95 % of the decrease with 32 [16, "
+        "64] tokens. first, all, random tokens: loss 4.00 without the image, 1.90 with it, knee at 2 [1, 4] tokens "
+        "(3.40), 95 % of the decrease with 32 [16, 64] tokens."
     )
-    assert BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m") == "m: up to 64 tokens are kept."
+    assert BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m") == "m: the figure keeps up to 64 tokens."
     cells = cells_of(BY_KEEP.effects(BUDGET_PROBE, budget_summary))
     assert cells["other, all", "evenly spread tokens"] == {
         "value": "1.40",

@@ -263,7 +263,7 @@ def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):
     assert run.skipped == [Skipped("q", edges[0], "this prompt has no 'related patches': it was built without boxes")]
     lonely = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
     run = ProbeRun(vlm, lonely, "flow")
-    with pytest.raises(QuestionError, match="no edge of the probe is left"):
+    with pytest.raises(QuestionError, match="no edge of the probe applies to this question"):
         run(question_row(path, false_option="green"))
     assert "'green' is not in the question" in run.skipped[-1].reason
 

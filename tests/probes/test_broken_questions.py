@@ -219,7 +219,7 @@ def test_options_and_objects_that_are_not_in_the_question(folder, tiny_llava):
     for each, option in zip(run.skipped, (row["true_option"], row["false_option"]), strict=False):
         assert f"{option!r} is not in the question 'What is it?'" in each.reason
     only = KnockoutProbe(kind="knockout", window=1, edges=edges[:4])
-    with pytest.raises(QuestionError, match="no edge of the probe is left"):
+    with pytest.raises(QuestionError, match="no edge of the probe applies to this question"):
         ProbeRun(tiny_llava, only, "flow")(row)
 
 

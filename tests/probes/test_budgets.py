@@ -119,7 +119,7 @@ def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(r
 
     changing.layers[1].register_forward_pre_hook(change, with_kwargs=True)
     context = ProbeContext(changing, questions=noise_questions)
-    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+    with pytest.raises(QuestionError, match="no prompt of the probe applies to this question"):
         budget(context, noise_questions[0], prompts={"own": "{question}"}, keep=["first"], draws=1)
     assert context.skipped[0].what == "prompt own"
     assert "changes states between its layers" in context.skipped[0].reason
@@ -190,7 +190,9 @@ def test_occlusion_equals_a_forward_per_cell(random_vlm, probe_context, noise_qu
     for cell, growth in enumerate(found["loss_increase"]):
         without = directly(random_vlm, prompt, answer, [token for token in range(9) if token != cell])
         assert growth == pytest.approx(without - intact, abs=1e-9)
-    with pytest.raises(GeometryError, match="cells hold no patch: the image has 3 × 3; a smaller grid fits"):
+    with pytest.raises(
+        GeometryError, match="cells hold no patch, since the image has 3 × 3 patches; give a smaller grid"
+    ):
         occlusion(probe_context, row, prompt, 4)
 
 
@@ -225,7 +227,7 @@ def test_answers_that_are_no_numbers(noise_questions):
     with torch.no_grad():
         broken.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
     context = ProbeContext(broken, questions=noise_questions)
-    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+    with pytest.raises(QuestionError, match="no prompt of the probe applies to this question"):
         similarity(context, noise_questions[0], {"own": "{question}"}, 1)
     assert "not finite numbers" in context.skipped[0].reason
     with pytest.raises(InterventionError, match="not finite"):

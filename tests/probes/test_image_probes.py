@@ -126,16 +126,18 @@ def test_similarity_leaves_out_what_cannot_be_asked(probe_context, noise_questio
     found = similarity(probe_context, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
     assert probe_context.skipped == [
-        Skipped("0", "prompt yes-no", "the question is about no object that could stand in 'is the {object} red ?'")
+        Skipped(
+            "0", "prompt yes-no", "the question has no object that could replace {object} in 'is the {object} red ?'"
+        )
     ]
-    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+    with pytest.raises(QuestionError, match="no prompt of the probe applies to this question"):
         similarity(probe_context, row, {"one": "?"}, 1)
     assert "single token" in probe_context.skipped[-1].reason
-    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+    with pytest.raises(QuestionError, match="no prompt of the probe applies to this question"):
         similarity(probe_context, row, {"twice": "red red red"}, 1)
     assert "the text is one word" in probe_context.skipped[-1].reason
     alone = ProbeContext(probe_context.vlm, questions=noise_questions[2:])
-    with pytest.raises(QuestionError, match="no prompt of the probe is left"):
+    with pytest.raises(QuestionError, match="no prompt of the probe applies to this question"):
         similarity(alone, noise_questions[2], {"own": "{question}"}, 1)
     assert "no question on another image" in alone.skipped[-1].reason
 

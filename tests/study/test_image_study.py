@@ -75,7 +75,7 @@ def test_prompts_that_are_right():
 
 def test_a_budget_does_not_give_the_answer_away():
     text = refusal(changed(probes__tokens__prompts={"a": "{question}", "b": "Say {answer}."}))
-    assert "probes.tokens: prompts.b: {answer} gives away what the loss is measured on" in text
+    assert "probes.tokens: prompts.b: {answer} gives away the answer whose loss is measured" in text
     read_study(changed(probes__tokens__prompts={"a": "{{answer}} {object}"}), "mine.yaml")
 
 
@@ -116,7 +116,7 @@ def test_mistakes_in_probes(key, value, messages):
 @pytest.mark.parametrize("instructions", [["wrong", "none"], []])
 def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
     text = refusal(changed(probes__words__instructions=instructions))
-    assert "probes.words: instructions: correct is missing, with which the others are compared" in text
+    assert "probes.words: instructions: correct is missing; the others are compared with it" in text
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
         ),
         (
             {"chart": "map", "probe": "occlusion", "target": "question"},
-            [".target: the probe 'occlusion' measures no attention; take this key out"],
+            [".target: the probe 'occlusion' measures no attention; remove this key"],
         ),
         (
             {"chart": "examples", "probe": "occlusion", "target": "last"},
@@ -159,7 +159,7 @@ def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
         ),
         (
             {"chart": "similarity", "probe": "contextualisation", "phases": True, "by": "prompt"},
-            [": phases: they are found on the three corrected curves; leave out by and quantity"],
+            [": phases: they are found on the three corrected curves; remove the keys by and quantity"],
         ),
         (
             {"chart": "similarity", "probe": "contextualisation", "phases": True, "quantity": "raw"},
@@ -197,11 +197,11 @@ def test_figures_of_the_visual_lens_show_what_was_measured():
     for quantity in ("agreement", "difference"):
         config["figures"]["mine"]["quantity"] = quantity
         text = refusal(config)
-        assert "figures.mine.quantity: the probe 'words' has nothing to compare the correct instruction with" in text
+        assert "figures.mine.quantity: the probe 'words' measures no instruction beside the correct one" in text
         assert "add wrong or none to probes.words.instructions" in text
     config["figures"]["mine"] = {"chart": "examples", "probe": "words"}
     text = refusal(config)
-    assert "figures.mine.probe: 'words' keeps no words; give a number in probes.words.examples" in text
+    assert "figures.mine.probe: the probe 'words' keeps no words; set probes.words.examples to at least 1" in text
 
 
 def test_the_embedding_has_words():

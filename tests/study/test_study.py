@@ -84,7 +84,7 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         (
             "figures/image-to-question/window",
             5,
-            ["figures.image-to-question.window: the probe 'flow' measures 3, not 5"],
+            ["figures.image-to-question.window: the probe 'flow' measures the windows 3, not 5"],
         ),
         (
             "probes/flow/window",

@@ -1,1 +1,1 @@
-"""Statistics of tables: intervals, summaries, and what curves show."""
+"""Statistics of tables: intervals, summaries, phases and knees of curves."""

@@ -1,4 +1,4 @@
-"""How many questions a model answered correctly."""
+"""The number of questions that a model answered correctly."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import polars as pl
 
 
 def count_answers(answers: pl.DataFrame, selected: pl.DataFrame, *, model: str, task: str) -> dict[str, Any]:
-    """A row of the table `accuracy`; number and share of correct answers are null where no answer can be correct.
+    """A row of the table `accuracy`; number and share of correct answers are null if no answer can be correct.
 
     Args:
         answers: rows of the table `answers`, of one model to one task.

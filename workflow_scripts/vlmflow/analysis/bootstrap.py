@@ -7,7 +7,7 @@ import polars as pl
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-# Combinations whose resampled means are made at a time: bounds the memory.
+# Combinations whose resampled means are computed at a time; this limits the memory.
 COLUMNS = 4000
 ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
@@ -16,15 +16,15 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
     """Mean of `value` for every combination of `by`, with a 95 % bootstrap interval over images.
 
     Args:
-        rows: one row a question and combination, with the columns image_id and question_id.
+        rows: one row per question and combination, with the columns image_id and question_id.
         by: columns that make a combination, in the order of the result.
         value: the column that is averaged.
         seed: of the resampling.
 
     Returns:
-        columns of `by`, mean, low, high, questions, images; one row a combination, in order of first appearance.
-        The interval is the percentile interval of the ratio Σ values / Σ questions over resampled images; of a
-        single image it is the mean itself.
+        columns of `by`, mean, low, high, questions, images; one row per combination, in order of first appearance.
+        The interval is the percentile interval of the ratio Σ values / Σ questions over resampled images; for a
+        single image, both ends are the mean itself.
     """
     cells = rows.group_by([*by, "image_id"], maintain_order=True).agg(total=pl.col(value).sum(), count=pl.len())
     combinations = cells.select(by).unique(maintain_order=True).with_row_index("combination")
@@ -32,12 +32,12 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
     ends = np.append(np.flatnonzero(np.diff(cells["combination"].to_numpy(), prepend=-1)), len(cells))
     images = cells["image_id"].rank("dense").to_numpy()
     totals, counts = (cells[name].to_numpy() for name in ("total", "count"))
-    # Combinations that were measured on the same images are resampled together: same draws, one product.
+    # Combinations that were measured on the same images share their resamples, so that all of them are one product.
     groups: dict[tuple, list[int]] = {}
     for number, (start, end) in enumerate(pairwise(ends)):
         key = (images[start:end].tobytes(), counts[start:end].tobytes())
         groups.setdefault(key, []).append(number)
-    found = np.zeros((len(combinations), 5))
+    results = np.zeros((len(combinations), 5))
     for members in groups.values():
         weight = counts[ends[members[0]] : ends[members[0] + 1]].astype(float)
         for begin in range(0, len(members), COLUMNS):
@@ -45,8 +45,8 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
             values = np.column_stack([totals[ends[member] : ends[member + 1]] for member in some]).astype(float)
             low, high = np.quantile(resampled(values, weight, seed), ENDS, axis=0)
             mean = values.sum(axis=0) / weight.sum()
-            found[some] = np.column_stack([mean, low, high, np.full((len(some), 2), [weight.sum(), len(weight)])])
-    columns = {name: found[:, place] for place, name in enumerate(("mean", "low", "high", "questions", "images"))}
+            results[some] = np.column_stack([mean, low, high, np.full((len(some), 2), [weight.sum(), len(weight)])])
+    columns = {name: results[:, index] for index, name in enumerate(("mean", "low", "high", "questions", "images"))}
     return (
         combinations.drop("combination")
         .with_columns(**{name: pl.Series(values) for name, values in columns.items()})
@@ -57,32 +57,32 @@ def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> p
 def resampled(totals: np.ndarray, counts: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
     """(resamples, combinations) the ratio Σ totals / Σ counts over resampled images.
 
-    How often each image is drawn makes a row of a matrix, so that all resamples of all combinations are one product.
+    A row of a matrix says how often each image is drawn, so that all resamples of all combinations are one product.
 
     Args:
         totals: (images, combinations) sum over an image's questions.
         counts: (images) number of its questions.
         seed: of the draws.
-        resamples: how many.
+        resamples: their number.
     """
     drawn = draws(len(counts), seed, resamples)
     return (drawn @ totals) / (drawn @ counts)[:, None]
 
 
 def draws(images: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples, images) how often each image is drawn, as many draws as images."""
+    """(resamples, images) how often each image is drawn; each resample has as many draws as there are images."""
     chances = np.full(images, 1 / images)
     return np.random.default_rng(seed).multinomial(images, chances, size=resamples).astype(float)
 
 
 def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int, seed: int = 0) -> pl.DataFrame:
-    """As `summarise`, of a column of lists that are maps: one row a combination and cell, with its `row` and `column`.
+    """As `summarise`, for a column of maps (lists): one row per combination and cell, with its `row` and `column`.
 
     Args:
-        rows: as of `summarise`; in a combination, all maps have the same number of cells.
+        rows: as for `summarise`; in a combination, all maps have the same number of cells.
         by: columns that make a combination.
         value: the column of maps, row by row.
-        columns: of the maps.
+        columns: number of columns of the maps.
         seed: of the resampling.
     """
     parts = []
@@ -93,10 +93,10 @@ def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int,
         totals = np.zeros((len(counts), maps.shape[1]))
         np.add.at(totals, images, maps)
         low, high = np.quantile(resampled(totals, counts, seed), ENDS, axis=0)
-        place = np.arange(maps.shape[1])
+        index = np.arange(maps.shape[1])
         cells = {
-            "row": place // columns,
-            "column": place % columns,
+            "row": index // columns,
+            "column": index % columns,
             "mean": totals.sum(axis=0) / counts.sum(),
             "low": low,
             "high": high,

@@ -1,4 +1,4 @@
-"""What is found on the averaged curves of a probe: a table, and the search that fills it."""
+"""Phases or knees of a probe's averaged curves: their table, and the function that finds them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from vlmflow.tables import Table
 
 @dataclass(frozen=True)
 class CurveFeatures:
-    """What is found on a probe's curves.
+    """The kind of features that a probe's curves have.
 
     Attributes:
-        table: of all models and tasks.
-        search: from the probe's rows of one model and task to rows of `table`, without model and task.
+        table: the table of all models and tasks.
+        search: takes the probe's rows of one model and task, and returns rows of `table` without model and task.
     """
 
     table: Table
     search: Callable[[pl.DataFrame], pl.DataFrame]
 
     def find(self, rows: pl.DataFrame, model: str, task: str) -> pl.DataFrame:
-        """Rows of `table`, from the probe's rows of one model and task."""
+        """The features of one model and task, as rows of `table`, from the probe's rows."""
         if len(rows) == 0:
             return self.table.frame([])
         return self.table.frame(self.search(rows).with_columns(model=pl.lit(model), task=pl.lit(task)))

@@ -16,8 +16,8 @@ YES_NO = ("yes", "no")
 def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """Accuracy of each structural and semantic group, with a 95 % interval over images; [flow] table 2.
 
-    The interval is bootstrapped; where all answers are correct, or all wrong, resampling finds no spread, and it is
-    Wilson's, with each image counted once.  Questions without a correct answer are left out.
+    The interval is bootstrapped.  If all answers are correct, or all are wrong, resampling has no spread; then the
+    interval is Wilson's, with each image counted once.  Questions without a correct answer are left out.
 
     Returns:
         columns structural, semantic, kind (open, binary or both), questions, images, accuracy, low, high.
@@ -60,21 +60,21 @@ def _interval(row: dict[str, Any]) -> list[float]:
 
 
 def kind_of(questions: pl.DataFrame) -> str:
-    """Open questions, binary ones (yes or no), or both."""
+    """The kind of the questions: open, binary (yes or no), or both."""
     binary = questions["answer"].is_in(YES_NO)
     return "binary" if binary.all() else "both" if binary.any() else "open"
 
 
 def accuracy_cells(groups: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row for each structural type, with a cell, or None, for each semantic type."""
+    """A row per structural type, with a cell per semantic type; the cell is None if there is no question."""
     cells = {(row["structural"], row["semantic"]): row for row in groups.to_dicts()}
-    found = [structural for structural, _ in cells]
-    rows = dict.fromkeys([*(name for name in STRUCTURAL if name in found), *found])
+    present = [structural for structural, _ in cells]
+    rows = dict.fromkeys([*(name for name in STRUCTURAL if name in present), *present])
     return [
         {"structural": name, "cells": [cells.get((name, each)) for each in semantic_names(groups)]} for name in rows
     ]
 
 
 def semantic_names(groups: pl.DataFrame) -> dict[str, str]:
-    """Semantic type → heading: the known ones, and whatever else there is."""
+    """Semantic type → heading: the known types first, then all others under their own names."""
     return SEMANTIC | {name: name for name in groups["semantic"].unique(maintain_order=True) if name not in SEMANTIC}

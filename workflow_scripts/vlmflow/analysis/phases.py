@@ -1,9 +1,9 @@
-"""Phases of curves: runs of layers in which all of them change steadily.
+"""Phases of curves: runs of layers in which all curves change steadily.
 
-A phase is a run of states through which each curve is a straight line.  For every number of phases the best cuts are
-found exactly (dynamic programming).  The data support the smallest number whose lines describe all of the curves'
-variance but a twentieth, and what sampling error explains: any bend could be cut into more and more lines, and a
-criterion of fit alone would accept them all.
+A phase is a run of states in which each curve is a straight line.  For every number of phases the best cuts are found
+exactly (dynamic programming).  The data support the smallest number whose lines leave at most 5 % of a curve's variance
+undescribed, beside the part that sampling error explains.  The tolerance is needed, since any bend can be cut into more
+and more lines, and a criterion of fit alone would accept all of them.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from ruptures.base import BaseCost
 
 RESAMPLES = 500
 LEAST = 2  # states in a phase
-LEAST_WEIGHT = 1e-3  # of a curve
+LEAST_WEIGHT = 1e-3  # smallest weight of a curve
 FLAT = 1e-9  # standard deviation of a curve that does not change
 LEFT = 0.05  # share of a curve's variance that lines need not describe
-CHANCE = 2.0  # times the sampling error, which lines need not describe either; it may exceed its expectation by chance
+CHANCE = 2.0  # times the sampling error need not be described either; by chance, it can exceed its expectation
 
 
 class StraightLines(BaseCost):
@@ -28,8 +28,7 @@ class StraightLines(BaseCost):
     min_size = LEAST
 
     def fit(self, signal: np.ndarray) -> "StraightLines":
-        """Take the curves, (states, curves), and find the distance of every run of states at once, from running
-        sums."""
+        """Take the curves, (states, curves), and compute the distances of all runs of states from running sums."""
         self.signal = signal - signal.mean(axis=0)
         steps = np.arange(len(signal), dtype=float)
 
@@ -55,25 +54,25 @@ class StraightLines(BaseCost):
 
 
 def most_phases(states: int, curves: int) -> int:
-    """How many phases so many states can tell apart: no more than have two thirds as many parameters as there are
-    values, and two states each."""
+    """The largest number of phases that so many states can distinguish: their parameters are at most two thirds of the
+    number of values, and each phase has at least two states."""
     return max(1, min((2 * states * curves // 3 + 1) // (2 * curves + 1), states // LEAST))
 
 
 def cuts(curves: np.ndarray, most: int) -> dict[int, list[int]]:
-    """Number of phases, up to `most` → where each of them ends, the best for this number; (states, curves)."""
+    """Number of phases, up to `most` → the best ends of the phases for this number; `curves` is (states, curves)."""
     search = ruptures.Dynp(custom_cost=StraightLines(), min_size=LEAST, jump=1).fit(curves)
-    # Asked for no cut at all, the search refuses.
+    # The search cannot be run for zero cuts.
     return {1: [len(curves)]} | {number: search.predict(n_bkps=number - 1) for number in range(2, most + 1)}
 
 
 def supported(curves: np.ndarray, found: dict[int, list[int]], error: np.ndarray | float = 0.0) -> int:
-    """The smallest number of phases whose lines describe every curve, or the largest there is.
+    """The smallest number of phases whose lines describe every curve, or else the largest number.
 
     Args:
         curves: (states, curves), each scaled to a variance of 1.
-        found: number of phases → where they end.
-        error: (curves) mean squared sampling error of each, in the same scale.
+        found: number of phases → their ends.
+        error: (curves) mean squared sampling error of each curve, on the same scale.
     """
     cost = StraightLines().fit(curves)
     enough = [number for number in found if (cost.of_each(found[number]) <= LEFT + CHANCE * error).all()]
@@ -81,6 +80,6 @@ def supported(curves: np.ndarray, found: dict[int, list[int]], error: np.ndarray
 
 
 def sampling_error(mean: np.ndarray, resampled: Sequence[np.ndarray]) -> np.ndarray:
-    """(curves) how far resampled curves are from their mean, squared, but for what one straight line would take: that a
-    whole curve lies higher or lower makes no phases."""
+    """(curves) mean squared distance of resampled curves from their mean, without the part that one straight line
+    describes: a shift of a whole curve does not change its phases."""
     return np.mean([StraightLines().fit(curves - mean).of_each([len(mean)]) for curves in resampled], axis=0)

@@ -1,4 +1,4 @@
-"""From a row per question to means with intervals; each probe declares how its rows are averaged."""
+"""Means with intervals from rows per question; each probe declares how its rows are averaged."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ class Averaging:
     """How the rows of a probe are averaged over questions.
 
     Attributes:
-        by: columns that make a combination; `quantity` is one of them where there are several quantities.
+        by: columns that make a combination; `quantity` is one of them if there are several quantities.
         quantities: the columns that are averaged.
-        prepare: what is done to the rows before; it may itself make the columns `quantity` and `value`.
+        prepare: a function that is applied to the rows first; it may create the columns `quantity` and `value`.
         columns: columns of `by` that the probe's own table does not have.
-        map_columns: where the quantities are maps (lists, row by row), the column that has their number of columns.
-        further: name → column and expression over the rows of a combination, beside the mean.
-        line: the column of `by` whose values may be left out for every question (edges, for instance): these get a row
-            without a mean, and the reason.
-        line_of: from `Skipped.what` to the value of `line`, where these differ; other parts are no lines then.
+        map_columns: if the quantities are maps (lists, row by row), the column that has their number of columns.
+        further: name → column and expression over the rows of a combination, in addition to the mean.
+        line: the column of `by` whose values (edges, for instance) may be skipped for every question; such a value gets
+            a row with the reason and without a mean.
+        line_of: `Skipped.what` → value of `line`, if the two differ; skipped parts that are not in it have no line.
     """
 
     by: tuple[str, ...]
@@ -35,7 +35,7 @@ class Averaging:
     line_of: Mapping[str, str] | None = None
 
     def table(self, rows: Table) -> Table:
-        """The table of the means of such rows, over all models and tasks."""
+        """The table of the means of these rows, over all models and tasks."""
         known = QUANTITY | rows.columns | dict(self.columns)
         return Table(
             f"summary of {rows.name}",
@@ -48,7 +48,7 @@ class Averaging:
         )
 
     def average(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Means with intervals, a row per combination, and per cell where the quantities are maps."""
+        """Means with intervals: a row per combination, and per cell if the quantities are maps."""
         from .bootstrap import summarise, summarise_cells
 
         by, prepared = list(self.by), self.prepare(rows) if self.prepare else rows
@@ -66,8 +66,8 @@ class Averaging:
 
 
 def unpivot_quantities(rows: pl.DataFrame, quantities: tuple[str, ...]) -> pl.DataFrame:
-    """A row for each of these columns, wherever it has a value, with the new columns `quantity` and `value`; columns of
-    lists are dropped."""
+    """A row per value of each of these columns, with the new columns `quantity` and `value`; nulls are left out, and
+    other columns of lists are dropped."""
     kept = [name for name in rows.columns if name not in quantities and rows[name].dtype != pl.List]
     long = rows.select(*kept, *quantities).unpivot(on=quantities, index=kept, variable_name="quantity")
     return long.drop_nulls("value")
@@ -76,32 +76,32 @@ def unpivot_quantities(rows: pl.DataFrame, quantities: tuple[str, ...]) -> pl.Da
 def summarise_model_task(
     averaging: Averaging, table: Table, rows: pl.DataFrame, skipped: pl.DataFrame, model: str, task: str
 ) -> pl.DataFrame:
-    """The summary of what a probe measured on one model and task.
+    """The summary of a probe's measurements on one model and task.
 
     Args:
-        averaging: the probe's.
-        table: of the probe's rows.
-        rows: what it measured.
-        skipped: what it left out; see `Averaging.line`.
+        averaging: how the probe's rows are averaged.
+        table: the table of the probe's rows.
+        rows: the measured rows.
+        skipped: the questions and parts that were skipped; see `Averaging.line`.
         model, task: names in the study file.
 
     Returns:
-        rows of `averaging.table(table)`.  Where nothing at all was measured, one row has the most frequent reason.
+        rows of `averaging.table(table)`.  If nothing at all was measured, one row has the most frequent reason.
     """
     summary = averaging.table(table)
-    place = {"model": pl.lit(model), "task": pl.lit(task)}
+    model_task = {"model": pl.lit(model), "task": pl.lit(task)}
     measured = summary.frame([])
     if len(rows):
-        means = averaging.average(rows).with_columns(**place, note=pl.lit(None, dtype=pl.String))
+        means = averaging.average(rows).with_columns(**model_task, note=pl.lit(None, dtype=pl.String))
         measured = summary.frame(means)
     notes = _absent_lines(averaging, measured, skipped)
     if not len(measured) and not len(notes) and len(skipped):
         notes = skipped.select(note=full_reason().mode(maintain_order=True).first())
-    return pl.concat([measured, summary.frame(_rows_of_notes(summary, notes).with_columns(**place))])
+    return pl.concat([measured, summary.frame(_rows_of_notes(summary, notes).with_columns(**model_task))])
 
 
 def _absent_lines(averaging: Averaging, measured: pl.DataFrame, skipped: pl.DataFrame) -> pl.DataFrame:
-    """(line, note) of each line that was left out for every question, with the most frequent reason."""
+    """(line, note) of each line that was skipped for every question; the note is the most frequent reason."""
     if averaging.line is None:
         return pl.DataFrame(schema={"note": pl.String})
     parts = skipped.filter(pl.col("what") != "")
@@ -118,7 +118,7 @@ def _absent_lines(averaging: Averaging, measured: pl.DataFrame, skipped: pl.Data
 
 
 def _rows_of_notes(table: Table, notes: pl.DataFrame) -> pl.DataFrame:
-    """Rows that have no more than a note."""
+    """Rows that have a note and no mean."""
     empty = {
         name: pl.lit(None if column.nullable else "" if column.dtype == pl.String else 0, dtype=column.dtype)
         for name, column in table.columns.items()

@@ -1,6 +1,6 @@
-"""The charts: each one class that owns what is true of it alone; `CHARTS` lists them.
+"""The charts: each is one class that owns everything that is true of it alone; `CHARTS` lists them.
 
-Reading a study imports this package, so that nothing here imports altair before a figure is drawn.
+This package is imported whenever a study is read, so nothing here imports altair before a figure is drawn.
 """
 
 from typing import Annotated
@@ -63,11 +63,11 @@ def charts_of(probe_kind: str) -> list[str]:
 
 
 def curve_feature_rows(probe_kind: str, features: pl.DataFrame) -> pl.DataFrame:
-    """Phases or knees in words and numbers to read.
+    """The table of phases or knees as a reader sees it: headings, and numbers as text.
 
     Args:
-        probe_kind: of the probe on whose curves they were found.
-        features: what was found.
+        probe_kind: kind of the probe on whose curves they were found.
+        features: the phases or knees.
     """
     (chart,) = (each for each in CHARTS if each.tabulates_curve_features and probe_kind in each.probe_kinds())
     return chart.curve_feature_rows(features)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 STRONGEST = 5  # edges that are named
 MARKS = (
-    "A dot marks a loss and a plus a gain whose 95 % bootstrap interval over images excludes 0; among edges that carry "
-    "nothing, about one cell in twenty would be marked by chance. Grey: the edge does not apply to the task."
+    "A dot marks a loss, and a plus marks a gain, whose 95 % bootstrap interval over images excludes 0. Among edges "
+    "that carry no information, about one cell in twenty would be marked by chance. Grey: the edge does not apply to "
+    "the task."
 )
 
 
@@ -32,7 +33,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
 
     chart: Literal["atlas"]
     window: Window | None = Field(
-        None, description="The window that is shown first, and in print; needed where the probe has several."
+        None, description="The window that is shown first, and in print; required if the probe has several windows."
     )
 
     def check(self, probe: KnockoutProbe, name: str) -> None:
@@ -54,7 +55,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
     def draw_rows(
         self, rows: pl.DataFrame, probe: KnockoutProbe, frame: Frame, data: FigureData, layout: Layout
     ) -> "alt.TopLevelMixin":
-        """The heat map; on the screen it holds all windows, one of which the reader chooses."""
+        """The heat map; on the screen it holds all windows, and the reader chooses one of them."""
         from .marks.heatmap import draw_heatmap
 
         if layout.interactive:
@@ -64,17 +65,21 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
         return draw_heatmap(rows, self.axes(probe), frame, knockouts.window_shown(self.window, probe))
 
     def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: KnockoutProbe) -> list[str]:
-        """The edges whose knockout costs most in any layer."""
+        """The edges whose knockout lowers the probability most, in whichever layer."""
         return shown.group_by("edge").agg(pl.col("mean").min()).sort("mean", "edge")["edge"].head(STRONGEST).to_list()
 
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
-        all_edges = ["Every segment of the prompt to every later one."] if set(probe.edges) >= set(ALL_EDGES) else []
+        all_edges = (
+            ["The edges lead from every segment of the prompt to every later one."]
+            if set(probe.edges) >= set(ALL_EDGES)
+            else []
+        )
         window = knockouts.window_caption(self.window, probe)
         return " ".join([knockouts.CHANGE, MARKS, *all_edges, window, *knockouts.settings_caption(probe)])
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
-        """The edges whose knockout costs most, and the ranks of the edges of [flow]."""
+        """The edges whose knockout lowers the probability most, and the ranks of the edges of [flow]."""
         peaks = rows.sort("mean").group_by("edge", maintain_order=True).first().sort("mean", "edge")
         named = [
             f"{name_of(row['edge'])} ({knockouts.change_at(row)}, {row['task']})"
@@ -82,5 +87,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
         ]
         ranks = {edge: rank for rank, edge in enumerate(peaks["edge"], 1)}
         paper = [f"{name_of(edge)} {ranks[edge]}" for edge in FLOW_EDGES if edge in ranks]
-        text = f"the {len(named)} edges (of {len(peaks)}) whose knockout costs most are {'; '.join(named)}."
-        return text + (f" Ranked by cost, the paper's edges are at places {', '.join(paper)}." if paper else "")
+        text = (
+            f"the {len(named)} edges (of {len(peaks)}) whose knockout lowers the probability most: {'; '.join(named)}."
+        )
+        return text + (f" Ranks of the paper's edges by this loss: {', '.join(paper)}." if paper else "")

@@ -1,4 +1,4 @@
-"""Attention weights beside norms, between segments; [thesis]."""
+"""Attention between segments, by weights and by norms; [thesis]."""
 
 from collections.abc import Iterable
 from typing import ClassVar, Literal
@@ -17,13 +17,13 @@ from .panels import Axes
 
 
 class AttentionChart(LineChart[AttentionProbe]):
-    """Attention weights beside norms, over the layers, a line per edge."""
+    """Attention weights and, beside them, norms over the layers, a line per edge."""
 
     draws: ClassVar = (AttentionProbe,)
     reading: ClassVar = Reading("Highest mean over the layers", digits=1, unit=" %", by_panel=True)
 
     chart: Literal["attention"]
-    edges: list[EdgeText] | None = Field(None, min_length=1, description="Some of the probe's; by default all.")
+    edges: list[EdgeText] | None = Field(None, min_length=1, description="Some of the probe's edges; by default all.")
 
     def check(self, probe: AttentionProbe, name: str) -> None:
         """See `Chart.check`."""
@@ -39,7 +39,7 @@ class AttentionChart(LineChart[AttentionProbe]):
         return self.edges or []
 
     def line_names(self, lines: Iterable[str], probe: AttentionProbe) -> dict[str, str]:
-        """Edges with a plain arrow, since none is knocked out."""
+        """Edges with a plain arrow, since no edge is knocked out."""
         return {line: line.replace(" -> ", " → ") for line in lines}
 
     def chosen_rows(self, rows: pl.DataFrame, probe: AttentionProbe) -> pl.DataFrame:
@@ -50,13 +50,13 @@ class AttentionChart(LineChart[AttentionProbe]):
     def caption(self, probe: AttentionProbe) -> str:
         """See `Chart.caption`."""
         return (
-            "Attention of the target's positions to the source, in percent of their attention to all positions that "
-            "they can see: attention weights (mean over heads), and norms of the weighted and projected value vectors "
-            f"(Kobayashi et al. 2020). {INTERVALS}"
+            "Attention of the target's positions to the source, in percent of their attention to all positions to "
+            "which they may attend: by attention weights (mean over heads), and by norms of the weighted and projected "
+            f"value vectors (Kobayashi et al. 2020). {INTERVALS}"
         )
 
     def describe(self, rows: pl.DataFrame, probe: AttentionProbe, features: pl.DataFrame | None) -> str:
-        """Where each edge is strongest, by weights and by norms."""
+        """The highest mean of each edge, by weights and by norms, with its layer and task."""
         parts = []
         for edge in map(str, rows["edge"].unique(maintain_order=True)):
             peaks = rows.filter(pl.col("edge") == edge).sort("mean", descending=True, maintain_order=True)

@@ -1,4 +1,4 @@
-"""What every chart has: settings, and what it draws and says of its probe's numbers."""
+"""The base of every chart: its settings, its drawing, and its caption, sentence and table for a probe's numbers."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from .effects import EffectTable, Reading, largest_effects
 from .panels import Axes, FigureData, Frame, Layout, subtitle, with_panels
 from .style import STROKES, name_of
 
-if TYPE_CHECKING:  # takes a second to import, and a study is read without it
+if TYPE_CHECKING:  # altair takes a second to import, and a study is read without it
     import altair as alt
 
     from .marks.lines import LineChartData
@@ -26,7 +26,8 @@ class Chart(Strict, Generic[P]):
 
     Attributes:
         draws: the kinds of probe that it can draw.
-        tabulates_curve_features: whether what is found on these probes' curves is read as `curve_feature_rows` has it.
+        tabulates_curve_features: whether the phases or knees of these probes' curves are tabulated by
+            `curve_feature_rows`.
     """
 
     draws: ClassVar[tuple[type[Any], ...]]
@@ -58,15 +59,15 @@ class Chart(Strict, Generic[P]):
 
     @classmethod
     def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
-        """Phases or knees in words and numbers to read.
+        """The table of phases or knees as a reader sees it: headings, and numbers as text.
 
         Args:
-            features: what was found on the curves of one probe.
+            features: phases or knees of the curves of one probe.
         """
-        raise NotImplementedError(f"nothing is found on the curves of {cls.kind()}")
+        raise NotImplementedError(f"the chart {cls.kind()} has no phases and no knees")
 
     def check(self, probe: P, name: str) -> None:
-        """Compare the figure's settings with what its probe measures.
+        """Check that the probe measures everything that the figure's settings name.
 
         Args:
             probe: of one of the kinds that the chart draws.
@@ -82,15 +83,15 @@ class Chart(Strict, Generic[P]):
 
     @abstractmethod
     def draw(self, probe: P, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
-        """The figure of one model; None where nothing could be measured."""
+        """The figure of one model; None if nothing could be measured."""
 
     @abstractmethod
     def sentence(self, probe: P, summary: pl.DataFrame, model: str, features: pl.DataFrame | None = None) -> str:
-        """What the numbers of one model show, in words; empty for a figure of single examples.
+        """The main numbers of one model as sentences; empty for a figure of single examples.
 
         Args:
             probe: as the study file has it.
-            summary: of the probe, all models and tasks.
+            summary: the probe's summary, all models and tasks.
             model: name of the model in the summary.
             features: phases or knees, all models and tasks.
         """
@@ -104,7 +105,7 @@ class SummaryChart(Chart[P], Generic[P]):
     """A chart of a probe's averages.
 
     Attributes:
-        reading: how the table under the figure reads the means.
+        reading: how the table under the figure shows the means.
     """
 
     reading: ClassVar[Reading]
@@ -114,7 +115,12 @@ class SummaryChart(Chart[P], Generic[P]):
         """Which columns of the summary are drawn, and the titles of the axes."""
 
     def chosen_rows(self, rows: pl.DataFrame, probe: P) -> pl.DataFrame:
-        """The rows that the figure shows, of all of one model's rows that have a mean."""
+        """The rows that the figure shows.
+
+        Args:
+            rows: all rows of one model that have a mean.
+            probe: as the study file has it.
+        """
         return rows
 
     def rows(self, summary: pl.DataFrame, probe: P, model: str) -> pl.DataFrame:
@@ -132,7 +138,7 @@ class SummaryChart(Chart[P], Generic[P]):
         return {line: line if own else name_of(line) for line in lines}
 
     def panel_note(self, panel: pl.DataFrame, probe: P) -> str:
-        """What a panel's heading adds to the number of questions."""
+        """The text that a panel's heading adds to the number of questions."""
         return ""
 
     def draw(self, probe: P, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
@@ -152,9 +158,9 @@ class SummaryChart(Chart[P], Generic[P]):
         """The figure.
 
         Args:
-            rows: what it shows, with the column `panel`; there are some.
+            rows: the rows that it shows, at least one, with the column `panel`.
             probe: as the study file has it.
-            frame: what stands around the panels.
+            frame: title, subtitle and headings of the panels.
             data: all tables from which it is drawn.
             layout: the medium for which it is drawn.
         """
@@ -169,10 +175,10 @@ class SummaryChart(Chart[P], Generic[P]):
 
     @abstractmethod
     def describe(self, rows: pl.DataFrame, probe: P, features: pl.DataFrame | None) -> str:
-        """What the rows of one model show, in words.
+        """The main numbers of one model as sentences.
 
         Args:
-            rows: what the figure shows; there are some.
+            rows: the rows that the figure shows, at least one.
             probe: as the study file has it.
             features: phases or knees of the model.
         """
@@ -193,7 +199,7 @@ class SummaryChart(Chart[P], Generic[P]):
         return self.chosen_lines or rows[self.axes(probe).line].unique(maintain_order=True).to_list()
 
     def position(self, row: dict[str, Any], axes: Axes) -> str:
-        """Where on the x axis a row is, in words."""
+        """The position of a row on the x axis, as text."""
         value = row[axes.x]
         return value if isinstance(value, str) else f"{self.reading.position} {value:.4g}"
 
@@ -228,9 +234,9 @@ class LineChart(SummaryChart[P], Generic[P]):
         from .marks.lines import LineChartData, draw_lines
 
         axes = self.axes(probe)
-        found = rows[axes.line].unique(maintain_order=True).to_list()
-        wanted = self.chosen_lines or [*(line for line in self.known_lines(probe) if line in found), *found]
-        lines = [line for line in dict.fromkeys(wanted) if line in found]
+        present = rows[axes.line].unique(maintain_order=True).to_list()
+        ordered = self.chosen_lines or [*(line for line in self.known_lines(probe) if line in present), *present]
+        lines = [line for line in dict.fromkeys(ordered) if line in present]
         lines_data = LineChartData(rows, axes, self.line_names(lines, probe))
         if data.curve_features is not None:
             own = data.curve_features.filter(pl.col("model") == data.model)
@@ -238,7 +244,7 @@ class LineChart(SummaryChart[P], Generic[P]):
         return draw_lines(lines_data, frame)
 
     def with_curve_features(self, data: "LineChartData", features: pl.DataFrame) -> "LineChartData":
-        """The lines with what was found on them.
+        """The lines with their phases or knees.
 
         Args:
             data: the lines of one model.
@@ -253,11 +259,11 @@ def measured_rows(summary: pl.DataFrame, model: str) -> pl.DataFrame:
 
 
 def why_nothing(summary: pl.DataFrame, model: str) -> str:
-    """Why nothing that a figure shows of a model was measured."""
+    """The reason why a figure of a model is empty: the first note of its rows, or a general sentence."""
     if "note" in summary.columns:
         notes = summary.filter((pl.col("model") == model) & pl.col("note").is_not_null())["note"]
         if len(notes):
             return str(notes[0])
     if len(measured_rows(summary, model)):
         return "nothing that the figure shows could be measured."
-    return "no question was left to analyse."
+    return "there was no question to analyse."

@@ -47,7 +47,7 @@ class BudgetChart(LineChart[BudgetProbe]):
 
     def chosen_rows(self, rows: pl.DataFrame, probe: BudgetProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        # A number of tokens that only some of the images have is no point of a curve over all of them.
+        # A curve must be over the same images everywhere, so a number of tokens that only some images have is left out.
         most = pl.col("questions").max().over("task", "prompt", "keep")
         return rows.filter(pl.col("questions") == most).sort("tokens_kept", maintain_order=True)
 
@@ -60,20 +60,20 @@ class BudgetChart(LineChart[BudgetProbe]):
     def caption(self, probe: BudgetProbe) -> str:
         """See `Chart.caption`."""
         text = (
-            "Loss of the reference answer (mean over its tokens) when only some of the image's tokens are kept. Rings: "
-            f"the knee of the curve, where it has one, with its 95 % interval. {INTERVALS}"
+            "Loss of the reference answer (mean over its tokens) when only some of the image's tokens are kept. A ring "
+            f"marks the knee of a curve that has one; its bar is the 95 % interval. {INTERVALS}"
         )
         return f"{text} Random tokens: the mean over {probe.draws} draws." if "random" in probe.keep else text
 
     def describe(self, rows: pl.DataFrame, probe: BudgetProbe, features: pl.DataFrame | None) -> str:
-        """How much the image lowers the loss, and from which number of tokens on more of them help little."""
+        """The loss without and with the image, and the number of tokens beyond which more tokens help little."""
         knees = [] if features is None else features.to_dicts()
-        parts = [f"up to {max(rows['tokens_kept']):.0f} tokens are kept", *map(_describe_knee, knees)]
+        parts = [f"the figure keeps up to {max(rows['tokens_kept']):.0f} tokens", *map(_describe_knee, knees)]
         return " ".join(f"{part}." for part in parts)
 
     @classmethod
     def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
-        """Knees in words and numbers to read."""
+        """The table of knees as a reader sees it."""
         enough = pl.format(
             "{} [{}, {}]",
             *(
@@ -96,7 +96,7 @@ class BudgetChart(LineChart[BudgetProbe]):
 
 
 def _describe_knee(row: dict[str, Any]) -> str:
-    """The loss without and with the image, the knee, and the number of tokens that is enough, of one curve."""
+    """The loss without and with the image, the knee, and the number of tokens that is enough, for one curve."""
     curve = f"{row['task']}, {row['prompt']}, {name_of(row['keep'])}"
     loss = f"loss {row['loss_without_image']:.2f} without the image, {row['loss_all_tokens']:.2f} with it"
     knee = "no knee"
@@ -104,4 +104,4 @@ def _describe_knee(row: dict[str, Any]) -> str:
         knee = f"knee at {row['knee']:.0f}{bracketed(row['low'], row['high'])} tokens ({row['loss_at_knee']:.2f})"
     interval = bracketed(row["tokens_for_95_percent_low"], row["tokens_for_95_percent_high"])
     enough = f"{row['tokens_for_95_percent']:.0f}{interval}"
-    return f"{curve}: {loss}, {knee}, 95 % of the decrease with {enough}"
+    return f"{curve}: {loss}, {knee}, 95 % of the decrease with {enough} tokens"

@@ -1,3 +1,3 @@
 """Sentences that the captions of several charts share."""
 
-INTERVALS = "Lines: mean over questions; bands: 95 % bootstrap interval over images."
+INTERVALS = "Lines: mean over questions. Bands: 95 % bootstrap interval over images."

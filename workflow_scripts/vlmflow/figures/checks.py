@@ -2,10 +2,10 @@
 
 
 def check_edges(edges: list[str], measured: list[str], figure: str, probe_name: str) -> None:
-    """Whether the probe measures the edges that a figure shows.
+    """Check that the probe measures the edges that a figure shows.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not measure one of them.
     """
     for edge in edges:
         if edge not in measured:

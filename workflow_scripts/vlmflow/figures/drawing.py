@@ -10,7 +10,7 @@ from .panels import FigureData, Layout
 
 
 def draw(figure: Chart, probe: Probe, data: FigureData, layout: Layout) -> alt.TopLevelMixin:
-    """The figure of one model; where nothing could be measured, the reason in its place.
+    """The figure of one model; if nothing could be measured, a figure that holds the reason.
 
     Args:
         figure, probe: as the study file has them.

@@ -12,14 +12,14 @@ from .panels import Axes, panel_name
 
 @dataclass(frozen=True)
 class Reading:
-    """How the table under a figure reads the chart's means.
+    """How the table under a figure shows the chart's means.
 
     Attributes:
-        effect: what the table shows of a line, named under the table.
-        lowest: whether the lowest mean is the largest effect; else the highest one.
-        position: what stands before a number of the x axis.
+        effect: the text under the table that names what it shows per line.
+        lowest: whether the lowest mean is the largest effect; else the highest mean is.
+        position: the text before a number of the x axis.
         digits: after the decimal point.
-        unit: after a mean, with a space before it.
+        unit: the text after a mean, with a space before it.
         signs: whether positive numbers have a plus.
         by_panel: whether the table has a row per panel; else a row per task, with the largest effect of its panels.
     """
@@ -43,8 +43,8 @@ class EffectTable:
 
     Attributes:
         lines: headings of the columns; none for a figure of single examples.
-        rows: model, task, cells; a cell is None, or has value, interval and where, or has a note.
-        explanation: of the numbers, for under the table.
+        rows: model, task, cells; a cell is None, or it has value, interval and where, or it has a note.
+        explanation: the sentence under the table.
     """
 
     lines: list[str]
@@ -60,28 +60,28 @@ def largest_effects(
     names: dict[str, str],
     position: Callable[[dict[str, Any]], str],
 ) -> EffectTable:
-    """The table of effects: how large each is, its interval, and where it is; or why a line does not apply.
+    """The table of effects: the size, interval and position of each, or the reason why a line does not apply.
 
     Args:
         shown: the rows with a mean that the figure shows, all models.
         summary: all rows, also those without a mean.
         axes: of the chart.
-        reading: how means are read.
+        reading: how means are shown.
         names: line → heading of its column.
-        position: where on the x axis a row is, in words.
+        position: the position of a row on the x axis, as text.
     """
     if reading.by_panel:
         shown, summary = _by_panel(axes, shown, summary)
     extreme = pl.col("mean").arg_min() if reading.lowest else pl.col("mean").arg_max()
     keys = ["model", "task", axes.line]
-    # A chart may have a line per task or per model.
+    # A chart may have a line per task or per model, so that a key stands twice in `keys`.
     peaks = shown.group_by(list(dict.fromkeys(keys)), maintain_order=True).agg(pl.all().get(extreme))
     cells = {tuple(row[key] for key in keys): _cell(row, reading, position(row)) for row in peaks.to_dicts()}
     if "note" in summary.columns:
         absent = summary.filter(pl.col("mean").is_null())
         notes = {tuple(row[key] for key in keys): {"note": row["note"]} for row in absent.to_dicts()}
         cells = notes | cells
-    # Where nothing could be measured, the row has no line, and its reason is that of every line.
+    # If nothing could be measured, the row has an empty line, and its note is the reason for every line.
     rows = [
         {
             "model": model,
@@ -90,24 +90,24 @@ def largest_effects(
         }
         for model, task in summary.select("model", "task").unique(maintain_order=True).iter_rows()
     ]
-    return EffectTable(list(names.values()), rows, f"{reading.effect}, its 95 % interval, and where it is.")
+    return EffectTable(list(names.values()), rows, f"{reading.effect}, with its 95 % interval and its position.")
 
 
 def _by_panel(axes: Axes, shown: pl.DataFrame, summary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(what is shown, the same with the rows without a mean), the panel's name in place of the task.
+    """(the shown rows, these and the rows without a mean), both with the panel's name in place of the task.
 
-    A row without a mean stands in every panel of its task.
+    A row without a mean is repeated for every panel of its task.
     """
     keys = ["task", *(name for name in axes.panels if name != "task" and shown[name].n_unique() > 1)]
     names = [", ".join(map(panel_name, keys, row)) for row in shown.select(keys).iter_rows()]
     named = shown.with_columns(panel=pl.Series(names, dtype=pl.String))
-    place = ["model", "task"]
-    panels = named.select(*place, "panel").unique(maintain_order=True)
-    absent = summary.filter(pl.col("mean").is_null()).join(panels, on=place, how="left", maintain_order="left")
-    order = summary.select(place).unique(maintain_order=True).with_row_index("rank")
+    model_task = ["model", "task"]
+    panels = named.select(*model_task, "panel").unique(maintain_order=True)
+    absent = summary.filter(pl.col("mean").is_null()).join(panels, on=model_task, how="left", maintain_order="left")
+    order = summary.select(model_task).unique(maintain_order=True).with_row_index("rank")
     everything = (
         pl.concat([named, absent])
-        .join(order, on=place, how="left", maintain_order="left")
+        .join(order, on=model_task, how="left", maintain_order="left")
         .sort("rank", maintain_order=True)
     )
     named, everything = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 ExamplesProbe = AttentionMapProbe | VisualLensProbe | OcclusionProbe
-LAYERS = 4  # images per question, where the figure names no layers
+LAYERS = 4  # images per question, if the figure names no layers
 
 
 class ExamplesChart(Chart[ExamplesProbe]):
@@ -30,7 +30,7 @@ class ExamplesChart(Chart[ExamplesProbe]):
     questions: int = Field(2, ge=1, le=12, description="Questions per task.")
     quantity: Quantity = "share"
     target: Target = None
-    layers: Layers = Field(None, description="Which; by default four from the first to the last.")
+    layers: Layers = Field(None, description="The layers that are shown; by default four from the first to the last.")
 
     def _examples(self, probe: ExamplesProbe) -> "_AttentionExamples | _WordExamples | _OcclusionExamples":
         match probe:
@@ -51,7 +51,7 @@ class ExamplesChart(Chart[ExamplesProbe]):
         self._examples(probe).check(f"figures.{name}")
 
     def draw(self, probe: ExamplesProbe, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
-        """The figure: for each question its text, and a row of images; None where there is none."""
+        """The figure: for each question its text and a row of images; None if there is no question."""
         from .marks.image_panels import row_of_images, stack_rows
 
         examples = self._examples(probe)
@@ -65,7 +65,7 @@ class ExamplesChart(Chart[ExamplesProbe]):
         return stack_rows(rows, self.title, [f"{data.model}; {examples.subtitle}"]) if rows else None
 
     def layer_rows(self, rows: pl.DataFrame) -> list[dict[str, Any]]:
-        """The rows of the layers that are shown, in their order."""
+        """The rows of the layers that are shown, in the order of the layers."""
         layers = self.layers or evenly_spaced(rows["layer"].unique().sort().to_list(), LAYERS)
         return rows.filter(pl.col("layer").is_in(layers)).sort("layer").to_dicts()
 
@@ -99,7 +99,8 @@ class _AttentionExamples:
     figure: ExamplesChart
     probe: AttentionMapProbe
     caption = (
-        "the image as the model sees it, darker where the target attends less. One scale for all layers of an image."
+        "the image as the model receives it, darker where the target attends less. All layers of an image share one "
+        "scale."
     )
 
     @property
@@ -122,7 +123,7 @@ class _OcclusionExamples:
     figure: ExamplesChart
     probe: OcclusionProbe
     caption = (
-        "the image as the model sees it, darker where the reference answer's loss increases less without the cell."
+        "the image as the model receives it, darker where the reference answer's loss increases less without the cell."
     )
     subtitle = "brightest where the loss increases most without the cell"
 
@@ -144,8 +145,8 @@ class _WordExamples:
     figure: ExamplesChart
     probe: VisualLensProbe
     caption = (
-        "the most probable word of each patch's state, read through the final norm and the unembedding, after some of "
-        "the layers."
+        "the most probable word of each patch, after some of the layers: the patch's state is read through the final "
+        "norm and the unembedding."
     )
     subtitle = "the most probable word of each patch"
 
@@ -153,7 +154,9 @@ class _WordExamples:
         refuse_target(self.figure.target, key, self.figure.probe)
         if self.probe.examples == 0:
             name = self.figure.probe
-            raise ValueError(f"{key}.probe: {name!r} keeps no words; give a number in probes.{name}.examples")
+            raise ValueError(
+                f"{key}.probe: the probe {name!r} keeps no words; set probes.{name}.examples to at least 1"
+            )
 
     def panels(self, rows: pl.DataFrame, view: dict[str, Any]) -> Iterator[Any]:
         from .marks.image_panels import word_grid
@@ -166,11 +169,11 @@ class _WordExamples:
 
 
 def _shaded_images(view: dict[str, Any], maps: dict[str, list[float]], size: tuple[int, int]) -> Iterator[Any]:
-    """The image as it is, and shaded by each map; one scale for all maps, so that they can be compared.
+    """The image without shading, then shaded by each map; all maps share one scale, so that they can be compared.
 
     Args:
         view: row of the table `views`.
-        maps: heading → values of the cells, row by row; none where nothing was measured.
+        maps: heading → values of the cells, row by row; empty if nothing was measured.
         size: (rows, columns) of the cells.
     """
     from .marks.image_panels import shaded_image
@@ -178,6 +181,6 @@ def _shaded_images(view: dict[str, Any], maps: dict[str, list[float]], size: tup
     if not maps:
         return
     most = max(map(max, maps.values()))
-    yield shaded_image(view, [1.0] * (size[0] * size[1]), size[1], 1.0, "what the model sees")
+    yield shaded_image(view, [1.0] * (size[0] * size[1]), size[1], 1.0, "input image")
     for heading, values in maps.items():
         yield shaded_image(view, values, size[1], most, heading)

@@ -23,7 +23,7 @@ class FlowChart(LineChart[KnockoutProbe]):
 
     chart: Literal["flow"]
     edges: list[EdgeText] = Field(min_length=1)
-    window: Window | None = Field(None, description="Which of the probe's windows; needed where it has several.")
+    window: Window | None = Field(None, description="One of the probe's windows; required if it has several.")
 
     def check(self, probe: KnockoutProbe, name: str) -> None:
         """See `Chart.check`."""

@@ -1,4 +1,4 @@
-"""What the charts of the knockout probe share."""
+"""Texts and checks that the charts of the knockout probe share."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from .numbers import with_interval
 from .style import name_of
 
 CHANGE = (
-    "Relative change in the probability of the model's answer when the edge is knocked out in the layers of a window "
+    "Relative change of the probability of the model's answer when the edge is knocked out in a window of layers "
     "around each layer."
 )
 X_TITLE = "Layer (middle of the window)"
 Y_TITLE = "Change in p(answer), %"
 READING = Reading("Lowest mean change over the layers", lowest=True, digits=1, unit=" %", signs=True)
-NEGLIGIBLE = 1.0  # percent: a smaller loss is described as none
+NEGLIGIBLE = 1.0  # percent; a smaller loss is described as negligible
 
 
 def window_shown(window: int | None, probe: KnockoutProbe) -> int:
@@ -26,7 +26,7 @@ def window_shown(window: int | None, probe: KnockoutProbe) -> int:
 
 
 def window_caption(window: int | None, probe: KnockoutProbe) -> str:
-    """Which window a figure shows."""
+    """The sentence that names the window of a figure."""
     layers = window_shown(window, probe)
     return f"Window: {layers} layer{'s' if layers > 1 else ''}."
 
@@ -35,7 +35,7 @@ def settings_caption(probe: KnockoutProbe) -> list[str]:
     """Sentences on the settings of the probe that differ from the default."""
     sentences = []
     if probe.token == "last":
-        sentences.append("The probability is that of the answer's last sub-word, given the earlier ones.")
+        sentences.append("The probability is that of the answer's last sub-word, given the earlier sub-words.")
     if probe.sinks is not None:
         rule = (
             f"above {probe.sinks.above:g}"
@@ -47,7 +47,7 @@ def settings_caption(probe: KnockoutProbe) -> list[str]:
 
 
 def sub_words_note(panel: pl.DataFrame, probe: KnockoutProbe) -> str:
-    """How many answers of a panel have several sub-words, where the probability is that of the last one."""
+    """The number of answers of a panel with several sub-words; empty unless the last sub-word is measured."""
     return f", {max(panel['multi_token_answers'])} with several sub-words" if probe.token == "last" else ""
 
 
@@ -58,40 +58,44 @@ def change_at(row: dict[str, Any]) -> str:
 
 
 def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
-    """The largest loss from the knockout of each edge, and the tasks in which there is none.
+    """The largest loss of probability from the knockout of each edge, and the tasks in which it is negligible.
 
     Args:
         edges: in the order in which they are described.
-        rows: what a figure of one model shows of the summary.
+        rows: the rows of the summary that a figure of one model shows.
     """
     parts = []
     for edge in edges:
         peaks = rows.filter(pl.col("edge") == edge).sort("mean").group_by("task", maintain_order=True).first()
         if len(peaks) == 0:
-            parts.append(f"{name_of(edge)} could be measured on no question.")
+            parts.append(f"{name_of(edge)} could not be measured on any question.")
             continue
         negligible = peaks.filter(pl.col("mean") > -NEGLIGIBLE)
         name, worst = name_of(edge), peaks.row(0, named=True)
         if len(negligible) == len(peaks):
             parts.append(
-                f"{name} costs less than {NEGLIGIBLE:g} % of the answer's probability in every task and layer."
+                f"{name} lowers the answer's probability by less than {NEGLIGIBLE:g} % in every task and layer."
             )
             continue
-        text = f"{name} costs most in {worst['task']}, {change_at(worst)}"
+        text = f"{name} lowers the answer's probability most in {worst['task']}: {change_at(worst)}"
         if len(negligible):
-            text += f", and less than {NEGLIGIBLE:g} % anywhere in {', '.join(sorted(negligible['task']))}"
+            text += f"; by less than {NEGLIGIBLE:g} % in every layer in {', '.join(sorted(negligible['task']))}"
         parts.append(text + ".")
     return " ".join(parts)
 
 
 def check_window(window: int | None, probe: KnockoutProbe, figure: str, probe_name: str) -> None:
-    """Whether the probe measures the window that a figure shows.
+    """Check that the probe measures the window that a figure shows.
 
     Raises:
-        ValueError: it does not, or it measures several and the figure names none.
+        ValueError: it does not measure it, or it measures several and the figure names none.
     """
     measured = ", ".join(map(str, probe.window))
     if window is None and len(probe.window) > 1:
-        raise ValueError(f"figures.{figure}.window: this key is missing; the probe has the windows {measured}")
+        raise ValueError(
+            f"figures.{figure}.window: this key is missing; the probe has the windows {measured}: give one of them"
+        )
     if window is not None and window not in probe.window:
-        raise ValueError(f"figures.{figure}.window: the probe {probe_name!r} measures {measured}, not {window}")
+        raise ValueError(
+            f"figures.{figure}.window: the probe {probe_name!r} measures the windows {measured}, not {window}"
+        )

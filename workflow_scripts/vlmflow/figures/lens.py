@@ -27,34 +27,34 @@ class LensChart(LineChart[LensProbe]):
     def caption(self, probe: LensProbe) -> str:
         """See `Chart.caption`."""
         norm = (
-            "after the final norm, as the last state is"
+            "All states are read after the final norm"
             if probe.final_norm
-            else "without the final norm, the last state with it"
+            else "The last state is read after the final norm, all others without the final norm"
         )
         return (
             "Probability of each word at the last position when the state after each layer is read through the "
-            f"unembedding. {INTERVALS} Inner states are read {norm}; layer −1 is the embedding."
+            f"unembedding. {INTERVALS} {norm}; layer −1 is the embedding."
         )
 
     def describe(self, rows: pl.DataFrame, probe: LensProbe, features: pl.DataFrame | None) -> str:
-        """Where the answer is most readable, and from which layer on its capitalised form leads."""
+        """Where the answer is most probable, and from which layer on its capitalised form is more probable."""
         words = rows.pivot(on="word", index=["task", "layer"], values="mean")
         best = words.sort("lowercase answer", descending=True).row(0, named=True)
         text = (
-            f"the lowercase answer is most readable in {best['task']}, {best['lowercase answer']:.2f} after layer "
-            f"{best['layer']}."
+            f"the probability of the lowercase answer is highest in {best['task']}: {best['lowercase answer']:.2f} "
+            f"after layer {best['layer']}."
         )
         if starts := _capital_leads_from(words):
             first, last = min(starts), max(starts)
-            span = f"layer {first}" if first == last else f"layers {first} to {last}, by task"
-            text += f" The capitalised answer is ahead for good from {span}."
+            span = f"layer {first}" if first == last else f"layer {first} to {last} (depending on the task)"
+            text += f" The capitalised answer is more probable up to the last layer from {span} on."
         return text
 
 
 def _capital_leads_from(words: pl.DataFrame) -> list[int]:
-    """For each task the layer from which on, to the last one, the capitalised answer is the more probable one.
+    """Per task, the first layer from which the capitalised answer is more probable up to the last layer.
 
-    A task in which it is not ahead after the last layer has none.
+    A task in which it is not more probable after the last layer is left out.
     """
     ahead = (
         words.sort("layer")

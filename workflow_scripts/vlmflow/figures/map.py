@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 MapProbe = AttentionMapProbe | OcclusionProbe
-LAYERS = 6  # maps of attention per task, where the figure names no layers
+LAYERS = 6  # maps of attention per task, if the figure names no layers
 
 
 class MapChart(SummaryChart[MapProbe]):
@@ -31,7 +31,9 @@ class MapChart(SummaryChart[MapProbe]):
     chart: Literal["map"]
     quantity: Quantity = "share"
     target: Target = None
-    layers: Layers = Field(None, description="Attention only; by default six from the first to the last.")
+    layers: Layers = Field(
+        None, description="Attention only: the layers that are shown; by default six from the first to the last."
+    )
 
     def _maps(self, probe: MapProbe) -> "_AttentionMaps | _OcclusionMaps":
         match probe:
@@ -45,7 +47,7 @@ class MapChart(SummaryChart[MapProbe]):
         self._maps(probe).check(f"figures.{name}")
 
     def axes(self, probe: MapProbe) -> Axes:
-        """See `SummaryChart.axes`; a cell of the image stands in place of an x axis."""
+        """See `SummaryChart.axes`; cells of the image take the role of the x axis."""
         maps = self._maps(probe)
         return Axes("line", "cell", "", maps.quantity_title, maps.panels)
 
@@ -54,7 +56,7 @@ class MapChart(SummaryChart[MapProbe]):
         return self._maps(probe).chosen_rows(rows)
 
     def draw(self, probe: MapProbe, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
-        """See `Chart.draw`; headings have no number of questions."""
+        """See `Chart.draw`; the headings do not give the number of questions."""
         maps = self._maps(probe)
         rows = maps.drawn_rows(self.rows(data.summary, probe, data.model))
         if len(rows) == 0:
@@ -81,7 +83,7 @@ class MapChart(SummaryChart[MapProbe]):
         return draw_maps(rows, self._maps(probe).quantity_title, frame)
 
     def tabulated(self, rows: pl.DataFrame, probe: MapProbe) -> pl.DataFrame:
-        """The rows with the place of each cell in words; a line is what the map shows."""
+        """The rows with the position of each cell as text; the map's quantity is their line."""
         return self._maps(probe).tabulated(rows)
 
     def caption(self, probe: MapProbe) -> str:
@@ -94,13 +96,13 @@ class MapChart(SummaryChart[MapProbe]):
         probe: MapProbe,
         features: pl.DataFrame | None,
     ) -> str:
-        """Which cells have the highest values."""
+        """The cells with the highest values."""
         return self._maps(probe).describe(rows)
 
 
 @dataclass(frozen=True)
 class _AttentionMaps:
-    """Maps of attention: a row of them per task, a map per layer."""
+    """Maps of attention: one map per task and layer, a row of maps per task."""
 
     figure: MapChart
     probe: AttentionMapProbe
@@ -142,14 +144,14 @@ class _AttentionMaps:
         return (
             "Attention of the instruction to the image: for each patch its share of the attention weights, or of the "
             "norms of the weighted and projected value vectors (Kobayashi et al. 2020); mean over the target's "
-            "positions and over questions. One colour scale for all layers; intervals in the interactive figure."
+            "positions and over questions. All layers share one colour scale. The interactive figure has the intervals."
         )
 
     def describe(self, rows: pl.DataFrame) -> str:
         images = rows.group_by("task", "layer", maintain_order=True).agg(pl.col("mean").sum())
         best, peak = (_highest(each) for each in (images, rows))
         return (
-            f"{self.target} attends to the image most in layer {best['layer']} ({best['mean']:.0f} % of all, "
+            f"{self.target} attends to the image most in layer {best['layer']} ({best['mean']:.0f} % of the total, "
             f"{best['task']}), and to a single patch most in layer {peak['layer']} ({peak['mean']:.1f} %, "
             f"{_cell(peak)}, {peak['task']})."
         )
@@ -182,8 +184,8 @@ class _OcclusionMaps:
     def caption(self) -> str:
         return (
             "Increase of the reference answer's loss when no other token may attend to the tokens of one cell of a "
-            f"{self.probe.grid} × {self.probe.grid} grid over the image, in any layer: mean over questions; intervals "
-            "in the interactive figure."
+            f"{self.probe.grid} × {self.probe.grid} grid over the image, in any layer: mean over questions. The "
+            "interactive figure has the intervals."
         )
 
     def describe(self, rows: pl.DataFrame) -> str:
@@ -192,8 +194,8 @@ class _OcclusionMaps:
             peak = _highest(group)
             certain = len(group.filter(pl.col("low") > 0))
             parts.append(
-                f"{task}: most without {_cell(peak)}, {with_interval(peak, 2, signs=True)} nats; the interval is above "
-                f"0 for {certain} of {len(group)} cells"
+                f"{task}: most without the cell in {_cell(peak)}, {with_interval(peak, 2, signs=True)} nats per token; "
+                f"the interval is above 0 for {certain} of {len(group)} cells"
             )
         return f"the loss increases in {'. '.join(parts)}."
 

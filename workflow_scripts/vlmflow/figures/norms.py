@@ -24,7 +24,7 @@ class NormsChart(SummaryChart[NormsProbe]):
     reading: ClassVar = Reading("Bin with the most patches, by its lower edge", position="norm", digits=1, unit=" %")
 
     chart: Literal["norms"]
-    threshold: float | None = Field(None, gt=0, description="A line at this norm.")
+    threshold: float | None = Field(None, gt=0, description="The norm at which a vertical line is drawn.")
 
     def axes(self, probe: NormsProbe) -> Axes:
         """See `SummaryChart.axes`."""
@@ -46,21 +46,23 @@ class NormsChart(SummaryChart[NormsProbe]):
     def caption(self, probe: NormsProbe) -> str:
         """See `Chart.caption`."""
         return (
-            "Share of the patches whose feature, as the image encoder hands it to the projector, has a norm in each "
-            "bin; eight bins per doubling, both axes logarithmic (the vertical one linear near 0). Lines: mean share "
-            "over questions; bands: 95 % bootstrap interval over images."
+            "Share of the patches whose feature, as the projector receives it from the image encoder, has a norm in "
+            "each bin; eight bins per doubling. Both axes are logarithmic, the vertical one linear near 0. Lines: mean "
+            "share over questions. Bands: 95 % bootstrap interval over images."
         )
 
     def describe(self, rows: pl.DataFrame, probe: NormsProbe, features: pl.DataFrame | None) -> str:
-        """Where most norms lie, and how many patches lie above the threshold."""
+        """The median and the 95 % range of the norms, and the share of the patches above the threshold."""
         import numpy as np
 
         shares = rows.filter(pl.col("patches") == "all").group_by("norm").agg(pl.col("mean").mean()).sort("norm")
         edges, mass = shares["norm"].to_numpy(), shares["mean"].to_numpy()
         low, middle, high = np.interp([2.5, 50, 97.5], np.cumsum(mass), edges * BIN)
-        text = f"half of all patches have a norm below {middle:.3g}, 95 % one between {low:.3g} and {high:.3g}."
+        text = (
+            f"half of all patches have a norm below {middle:.3g}, and 95 % have one between {low:.3g} and {high:.3g}."
+        )
         if self.threshold is not None:
-            # Norms within a bin are taken to be spread evenly.
+            # The norms within a bin are assumed to be spread evenly.
             below = np.interp(self.threshold, edges * BIN, np.cumsum(mass))
-            text += f" About {100 - below:.1f} % of the patches lie above {self.threshold:g}."
+            text += f" About {100 - below:.1f} % of the patches have a norm above {self.threshold:g}."
         return text

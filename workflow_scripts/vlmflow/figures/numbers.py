@@ -20,7 +20,7 @@ def with_interval(row: Mapping[str, float], digits: int = 2, unit: str = "", sig
     Args:
         row: with the columns mean, low and high.
         digits: after the decimal point.
-        unit: after the mean, with a space before it.
+        unit: the text after the mean, with a space before it.
         signs: whether positive numbers have a plus.
     """
     write = signed if signs else unsigned
@@ -29,5 +29,5 @@ def with_interval(row: Mapping[str, float], digits: int = 2, unit: str = "", sig
 
 
 def bracketed(low: float | None, high: float | None) -> str:
-    """` [low, high]` in whole numbers, with a space before it; nothing where there is no interval."""
+    """` [low, high]` in whole numbers, with a space before it; empty if there is no interval."""
     return "" if low is None else f" [{low:.0f}, {high:.0f}]"

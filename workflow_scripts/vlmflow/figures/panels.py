@@ -1,4 +1,4 @@
-"""Axes and panels: which column tells what apart, and how panels are headed."""
+"""Axes and panels: which columns become lines and panels, and the headings of the panels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ class Axes:
     """Which columns of a summary a chart draws.
 
     Attributes:
-        line: column that tells lines apart.
+        line: column with one line per value.
         x: column on the x axis.
         x_title, y_title: of the axes, with units.
-        panels: columns that tell panels apart; the first one is `task`.
+        panels: columns with one panel per combination of values; the first one is `task`.
         doubling: whether equal steps on the x axis are doublings.
         zero: whether a rule marks 0.
     """
@@ -35,10 +35,10 @@ class FigureData:
     """The tables from which the figure of one model is drawn.
 
     Attributes:
-        summary: of the probe, all models and tasks.
+        summary: the probe's summary, all models and tasks.
         model: name of the model in the summary.
         tasks: names of the tasks, in the order of the panels.
-        curve_features: phases or knees, all models and tasks; None where the figure shows none.
+        curve_features: phases or knees, all models and tasks; None if the figure shows none.
         rows: task → the probe's own rows of the model, for a figure of examples.
         views: task → rows of the table `views`, for a figure of examples.
     """
@@ -66,7 +66,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around the panels.
+    """Title, subtitle and headings of the panels.
 
     Attributes:
         title, subtitle: of the figure.
@@ -81,7 +81,7 @@ class Frame:
 
 
 def panel_name(column: str, value: object) -> str:
-    """The part of a panel's heading for one column; tasks and prompts keep the user's own names."""
+    """The text of a panel's heading for one column; tasks and prompts keep the user's own names."""
     if column == "window":
         return f"k = {value}"
     return str(value) if column in ("task", "prompt") else name_of(str(value))
@@ -94,11 +94,11 @@ def with_panels(
 
     Args:
         rows: of a summary.
-        keys: columns that tell panels apart, `task` first.
-        tasks: in the order of the panels; other keys come in the order of the rows.
-        note: what a heading adds to the number of questions of its rows.
+        keys: columns with one panel per combination of values, `task` first.
+        tasks: in the order of the panels; the values of other keys come in the order of the rows.
+        note: the text that a heading adds to the number of questions of its rows.
     """
-    # A heading leaves out what is the same in all panels.
+    # A heading leaves out keys with the same value in all panels.
     named = [key for key in keys if key in ("task", "window") or rows[key].n_unique() > 1]
     labels = {}
     for key, panel in rows.group_by(keys, maintain_order=True):
@@ -112,20 +112,20 @@ def with_panels(
 
 
 def subtitle(rows: pl.DataFrame, model: str, columns: int) -> list[str]:
-    """The model and the size of its samples; in two lines where the figure has one column."""
+    """The model and the size of its samples; two lines if the figure has one column."""
     sizes = [_range(rows.group_by("task").agg(pl.col(name).max())[name]) for name in ("questions", "images")]
     size = f"n = {sizes[0]} questions per task, on {sizes[1]} images"
     return [f"{model}; {size}"] if columns > 1 else [model, size]
 
 
 def _range(numbers: pl.Series) -> str:
-    """`200`, or `180 to 200` where the numbers differ."""
+    """`200`, or `180 to 200` if the numbers differ."""
     low, high = min(numbers), max(numbers)
     return f"{low}" if low == high else f"{low} to {high}"
 
 
 def evenly_spaced(layers: list[int], count: int) -> list[int]:
-    """At most so many of the layers, from the first to the last."""
+    """At most `count` of the layers, evenly spaced from the first to the last."""
     if len(layers) <= count:
         return layers
     return [layers[round(index * (len(layers) - 1) / (count - 1))] for index in range(count)]

@@ -28,35 +28,35 @@ class PruningChart(LineChart[PruningProbe]):
 
     def caption(self, probe: PruningProbe) -> str:
         """See `Chart.caption`."""
-        asked = f"up to {probe.questions} questions" if probe.questions else "all questions"
+        questions = f"up to {probe.questions} questions" if probe.questions else "all questions"
         text = (
             "The image's tokens are dropped in the last layers, for the prompt and for decoding. Correct answers: "
-            f"percentage of {asked} that were asked, not only of those that the intact model answers correctly. "
+            f"percentage of {questions} that were asked, not only of those that the intact model answers correctly. "
             f"{INTERVALS}"
         )
-        time = " Time: the fastest of three runs, on up to {} questions per task."
+        time = " Time: the fastest of three runs, for up to {} questions per task."
         return text + (time.format(probe.timed) if probe.timed else "")
 
     def describe(self, rows: pl.DataFrame, probe: PruningProbe, features: pl.DataFrame | None) -> str:
-        """In how many of the last layers the tokens can be left out before answers get worse, and what that saves."""
-        found = {str(task): _layers_to_spare(group) for (task,), group in rows.group_by("task", maintain_order=True)}
-        spared = [f"{task} {text}" for task, text in found.items() if text is not None]
-        unjudged = [task for task, text in found.items() if text is None]
+        """The number of last layers that work without image tokens before answers get worse, with work and time."""
+        texts = {str(task): _layers_to_spare(group) for (task,), group in rows.group_by("task", maintain_order=True)}
+        with_accuracy = [f"{task} {text}" for task, text in texts.items() if text is not None]
+        without_accuracy = [task for task, text in texts.items() if text is None]
         sentences = []
-        if spared:
+        if with_accuracy:
             sentences.append(
-                "last layers in which the image's tokens can be left out with a loss of at most one percentage point "
-                f"of correct answers: {'; '.join(spared)}."
+                "number of last layers in which the image's tokens can be dropped with a loss of at most one "
+                f"percentage point of correct answers: {'; '.join(with_accuracy)}."
             )
-        if unjudged:
+        if without_accuracy:
             sentences.append(
-                f"{', '.join(unjudged)}: these questions have no correct answer, so there is no accuracy to lose."
+                f"{', '.join(without_accuracy)}: these questions have no correct answer, so accuracy is not defined."
             )
         return " ".join(sentences)
 
 
 def _layers_to_spare(rows: pl.DataFrame) -> str | None:
-    """The largest number of layers up to which accuracy stays, with work and time; None without an accuracy."""
+    """The largest number of layers without a loss of accuracy, with work and time; None if no accuracy is defined."""
     values = {(row["quantity"], row["layers_dropped"]): row["mean"] for row in rows.to_dicts()}
     numbers = sorted(last for quantity, last in values if quantity == "accuracy")
     if not numbers:

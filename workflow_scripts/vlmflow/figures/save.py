@@ -12,10 +12,10 @@ from vlmflow.tables import whole
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
-    """Write HTML that needs no network, SVG, or PNG at twice the size, by the ending of `path`.
+    """Write the chart as HTML that needs no network, as SVG, or as PNG at twice the size, by the suffix of `path`.
 
     Raises:
-        ValueError: another ending.
+        ValueError: the suffix is another one.
     """
     with whole(path) as temporary:
         match Path(path).suffix:
@@ -26,12 +26,12 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
                 temporary.write_text(_renumber_gradients(temporary.read_text(encoding="utf-8")), encoding="utf-8")
             case ".png":
                 chart.save(temporary, format="png", scale_factor=2)
-            case ending:
-                raise ValueError(f"{path}: charts are written as .html, .svg or .png, not as {ending!r}")
+            case suffix:
+                raise ValueError(f"{path}: charts are written as .html, .svg or .png, not as {suffix!r}")
 
 
 class _EscapedJson(json.JSONEncoder):
-    """JSON that can stand in a page's script, whatever its texts hold: a question may hold `</script>`."""
+    """JSON that is safe inside a page's script: a question may hold `</script>`."""
 
     def iterencode(self, o: Any, _one_shot: bool = False) -> Iterator[str]:
         for piece in super().iterencode(o, _one_shot):
@@ -44,12 +44,12 @@ class _EscapedJson(json.JSONEncoder):
 def _renumber_gradients(drawing: str) -> str:
     """The SVG with its gradients numbered from 0.
 
-    The writer of SVG counts on from one drawing to the next, so that the same figure would depend on the figures drawn
-    before it.
+    The SVG writer keeps counting from one drawing to the next, so without this the same figure would depend on the
+    figures drawn before it.
     """
     numbers: dict[str, int] = {}
     return re.sub(
         r'(?<=id="gradient_)\d+(?=")|(?<=url\(#gradient_)\d+(?=\))',
-        lambda found: str(numbers.setdefault(found[0], len(numbers))),
+        lambda match: str(numbers.setdefault(match[0], len(numbers))),
         drawing,
     )

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .marks.lines import LineChartData
 
 QUANTITIES = {
-    "corrected": "The similarity of tokens of unrelated questions is subtracted, since all states share a direction.",
-    "raw": "The direction that all states share is not corrected for.",
-    "unrelated": "Tokens of unrelated questions are compared: their similarity is the direction that all states share.",
+    "corrected": "The similarity of tokens of unrelated questions is subtracted, since all states share one direction.",
+    "raw": "No correction is made for the direction that all states share.",
+    "unrelated": "The tokens are of unrelated questions: their similarity is the direction that all states share.",
 }
 PHASES = (
-    "Grey and white bands: phases in which all three curves change steadily, as many as the curves support; darker: "
-    "the 95 % interval of a phase's start. The curves support the smallest number of phases that describes all of "
-    "their variance but a twentieth, and what sampling error explains."
+    "Grey and white bands: phases in which all three curves change steadily, as many as the curves support. Darker "
+    "bands: the 95 % interval of a phase's start. The curves support the smallest number of phases that describes at "
+    "least 95 % of their variance, apart from the variance that sampling error explains."
 )
 
 
@@ -46,15 +46,15 @@ class SimilarityChart(LineChart[SimilarityProbe]):
     )
     quantity: Literal["corrected", "raw", "unrelated"] = Field(
         "corrected",
-        description="corrected: less the similarity of unrelated questions; raw: as it is; unrelated: of unrelated "
-        "questions.",
+        description="corrected: minus the similarity of unrelated questions; raw: without this correction; unrelated: "
+        "the similarity of unrelated questions.",
     )
-    phases: bool = Field(False, description="Bands for the phases that the curves support; with by: pair.")
+    phases: bool = Field(False, description="Bands for the phases that the curves support; only with by: pair.")
 
     @model_validator(mode="after")
     def _phases_are_of_pairs(self) -> "SimilarityChart":
         if self.phases and (self.by != "pair" or self.quantity != "corrected"):
-            raise ValueError("phases: they are found on the three corrected curves; leave out by and quantity")
+            raise ValueError("phases: they are found on the three corrected curves; remove the keys by and quantity")
         return self
 
     @property
@@ -90,20 +90,20 @@ class SimilarityChart(LineChart[SimilarityProbe]):
         return f"{text} {PHASES}" if self.phases else text
 
     def describe(self, rows: pl.DataFrame, probe: SimilarityProbe, features: pl.DataFrame | None) -> str:
-        """Where image and text are most alike, or how far prompts differ; and the phases that the curves support."""
+        """The highest similarity of image and text, or the largest difference between prompts; and the phases."""
         between = rows.filter(pl.col("pair") == "image and text").sort("mean", descending=True, maintain_order=True)
         if self.by == "prompt":
             return _largest_difference(between)
         best = between.row(0, named=True)
         text = (
-            f"image and text are most alike in {best['task']}, {best['prompt']}, {with_interval(best)} after layer "
-            f"{best['layer']}."
+            f"image and text are most similar in {best['task']}, prompt {best['prompt']}: {with_interval(best)} after "
+            f"layer {best['layer']}."
         )
         return f"{text} {_describe_phases(features)}" if self.phases and features is not None else text
 
     @classmethod
     def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
-        """Phases in words and numbers to read."""
+        """The table of phases as a reader sees it."""
         supported = pl.col("phase_count").cast(pl.String)
         with_share = pl.format("{} (in {} % of the resamples)", supported, number("agreement", 0))
         return features.select(
@@ -121,7 +121,7 @@ class SimilarityChart(LineChart[SimilarityProbe]):
 
 
 def _largest_difference(rows: pl.DataFrame) -> str:
-    """How far prompts differ at most in the similarity of image and text."""
+    """The largest difference between prompts in the similarity of image and text."""
     spread = rows.group_by("task", "layer", maintain_order=True).agg(pl.col("mean").max() - pl.col("mean").min())
     widest = spread.sort("mean", descending=True, maintain_order=True).row(0, named=True)
     return (
@@ -131,7 +131,7 @@ def _largest_difference(rows: pl.DataFrame) -> str:
 
 
 def _describe_phases(phases: pl.DataFrame) -> str:
-    """How many phases the curves support, and where they begin."""
+    """The number of phases that the curves support, and where they begin, per task and prompt."""
     supported = phases.filter(pl.col("phases") == pl.col("phase_count"))
     parts = [
         f"{task}, {prompt}: {_describe_cut(group.to_dicts())}"
@@ -145,11 +145,11 @@ def _describe_cut(phases: list[dict[str, Any]]) -> str:
     number, agreement = phases[0]["phases"], phases[0]["agreement"]
     counted = f"{number} phase{'s' if number > 1 else ''}, not four"
     if number == len(PHASE_NAMES):
-        counted = "four phases, " + ("as in [phase]" if phases[0]["name"] else "which are not those of [phase]")
+        counted = "four phases, " + ("those of [phase]" if phases[0]["name"] else "but not those of [phase]")
     share = "" if agreement is None else f" (in {agreement:.0f} % of the resamples)"
     starts = [
         f"{row['first_layer']}{bracketed(row['low'], row['high'])}" + (f" ({row['name']})" if row["name"] else "")
         for row in phases
         if row["phase"] > 1
     ]
-    return f"{counted}{share}" + (f"; after the first, they begin after layer {', '.join(starts)}" if starts else "")
+    return f"{counted}{share}" + (f"; the later phases begin after layer {', '.join(starts)}" if starts else "")

@@ -1,4 +1,4 @@
-"""Strokes, names and fonts: what makes a line look and read alike in every figure."""
+"""Strokes, names and fonts, so that a line has the same look and the same name in every figure."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from vlmflow.edges import Edge
 
 @dataclass(frozen=True)
 class Stroke:
-    """Colour, dashes and point shape of a line; dashes and shapes tell lines apart where colours cannot."""
+    """Colour, dashes and point shape of a line; dashes and shapes distinguish lines without colour."""
 
     color: str
     dash: tuple[int, ...] = (1, 0)
@@ -76,7 +76,7 @@ SPARE_STROKES = [
 ]
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 ARROW_FONT = f"DejaVu Sans, {FONT}"  # the sans-serif font that commonly has "↛"
-# Lines that are neither edges nor words of their own.
+# Names of lines whose value in the table is not a name to read.
 LINE_NAMES = {
     "object": "object's name, on its patches",
     "elsewhere": "object's name, on other patches",
@@ -102,12 +102,12 @@ LINE_NAMES = {
 
 
 def name_of(line: str) -> str:
-    """The name of a line in figures and tables; edges have a crossed arrow."""
+    """The name of a line in figures and tables; an edge is written with a crossed arrow."""
     return Edge.parse(line).crossed if " -> " in line else LINE_NAMES.get(line, line)
 
 
 def strokes_of(lines: list[str]) -> list[Stroke]:
-    """The stroke of each line; a line without one gets a spare stroke by its name, alike in every figure."""
+    """The stroke of each line; a line without its own stroke gets a spare one by its name, the same in every figure."""
     strokes: list[Stroke] = []
     for line in lines:
         index = hashlib.sha256(line.encode()).digest()[0]

@@ -1,4 +1,4 @@
-"""What the image's tokens decode to, over the layers; [thesis]."""
+"""The words that the image's tokens decode to, over the layers; [thesis]."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -18,14 +18,14 @@ from .style import name_of
 
 @dataclass(frozen=True)
 class _Quantity:
-    """What a figure can show of the lens.
+    """A quantity of the visual lens that a figure can show.
 
     Attributes:
-        y_title: of the y axis, with the unit.
-        caption: with {top} in place of the number of words.
+        y_title: title of the y axis, with the unit.
+        caption: the caption, with {top} in place of the number of words.
         columns: quantities of the summary.
-        instructions: that are shown; all where there are none.
-        name, unit: in a sentence.
+        instructions: the instructions that are shown; empty for all.
+        name, unit: as the sentence writes them.
     """
 
     y_title: str
@@ -37,13 +37,13 @@ class _Quantity:
 
 
 QUANTITIES = {
-    # Which object a patch names is a question about the correct instruction.
+    # The names are those of the question's objects, so they are counted with the correct instruction only.
     "names": _Quantity(
-        "Patches that decode to it, %",
+        "Patches with the name, %",
         "Percentage of patches for which one of the {top} most probable words, read through the final norm and the "
-        "unembedding, is the name or an attribute of an object: of the object in the question, on its own patches; of "
-        "the same object, on patches of none of the objects; and of another question's object, on the patches of this "
-        "one.",
+        "unembedding, is the name or an attribute of an object. Three cases: the question's object, on its own "
+        "patches; the same object, on patches outside of all objects; and an object of another question, on the "
+        "patches of this question's object.",
         ("object", "elsewhere", "shuffled"),
         ("correct",),
     ),
@@ -52,38 +52,38 @@ QUANTITIES = {
     ),
     "words": _Quantity(
         "Tokens that are words, %",
-        "Percentage of the image's tokens that decode to a word, or to the beginning of one: at least two letters and "
-        "nothing else, and no piece from within a word.",
+        "Percentage of the image's tokens that decode to a word or to the beginning of a word: at least two letters, "
+        "no other characters, and not a piece from the inside of a word.",
         ("words",),
         (),
         "tokens that are words",
     ),
-    # Agreement of the correct instruction with itself is 100 %, its difference 0.
+    # The correct instruction is left out: it agrees with itself by 100 %, and its difference is 0.
     "agreement": _Quantity(
-        "Same word as with the correct one, %",
-        "Percentage of the image's tokens whose most probable word is the same as with the correct instruction: with "
-        "the question of another image, and with none.",
+        "Same most probable word, %",
+        "Percentage of the image's tokens whose most probable word is the same as with the correct instruction, if the "
+        "instruction is the question of another image, and without an instruction.",
         ("agreement",),
         ("wrong", "none"),
         "tokens with the same word",
     ),
     "difference": _Quantity(
-        "Patches that decode to it, percentage points",
+        "Patches with the name, percentage points",
         "Percentage of an object's patches that decode to its name or an attribute, minus the percentage with the "
-        "correct instruction, question by question: with the question of another image, and with none. Where the "
-        "instruction has no influence, the interval holds 0.",
+        "correct instruction, question by question: if the instruction is the question of another image, and without "
+        "an instruction. An interval that holds 0 is compatible with no influence of the instruction.",
         ("difference",),
         ("wrong", "none"),
     ),
 }
 FORCED = (
-    "In a causal decoder the image's tokens cannot see an instruction that stands after them: there, equality is "
-    "forced, and only an instruction before the image tests anything."
+    "In a causal decoder the image's tokens cannot attend to an instruction after them: the result is then the same "
+    "for every instruction by construction, so only an instruction before the image is a test."
 )
 
 
 class VisualLensChart(LineChart[VisualLensProbe]):
-    """What the image's tokens decode to, over the layers."""
+    """The words that the image's tokens decode to, over the layers."""
 
     draws: ClassVar = (VisualLensProbe,)
     reading: ClassVar = Reading("Highest mean over the layers", digits=1, by_panel=True)
@@ -99,9 +99,8 @@ class VisualLensChart(LineChart[VisualLensProbe]):
         """See `Chart.check`."""
         if self.quantity in ("agreement", "difference") and probe.instructions == ["correct"]:
             raise ValueError(
-                f"figures.{name}.quantity: the probe {self.probe!r} has nothing to compare the correct instruction "
-                f"with; "
-                f"add wrong or none to probes.{self.probe}.instructions"
+                f"figures.{name}.quantity: the probe {self.probe!r} measures no instruction beside the correct one, so "
+                f"there is nothing to compare; add wrong or none to probes.{self.probe}.instructions"
             )
 
     def axes(self, probe: VisualLensProbe) -> Axes:
@@ -123,7 +122,7 @@ class VisualLensChart(LineChart[VisualLensProbe]):
         return f"{text} {FORCED}" if compared and "after" in probe.instruction_positions else text
 
     def describe(self, rows: pl.DataFrame, probe: VisualLensProbe, features: pl.DataFrame | None) -> str:
-        """The extremes, with what they are to be compared with."""
+        """The lowest and the highest mean; for names and differences, the largest value with its controls."""
         match self.quantity:
             case "names":
                 return _describe_names(rows)
@@ -133,12 +132,12 @@ class VisualLensChart(LineChart[VisualLensProbe]):
         lowest, highest = (
             rows.sort("mean", descending=down, maintain_order=True).row(0, named=True) for down in (False, True)
         )
-        ends = [f"{with_interval(row, 1)}{chosen.unit} ({_place(row)})" for row in (lowest, highest)]
+        ends = [f"{with_interval(row, 1)}{chosen.unit} ({_position(row)})" for row in (lowest, highest)]
         return f"{chosen.name}: from {ends[0]} to {ends[1]}."
 
 
 def _describe_names(rows: pl.DataFrame) -> str:
-    """The layer in which most patches of an object have its name, against the two controls there."""
+    """The layer in which most patches of an object decode to its name, with the two controls in that layer."""
     named = rows.filter(pl.col("quantity") == "object")
     peak = named.sort("mean", descending=True, maintain_order=True).row(0, named=True)
     same = rows.filter(*(pl.col(key) == peak[key] for key in ("task", "instruction_position", "layer")))
@@ -149,26 +148,28 @@ def _describe_names(rows: pl.DataFrame) -> str:
         if name in others
     ]
     return (
-        f"an object's name or attribute is among the words of at most {with_interval(peak, 1)} % of its patches "
+        f"at most {with_interval(peak, 1)} % of an object's patches decode to its name or an attribute "
         f"({peak['task']}, after layer {peak['layer']})"
-        + (f", against {' and '.join(controls)} there." if controls else ".")
+        + (f", compared with {' and '.join(controls)} in this layer." if controls else ".")
     )
 
 
 def _describe_differences(rows: pl.DataFrame) -> str:
-    """The largest difference to the correct instruction, of each other one."""
+    """The largest difference of every other instruction from the correct one."""
     parts = []
-    for (place, instruction), group in rows.group_by("instruction_position", "instruction", maintain_order=True):
+    for (position, instruction), group in rows.group_by("instruction_position", "instruction", maintain_order=True):
         by_size = group.sort(pl.col("mean").abs(), descending=True, maintain_order=True)
         largest = by_size.row(0, named=True)
         parts.append(
-            f"{name_of(str(instruction))} {place} the image {with_interval(largest, 1, signs=True)} (after layer "
+            f"{name_of(str(instruction))} {position} the image {with_interval(largest, 1, signs=True)} (after layer "
             f"{largest['layer']}, {largest['task']})"
         )
     differences = "; ".join(parts)
-    return f"largest difference to the correct instruction, in percentage points of an object's patches: {differences}."
+    return (
+        f"largest difference from the correct instruction, in percentage points of an object's patches: {differences}."
+    )
 
 
-def _place(row: dict[str, Any]) -> str:
+def _position(row: dict[str, Any]) -> str:
     position = row["instruction_position"]
     return f"{row['task']}, {name_of(row['instruction'])} {position} the image, after layer {row['layer']}"

@@ -16,7 +16,7 @@ from .panels import Axes
 
 
 class WindowsChart(LineChart[KnockoutProbe]):
-    """As flow, with a panel per window (and task)."""
+    """The same as `FlowChart`, with a panel per task and window."""
 
     draws: ClassVar = (KnockoutProbe,)
     reading: ClassVar = knockouts.READING
@@ -51,7 +51,7 @@ class WindowsChart(LineChart[KnockoutProbe]):
 
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
-        panels = "Each panel has a window of k layers."
+        panels = "The window of each panel has k layers."
         return " ".join([knockouts.CHANGE, panels, INTERVALS, *knockouts.settings_caption(probe)])
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:

@@ -1,4 +1,4 @@
-"""How far the words that the question predicts change; [flow] appendices D and K."""
+"""Similarity of the words that the question predicts to the intact model's; [flow] appendices D and K."""
 
 from typing import ClassVar, Literal
 
@@ -34,18 +34,18 @@ class WordsChart(LineChart[WordsProbe]):
         interventions = []
         if probe.modules:
             interventions.append(
-                f"a module's output is zero at the question's positions in {layers} from each layer on"
+                f"a module's output is set to zero at the question's positions in {layers} from each layer on"
             )
         if probe.edges:
             interventions.append(f"the edge is knocked out in a window of {layers} around each layer")
-        sets = "for the question as a whole" if probe.pooled else "position by position"
+        sets = "as one set for the whole question" if probe.pooled else "position by position"
         return (
             f"Jaccard similarity of the {probe.top} words that each position of the question predicts at the last "
             f"layer, {sets}, to those of the intact model, when {' or '.join(interventions)}. {INTERVALS}"
         )
 
     def describe(self, rows: pl.DataFrame, probe: WordsProbe, features: pl.DataFrame | None) -> str:
-        """How far the predicted words change at most, and at the last layer."""
+        """The lowest similarity of the predicted words, and the similarity at the last layer."""
         sentences = []
         for name in map(str, rows["intervention"].unique(maintain_order=True)):
             group = rows.filter(pl.col("intervention") == name)
@@ -53,7 +53,7 @@ class WordsChart(LineChart[WordsProbe]):
             last = sorted(group.filter(pl.col("layer") == group["layer"].max())["mean"].to_list())
             sentences.append(
                 f"{name_of(name)}: similarity falls to {worst['mean']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}] "
-                f"at layer {worst['layer']} in {worst['task']}, and is {last[0]:.2f} to {last[-1]:.2f} at the last "
-                "layer, by task."
+                f"at layer {worst['layer']} in {worst['task']}; at the last layer it is {last[0]:.2f} to "
+                f"{last[-1]:.2f}, depending on the task."
             )
         return " ".join(sentences)

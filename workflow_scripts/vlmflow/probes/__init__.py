@@ -1,4 +1,4 @@
-"""The probes: each one measurement, in a folder of its own; `PROBES` lists them."""
+"""The probes: each is one kind of measurement, in a folder of its own; `PROBES` lists them."""
 
 from typing import Annotated
 
@@ -30,7 +30,7 @@ PROBES: tuple[type[Probe], ...] = (
     BudgetProbe,
     OcclusionProbe,
 )
-# The same as one type: mypy reads a union only where it is written out.
+# The same as one type: mypy understands a union only if it is written out.
 AnyProbe = Annotated[
     KnockoutProbe
     | LensProbe
@@ -48,7 +48,7 @@ AnyProbe = Annotated[
 
 
 def probe_class(kind: str) -> type[Probe]:
-    """The class of a kind of probe, as study files name it."""
+    """The class of a kind of probe; `kind` is its name in the study file."""
     return next(each for each in PROBES if each.kind_name() == kind)
 
 

@@ -1,4 +1,4 @@
-"""The loss of a reference answer: the mean of −log p over its tokens, each with the earlier ones given, in nats."""
+"""The loss of a reference answer, in nats: the mean of −log p over its tokens, each given the earlier tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from vlmflow.prompts.build import Prompt
 
 @dataclass(frozen=True)
 class ReferenceAnswer:
-    """A prompt with a reference answer behind it.
+    """A prompt that is continued with a reference answer.
 
     Attributes:
-        prompt: up to the answer's last but one token.
-        token_ids: of the answer.
+        prompt: the prompt and the answer's tokens without the last one.
+        token_ids: token ids of the answer.
     """
 
     prompt: Prompt
@@ -26,7 +26,7 @@ class ReferenceAnswer:
 
     @property
     def positions(self) -> Tensor:
-        """Where the answer's tokens are predicted."""
+        """The positions that predict the answer's tokens."""
         length = len(self.prompt)
         return torch.arange(length - len(self.token_ids), length)
 
@@ -34,13 +34,13 @@ class ReferenceAnswer:
 def reference_answer(vlm: LanguageModel, prompt: Prompt, text: str, own_answer: Sequence[int]) -> ReferenceAnswer:
     """A prompt and the tokens of its reference answer.
 
-    The answer is written as the model would write it: in the model's own tokens where its answer is the same, with a
-    capital where its answer begins with one.
+    The answer is written as the model would write it: with the model's own tokens if its answer is the same, and with a
+    capital if its answer begins with a capital.
 
     Args:
         vlm: the model.
         prompt: of this model.
-        text: the reference.
+        text: the reference answer.
         own_answer: token ids of the model's answer.
     """
     own = vlm.processor.tokenizer.decode(own_answer, skip_special_tokens=True).strip()
@@ -52,40 +52,40 @@ def reference_answer(vlm: LanguageModel, prompt: Prompt, text: str, own_answer: 
     return ReferenceAnswer(vlm.continue_prompt(prompt, tokens[:-1]), tokens)
 
 
-def loss(vlm: LanguageModel, asked: ReferenceAnswer, states: Tensor) -> float:
-    """The loss, from the states after the last layer that predict the answer's tokens.
+def loss(vlm: LanguageModel, reference: ReferenceAnswer, states: Tensor) -> float:
+    """The loss of a reference answer from the states that predict its tokens.
 
     Args:
         vlm: the model.
-        asked: prompt and answer.
-        states: (answer tokens, width), not normed.
+        reference: prompt and answer.
+        states: (answer tokens, width) after the last layer, before the final norm.
     """
     log = vlm.read(states, lambda logits: logits.log_softmax(-1))
-    return -log[torch.arange(len(log)), torch.tensor(asked.token_ids)].double().mean().item()
+    return -log[torch.arange(len(log)), torch.tensor(reference.token_ids)].double().mean().item()
 
 
-def loss_without(vlm: LanguageModel, asked: ReferenceAnswer, recording: Recording, dropped: Tensor) -> float:
-    """The loss of a forward without the positions `dropped`; the others keep their position ids.
+def loss_without(vlm: LanguageModel, reference: ReferenceAnswer, recording: Recording, dropped: Tensor) -> float:
+    """The loss of a forward without the positions `dropped`; the other positions keep their position ids.
 
     Args:
         vlm: the model.
-        asked: its prompt and answer.
+        reference: its prompt and answer.
         recording: of that prompt.
         dropped: positions.
     """
-    return loss(vlm, asked, vlm.replay_without(recording, dropped, asked.positions))
+    return loss(vlm, reference, vlm.replay_without(recording, dropped, reference.positions))
 
 
 def losses_without(
-    vlm: LanguageModel, asked: ReferenceAnswer, recording: Recording, dropped: Sequence[Tensor]
+    vlm: LanguageModel, reference: ReferenceAnswer, recording: Recording, dropped: Sequence[Tensor]
 ) -> list[float]:
-    """The loss for each set of positions that no other position may attend to: the same as `loss_without`, and cheaper
-    where there are many sets, or where they stand late in the prompt."""
+    """The loss for each set of positions if no other position may attend to it: the same result as `loss_without`, and
+    cheaper if there are many sets or if they are late in the prompt."""
     knockouts = [attention_to(recording, positions, 0, len(vlm.layers)) for positions in dropped]
-    return [loss(vlm, asked, states) for states in vlm.replay(recording, knockouts, asked.positions)]
+    return [loss(vlm, reference, states) for states in vlm.replay(recording, knockouts, reference.positions)]
 
 
-def intact_loss(vlm: LanguageModel, asked: ReferenceAnswer, recording: Recording) -> float:
+def intact_loss(vlm: LanguageModel, reference: ReferenceAnswer, recording: Recording) -> float:
     """The loss of the intact model."""
-    read = asked.positions.to(recording.output.device)
-    return loss(vlm, asked, recording.output[0, read])
+    read = reference.positions.to(recording.output.device)
+    return loss(vlm, reference, recording.output[0, read])

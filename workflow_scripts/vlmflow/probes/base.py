@@ -1,8 +1,8 @@
-"""What every probe has; a probe is one folder that owns everything that is true of it alone.
+"""The base of every probe; a probe is one folder that owns everything that is true of it alone.
 
-`probes/<kind>/__init__.py` holds the class: the keys of the study file, the tables, how they are averaged, what the
-probe costs and needs.  Reading a study imports it, so it must not import torch.  `probes/<kind>/measure.py` holds the
-measurement, and is imported when a job runs.
+`probes/<kind>/__init__.py` holds the class: the keys of the study file, the tables, their averaging, and
+the probe's cost and requirements.  Reading a study imports it, so it must not import torch.
+`probes/<kind>/measure.py` holds the measurement, and is imported when a job runs.
 """
 
 from abc import ABC, abstractmethod
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # these import torch
 
 
 class StudyView(Protocol):
-    """What a probe may ask about the study that it is part of."""
+    """The part of a study that a probe can read: its probes, tasks and models."""
 
     @property
     def probes(self) -> Mapping[str, "Probe"]:
@@ -44,10 +44,10 @@ class StudyView(Protocol):
 
     @property
     def reads(self) -> Mapping[str, str]:
-        """Model → what it reads: image or captions."""
+        """Model → its input: image or captions."""
 
     def models_of(self, probe: str) -> list[str]:
-        """The models on which a probe is run."""
+        """The models with which a probe is run."""
 
     def tasks_of(self, probe: str) -> list[str]:
         """The tasks on which a probe is run."""
@@ -78,27 +78,27 @@ class ProbeFiles(Protocol):
 
 
 class Probe(Strict, ABC):
-    """What every probe has: on which part of the study it is run, and what it declares about itself."""
+    """A probe: the part of the study on which it is run, and its declarations."""
 
-    table: ClassVar[Table]  # of its rows
-    averaging: ClassVar[Averaging]  # of these rows over questions
-    features: ClassVar[CurveFeatures | None] = None  # what is found on its averaged curves
-    former_kinds: ClassVar[tuple[str, ...]] = ()  # names that `kind` had once
+    table: ClassVar[Table]  # the table of its rows
+    averaging: ClassVar[Averaging]  # how these rows are averaged over questions
+    features: ClassVar[CurveFeatures | None] = None  # phases or knees of its averaged curves
+    former_kinds: ClassVar[tuple[str, ...]] = ()  # earlier names of `kind`
 
     kind: str
     models: Annotated[list[ModelName], AfterValidator(each_once("model"))] | None = Field(
-        None, min_length=1, description="Only these; by default all that it fits."
+        None, min_length=1, description="Only these models; by default all to which the probe applies."
     )
     tasks: Annotated[list[Name], AfterValidator(each_once("task"))] | None = Field(
-        None, min_length=1, description="Only these; by default all."
+        None, min_length=1, description="Only these tasks; by default all."
     )
     questions: int | None = Field(
-        None, ge=1, description="At most so many of a task's analysed questions; all by default."
+        None, ge=1, description="Largest number of analysed questions per task; by default all."
     )
 
     @classmethod
     def kind_name(cls) -> str:
-        """The kind, as study files have it."""
+        """The name of the kind in study files."""
         return str(get_args(cls.model_fields["kind"].annotation)[0])
 
     @classmethod
@@ -106,7 +106,7 @@ class Probe(Strict, ABC):
         """The table of the means of its rows."""
         return cls.averaging.table(cls.table)
 
-    # --- what it depends on ---
+    # --- requirements ---
 
     @property
     def parsed_edges(self) -> list[Edge]:
@@ -115,7 +115,7 @@ class Probe(Strict, ABC):
 
     @property
     def needs(self) -> str | None:
-        """What a model must read to be measured: image, captions, or either (None)."""
+        """The input that a model must read: image, captions, or either of them (None)."""
         segments = [name for edge in self.parsed_edges for name in (edge.source, edge.target)]
         images = [name for name in segments if name.endswith("patches") or name in ("image", *SINK_SEGMENTS)]
         if images and "caption" in segments:
@@ -127,39 +127,39 @@ class Probe(Strict, ABC):
 
     @property
     def answers_analysed(self) -> Literal["any", "correct"]:
-        """Whether any question that was asked is measured, or the sample of correctly answered ones."""
+        """The questions that are measured: any question that was asked, or the sample of correctly answered ones."""
         return "correct"
 
     @property
     def layers_required(self) -> dict[str, int]:
-        """Key → how many layers a model must have for its value."""
+        """Key → number of layers that a model must have for the key's value."""
         return {}
 
     @property
     def detailed(self) -> int:
-        """On so many questions per task, more is measured; see `Question.in_detail`."""
+        """The number of questions per task on which more is measured; see `Question.in_detail`."""
         return 0
 
     @property
     def uses_seed(self) -> bool:
-        """Whether its rows depend on the seed: drawing all questions gives the same ones with every seed."""
+        """Whether its rows depend on the seed; they do not if all questions are sampled."""
         return bool(self.questions or self.detailed)
 
     @property
     def norms_probe(self) -> str | None:
-        """The probe of kind norms whose table it reads, if it reads one."""
+        """The probe of kind norms whose table it reads; None if it reads none."""
         return None
 
     @property
     def cache_size(self) -> int:
-        """So many results are kept for the questions that follow."""
+        """The number of results that are kept for the following questions."""
         return 0
 
     def check(self, name: str, study: StudyView) -> None:
         """Check the probe `name` against the study that it is part of.
 
         Raises:
-            ValueError: they do not fit; the message names the key, what is wrong, and what would be right.
+            ValueError: they do not fit; the message names the key, the mistake and the remedy.
         """
         for task in self.tasks or []:
             if task not in study.tasks:
@@ -179,7 +179,7 @@ class Probe(Strict, ABC):
         """Check the probe `name` against a model.
 
         Raises:
-            ModelError: the model lacks what the probe requires; the message names the key.
+            ModelError: the model does not meet a requirement of the probe; the message names the key.
         """
         from vlmflow.errors import ModelError
 
@@ -189,24 +189,24 @@ class Probe(Strict, ABC):
                     f"probes.{name}.{key}: {required} is more than the {len(vlm.layers)} layers of the model"
                 )
 
-    # --- how it is run ---
+    # --- execution ---
 
     @abstractmethod
     def cost(self, size: Size, questions: int) -> Work:
         """The work for one question.
 
         Args:
-            size: of the model.
-            questions: of the job.
+            size: size of the model.
+            questions: number of questions of the job.
         """
 
     def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
-        """The question rows with the columns that this probe wants, and in its order.
+        """The question rows with the additional columns that this probe needs, in the order in which it measures them.
 
         Args:
-            rows: of the table `task`, with the columns of `patches` and the answer's token ids.
+            rows: rows of the table `task`, with the columns of `patches` and the answer's token ids.
             files: further tables.
-            seed: of the draw.
+            seed: of the sample.
         """
         if not self.detailed:
             return rows
@@ -214,7 +214,7 @@ class Probe(Strict, ABC):
         return rows.with_columns(in_detail=pl.col("question_id").is_in(sampled.implode()))
 
     def measure(self, context: "ProbeContext", question: "Question") -> pl.DataFrame:
-        """The probe's rows for one question, without question_id and image_id: what `measure` of its folder returns.
+        """The probe's rows for one question, without question_id and image_id, from `measure` of its folder.
 
         Raises:
             QuestionError: this question cannot be measured.
@@ -229,12 +229,13 @@ class Probe(Strict, ABC):
 
 
 class AnyAnswerProbe(Probe):
-    """A probe that is not about correctly answered questions only."""
+    """A probe that can also measure questions without a correct answer."""
 
     renamed_values: ClassVar = {"answers": {"right": "correct"}}
 
     answers: Literal["any", "correct"] = Field(
-        "any", description="Analyse any question that was asked, or the sample of those that were answered correctly."
+        "any",
+        description="any: all questions that were asked; correct: the sample of those that were answered correctly.",
     )
 
     @property
@@ -253,10 +254,10 @@ class ImageProbe(AnyAnswerProbe):
 
 
 def parse_edges(edges: Sequence[str] | None) -> list[Edge]:
-    """Edges as study files have them, parsed."""
+    """The parsed edges of a study file."""
     return [Edge.parse(edge) for edge in edges or ()]
 
 
 def in_random_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Question rows in an order that depends on their ids alone: in a file, neighbours may be related."""
+    """The question rows in an order that depends only on their ids, since neighbours in a file may be related."""
     return rows.sort(pl.col("question_id").map_elements(sampling_order, return_dtype=pl.Binary))

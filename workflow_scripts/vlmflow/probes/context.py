@@ -1,4 +1,4 @@
-"""What a probe has at hand when it measures: the model, the other questions of the job, and their prompts."""
+"""The context of a measurement: the model, the other questions of the job, and their prompts."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
@@ -22,8 +22,8 @@ def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Promp
 
     Args:
         vlm: the model.
-        question: its boxes have become patches already.
-        instruction: on how to answer; it follows a question, but no request for a description.
+        question: with its patches already computed from its boxes.
+        instruction: the text on how to answer; it is added to a question, but not to a request for a description.
 
     Raises:
         QuestionError: the image cannot be opened, or the prompt cannot be built.
@@ -54,16 +54,16 @@ def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Promp
 
 @dataclass(frozen=True)
 class ProbeContext:
-    """What a probe has at hand beside the question that it measures.
+    """Everything that a probe needs beside the question that it measures.
 
     Attributes:
         vlm: the model.
         instruction: text after each question.
-        questions: all of the job, in its order.
+        questions: all questions of the job, in its order.
         match: when an answer counts as correct.
-        cache_size: so many results are kept.
-        cache: results that the probe keeps for the questions that follow, the oldest first.
-        skipped: the parts of questions that were left out so far.
+        cache_size: number of results that are kept.
+        cache: results that the probe keeps for the following questions, the oldest first.
+        skipped: the parts of questions that were skipped so far.
     """
 
     vlm: LanguageModel
@@ -76,10 +76,10 @@ class ProbeContext:
 
     @property
     def image_model(self) -> VisionLanguageModel:
-        """The model, as one that reads images.
+        """The model, typed as one that reads images.
 
         Raises:
-            ModelError: it reads captions.
+            ModelError: the model reads captions.
         """
         if not isinstance(self.vlm, VisionLanguageModel):
             raise ModelError("a model that reads captions has no image encoder")
@@ -90,26 +90,26 @@ class ProbeContext:
         return prompt_of(self.vlm, question, self.instruction)
 
     def custom_prompt(self, question: Question, text: str) -> Prompt:
-        """The question's image with another text: one of a study's `prompts`, with its placeholders filled.
+        """The prompt of the question's image and another text: one of a study's `prompts`, with placeholders filled.
 
-        The model's instruction, on how to answer questions, follows only where the question itself is part of the text.
+        The model's instruction on how to answer is added only if the question itself is part of the text.
 
         Raises:
             PromptError: the question has no object to put into the text, or the prompt cannot be built.
         """
-        named = next((each.name for each in question.objects), None)
-        if named is None and "{object}" in text:
-            raise PromptError(f"the question is about no object that could stand in {text!r}")
-        filled = text.format(question=question.text, answer=question.answer, object=named)
-        follows = "{question}" in text and question.correct_answer is not None
+        object_name = next((each.name for each in question.objects), None)
+        if object_name is None and "{object}" in text:
+            raise PromptError(f"the question has no object that could replace {{object}} in {text!r}")
+        filled = text.format(question=question.text, answer=question.answer, object=object_name)
+        instructed = "{question}" in text and question.correct_answer is not None
         return self.image_model.prompt(
-            open_image(question.image), filled, instruction=self.instruction if follows else ""
+            open_image(question.image), filled, instruction=self.instruction if instructed else ""
         )
 
     def unrelated(self, question: Question) -> Iterator[Question]:
         """The other questions of the job that are about another image: those after this one, then those before it."""
-        place = next(n for n, other in enumerate(self.questions) if other.id == question.id)
-        for other in (*self.questions[place + 1 :], *self.questions[:place]):
+        index = next(n for n, other in enumerate(self.questions) if other.id == question.id)
+        for other in (*self.questions[index + 1 :], *self.questions[:index]):
             if other.image_id != question.image_id:
                 yield other
 
@@ -120,18 +120,18 @@ class ProbeContext:
             self.cache.popitem(last=False)
 
     def leave_out(self, question: Question, what: str, reason: str) -> None:
-        """Note a part of the question that is not measured: a row of the table `skipped`."""
+        """Record that a part of the question is not measured, as a row of the table `skipped`."""
         self.skipped.append(Skipped(question.id, what, reason))
 
     def applicable_edges(
         self, question: Question, prompt: Prompt, edges: Sequence[Edge], *, required: bool = True
     ) -> list[str]:
-        """The edges whose segments the prompt has, as text; the others are left out.
+        """The edges, as text, that apply to the prompt; the others are recorded as skipped.
 
         Args:
-            question: the one of the prompt.
+            question: the question of the prompt.
             prompt: its prompt.
-            edges: of the probe.
+            edges: the probe's edges.
             required: whether there is nothing to measure without an edge.
 
         Raises:
@@ -145,12 +145,12 @@ class ProbeContext:
             else:
                 self.leave_out(question, str(edge), reason)
         if required and not applicable:
-            raise NotApplicableError("no edge of the probe is left")
+            raise NotApplicableError("no edge of the probe applies to this question")
         return applicable
 
 
 def _why_absent(prompt: Prompt, edge: Edge) -> str | None:
-    """Why an edge does not apply to a prompt; None where it does."""
+    """The reason why an edge does not apply to a prompt; None if it applies."""
     try:
         sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
     except PromptError as error:

@@ -1,4 +1,4 @@
-"""A question as a probe gets it."""
+"""The question type that probes receive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class QuestionObject:
     """An object that the question is about.
 
     Attributes:
-        name: as the question calls it.
-        box: (x, y, width, height) in pixels of the original image; None where the image does not show it.
+        name: its name in the question.
+        box: (x, y, width, height) in pixels of the original image; None if the image does not show the object.
         attributes: as annotated.
     """
 
@@ -25,28 +25,28 @@ class QuestionObject:
 
     @property
     def names(self) -> list[str]:
-        """Its name and attributes."""
+        """The object's name and attributes."""
         return [self.name, *self.attributes]
 
 
 @dataclass(frozen=True)
 class Question:
-    """A row of the table `task`, with all that a probe's job knows about it.
+    """A row of the table `task`, with everything that a probe's job knows about the question.
 
     Attributes:
         id, image_id: in the source.
         image: path of the image.
-        image_size: (width, height) in pixels for which the boxes were drawn; None where they are not known.
+        image_size: (width, height) in pixels of the image for which the boxes were drawn; None if not known.
         text: the question.
-        answer: the reference answer, or somebody's description.
-        correct_answer: the answer that is correct; None where many are, as for descriptions.
-        options: (true option, false option), where there are two.
-        objects: what the question is about.
-        captions: of the image, for models that read these.
-        patches: which image tokens are related patches; None where no box has patches.
-        sinks: numbers of the attention sinks among the image tokens; None where the probe asks for none.
-        token_ids: of the model's own answer.
-        in_detail: whether this is one of the questions on which the probe measures more, as `timed` and `examples` say.
+        answer: the reference answer, or a person's description.
+        correct_answer: the correct answer; None if many answers are correct, as for descriptions.
+        options: (true option, false option); None if the question has no options.
+        objects: the objects that the question is about.
+        captions: captions of the image, for models that read captions.
+        patches: which image tokens are related patches; None if no box has patches.
+        sinks: numbers of the attention sinks among the image tokens; None if the probe needs no sinks.
+        token_ids: token ids of the model's own answer.
+        in_detail: whether the probe measures more on this question; see the keys `timed` and `examples`.
     """
 
     id: str
@@ -66,7 +66,7 @@ class Question:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """A question from its row of the table `task`; columns that are joined to it may be missing."""
+        """A question from its row of the table `task`; columns that other tables add may be missing."""
         options = (row["true_option"], row["false_option"])
         related = row.get("related")
         return cls(

@@ -1,4 +1,4 @@
-"""Which questions a probe is run on, with all that it has to know about each of them."""
+"""The rows of the questions that a probe measures, with everything that the probe needs to know about them."""
 
 import polars as pl
 
@@ -14,7 +14,7 @@ def rows_to_probe(probe: Probe, files: ProbeFiles, seed: int | None) -> pl.DataF
     Args:
         probe: as the study file has it.
         files: paths of the tables.
-        seed: of the sample, where the probe takes only some of the questions.
+        seed: of the sample, if the probe measures only some of the questions.
     """
     answers = ANSWERS.read(files.answers)
     analysed = answers if probe.answers_analysed == "any" else SELECTED.read(files.selected)

@@ -1,4 +1,4 @@
-"""Run a probe, or ask a question, on one row after the other."""
+"""Run a probe on question rows, or ask a model their questions."""
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,18 +31,18 @@ from .question import Question
 
 @contextmanager
 def of_one_question() -> Iterator[None]:
-    """Turn errors inside of the block into those that cost one question and those that stop the job.
+    """Turn errors inside of the block into errors that skip one question and errors that stop the job.
 
     Raises:
         QuestionError: this question cannot be measured.
-        NotApplicableError: there is nothing to measure.
-        RetryableQuestionError: it does not fit into this machine's memory.
-        JobError: the device has failed, and would fail all others.
+        NotApplicableError: there is nothing to measure on this question.
+        RetryableQuestionError: this question does not fit into the machine's memory.
+        JobError: the device has failed, so that no other question could be measured.
     """
     try:
         yield
     except (NotApplicableError, GeometryError) as error:
-        # A model without a patch map has no patches to measure, which is no failure.
+        # A model without a patch map has no patches to measure; this is not a failure.
         raise NotApplicableError(str(error)) from error
     except (PromptError, InterventionError, TableError) as error:
         raise QuestionError(str(error)) from error
@@ -71,12 +71,12 @@ def answer_question(
 
     Args:
         vlm: the model.
-        question: what it is asked.
+        question: the question that it is asked.
         instruction: text after the question.
         match: when an answer counts as correct.
 
     Raises:
-        QuestionError: the question cannot be asked, or the model's answer is no number.
+        QuestionError: the question cannot be asked, or the model's logits are not finite numbers.
     """
     with of_one_question():
         answer = vlm.answer(prompt_of(vlm, question, instruction))
@@ -92,10 +92,10 @@ def answer_question(
 
 
 class ProbeRun:
-    """A probe on one model and the questions of one job; called with a question row, it returns the probe's rows.
+    """A probe with one model and the questions of one job; a call with a question row returns the probe's rows.
 
-    What does not apply to a question, such as an edge whose segment its prompt does not have, is left out, and the rest
-    is measured.
+    A part that does not apply to a question, such as an edge whose segment the prompt does not have, is skipped, and
+    the other parts are measured.
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class ProbeRun:
 
         Args:
             vlm: the model.
-            probe: its settings.
-            name: in the study file.
+            probe: the probe, as the study file has it.
+            name: its name in the study file.
             instruction: text after each question.
-            questions: all of the job, for probes that compare a question with others.
+            questions: all questions of the job, for probes that compare a question with others.
             match: when an answer counts as correct.
 
         Raises:
@@ -127,7 +127,7 @@ class ProbeRun:
 
     @property
     def skipped(self) -> list[Skipped]:
-        """The parts of questions that were left out so far."""
+        """The parts of questions that were skipped so far."""
         return self.context.skipped
 
     def __call__(self, row: Mapping[str, Any]) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The cost of a study: time and memory of the jobs that ask models, from the benchmark files that Snakemake writes."""
+"""The cost of a study: time and memory of the jobs that run a model, from the benchmark files that Snakemake writes."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ HOUR = 3600  # seconds
 
 @dataclass(frozen=True)
 class Job:
-    """A job that asked a model, and where its table, its benchmark file and its log lie."""
+    """A job that ran a model, with the paths of its table, its benchmark file and its log."""
 
     model: str
     step: str  # answers, the name of a probe, or `table` and the name of a table
@@ -27,7 +27,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Spent:
-    """Time and memory of one job; None where they are not known."""
+    """Time and memory of one job; None if they are not known."""
 
     seconds: float
     cpu_seconds: float | None
@@ -35,9 +35,11 @@ class Spent:
 
 
 def read_benchmark(path: Path) -> Spent | None:
-    """Time and memory by a benchmark file, the rows of a repeated benchmark in sum; None without the file.
+    """Time and memory from a benchmark file; a repeated benchmark has several rows, whose times are added.
 
-    Snakemake writes NA or - for what it could not measure, for instance of a very short job.
+    Returns:
+        None if the file is missing or has no time.  Snakemake writes NA or - for a number that it could not measure,
+        for instance in a very short job.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -60,7 +62,7 @@ def _number(row: dict[str, str], column: str) -> float | None:
 
 
 def gpus_held(log: Path) -> tuple[int, float]:
-    """(GPUs that a job held, seconds for which it waited for them), from the note beside its log; (0, 0) without one.
+    """(GPUs that a job held, seconds for which it waited for them), from the note beside its log; else (0, 0).
 
     `jobs.gpu_lease` writes the note, a JSON object, as `<stem of the log>.gpus.json`.
     """
@@ -72,9 +74,9 @@ def gpus_held(log: Path) -> tuple[int, float]:
 
 
 def cost_rows(jobs: Iterable[Job]) -> pl.DataFrame:
-    """A row for each model and step, in the order of the jobs: the table COST.
+    """The table COST: a row for each model and step, in the order of the jobs.
 
-    A job whose benchmark file is missing or empty is counted in `unmeasured`, and its questions nowhere.
+    A job whose benchmark file is missing or empty is counted in `unmeasured`; its questions are not counted.
     """
     steps: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
@@ -104,13 +106,13 @@ def _questions(table: Path) -> int:
 
 
 def _total(seconds: list[float | None]) -> float | None:
-    """Sum in hours; None where nothing is known."""
+    """The sum of the known times in hours; None if none is known."""
     known = [each for each in seconds if each is not None]
     return sum(known) / HOUR if known else None
 
 
 def in_report(cost: pl.DataFrame) -> dict[str, Any]:
-    """Rows as the report shows them, their sum, and the number of jobs without a benchmark file."""
+    """The rows as text, their sum, and the number of jobs without a benchmark file."""
     rows = cost.to_dicts()
     total: dict[str, Any] = {name: cost[name].sum() for name in ("jobs", "questions", "hours", "gpu_hours")}
     total |= {"cpu_hours": cost["cpu_hours"].sum() if cost["cpu_hours"].count() else None}
@@ -123,7 +125,7 @@ def in_report(cost: pl.DataFrame) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as text: hours with as many digits as they need, – for what is not known."""
+    """A row as text; – stands for an unknown number."""
     per_question = row["hours"] * HOUR / row["questions"] if row["questions"] else None
     return {
         "model": row.get("model"),
@@ -137,7 +139,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _digits(value: float | None) -> str:
-    """A number with two digits where it is small, in tenths where it is large."""
+    """A number as text: one decimal from 10 on, two decimals from 0.1 on, else two significant digits."""
     if value is None:
         return "–"
     if value == 0:

@@ -1,4 +1,4 @@
-"""The templates of pages; every text that comes from data is escaped."""
+"""The environment of the page templates; every text from data is escaped."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -15,8 +15,8 @@ from vlmflow.tables import full_reason
 from .cost import in_report
 from .html import ENVIRONMENT
 
-WRONG = 3  # wrong answers that are shown per model and task, where most answers are wrong
-# Bytes of a drawing from which on the page holds its PNG instead: a heat map has a shape for every cell.
+WRONG = 3  # wrong answers that are shown per model and task, if most answers are wrong
+# Bytes of an SVG file above which the page holds the PNG instead: a heat map has a shape for every cell.
 LARGE = 1_500_000
 
 
@@ -36,25 +36,25 @@ def render(
     drawn: Mapping[str, list[str]],
     left_out: Sequence[dict[str, str]] = (),
 ) -> str:
-    """The page as HTML; every text that comes from data is escaped.
+    """The page as HTML; every text from data is escaped.
 
     Args:
         study: as the study file has it.
-        questions: the study's dataset.
-        task_questions: those of tasks with a dataset of their own.
-        answers: those of each model and task.
+        questions: the questions of the study's dataset.
+        task_questions: task → its questions, for tasks with a dataset of their own.
+        answers: (model, task) → the answers.
         accuracy, skipped, cost, summaries, curve_features, tables: the tables of results, by their names in the study.
         figures: the folder of all figures.
-        drawn: figure → the models of which it is drawn.
-        left_out: the measurements that have failed, with the reasons; see `jobs.second_run`.
+        drawn: figure → the models for which it is drawn.
+        left_out: the measurements that failed, with the reasons; see `jobs.second_run`.
     """
-    everything = pl.concat([questions, *task_questions.values()])
+    all_questions = pl.concat([questions, *task_questions.values()])
     return ENVIRONMENT.get_template("report.html").render(
         study=study,
-        total=len(everything),
-        images=everything["image_id"].n_unique(),
+        total=len(all_questions),
+        images=all_questions["image_id"].n_unique(),
         examples=_examples(study, questions, task_questions),
-        types=_types(everything),
+        types=_types(all_questions),
         accuracy=accuracy.to_dicts(),
         mostly_wrong=_mostly_wrong(answers, questions, task_questions),
         tabulated=[_table(name, study.tables[name], written) for name, written in tables.items()],
@@ -70,7 +70,13 @@ def render(
 
 
 def _table(name: str, table: StudyTable, written: pl.DataFrame) -> dict[str, Any]:
-    """What the page shows of a table, whose CSV file is `written`."""
+    """The values of a table for the template.
+
+    Args:
+        name: in the study file.
+        table: as the study file has it.
+        written: the rows of its CSV file.
+    """
     return {
         "name": name,
         "title": table.title or name,
@@ -89,15 +95,15 @@ def _figure(
     folder: Path,
     models: Sequence[str],
 ) -> dict[str, Any]:
-    """What the page shows of a figure.
+    """The values of a figure for the template.
 
     Args:
         number: of the figure, from 1.
         name: in the study file.
         study: as the study file has it.
         summaries, curve_features: tables of results, by the names of the probes.
-        folder: of all figures.
-        models: of which it is drawn.
+        folder: the folder of all figures.
+        models: those for which it is drawn.
     """
     figure: Chart = study.figures[name]
     probe, summary = study.probes[figure.probe], summaries[figure.probe]
@@ -114,29 +120,31 @@ def _figure(
 
 
 def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """What has failed of each model, with the reason; measurements with the same reason share a row."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """The failed measurements of each model, with the reason; measurements with the same reason share a row."""
+    measurements: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
-        what = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
-        found.setdefault((each["model"], each["why"]), []).append(what)
-    return [{"model": model, "why": why, "what": "; ".join(what)} for (model, why), what in found.items()]
+        name = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
+        measurements.setdefault((each["model"], each["why"]), []).append(name)
+    return [{"model": model, "why": why, "what": "; ".join(names)} for (model, why), names in measurements.items()]
 
 
 def _examples(study: Study, questions: pl.DataFrame, own: dict[str, pl.DataFrame]) -> list[dict[str, Any]]:
     """An example of each task, with the number of its questions."""
     rows = []
     for name, task in study.tasks.items():
-        found = own.get(name, questions).filter(in_task(task))
-        example = found.row(0, named=True) if len(found) else {"question": "–", "answer": "–"}
-        rows.append({"task": name, "count": len(found), "question": example["question"], "answer": example["answer"]})
+        in_this_task = own.get(name, questions).filter(in_task(task))
+        example = in_this_task.row(0, named=True) if len(in_this_task) else {"question": "–", "answer": "–"}
+        rows.append(
+            {"task": name, "count": len(in_this_task), "question": example["question"], "answer": example["answer"]}
+        )
     return rows
 
 
 def _mostly_wrong(
     answers: dict[tuple[str, str], pl.DataFrame], questions: pl.DataFrame, own: dict[str, pl.DataFrame]
 ) -> list[dict[str, Any]]:
-    """The models and tasks with more than half of their answers wrong, with some of these, the same every time."""
-    found = []
+    """The models and tasks with more than half of their answers wrong, with the same few wrong answers every time."""
+    entries = []
     for (model, task), given in answers.items():
         wrong = given.filter(~pl.col("correct"))
         if 2 * len(wrong) <= len(given):
@@ -144,7 +152,7 @@ def _mostly_wrong(
         texts = own.get(task, questions).select("question_id", "question")
         wrong = wrong.join(texts, on="question_id", how="left")
         rows = sorted(wrong.to_dicts(), key=lambda row: sampling_order(row["question_id"]))
-        found.append(
+        entries.append(
             {
                 "model": model,
                 "task": task,
@@ -154,14 +162,14 @@ def _mostly_wrong(
                 "rows": rows[:WRONG],
             }
         )
-    return found
+    return entries
 
 
 def _types(questions: pl.DataFrame) -> str:
-    """The structural and semantic types of the questions, in words."""
-    found = questions.select("structural", "semantic").unique().sort("structural", "semantic")
+    """The structural and semantic types of the questions, as text."""
+    types = questions.select("structural", "semantic").unique().sort("structural", "semantic")
     return (
-        ", ".join(f"{structural} {semantic}" for structural, semantic in found.rows()) or "none, as it has no question"
+        ", ".join(f"{structural} {semantic}" for structural, semantic in types.rows()) or "none, as it has no question"
     )
 
 
@@ -183,7 +191,7 @@ def _data_uri(path: Path) -> str:
 
 
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
-    """Reasons, each with its number of questions; those that differ in numbers or names only share a row."""
+    """The reasons, each with its number of questions; reasons that differ only in numbers or names share a row."""
     return (
         skipped.with_columns(reason=full_reason())
         .with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))

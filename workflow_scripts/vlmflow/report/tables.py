@@ -20,14 +20,14 @@ THUMBNAIL = (180, 120)  # pixels, at most
 def task_row(task: str, questions: pl.DataFrame) -> dict[str, Any]:
     """A row of the table of tasks; [flow] table 1.
 
-    The example is sampled by the task's name, so that the same questions give the same one and tasks show other images.
+    The task's name is the seed of the example: the same questions give the same example, tasks show different images.
     """
     row: dict[str, Any] = {"task": task, "structural": None, "semantic": None, "kind": None}
     row |= {"image": None, "question": None, "answer": None}
     row |= {"questions": len(questions), "images": questions["image_id"].n_unique()}
     if len(questions):
-        drawn = sample(questions["question_id"], 1, seed=task)
-        example = questions.filter(pl.col("question_id") == drawn[0]).row(0, named=True)
+        sampled = sample(questions["question_id"], 1, seed=task)
+        example = questions.filter(pl.col("question_id") == sampled[0]).row(0, named=True)
         row |= {name: example[name] for name in ("structural", "semantic", "question", "answer")}
         row |= {"kind": kind_of(questions), "image": example["image"]}
     return row
@@ -39,12 +39,12 @@ def without_images(rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def tasks_page(rows: list[dict[str, Any]], title: str) -> str:
-    """The table of tasks as a page of HTML."""
+    """The table of tasks as an HTML page."""
     return _page(TasksTable.macro, title, {"rows": [row | {"image": _thumbnail(row["image"])} for row in rows]})
 
 
 def _thumbnail(path: str | None) -> str | None:
-    """A small JPEG as a data URI; None where the image cannot be read."""
+    """A small JPEG as a data URI; None if the image cannot be read."""
     if path is None:
         return None
     try:
@@ -58,14 +58,14 @@ def _thumbnail(path: str | None) -> str | None:
 
 
 def accuracy_page(groups: pl.DataFrame, title: str, model: str) -> str:
-    """The table of accuracies as a page of HTML."""
+    """The table of accuracies as an HTML page."""
     shown = {"rows": accuracy_cells(groups), "columns": list(semantic_names(groups).values())}
-    lead = f"{model}, {groups['questions'].sum():,} questions; in brackets, 95 % bootstrap intervals over images."
+    lead = f"{model}, {groups['questions'].sum():,} questions; 95 % bootstrap intervals over images in brackets."
     return _page(AccuracyTable.macro, title, shown, lead)
 
 
 def curve_features_page(rows: pl.DataFrame, title: str) -> str:
-    """A table of phases or knees as a page of HTML."""
+    """A table of phases or knees as an HTML page."""
     return _page(CurveFeaturesTable.macro, title, {"rows": rows.rows(), "columns": rows.columns})
 
 
@@ -73,9 +73,9 @@ def _page(macro: str, title: str, shown: dict[str, Any], lead: str = "") -> str:
     """A page of one table.
 
     Args:
-        macro: of `_tables.html`.
+        macro: name of a macro in `_tables.html`.
         title: of the page.
-        shown: what the macro shows.
+        shown: the argument of the macro.
         lead: the sentence above the table.
     """
     return ENVIRONMENT.get_template("table.html").render(macro=macro, title=title, table=shown, lead=lead)

@@ -1,4 +1,4 @@
-"""Every table of the workflow that is not a probe's own: its columns, their types and units, checked when written."""
+"""The tables of the workflow except those of probes: columns with types and units, checked when a table is written."""
 
 from vlmflow.errors import TableError, WriteError
 

@@ -1,4 +1,4 @@
-"""What a table is: columns with types and units, checked when it is written, and written whole or not at all."""
+"""Tables: columns with types and units, checked when a table is written; a file is written completely or not at all."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ from vlmflow.errors import TableError, WriteError
 
 @dataclass(frozen=True)
 class Column:
-    """Type and meaning, with its unit, of a column."""
+    """Type and meaning of a column; the meaning includes the unit."""
 
     dtype: pl.DataType | type[pl.DataType]
     meaning: str
@@ -27,21 +27,21 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A kind of file: what every one of them holds."""
+    """A kind of file: its name and the columns of every such file."""
 
     name: str
     columns: dict[str, Column]
 
     @property
     def schema(self) -> pl.Schema:
-        """Names and types, as polars has them."""
+        """Names and types of the columns, for polars."""
         return pl.Schema({name: column.dtype for name, column in self.columns.items()})
 
     def frame(self, rows: list[dict] | pl.DataFrame) -> pl.DataFrame:
-        """Rows as a frame of exactly this schema, in its order of columns.
+        """The rows as a frame with exactly this schema and its order of columns.
 
         Raises:
-            TableError: a column is missing, of another type, or holds a null that it must not.
+            TableError: a column is missing, has another type, or holds a null that is not allowed.
         """
         frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, schema=self.schema, orient="row")
         if missing := set(self.columns) - set(frame.columns):
@@ -58,16 +58,16 @@ class Table:
         return frame
 
     def write(self, rows: list[dict] | pl.DataFrame, path: str | Path) -> None:
-        """Check and write as Parquet, whole or not at all."""
+        """Check the rows and write them as Parquet, completely or not at all."""
         frame = self.frame(rows)
         with whole(path) as temporary:
             frame.write_parquet(temporary)
 
     def read(self, path: str | Path) -> pl.DataFrame:
-        """Read and check.
+        """The checked rows of a file.
 
         Raises:
-            TableError: the file is no such table.
+            TableError: the file is not a table of this kind.
         """
         try:
             return self.frame(pl.read_parquet(path))
@@ -77,19 +77,19 @@ class Table:
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place once the block has ended well: `with whole(path) as name`.
+    """A temporary file that replaces `path` when the block ends without an error: `with whole(path) as temporary`.
 
     Raises:
-        WriteError: the disk is full, the folder is read-only or not the user's, or something else is in its place.
+        WriteError: the disk is full, the folder cannot be written into, or something else has the name of the file.
     """
     path = Path(path)
-    with _told(path):
-        handle, temporary = _beside(path)
+    with _explaining_errors(path):
+        handle, temporary = _temporary_file(path)
     try:
-        # What else goes wrong inside of the block is not about this file.
-        with _told(path, FULL | READ_ONLY):
+        # Any other error inside of the block does not concern this file.
+        with _explaining_errors(path, FULL | READ_ONLY):
             yield temporary
-        with _told(path):
+        with _explaining_errors(path):
             temporary.chmod(0o644)
             temporary.replace(path)
     finally:
@@ -99,48 +99,48 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 
 def check_room(paths: Iterable[str | Path]) -> None:
-    """Find out before a long job whether its files can be written: `whole` finds out after it.
+    """Check before a long job that its files can be written; `whole` would report it only after the job.
 
     Raises:
-        WriteError: as `whole`; or a folder has not even room for a megabyte.
+        WriteError: as for `whole`; or the disk has less than a megabyte of free space.
     """
     for path in {Path(path).parent: Path(path) for path in paths}.values():
-        with _told(path):
-            handle, temporary = _beside(path)
+        with _explaining_errors(path):
+            handle, temporary = _temporary_file(path)
             try:
-                temporary.write_bytes(os.urandom(ROOM))
+                temporary.write_bytes(os.urandom(PROBE_BYTES))
             finally:
                 with suppress(OSError):
                     temporary.unlink()
                 os.close(handle)
 
 
-ROOM = 1_000_000  # bytes
+PROBE_BYTES = 1_000_000  # size of the file that is written to check for free space
 FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS}
 
 
-def _beside(path: Path) -> tuple[int, Path]:
-    """An empty file of another name, and the handle by whose lock others see that it is being written."""
+def _temporary_file(path: Path) -> tuple[int, Path]:
+    """(handle, path) of an empty file beside `path`; the lock on the handle shows others that it is being written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{path.suffix}"):
-        _remove(left)
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{path.suffix}"):
+        _remove_unused(leftover)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX)
     return handle, Path(name)
 
 
-def _remove(left: Path) -> None:
-    """Take away what a process that was killed has left behind; nothing that is still being written."""
-    with suppress(OSError), left.open() as file:
+def _remove_unused(leftover: Path) -> None:
+    """Remove the temporary file of a process that was killed, but not a file that is still being written."""
+    with suppress(OSError), leftover.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        left.unlink()
+        leftover.unlink()
 
 
 @contextmanager
-def _told(path: Path, numbers: set[int] | None = None) -> Iterator[None]:
-    """Say of errors with these numbers, or of any that the disk gives, which file is not written and what to do."""
+def _explaining_errors(path: Path, numbers: set[int] | None = None) -> Iterator[None]:
+    """Turn system errors with these numbers (by default all) into a `WriteError` that names the file and a remedy."""
     try:
         yield
     except WriteError:
@@ -153,11 +153,11 @@ def _told(path: Path, numbers: set[int] | None = None) -> Iterator[None]:
 
 
 def _number(error: Exception) -> int | None:
-    """The system's number of an error; polars gives it within a text."""
+    """The system's number of an error; polars gives it inside of its message."""
     if isinstance(error, OSError):
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 def _remedy(path: Path, number: int) -> str:

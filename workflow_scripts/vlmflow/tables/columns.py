@@ -10,7 +10,7 @@ ABOUT = {
 }
 WINDOW = {
     "window": Column(pl.Int32, "layers"),
-    "layer": Column(pl.Int32, "middle of the window, from 0; of a module's window the first layer"),
+    "layer": Column(pl.Int32, "middle of the window, from 0; for a module, the first layer of the window"),
 }
 LAYER = {"layer": Column(pl.Int32, "from 0")}
 STATE = {"layer": Column(pl.Int32, "after which the state is read, from 0; −1 is the embedding")}
@@ -20,21 +20,21 @@ PLACE_COLUMNS = {
     "task": Column(pl.String, "name in the study file"),
 }
 
-# --- means, and what is found on averaged curves ---
+# --- means, phases and knees ---
 
 INTERVAL = {
-    "mean": Column(pl.Float64, "over questions; null where there is none", nullable=True),
+    "mean": Column(pl.Float64, "mean over questions; null if nothing was measured", nullable=True),
     "low": Column(pl.Float64, "lower end of the 95 % interval", nullable=True),
     "high": Column(pl.Float64, "upper end of the 95 % interval", nullable=True),
     "questions": Column(pl.Int32, "number of questions"),
-    "images": Column(pl.Int32, "number of images, over which is resampled"),
+    "images": Column(pl.Int32, "number of images, which are resampled"),
 }
-NOTE = {"note": Column(pl.String, "why there is no question, where there is none", nullable=True)}
-QUANTITY = {"quantity": Column(pl.String, "which column of the probe's table is averaged")}
-CELL = {"row": Column(pl.Int32, "from 0, above"), "column": Column(pl.Int32, "from 0, left")}
+NOTE = {"note": Column(pl.String, "why nothing was measured; null if something was", nullable=True)}
+QUANTITY = {"quantity": Column(pl.String, "the column of the probe's table that is averaged")}
+CELL = {"row": Column(pl.Int32, "from 0, from the top"), "column": Column(pl.Int32, "from 0, from the left")}
 FEATURE_INTERVAL = {
     "low": Column(pl.Float64, "lower end of the 95 % bootstrap interval", nullable=True),
     "high": Column(pl.Float64, "upper end of the 95 % bootstrap interval", nullable=True),
     "questions": Column(pl.Int32, "number of questions"),
-    "images": Column(pl.Int32, "number of images, over which is resampled"),
+    "images": Column(pl.Int32, "number of images, which are resampled"),
 }

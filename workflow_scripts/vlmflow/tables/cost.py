@@ -1,4 +1,4 @@
-"""The table of what a study's jobs took."""
+"""The table of the time and memory that a study's jobs used."""
 
 import polars as pl
 
@@ -10,12 +10,12 @@ COST = Table(
     {
         "model": PLACE_COLUMNS["model"],
         "step": Column(pl.String, "answers, the name of a probe, or `table` and the name of a table"),
-        "jobs": Column(pl.Int32, "of which is known what they took"),
-        "unmeasured": Column(pl.Int32, "jobs without a benchmark file, counted nowhere else"),
-        "questions": Column(pl.Int64, "that these jobs answered or measured"),
-        "hours": Column(pl.Float64, "from each job's start to its end, in sum, hours"),
-        "gpus": Column(pl.Int32, "that one job held, at most"),
-        "gpu_hours": Column(pl.Float64, "hours of each job times the GPUs that it held, in sum, hours"),
+        "jobs": Column(pl.Int32, "jobs whose time is known"),
+        "unmeasured": Column(pl.Int32, "jobs without a benchmark file; no other column counts them"),
+        "questions": Column(pl.Int64, "questions that these jobs answered or measured"),
+        "hours": Column(pl.Float64, "sum of the times from a job's start to its end, hours"),
+        "gpus": Column(pl.Int32, "largest number of GPUs that one job held"),
+        "gpu_hours": Column(pl.Float64, "sum over jobs of the hours times the GPUs that the job held, hours"),
         "cpu_hours": Column(pl.Float64, "of all cores, user and system, hours", nullable=True),
         "memory": Column(pl.Float64, "largest resident memory of a job, megabytes", nullable=True),
     },

@@ -25,24 +25,25 @@ QUESTION_COLUMNS = {
     "width": Column(pl.Int32, "pixels", nullable=True),
     "height": Column(pl.Int32, "pixels", nullable=True),
     "question": Column(pl.String, "the question's own words"),
-    "answer": Column(pl.String, "correct answer, lowercase, NFC; of a description what somebody wrote, as written"),
+    "answer": Column(pl.String, "correct answer, lowercase, NFC; for a description, a person's text as written"),
     "full_answer": Column(pl.String, "correct answer as a sentence", nullable=True),
     "structural": Column(pl.String, "GQA's structural type"),
     "semantic": Column(pl.String, "GQA's semantic type"),
     "detailed": Column(pl.String, "GQA's detailed type"),
-    "true_option": Column(pl.String, "the right one of two options", nullable=True),
+    "true_option": Column(pl.String, "the correct one of two options", nullable=True),
     "false_option": Column(pl.String, "the wrong one of two options", nullable=True),
     "objects": Column(
         pl.List(OBJECT),
-        "what the question is about; boxes in pixels of the image, null where the object is absent; attributes as "
-        "annotated, none where nothing is known of them",
+        "the objects that the question is about; boxes in pixels of the image, null if the object is absent; "
+        "attributes as annotated, none if they are not known",
     ),
     "captions": Column(pl.String, "dense captions of the image, one after the other", nullable=True),
 }
 
 QUESTIONS = Table(
     "questions",
-    QUESTION_COLUMNS | {"problem": Column(pl.String, "what a task would need and is not to be found", nullable=True)},
+    QUESTION_COLUMNS
+    | {"problem": Column(pl.String, "what a task needs and the dataset lacks, as a reason", nullable=True)},
 )
 CANDIDATES = Table("candidates", QUESTION_COLUMNS)
 TASK = Table("task", QUESTION_COLUMNS | {"image": Column(pl.String, "path of the image")})
@@ -61,12 +62,12 @@ SKIPPED = Table(
 
 @dataclass(frozen=True)
 class Skipped:
-    """A question, or a part of what is measured on it, that is left out.
+    """A question that is skipped, or a part of its measurement.
 
     Attributes:
         question: its id.
-        what: the part, such as an edge or a prompt; empty where it is the whole question.
-        reason: why.
+        what: the part, such as an edge or a prompt; empty for the whole question.
+        reason: why it is skipped.
     """
 
     question: str
@@ -75,7 +76,7 @@ class Skipped:
 
 
 def full_reason() -> pl.Expr:
-    """What is left out and why, as one text, of rows of the table `skipped`."""
+    """The columns `what` and `reason` of the table `skipped` as one text."""
     what, reason = pl.col("what"), pl.col("reason")
     return pl.when(what == "").then(reason).otherwise(pl.concat_str([what, reason], separator=": "))
 
@@ -84,7 +85,7 @@ PATCHES = Table(
     "patches",
     {
         "question_id": Column(pl.String, "id in the source"),
-        "tokens": Column(pl.Int32, "how many tokens the image becomes"),
+        "tokens": Column(pl.Int32, "number of the image's tokens"),
         "related": Column(pl.List(pl.Int32), "numbers of the related patches among the image's tokens, from 0"),
         "no_patch": Column(pl.List(pl.Int32), "numbers of the tokens that are no patch, such as row newlines"),
     },
@@ -94,15 +95,15 @@ ANSWERS = Table(
     {
         "question_id": Column(pl.String, "id in the source"),
         "image_id": Column(pl.String, "id of the image"),
-        "predicted": Column(pl.String, "what the model says, greedily"),
-        "answer": Column(pl.String, "the correct answer, or somebody's description where many answers are correct"),
+        "predicted": Column(pl.String, "the model's answer, decoded greedily"),
+        "answer": Column(pl.String, "the correct answer, or a person's description if many answers are correct"),
         "correct": Column(
             pl.Boolean,
             "predicted is the answer, as the study's answers_match says; null: no correct answer",
             nullable=True,
         ),
-        "probability": Column(pl.Float64, "of the first token of what the model says"),
-        "token_ids": Column(pl.List(pl.Int64), "of what the model says"),
+        "probability": Column(pl.Float64, "of the first token of the model's answer"),
+        "token_ids": Column(pl.List(pl.Int64), "of the model's answer"),
     },
 )
 VIEWS = Table(
@@ -113,7 +114,7 @@ VIEWS = Table(
         "answer": Column(pl.String, "correct answer, or caption"),
         "rows": Column(pl.Int32, "of patches"),
         "columns": Column(pl.Int32, "of patches"),
-        "image": Column(pl.Binary, "what the model sees of the whole image, as PNG or JPEG"),
+        "image": Column(pl.Binary, "the whole image as the model receives it, as PNG or JPEG"),
     },
 )
 SELECTED = Table(
@@ -128,8 +129,8 @@ ACCURACY = Table(
     PLACE_COLUMNS
     | {
         "asked": Column(pl.Int32, "questions"),
-        "correct": Column(pl.Int32, "answered correctly; null where there is no correct answer", nullable=True),
-        "analysed": Column(pl.Int32, "drawn for the probes"),
-        "accuracy": Column(pl.Float64, "right / asked; null where there is no correct answer", nullable=True),
+        "correct": Column(pl.Int32, "answered correctly; null if there is no correct answer", nullable=True),
+        "analysed": Column(pl.Int32, "sampled for the probes"),
+        "accuracy": Column(pl.Float64, "correct / asked; null if there is no correct answer", nullable=True),
     },
 )

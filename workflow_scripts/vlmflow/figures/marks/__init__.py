@@ -1,1 +1,1 @@
-"""The marks that charts share: each draws rows, and knows no study and no probe."""
+"""Drawing functions that charts share: each draws rows of a table and depends on no study and no probe."""

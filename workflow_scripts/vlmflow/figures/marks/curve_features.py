@@ -6,7 +6,7 @@ import polars as pl
 
 from .lines import LineChartData
 
-# Later phases are numbered with digits.
+# Phases after the tenth are numbered with digits.
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 

@@ -10,15 +10,15 @@ from .theme import themed, title_params
 
 
 def draw_distribution(rows: pl.DataFrame, axes: Axes, frame: Frame, threshold: float | None) -> alt.TopLevelMixin:
-    """The figure; both axes are logarithmic, so that the few patches with a high norm can be seen.
+    """The figure; both axes are logarithmic, so that the few patches with a high norm are visible.
 
     Args:
         rows: panel, patches, norm (lower edge of a bin), mean, low, high.
         axes: titles of both axes.
-        frame: what stands around the panels.
+        frame: title, subtitle and headings of the panels.
         threshold: norm at which a line is drawn; None for no line.
     """
-    # A panel with boxes shows related and other patches without their sum; a panel without boxes has only the sum.
+    # A panel with boxes shows related and other patches separately; a panel without boxes can only show all patches.
     undivided = ~(pl.col("patches") != "all").any().over("panel")
     rows = rows.filter((pl.col("patches") != "all") | undivided)
     kinds = [kind for kind in ("related", "other", "all") if kind in rows["patches"].unique()]

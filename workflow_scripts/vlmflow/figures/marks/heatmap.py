@@ -9,20 +9,20 @@ from ..panels import Axes, Frame
 from ..style import ARROW_FONT, name_of
 from .theme import themed, title_params
 
-LIMIT = 100  # percent of the answer's probability, at which colours end
-# Dark for what the answer loses, so that a grey print still tells loss from gain.
+LIMIT = 100  # percent of the answer's probability; beyond it the colour stays the same
+# Losses are dark, so that loss and gain differ in a grey print as well.
 COLORS = ["#08306b", "#2171b5", "#9ecae1", "#ffffff", "#fdc28c", "#f08c2e"]
 STOPS = [-LIMIT, -LIMIT / 2, -LIMIT / 8, 0, LIMIT / 4, LIMIT]
 ROW, PANEL = 12, 200  # pixels
 
 
 def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> alt.TopLevelMixin:
-    """The figure; where the rows hold several windows, the reader chooses one.
+    """The figure; if the rows hold several windows, the reader chooses one.
 
     Args:
         rows: panel, edge, window, layer, mean, low, high, questions, images.
         axes: titles of the layers and of the means.
-        frame: what stands around the panels.
+        frame: title, subtitle and headings of the panels.
         window: number of layers of the window that is shown first.
     """
     known = {edge: rank for rank, edge in enumerate(ALL_EDGES)}
@@ -68,8 +68,14 @@ def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> a
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows, rounded, with a mark where the interval excludes 0; a single image has no spread, and no interval."""
-    several, lost, gained = pl.col("images") > 1, pl.col("high") < 0, pl.col("low") > 0
-    mark = pl.when(several & lost).then(pl.lit("•")).when(several & gained).then(pl.lit("+")).otherwise(pl.lit(""))
+    """The rows, rounded, with a mark where the interval excludes 0; a single image has no interval, so no mark."""
+    has_interval, lost, gained = pl.col("images") > 1, pl.col("high") < 0, pl.col("low") > 0
+    mark = (
+        pl.when(has_interval & lost)
+        .then(pl.lit("•"))
+        .when(has_interval & gained)
+        .then(pl.lit("+"))
+        .otherwise(pl.lit(""))
+    )
     columns = ("panel", "edge", "window", "layer", "mean", "low", "high", "questions")
     return rows.select(*columns, mark=mark).with_columns(pl.col("mean", "low", "high").round(2))

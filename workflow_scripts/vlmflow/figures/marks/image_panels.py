@@ -1,4 +1,4 @@
-"""Single images as a model sees them, with values or words on their patches."""
+"""Single images as a model receives them, with values or words on their patches."""
 
 import base64
 import textwrap
@@ -11,17 +11,17 @@ from .theme import strip_invalid_xml, themed, title_params
 
 SIDE = 140  # pixels of an image
 WORD = 30  # pixels of a patch with a word
-LETTERS = 7  # of a word, before it is cut
+LETTERS = 7  # of a word; longer words are cut
 
 
 def stack_rows(rows: list[Any], title: str, subtitle: list[str]) -> alt.TopLevelMixin:
-    """The figure: rows of images, one under the other."""
+    """The figure: rows of images, one below the other."""
     figure = alt.vconcat(*rows, spacing=22).resolve_scale(opacity="independent", x="independent", y="independent")
     return themed(figure.properties(title=title_params(title, subtitle)))
 
 
 def row_of_images(panels: list[Any], heading: str, columns: int) -> alt.ConcatChart:
-    """Images side by side, about as wide as a page of so many columns, under a heading."""
+    """Images side by side under a heading, about as wide as a page of `columns` columns."""
     title = textwrap.wrap(strip_invalid_xml(heading), 90 if columns > 1 else 45)
     across = max(1, (760 if columns > 1 else 320) // (int(panels[-1].width) + 8))
     return alt.concat(*panels, columns=across, spacing=8).properties(
@@ -37,7 +37,7 @@ def shaded_image(view: dict[str, Any], values: list[float], columns: int, most: 
         values: of the cells, row by row.
         columns: cells side by side.
         most: the value at which the layer is fully transparent.
-        title: over the image.
+        title: text above the image.
     """
     shares = [{"share": max(0.0, value) / most if most > 0 else 0.0} for value in values]
     scale = alt.Scale(domain=[0, 1], range=[0.88, 0.0])
@@ -53,12 +53,12 @@ def shaded_image(view: dict[str, Any], values: list[float], columns: int, most: 
 
 
 def word_grid(view: dict[str, Any], words: list[str], title: str) -> Any:
-    """The paled image with a word on each patch.
+    """The image in pale colours with a word on each patch.
 
     Args:
         view: row of the table `views`.
         words: of the patches, row by row.
-        title: over the image.
+        title: text above the image.
     """
     width = max(SIDE, WORD * view["columns"])
     height = round(width * view["rows"] / view["columns"])
@@ -74,7 +74,7 @@ def word_grid(view: dict[str, Any], words: list[str], title: str) -> Any:
 
 
 def _shortened(word: str) -> str:
-    # Vega counts UTF-16 units, and half of a surrogate pair cannot be drawn.
+    # Vega would cut by UTF-16 units, and half of a surrogate pair cannot be drawn.
     return word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…"
 
 
@@ -85,7 +85,7 @@ def _cells(values: list[dict[str, Any]], columns: int) -> alt.Data:
 
 
 def _on_image(view: dict[str, Any], layers: list[alt.Chart], width: int, height: int, title: str) -> Any:
-    """Layers of cells on the image."""
+    """The image with layers of cells on it."""
     x = alt.X("column:O").axis(None).scale(paddingInner=0, paddingOuter=0)
     y = alt.Y("row:O").axis(None).scale(paddingInner=0, paddingOuter=0)
     placed = [layer.encode(x=x, y=y) for layer in layers]

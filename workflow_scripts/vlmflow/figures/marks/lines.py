@@ -15,11 +15,11 @@ PANEL = {"width": 190, "height": 140}
 
 @dataclass(frozen=True)
 class LineChartData:
-    """What a figure of lines shows.
+    """The data of a figure of lines.
 
     Attributes:
         rows: of a summary, with the column `panel`.
-        axes: columns and titles; an axis of doublings is one of 1 + x, so that there is room for 0.
+        axes: columns and titles; an axis of doublings shows 1 + x on a logarithmic scale, so that it can hold 0.
         names: line → its name in the legend, in the legend's order.
         bands: panel, start, end, low, high, label: spans of x behind the lines, each with the interval of its start.
         marks: panel, line, x, mean, low, high: points on lines, each with the interval of its x.
@@ -38,7 +38,7 @@ class LineChartData:
         return [0.0, *(2.0**power for power in range(0, 32, 2) if 2**power <= 0.75 * most), most]
 
     def table(self) -> pl.DataFrame:
-        """The rows of all layers; where there are bands or marks, a column `part` says which layer a row is for."""
+        """The rows of all layers of the chart; with bands or marks, the column `part` names the layer of each row."""
         columns = ("panel", pl.col(self.axes.line).alias("line"), pl.col(self.axes.x).alias("x"))
         data = self.rows.select(*columns, "mean", "low", "high", "questions", "images")
         data = data.with_columns(pl.col("line").replace_strict(self.names))
@@ -50,8 +50,8 @@ class LineChartData:
 
 
 def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
-    """The figure; lines can be picked in its legend."""
-    # With four panels in three columns, the last one would stand alone in its row.
+    """The figure; a reader can pick lines in its legend."""
+    # With four panels in three columns, the last panel would be alone in its row.
     columns = 2 if len(frame.panels) == 4 and frame.columns == 3 else frame.columns
     x = alt.X("x:Q").title(data.axes.x_title).axis(tickMinStep=1, grid=False)
     if data.axes.doubling:
@@ -67,7 +67,7 @@ def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
     facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
     figure = alt.layer(*layers).properties(**PANEL).facet(facet, columns=columns, data=data.table())
     if len(frame.panels) % columns and len(frame.panels) > columns:
-        # A shared axis would stand under the empty place at the end of the last row.
+        # A shared x axis would be drawn below the empty cells at the end of the last row.
         figure = figure.resolve_axis(x="independent")
     return themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
 
@@ -126,14 +126,14 @@ def _line_layers(axes: Axes, x: alt.X, encodings: dict[str, Any]) -> list[alt.Ch
 
 
 def _joined(data: pl.DataFrame, more: pl.DataFrame, part: str) -> pl.DataFrame:
-    """The two tables in one, which all panels share, told apart by the column `part`."""
+    """The two tables in one, as all panels share one table; the column `part` distinguishes their rows."""
     if "part" not in data.columns:
         data = data.with_columns(part=pl.lit("line"))
     return pl.concat([data, more.with_columns(part=pl.lit(part))], how="diagonal")
 
 
 def _band_layers() -> list[alt.Chart]:
-    """Every second span grey, the interval of each start darker, a label above."""
+    """Every second span in grey, the interval of each start darker, and a label at the top."""
     bands = alt.Chart().transform_filter("datum.part == 'band'")
     shade = alt.when("datum.shaded").then(alt.value(0.05)).otherwise(alt.value(0.0))
     spans = bands.mark_rect(color="#000000").encode(x=alt.X("start:Q"), x2="end:Q", opacity=shade)

@@ -7,19 +7,19 @@ from ..panels import Frame
 from .theme import themed, title_params
 
 SIDE = 118  # pixels of a map
-# White is 0 and high values are dark, so that a grey print tells high from low.
+# White is 0 and high values are dark, so that high and low differ in a grey print as well.
 UP = ["#ffffff", "#9ecae1", "#2171b5", "#08306b"]
 BOTH = ["#f08c2e", "#fdc28c", "#ffffff", "#9ecae1", "#2171b5", "#08306b"]
-LITTLE = 0.05  # of the highest value: what lies less than this below 0 is shown as 0
+LITTLE = 0.05  # share of the highest value; a value less than this below 0 is shown as 0
 
 
 def draw_maps(rows: pl.DataFrame, quantity: str, frame: Frame) -> alt.TopLevelMixin:
-    """The figure, a map per panel, all with one colour scale.
+    """The figure: a map per panel, and one colour scale for all maps.
 
     Args:
         rows: panel, row, column, mean, low, high, questions.
         quantity: title of the colour scale, with its unit.
-        frame: what stands around the panels; twice as many maps as its columns stand side by side.
+        frame: title, subtitle and headings of the panels; twice as many maps as its columns are side by side.
     """
     scale, values = _scale(float(rows["mean"].min()), float(rows["mean"].max()))  # type: ignore[arg-type]
     legend = alt.Legend(title=quantity, orient="top", gradientLength=220, titleLimit=300, values=values, format=".2~g")
@@ -48,12 +48,12 @@ def draw_maps(rows: pl.DataFrame, quantity: str, frame: Frame) -> alt.TopLevelMi
 
 
 def _scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:
-    """(colours from 0 up, or to both sides of 0 where values below it are not negligible; numbers in the legend)."""
+    """(colours above 0, or on both sides of 0 if values below 0 are not negligible; numbers in the legend)."""
     if low >= -LITTLE * high:
         high = high or 1.0  # a map of zeros is white
         stops = [high * share for share in (0, 1 / 3, 2 / 3, 1)]
         return alt.Scale(domain=stops, range=UP, clamp=True, interpolate="rgb"), [0.0, high]
-    # As steep below 0 as above it, so that equally strong colours are equally far from 0.
+    # The scale is symmetric, so that equally strong colours are equally far from 0.
     most = max(-low, high)
     stops = [-most, -most / 2, 0, most / 4, most / 2, most]
     return alt.Scale(domain=stops, range=BOTH, interpolate="rgb"), [-most, 0.0, most]

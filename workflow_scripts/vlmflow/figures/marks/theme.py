@@ -1,4 +1,4 @@
-"""What all figures look like."""
+"""Fonts, sizes and titles of all figures."""
 
 import re
 import textwrap
@@ -7,17 +7,17 @@ import altair as alt
 
 from ..style import ARROW_FONT, FONT
 
-# Characters that XML cannot hold, however they are escaped: the writer of SVG and PNG stops at them.
+# Characters that XML cannot hold, even escaped: writing SVG or PNG fails at them.
 INVALID_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def strip_invalid_xml(text: str) -> str:
-    """The text with a replacement character for what XML cannot hold, such as a byte that a token decodes to."""
+    """The text with a replacement character for each one that XML cannot hold, such as a byte decoded from a token."""
     return INVALID_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def title_params(title: str, subtitle: list[str]) -> alt.TitleParams:
-    """A figure's title with the lines under it."""
+    """A figure's title with its subtitle, line by line."""
     return alt.TitleParams(title or " ", subtitle=subtitle, anchor="start", fontSize=14, subtitleFontSize=12)
 
 
@@ -32,7 +32,7 @@ def themed(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
 
 
 def draw_message(title: str, subtitle: list[str], text: str) -> alt.TopLevelMixin:
-    """A figure that holds a sentence, in place of one for which nothing could be measured."""
+    """A figure that holds a sentence, used when nothing could be measured."""
     lines = textwrap.wrap(strip_invalid_xml(text[:1].upper() + text[1:]), 70)
     words = (
         alt.Chart(alt.Data(values=[{}])).mark_text(fontSize=13, lineBreak="\n").encode(text=alt.value("\n".join(lines)))

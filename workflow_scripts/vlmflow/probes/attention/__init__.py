@@ -27,7 +27,7 @@ ATTENTION_EDGES = [
 
 
 class AttentionProbe(AnyAnswerProbe):
-    """Attention weights, and norms of what they carry, between segments, at every layer."""
+    """Attention between segments at every layer, by weights and by norms of the values that the weights carry."""
 
     table: ClassVar = Table(
         "attention",

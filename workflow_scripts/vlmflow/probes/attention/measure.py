@@ -28,20 +28,20 @@ def attention(vlm: LanguageModel, prompt: Prompt, edges: Sequence[str]) -> pl.Da
 
     Returns:
         columns edge, layer, weight (percent of the target's attention, mean over heads and the target's positions),
-        norm (of what the target takes from each position of the source, added up), share (percent of the norms from
-        all positions); see `vlmflow.engine.attention_stats`.
+        norm (sum over the source's positions of the norm of the values that the target takes from each), share
+        (percent of the norms from all positions); see `vlmflow.engine.attention_stats`.
     """
     parsed = [Edge.parse(edge) for edge in edges]
-    found = vlm.attention_stats(prompt, list(dict.fromkeys(edge.target for edge in parsed)))
+    stats = vlm.attention_stats(prompt, list(dict.fromkeys(edge.target for edge in parsed)))
     parts = []
     for edge in parsed:
-        look, sources = found[edge.target], prompt.positions(edge.source)
-        values = {"weight": 100 * look.weights, "norm": look.norms, "share": 100 * look.shares}
+        own, sources = stats[edge.target], prompt.positions(edge.source)
+        values = {"weight": 100 * own.weights, "norm": own.norms, "share": 100 * own.shares}
         parts.append(
             pl.DataFrame(
                 {
                     "edge": str(edge),
-                    "layer": range(len(look.weights)),
+                    "layer": range(len(own.weights)),
                     **{name: value[:, sources].sum(dim=1).double().numpy() for name, value in values.items()},
                 },
                 schema_overrides={"layer": pl.Int32},

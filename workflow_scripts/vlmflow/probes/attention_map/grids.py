@@ -5,10 +5,10 @@ import polars as pl
 
 
 def unpivot_maps(rows: pl.DataFrame) -> pl.DataFrame:
-    """A row for each map of the table `attention map`, of weights and of norms, all of one size.
+    """A row per map of the table `attention map`, one for weights and one for norms, all of the same size.
 
-    Images that become grids of several sizes are brought to the smallest number of rows and of columns; a cell gets
-    from each cell that it overlaps the share that lies in it.
+    If images have grids of several sizes, all maps get the smallest number of rows and of columns; a new cell gets from
+    each old cell that it overlaps the share of it that lies in the new one.
 
     Returns:
         columns question_id, image_id, target, layer, quantity (weight, share), columns, value (list, row by row).
@@ -25,7 +25,7 @@ def unpivot_maps(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def regridded(maps: np.ndarray, size: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray:
-    """The same maps on another grid over the same image; their sums stay.
+    """The same maps on another grid over the same image; the sum of each map stays the same.
 
     Args:
         maps: (maps, cells), row by row.

@@ -20,7 +20,7 @@ def measure(probe: AttentionMapProbe, context: ProbeContext, question: Question)
     present = [target for target in probe.targets if target in prompt.segments]
     for target in probe.targets:
         if target not in present:
-            why = prompt.missing.get(target, "it holds no such text")
+            why = prompt.missing.get(target, "it does not hold this text")
             context.leave_out(question, target, f"this prompt has no such segment: {why}")
     if not present:
         raise PromptError(f"this prompt has none of the segments {', '.join(probe.targets)}")
@@ -30,10 +30,10 @@ def measure(probe: AttentionMapProbe, context: ProbeContext, question: Question)
 def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets: Sequence[str]) -> pl.DataFrame:
     """How much each target attends to each patch of the whole image, in every layer.
 
-    An image that is cut into several views, as tiles, has its map on the first view, which shows all of it.
+    If an image is cut into several views, such as tiles, the map is on the first view, which shows the whole image.
 
     Args:
-        vlm, prompt: the model and a prompt of it.
+        vlm, prompt: the model and a prompt for it.
         image: path of the prompt's image.
         targets: segments of the prompt.
 
@@ -45,15 +45,15 @@ def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets:
         GeometryError: the image's tokens are no patches.
     """
     cells = find_patch_map(vlm.processor, open_image(image).size).views[0].tokens
-    places = prompt.positions("image")[cells.flatten()]
+    positions = prompt.positions("image")[cells.flatten()]
     parts = []
-    for target, look in vlm.attention_stats(prompt, targets).items():
-        values = {"weight": 100 * look.weights[:, places], "share": 100 * look.shares[:, places]}
+    for target, stats in vlm.attention_stats(prompt, targets).items():
+        values = {"weight": 100 * stats.weights[:, positions], "share": 100 * stats.shares[:, positions]}
         parts.append(
             pl.DataFrame(
                 {
                     "target": target,
-                    "layer": range(len(look.weights)),
+                    "layer": range(len(stats.weights)),
                     "rows": cells.shape[0],
                     "columns": cells.shape[1],
                     **{name: value.tolist() for name, value in values.items()},

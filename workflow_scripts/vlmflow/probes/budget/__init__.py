@@ -78,13 +78,13 @@ class BudgetProbe(ImageProbe):
     features: ClassVar = CurveFeatures(KNEES, _find_knees)
 
     kind: Literal["budget"]
-    prompts: Prompts = Field(OWN_QUESTION, description="Name → text, in which {question}, {object} stand.")
+    prompts: Prompts = Field(OWN_QUESTION, description="Name → text; it may contain {question} and {object}.")
     keep: Annotated[list[Literal["first", "spread", "random"]], AfterValidator(each_once("way"))] = Field(
         ["first", "spread", "random"],
         min_length=1,
-        description="Which are kept: the first ones, ones that are spread evenly, or random ones.",
+        description="The tokens that are kept: the first ones, evenly spread ones, or random ones.",
     )
-    draws: int = Field(3, ge=1, description="Of random tokens, over which the loss is averaged.")
+    draws: int = Field(3, ge=1, description="Number of random choices of tokens; the loss is averaged over them.")
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
@@ -97,9 +97,9 @@ class BudgetProbe(ImageProbe):
     @model_validator(mode="after")
     def _answer_is_not_given_away(self) -> "BudgetProbe":
         for name, text in self.prompts.items():
-            if "answer" in [place for _, place, *_ in Formatter().parse(text)]:
+            if "answer" in [placeholder for _, placeholder, *_ in Formatter().parse(text)]:
                 raise ValueError(
-                    f"prompts.{name}: {{answer}} gives away what the loss is measured on; known here are {{question}}, "
-                    "{object}"
+                    f"prompts.{name}: {{answer}} gives away the answer whose loss is measured; only {{question}} and "
+                    "{object} may be used here"
                 )
         return self

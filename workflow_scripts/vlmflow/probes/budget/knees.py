@@ -11,28 +11,28 @@ from vlmflow.probes.budget import ALL_TOKENS
 def find_knees(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `budget` of one model and task to the table `knees`, without model and task.
 
-    Images are resampled for the intervals; `found` is in how many of the resamples there is a knee.  Where that are
-    less than half of them, the data do not support one, and none is told.
+    Images are resampled for the intervals; `found` is the percentage of the resamples that have a knee.  If less than
+    half of them have one, the data do not support a knee, and the table has none.
     """
     parts = [_of_curve(group, seed) for group in rows.partition_by("prompt", "keep", maintain_order=True)]
     return pl.DataFrame(parts, infer_schema_length=None) if parts else pl.DataFrame()
 
 
 def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
-    # A number of tokens that only some of the images have is no point of a curve over all of them.
+    # A curve must be over the same images everywhere, so a number of tokens that only some images have is left out.
     questions = rows["question_id"].n_unique()
     rows = rows.filter(pl.len().over("tokens_requested") == questions)
     cells = rows.pivot(on="tokens_requested", index="image_id", values=["loss"], aggregate_function="sum").sort(
         "image_id"
     )
-    asked = rows.filter(pl.col("tokens_requested") == ALL_TOKENS)
-    counts = asked.group_by("image_id").agg(pl.len()).sort("image_id")["len"].to_numpy()
+    with_all_tokens = rows.filter(pl.col("tokens_requested") == ALL_TOKENS)
+    counts = with_all_tokens.group_by("image_id").agg(pl.len()).sort("image_id")["len"].to_numpy()
     kept = rows.group_by("tokens_requested").agg(pl.col("tokens_kept").mean()).sort("tokens_kept")
     totals = cells.select([str(number) for number in kept["tokens_requested"]]).to_numpy()
     tokens = kept["tokens_kept"].to_numpy()
     mean = totals.sum(axis=0) / counts.sum()
     again = resampled(totals, counts.astype(float), seed, RESAMPLES)
-    point, knees = knee(tokens, mean), [place for curve in again if (place := knee(tokens, curve)) is not None]
+    point, knees = knee(tokens, mean), [each for curve in again if (each := knee(tokens, curve)) is not None]
     found = 100 * len(knees) / len(again)
     point = point if found >= LEAST_FOUND else None
     low, high = np.quantile(knees, ENDS) if point is not None and len(counts) > 1 else (None, None)

@@ -17,12 +17,15 @@ from vlmflow.tables.columns import ABOUT, WINDOW
 
 
 class Sinks(Strict):
-    """Which patches the image encoder uses as attention sinks: those whose features have a high norm."""
+    """The rule for the attention sinks of the image encoder: patches whose features have a high norm."""
 
-    norms: Name = Field(description="The probe of kind norms that measures them.")
-    above: float | None = Field(None, gt=0, description="A threshold; [flow] has 57.")
+    norms: Name = Field(description="The probe of kind norms that measures the norms.")
+    above: float | None = Field(None, gt=0, description="Norm above which a patch is a sink; [flow] has 57.")
     quantile: float | None = Field(
-        None, gt=0, lt=1, description="Or the threshold as a quantile of all norms of the model and task."
+        None,
+        gt=0,
+        lt=1,
+        description="The threshold as a quantile of all norms of the model and task, instead of above.",
     )
 
     @model_validator(mode="after")
@@ -60,12 +63,12 @@ class KnockoutProbe(Probe):
     )
 
     kind: Literal["knockout"]
-    window: Windows = Field([9], description="Layers, odd; one number or several.")
+    window: Windows = Field([9], description="Number of layers, odd; one number or several.")
     edges: Edges = Field(description="Each as 'source -> target'; or all, for every segment to every later one.")
     token: Literal["first", "last"] = Field(
-        "first", description="The answer's sub-word whose probability is followed, the earlier ones given."
+        "first", description="The answer's sub-word whose probability is measured, given the earlier sub-words."
     )
-    sinks: Sinks | None = Field(None, description="For the segments 'sinks' and '… patches without sinks'.")
+    sinks: Sinks | None = Field(None, description="Defines the segments 'sinks' and '… patches without sinks'.")
 
     @property
     def parsed_edges(self) -> list[Edge]:
@@ -84,7 +87,7 @@ class KnockoutProbe(Probe):
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
-        # Each layer is a row of the replay, which on average runs through half of the layers.
+        # Each layer is a row of the replay, and a row runs through half of the layers on average.
         rows = len(self.window) * size.layers * replayed_shares(self.parsed_edges, size)
         return Work(forward() + rows / 2, 3 + rows * size.tokens / REPLAYED)
 
@@ -94,12 +97,12 @@ class KnockoutProbe(Probe):
             from vlmflow.probes.norms.sinks import sinks_of
 
             norms = NormsProbe.table.read(files.norms[0])
-            found = sinks_of(norms, self.sinks.above, self.sinks.quantile)
-            rows = rows.join(found, on="question_id", how="left", maintain_order="left")
+            sinks = sinks_of(norms, self.sinks.above, self.sinks.quantile)
+            rows = rows.join(sinks, on="question_id", how="left", maintain_order="left")
         return super().columns(rows, files, seed)
 
     def check(self, name: str, study: StudyView) -> None:
-        """See `Probe.check`; the norms of its sinks must be measured on all of its questions."""
+        """See `Probe.check`; the norms for its sinks must be measured on all of its questions."""
         super().check(name, study)
         if self.sinks is None:
             return
@@ -111,10 +114,10 @@ class KnockoutProbe(Probe):
                 f"probes.{name}.sinks.norms: there is no probe {norms!r} of kind norms; "
                 + (f"there is {', '.join(known)}" if known else "add one")
             )
-        asked, measured = self.questions, measuring.questions
-        if measured is not None and (asked is None or asked > measured):
+        needed, measured = self.questions, measuring.questions
+        if measured is not None and (needed is None or needed > measured):
             raise ValueError(
-                f"probes.{norms}.questions: the probe {name!r} needs the norms of {asked or 'all'} questions, but "
+                f"probes.{norms}.questions: the probe {name!r} needs the norms of {needed or 'all'} questions, but "
                 f"{measured} are measured"
             )
         for what, mine, theirs in (
@@ -129,9 +132,9 @@ class KnockoutProbe(Probe):
     @model_validator(mode="after")
     def _sinks_are_defined(self) -> "KnockoutProbe":
         edges = self.parsed_edges
-        asked = [name for edge in edges for name in (edge.source, edge.target) if name in SINK_SEGMENTS]
-        if asked and self.sinks is None:
-            raise ValueError(f"sinks: this key is missing; it says which patches {asked[0]!r} are")
-        if self.sinks is not None and not asked:
-            raise ValueError(f"sinks: no edge has one of the segments {', '.join(SINK_SEGMENTS)}; take this key out")
+        used = [name for edge in edges for name in (edge.source, edge.target) if name in SINK_SEGMENTS]
+        if used and self.sinks is None:
+            raise ValueError(f"sinks: this key is missing; it says which patches {used[0]!r} are")
+        if self.sinks is not None and not used:
+            raise ValueError(f"sinks: no edge has one of the segments {', '.join(SINK_SEGMENTS)}; remove this key")
         return self

@@ -35,8 +35,9 @@ def knockout(
         vlm: the model.
         prompt: of this model.
         edges: each as "source -> target".
-        windows: layers, odd; one number or several.
-        answer: token ids of the answer, whose last sub-word is followed ([flow] appendix C); by default the first is.
+        windows: number of layers, odd; one number or several.
+        answer: token ids of the answer whose last sub-word is measured ([flow] appendix C); by default, the first
+            generated token is measured.
 
     Raises:
         ValueError: an edge or a window is not valid.
@@ -57,25 +58,25 @@ def knockout(
         for window in ([windows] if isinstance(windows, int) else windows)
         for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))
     ]
-    # At both ends of a model, windows of several sizes are cut to the same layers.
+    # At both ends of a model, windows of different sizes may be cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
     states = vlm.replay(recording, list(spans.values()))[:, 0]
     after = vlm.read(states, lambda logits: logits.softmax(-1)[:, token])
-    found = dict(zip(spans, after.tolist(), strict=True))
+    p_knockout = dict(zip(spans, after.tolist(), strict=True))
     return pl.DataFrame(
         {
             "edge": [edge for edge, *_ in rows],
             "window": [window for _, window, _, _ in rows],
             "layer": [layer for _, _, layer, _ in rows],
             "p_base": probabilities[token].item(),
-            "p_knockout": [found[edge, each.start, each.stop] for edge, _, _, each in rows],
+            "p_knockout": [p_knockout[edge, each.start, each.stop] for edge, _, _, each in rows],
         },
         schema_overrides={"window": pl.Int32, "layer": pl.Int32},
     ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
 
 
 def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[AttentionKnockout]:
-    """The edge's knockout around each layer, from the first to the last."""
+    """The knockouts of the edge around each layer, from the first layer to the last."""
     sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
     for layer in range(layers):
         span = window_layers(layer, window, layers)

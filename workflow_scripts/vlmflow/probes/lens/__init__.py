@@ -14,7 +14,7 @@ from vlmflow.tables.columns import ABOUT
 
 
 class LensProbe(Probe):
-    """Logit lens at the last position: the answer and the false option, each with and without a capital."""
+    """Logit lens at the last position: the answer and the false option, each in lowercase and with a capital."""
 
     table: ClassVar = Table(
         "lens",
@@ -30,7 +30,9 @@ class LensProbe(Probe):
     averaging: ClassVar = Averaging(by=("word", "layer"), quantities=("probability",))
 
     kind: Literal["lens"]
-    final_norm: bool = Field(True, description="Norm inner states before reading them; the code of [flow] does not.")
+    final_norm: bool = Field(
+        True, description="Apply the final norm to inner states before reading them; the code of [flow] does not."
+    )
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""

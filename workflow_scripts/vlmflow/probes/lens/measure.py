@@ -22,7 +22,7 @@ def measure(probe: LensProbe, context: ProbeContext, question: Question) -> pl.D
 def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
     """The words' probabilities after every layer; see `vlmflow.notebook`."""
     states = vlm.record(prompt).hidden(-1)
-    # The last layer's state is always normed, as the model itself does.
+    # The last layer's state always goes through the final norm, as in the model itself.
     logits = torch.cat([vlm.logits(states[:-1], final_norm, in_float32=True), vlm.logits(states[-1:], in_float32=True)])
     probabilities = logits.softmax(-1)
     if not probabilities.isfinite().all():
@@ -38,12 +38,12 @@ def lens(vlm: LanguageModel, prompt: Prompt, words: Mapping[str, str], final_nor
 
 
 def first_token(vlm: LanguageModel, word: str) -> int:
-    """The first token of the word, as the model would write it."""
+    """The first token of the word as the model would write it."""
     return int(vlm.processor.tokenizer(word, add_special_tokens=False).input_ids[0])
 
 
 def answer_words(answer: str, false_option: str | None) -> dict[str, str]:
-    """Name → word whose probability is followed, each in both spellings; [flow] section 7."""
+    """Name → word whose probability is measured, in both spellings; [flow] section 7."""
     words = {"capitalised answer": answer.capitalize(), "lowercase answer": answer.lower()}
     if false_option is None:
         return words

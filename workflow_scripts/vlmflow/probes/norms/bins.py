@@ -1,4 +1,4 @@
-"""The distribution of norms."""
+"""The distribution of the norms of patches."""
 
 import numpy as np
 import polars as pl
@@ -8,7 +8,7 @@ BINS = 2.0 ** (np.arange(-6 * 8, 12 * 8 + 1) / 8)
 
 
 def shares_of_norms(rows: pl.DataFrame) -> pl.DataFrame:
-    """A row for each question, kind of patches and bin, with the percentage of these patches whose norm is in it.
+    """A row per question, kind of patches and bin, with the percentage of these patches whose norm is in the bin.
 
     Args:
         rows: of the table `norms`.
@@ -23,10 +23,10 @@ def shares_of_norms(rows: pl.DataFrame) -> pl.DataFrame:
             inside = set(related)
             values["related"] = [n for i, n in enumerate(norms) if n is not None and i in inside]
             values["other"] = [n for i, n in enumerate(norms) if n is not None and i not in inside]
-        for patches, found in values.items():
-            if found:
-                counts, _ = np.histogram(np.clip(found, BINS[0], BINS[-1]), BINS)
-                shares = pl.DataFrame({"norm": BINS[:-1], "share": counts / len(found) * 100})
+        for patches, kept in values.items():
+            if kept:
+                counts, _ = np.histogram(np.clip(kept, BINS[0], BINS[-1]), BINS)
+                shares = pl.DataFrame({"norm": BINS[:-1], "share": counts / len(kept) * 100})
                 names = {"question_id": question_id, "image_id": image_id, "patches": patches}
                 parts.append(shares.with_columns(pl.lit(value).alias(name) for name, value in names.items()))
     return pl.concat(parts)

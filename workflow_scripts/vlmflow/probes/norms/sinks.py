@@ -7,25 +7,25 @@ import polars as pl
 
 
 def sinks(norms: Sequence[float | None], threshold: float) -> list[int]:
-    """Numbers of the tokens among an image's whose feature has a norm above the threshold."""
+    """The numbers, among an image's tokens, of those whose feature has a norm above the threshold."""
     return [number for number, norm in enumerate(norms) if norm is not None and norm > threshold]
 
 
 def threshold_of(norms: pl.Series, quantile: float) -> float:
-    """The norm below which this share of all patches lies; each entry of the series has the norms of one image."""
+    """The norm below which this share of all patches is; each entry of the series has the norms of one image."""
     return float(np.quantile(norms.explode().drop_nulls().to_numpy(), quantile))
 
 
 def sinks_of(measured: pl.DataFrame, above: float | None, quantile: float | None) -> pl.DataFrame:
-    """The sinks of each question; their number is printed.
+    """The sinks of each question; the total number is printed.
 
     Args:
         measured: rows of the table `norms`, of one model and task.
-        above: the threshold; or None, and then
+        above: the threshold; None if `quantile` gives it.
         quantile: the threshold as a quantile of all norms.
 
     Returns:
-        columns question_id, sinks (numbers of tokens among the image's).
+        columns question_id, sinks (their numbers among the image's tokens).
     """
     threshold = above
     if threshold is None and len(measured):

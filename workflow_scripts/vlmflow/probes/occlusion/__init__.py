@@ -30,9 +30,9 @@ class OcclusionProbe(ImageProbe):
     former_kinds: ClassVar = ("places",)
 
     kind: Literal["occlusion"]
-    grid: int = Field(6, ge=2, description="Cells a side.")
+    grid: int = Field(6, ge=2, description="Cells per side.")
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
-        # Each cell is a row that begins at another position, so that none share a pass.
+        # Each cell is a row that begins at another position, so that no two cells share a pass.
         return Work(forward() + 0.6 * self.grid**2, 1 + self.grid**2)

@@ -23,12 +23,12 @@ def measure(probe: OcclusionProbe, context: ProbeContext, question: Question) ->
 
 
 def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: int) -> pl.DataFrame:
-    """How much the reference answer's loss grows without each cell of a grid over the image.
+    """The increase of the reference answer's loss without each cell of a grid over the image.
 
     Args:
         context: the model.
-        question: what is measured.
-        prompt: the question's.
+        question: the measured question.
+        prompt: the prompt of the question.
         grid: cells per side.
 
     Returns:
@@ -40,11 +40,11 @@ def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: i
     """
     vlm = context.vlm
     cells = cells_of(vlm.processor, question.image, grid)
-    asked = reference_answer(vlm, prompt, question.answer, question.token_ids)
-    image = asked.prompt.positions("image")
-    recording = vlm.record(asked.prompt)
-    intact = intact_loss(vlm, asked, recording)
-    without = losses_without(vlm, asked, recording, [image[cell] for cell in cells])
+    reference = reference_answer(vlm, prompt, question.answer, question.token_ids)
+    image = reference.prompt.positions("image")
+    recording = vlm.record(reference.prompt)
+    intact = intact_loss(vlm, reference, recording)
+    without = losses_without(vlm, reference, recording, [image[cell] for cell in cells])
     return pl.DataFrame(
         {"grid": [grid], "loss": [intact], "loss_increase": [[each - intact for each in without]]},
         schema_overrides={"grid": pl.Int32},
@@ -52,32 +52,32 @@ def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: i
 
 
 def cells_of(processor: Any, image: str, grid: int) -> list[Tensor]:
-    """The tokens (numbers among the image's) of each cell, in all views: those whose patch has its middle there.
+    """The image tokens, by number, of each cell in all views: those whose patch has its middle in the cell.
 
-    Cells divide what the first view shows of the image.
+    The cells divide the part of the image that the first view shows.
 
     Args:
-        processor: the model's.
-        image: path.
+        processor: the model's processor.
+        image: path of the image.
         grid: cells per side.
 
     Raises:
-        GeometryError: the image's tokens are no patches, or a cell holds none.
+        GeometryError: the image's tokens are no patches, or a cell holds no patch.
     """
-    found = find_patch_map(processor, open_image(image).size)
-    first = found.views[0]
+    patch_map = find_patch_map(processor, open_image(image).size)
+    first = patch_map.views[0]
     across, down = first.columns * first.patch, first.rows * first.patch
     cells: list[list[int]] = [[] for _ in range(grid * grid)]
-    for view in found.views:
+    for view in patch_map.views:
         for (line, column), token in np.ndenumerate(view.tokens):
             # The patch's middle in the image, and from there in the first view.
             x = ((column + 0.5) * view.patch - view.shift_x) / view.scale_x * first.scale_x + first.shift_x
             y = ((line + 0.5) * view.patch - view.shift_y) / view.scale_y * first.scale_y + first.shift_y
-            place = [min(grid - 1, max(0, int(value * grid))) for value in (y / down, x / across)]
-            cells[place[0] * grid + place[1]].append(int(token))
+            row_and_column = [min(grid - 1, max(0, int(value * grid))) for value in (y / down, x / across)]
+            cells[row_and_column[0] * grid + row_and_column[1]].append(int(token))
     if empty := sum(not cell for cell in cells):
         raise GeometryError(
-            f"{empty} of {grid} × {grid} cells hold no patch: the image has {first.rows} × {first.columns}; a "
-            "smaller grid fits"
+            f"{empty} of {grid} × {grid} cells hold no patch, since the image has {first.rows} × {first.columns} "
+            "patches; give a smaller grid"
         )
     return [torch.tensor(sorted(cell)) for cell in cells]

@@ -13,7 +13,7 @@ from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
 
-RUNS = 4  # of decoding that is timed, for each number of layers
+RUNS = 4  # timed decodings per number of layers
 
 
 def percentages(rows: pl.DataFrame) -> pl.DataFrame:
@@ -60,8 +60,10 @@ class PruningProbe(Probe):
     kind: Literal["pruning"]
     layers_dropped: Annotated[
         list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(each_once("number of layers"))
-    ] = Field(description="In how many of the last layers there is no image; several numbers.")
-    timed: int = Field(0, ge=0, description="On so many questions a task, decoding is timed with and without.")
+    ] = Field(description="Numbers of last layers in which the image's tokens are dropped.")
+    timed: int = Field(
+        0, ge=0, description="Number of questions per task on which decoding is timed, with and without the tokens."
+    )
 
     @model_validator(mode="after")
     def _intact_model_is_measured(self) -> "PruningProbe":

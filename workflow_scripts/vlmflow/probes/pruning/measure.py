@@ -44,23 +44,23 @@ def pruning(
     with_time: bool,
     match: AnswersMatch = "strict",
 ) -> pl.DataFrame:
-    """The model's answers without the image's tokens in the last layers, and the work and time that these take.
+    """The model's answers without the image's tokens in the last layers, with their work and time.
 
     Args:
         vlm: the model.
         prompt: of this model, with an image.
-        last: in how many of the last layers the tokens are dropped; several numbers.
-        answer: the correct one; None where no single answer is.
+        last: numbers of last layers in which the tokens are dropped.
+        answer: the correct answer; None if no single answer is correct.
         intact: token ids of the intact model's answer.
         with_time: whether decoding is timed, with and without the tokens, in turns.
         match: when an answer counts as correct.
 
     Returns:
-        columns last, predicted, correct (null where no single answer is), work and time (shares of the intact
-        model's; time is null where it is not measured).
+        columns last, predicted, correct (null if no single answer is correct), work and time (shares of the intact
+        model's; time is null if it is not measured).
     """
-    found = answers_without_image(vlm, prompt, last, intact)
-    texts = [vlm.processor.tokenizer.decode(found[number], skip_special_tokens=True).strip() for number in last]
+    answers = answers_without_image(vlm, prompt, last, intact)
+    texts = [vlm.processor.tokenizer.decode(answers[number], skip_special_tokens=True).strip() for number in last]
     image, layers = prompt.positions("image"), len(vlm.layers)
     return pl.DataFrame(
         {
@@ -77,12 +77,12 @@ def pruning(
 def answers_without_image(
     vlm: LanguageModel, prompt: Prompt, last: Sequence[int], intact: Sequence[int] = ()
 ) -> dict[int, list[int]]:
-    """Number of last layers → token ids of the greedy answer, by the engine.
+    """Number of last layers → token ids of the greedy answer, computed by replay.
 
-    Dropping tokens in the last layers is the same as letting no later position attend to them there: what the tokens
-    themselves would still compute reaches no other position.  The intact model's answer is proposed for all numbers;
-    from the first token that differs, an answer is continued by one token per round.  Tokens once decided stay: in half
-    precision a tie may be broken in another way by every forward, and an answer that is taken back would never end.
+    To drop tokens in the last layers is the same as to forbid every other position to attend to them there: the states
+    of these tokens then reach no other position.  The intact model's answer is proposed for all numbers; from the first
+    token that differs, an answer is continued by one token per round.  A decided token is never changed: in half
+    precision, each forward may break a tie differently, and an answer that can be revised might never end.
     """
     image, layers = prompt.positions("image"), len(vlm.layers)
     proposals = dict.fromkeys(last, tuple(intact))
@@ -94,15 +94,15 @@ def answers_without_image(
             longer = vlm.continue_prompt(prompt, proposal)
             recording = vlm.record(longer)
             read = torch.arange(len(prompt) - 1, len(longer))
-            asked = [number for number in last if proposals.get(number) == proposal]
+            numbers = [number for number in last if proposals.get(number) == proposal]
             knockouts = [
                 AttentionKnockout(image, attending_positions(recording, image), layers - number, layers)
-                for number in asked
+                for number in numbers
                 if number
             ]
             as_recorded = recording.output[:, read.to(recording.output.device)]
             after = iter(vlm.replay(recording, knockouts, read))
-            for number in asked:
+            for number in numbers:
                 states = next(after) if number else as_recorded[0]
                 tokens = vlm.read(states, lambda logits: logits.argmax(-1)).tolist()
                 differing = [] if decided else [i for i, token in enumerate(proposal) if tokens[i] != token]
@@ -117,8 +117,8 @@ def answers_without_image(
 
 
 def _times(vlm: LanguageModel, prompt: Prompt, last: Sequence[int], new_tokens: int) -> list[float | None]:
-    """Seconds of reading the prompt and decoding so many tokens, over those of the intact model in the same run; null
-    where all layers would lose the image's tokens."""
+    """The seconds for reading the prompt and decoding `new_tokens` tokens, divided by those of the intact model in the
+    same run; None if all layers would lose the image's tokens."""
     numbers = [0, *(number for number in last if 0 < number < len(vlm.layers))]
 
     def run(number: int) -> None:

@@ -14,7 +14,7 @@ from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, PLACE_COLUMNS, PROMPT, STATE
 
-# Between or within which tokens the similarity is measured.
+# The pairs of segments whose similarity is measured.
 PAIRS = ("image and text", "within image", "within text")
 # The phases of [phase], in their order.
 PHASE_NAMES = ("alignment", "intra-modal encoding", "inter-modal encoding", "output preparation")
@@ -66,14 +66,14 @@ class SimilarityProbe(ImageProbe):
     features: ClassVar = CurveFeatures(PHASES, _find_phases)
 
     kind: Literal["similarity"]
-    prompts: Prompts = Field(OWN_QUESTION, description="Name → text, in which {question}, {answer}, {object} stand.")
+    prompts: Prompts = Field(OWN_QUESTION, description="Name → text; it may contain {question}, {answer} and {object}.")
     partners: int = Field(
-        4, ge=1, description="With the tokens of so many unrelated questions the similarity is compared."
+        4, ge=1, description="Number of unrelated questions whose tokens give the similarity that is subtracted."
     )
 
     @property
     def cache_size(self) -> int:
-        """See `Probe.cache_size`; neighbours compare with the same questions."""
+        """See `Probe.cache_size`; neighbouring questions are compared with the same unrelated questions."""
         return len(self.prompts) * (self.partners + 2)
 
     def cost(self, size: Size, questions: int) -> Work:

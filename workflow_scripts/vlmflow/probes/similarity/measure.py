@@ -1,8 +1,8 @@
 """Contextualisation: the similarity of the states of image and text, between and within them; [phase], [thesis].
 
 The mean cosine over all pairs of n and m unit vectors is (Σu · Σv) / nm, so that it takes O((n + m) · width) and no
-pair is ever computed.  All states share a common direction whatever they mean (anisotropy), so that the same mean over
-tokens of unrelated questions is subtracted.
+single pair is computed.  All states share a direction, whatever their meaning (anisotropy); therefore the same mean
+over tokens of unrelated questions is subtracted.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Directions:
         image: (layers + 1, width) sum of the unit vectors of the image's tokens.
         image_tokens: their number.
         text: (layers + 1, tokens, width) unit vectors of the text's tokens.
-        text_ids: (tokens) which tokens these are.
+        text_ids: (tokens) their token ids.
     """
 
     image: Tensor
@@ -55,23 +55,25 @@ class Directions:
                 raise InterventionError(f"the {name} is a single token, which has no similarity to others of its kind")
         sums, words = [], []
         for states in recording.states():
-            seen, read = (normalize(_wide(states[0, where.to(states.device)]), dim=-1) for where in (image, text))
-            sums.append(seen.sum(dim=0).cpu())
-            words.append(read.cpu())
-        found = cls(torch.stack(sums), len(image), torch.stack(words), prompt.inputs["input_ids"][0, text].cpu())
-        if len(set(found.text_ids.tolist())) < 2:
+            of_image, of_text = (
+                normalize(_wide(states[0, where.to(states.device)]), dim=-1) for where in (image, text)
+            )
+            sums.append(of_image.sum(dim=0).cpu())
+            words.append(of_text.cpu())
+        directions = cls(torch.stack(sums), len(image), torch.stack(words), prompt.inputs["input_ids"][0, text].cpu())
+        if len(set(directions.text_ids.tolist())) < 2:
             raise InterventionError("the text is one word, which has no similarity to others")
-        if not (found.image.isfinite().all() and found.text.isfinite().all()):
+        if not (directions.image.isfinite().all() and directions.text.isfinite().all()):
             raise InterventionError("states are not finite numbers; another dtype may help")
-        return found
+        return directions
 
     def within(self) -> Tensor:
         """(3, layers + 1) mean cosine over all pairs of different positions of this prompt, in the order of `PAIRS`.
 
-        Within text, only pairs of different words count, as in `across`; it is NaN where there are none.
+        Within text, only pairs of different words count, as in `across`; it is NaN if there are none.
         """
         words, text = self.text.sum(dim=1), len(self.text_ids)
-        same, number = self._same_words(self)  # each position with itself among them
+        same, number = self._same_words(self)  # including each position with itself
         return torch.stack([
             _dot(self.image, words) / (self.image_tokens * text),
             _of_different(self.image, self.image_tokens),
@@ -81,8 +83,8 @@ class Directions:
     def across(self, other: "Directions") -> Tensor:
         """(3, layers + 1) mean cosine over pairs of a token of this prompt and one of another prompt.
 
-        Within text, only pairs of different words count: a word that both prompts have is as similar to itself as can
-        be, which is no sign of a common direction.  It is NaN where there are no different words.
+        Within text, only pairs of different words count: a word that both prompts have is very similar to itself, which
+        is no sign of a common direction.  It is NaN if there are no different words.
         """
         here, there = self.text.sum(dim=1), other.text.sum(dim=1)
         pairs = len(self.text_ids) * len(other.text_ids)
@@ -125,16 +127,16 @@ def similarity(context: ProbeContext, question: Question, prompts: Mapping[str, 
 
     Args:
         context: model and questions.
-        question: what is measured; a prompt that it does not have is left out.
+        question: the measured question; prompts that do not apply to it are skipped.
         prompts: name → text, see `ProbeContext.custom_prompt`.
-        partners: so many unrelated questions, with the same prompt, are compared with it.
+        partners: number of unrelated questions, with the same prompt, that are compared with it.
 
     Returns:
         columns prompt, pair (one of `PAIRS`), layer (−1 for the embedding), raw, unrelated (the same of tokens of
         unrelated questions), corrected (raw − unrelated).
 
     Raises:
-        NotApplicableError: no prompt is left.
+        NotApplicableError: no prompt applies to the question.
     """
     parts = []
     for name, text in prompts.items():
@@ -146,18 +148,18 @@ def similarity(context: ProbeContext, question: Question, prompts: Mapping[str, 
             continue
         raw = mine.within()
         parts += [
-            pl.DataFrame({"layer": range(-1, raw.shape[1] - 1), "raw": raw[place], "unrelated": others[place]})
+            pl.DataFrame({"layer": range(-1, raw.shape[1] - 1), "raw": raw[index], "unrelated": others[index]})
             .with_columns(prompt=pl.lit(name), pair=pl.lit(pair), corrected=pl.col("raw") - pl.col("unrelated"))
             .with_columns(pl.col("layer").cast(pl.Int32))
-            for place, pair in enumerate(PAIRS)
+            for index, pair in enumerate(PAIRS)
         ]
     if not parts:
-        raise NotApplicableError("no prompt of the probe is left")
+        raise NotApplicableError("no prompt of the probe applies to this question")
     return pl.concat(parts)
 
 
 def directions_of(context: ProbeContext, question: Question, text: str) -> Directions:
-    """The directions of a question with this prompt; the latest ones are kept, since neighbours need them too."""
+    """The directions of a question with this prompt; they are cached, since neighbouring questions need them too."""
     key = (question.id, text)
     if key not in context.cache:
         prompt = context.custom_prompt(question, text)
@@ -166,17 +168,17 @@ def directions_of(context: ProbeContext, question: Question, text: str) -> Direc
 
 
 def _unrelated(context: ProbeContext, question: Question, text: str, partners: int, mine: Directions) -> Tensor:
-    """(3, layers + 1) the mean over so many unrelated questions that have this prompt."""
-    found: list[Tensor] = []
+    """(3, layers + 1) the mean over `partners` unrelated questions to which this prompt applies."""
+    results: list[Tensor] = []
     for other in context.unrelated(question):
         try:
             across = mine.across(directions_of(context, other, text))
         except (PromptError, InterventionError, QuestionError):
-            continue  # it is left out when it is measured itself
+            continue  # it is recorded as skipped when it is measured itself
         if across.isfinite().all():
-            found.append(across)
-        if len(found) == partners:
+            results.append(across)
+        if len(results) == partners:
             break
-    if not found:
-        raise NotApplicableError("there is no question on another image, in other words, to compare it with")
-    return torch.stack(found).mean(dim=0)
+    if not results:
+        raise NotApplicableError("there is no question on another image, with other words, to compare it with")
+    return torch.stack(results).mean(dim=0)

@@ -20,11 +20,14 @@ from vlmflow.probes.similarity import PAIRS, PHASE_NAMES
 
 
 def names_of(slopes: np.ndarray) -> tuple[str, ...]:
-    """The names of the phases that change (phases, between and within image and within text) so much a layer: those of
-    [phase] where there are four that do what it says, else none.
+    """The names of phases: those of [phase] if there are four phases as it describes them, else empty names.
 
-    Image and text come closer in the first, part again in the second while image or text grow more alike within, and
-    come closer in the third; of the last one, nothing is asked.
+    In the first phase, image and text become more similar.  In the second, they become less similar, while the tokens
+    within the image or within the text become more similar.  In the third, image and text become more similar again.
+    There is no condition on the fourth.
+
+    Args:
+        slopes: (phases, curves) change per layer of the curves between image and text, within image, and within text.
     """
     if len(slopes) == len(PHASE_NAMES):
         between = slopes[:, 0]
@@ -36,9 +39,9 @@ def names_of(slopes: np.ndarray) -> tuple[str, ...]:
 def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `similarity` of one model and task to the table `phases`, without model and task.
 
-    The three corrected curves are scaled to the same variance, less of it where it is sampling error.  Images are
-    resampled, and in each resample phases are found anew: for the interval of each cut, and for their number, which is
-    the one that most resamples support.
+    The three corrected curves are scaled to the same variance; a curve with more sampling error has less weight.
+    Images are resampled, and phases are found again in each resample.  This gives the interval of each cut,
+    and the number of phases, which is the number that most resamples support.
     """
     parts = [pl.DataFrame(_of_prompt(group, seed)) for group in rows.partition_by("prompt", maintain_order=True)]
     return pl.concat(parts) if parts else pl.DataFrame()
@@ -53,11 +56,11 @@ def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
         (drawn @ totals / (drawn @ counts)).reshape(mean.shape) / scale for drawn in draws(len(counts), seed, RESAMPLES)
     ]
     error = sampling_error(mean / scale, resampled)
-    # A curve that is mostly error has little to say about where to cut.
+    # A curve that is mostly sampling error carries little information about the cuts.
     weight = np.sqrt(np.clip(1 - error, LEAST_WEIGHT, 1))
     found = cuts(mean / scale * weight, most_phases(*mean.shape))
     again = [cuts(curves * weight, max(found)) for curves in resampled]
-    # A resample is off the truth by the sample's own error and by that of resampling.
+    # A resample has the error of the sample and, in addition, that of resampling.
     votes = Counter(supported(curves, each, 2 * error) for curves, each in zip(resampled, again, strict=True))
     number = min(votes, key=lambda each: (-votes[each], each))
     several = len(counts) > 1
@@ -87,23 +90,23 @@ def _by_image(rows: pl.DataFrame, layers: list[int]) -> tuple[np.ndarray, np.nda
 
 
 def _rows(mean: np.ndarray, layers: list[int], ends: list[int], again: list[list[int]]) -> Iterator[dict]:
-    """A row a phase; without intervals where nothing was resampled."""
+    """A row per phase; without intervals if nothing was resampled."""
     spans = list(zip([0, *ends[:-1]], ends, strict=True))
     slopes = np.array([np.polyfit(np.arange(end - start), mean[start:end], 1)[0] for start, end in spans])
     names = names_of(slopes)
-    for place, (start, end) in enumerate(spans):
-        # The first phase begins where the model does.
-        begins = [layers[each[place - 1]] for each in again] if place else [layers[0]]
+    for index, (start, end) in enumerate(spans):
+        # The first phase always begins with the first state.
+        begins = [layers[each[index - 1]] for each in again] if index else [layers[0]]
         low, high = np.quantile(begins, ENDS).tolist() if begins else (None, None)
         yield {
             "phases": len(ends),
-            "phase": place + 1,
-            "name": names[place],
+            "phase": index + 1,
+            "name": names[index],
             "first_layer": layers[start],
             "last_layer": layers[end - 1],
-            "between": float(slopes[place, 0]),
-            "within_image": float(slopes[place, 1]),
-            "within_text": float(slopes[place, 2]),
+            "between": float(slopes[index, 0]),
+            "within_image": float(slopes[index, 1]),
+            "within_text": float(slopes[index, 2]),
             "low": low,
             "high": high,
         }

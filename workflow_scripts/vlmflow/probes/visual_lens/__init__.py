@@ -13,7 +13,7 @@ from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, STATE
 
-# What is left out where no object of the question has patches whose words could be compared with its name.
+# The skipped part if no object of the question has patches whose words can be compared with its name.
 NAMES_OF_OBJECTS = "names of objects"
 
 
@@ -64,16 +64,21 @@ class VisualLensProbe(ImageProbe):
     renamed_values: ClassVar = {"answers": {"right": "correct"}, "instructions": {"right": "correct"}}
 
     kind: Literal["visual-lens"]
-    top: int = Field(5, ge=1, description="Words a patch, among which names and attributes are looked for.")
+    top: int = Field(5, ge=1, description="Words per patch that are compared with names and attributes.")
     instructions: Annotated[list[Literal["correct", "wrong", "none"]], AfterValidator(each_once("instruction"))] = (
-        Field(["correct", "wrong", "none"], description="The question, that of another image, none at all.")
+        Field(
+            ["correct", "wrong", "none"],
+            description="correct: the question; wrong: the question of another image; none: no instruction.",
+        )
     )
     instruction_positions: Annotated[list[Literal["after", "before"]], AfterValidator(each_once("position"))] = Field(
         ["after", "before"],
         min_length=1,
-        description="Where the instruction stands; a causal decoder's image cannot see what stands after it.",
+        description="Position of the instruction; in a causal decoder, image tokens cannot attend to text after them.",
     )
-    examples: int = Field(4, ge=0, description="Of so many questions a task, every patch's word is kept.")
+    examples: int = Field(
+        4, ge=0, description="Number of questions per task for which the word of every patch is kept."
+    )
 
     @property
     def detailed(self) -> int:
@@ -93,5 +98,5 @@ class VisualLensProbe(ImageProbe):
     @model_validator(mode="after")
     def _correct_one_is_measured(self) -> "VisualLensProbe":
         if "correct" not in self.instructions:
-            raise ValueError("instructions: correct is missing, with which the others are compared")
+            raise ValueError("instructions: correct is missing; the others are compared with it")
         return self

@@ -71,26 +71,25 @@ def visual_lens(
     instruction_positions: Sequence[str],
     keep_words: bool,
 ) -> pl.DataFrame:
-    """How far the image's tokens decode to words, and to the correct ones.
+    """The shares of the image's tokens that decode to words, and to the correct words.
 
     Args:
         context: model and questions.
-        question: what is measured; instructions and names that it does not have are left out.
-        top: so many words of each token are compared with names and attributes.
-        instructions: correct (the question), wrong (that of another image), none.
-        instruction_positions: where the instruction stands, after the image or before it.
+        question: the measured question; instructions and names that it lacks are skipped.
+        top: number of words per token that are compared with names and attributes.
+        instructions: correct (the question), wrong (the question of another image), none.
+        instruction_positions: position of the instruction, after the image or before it.
         keep_words: whether the most probable word of every patch is kept, for the correct instruction.
 
     Returns:
         columns instruction, instruction_position, layer (−1 for the embedding), object, elsewhere, shuffled (percent of
-        the tokens of
         the objects' patches, of other patches, and of the objects' patches with another question's names, that have a
-        name or an attribute among their `top` words; null where the question has no such object), entropy (bits),
+        name or an attribute among their `top` words; null if the question has no such object), entropy (bits),
         words (percent of tokens that decode to a word), agreement (percent of the tokens with the same most probable
         word as with the correct instruction), decoded (the word of each patch of the image's first view, or null).
 
     Raises:
-        NotApplicableError: nothing is left to measure.
+        NotApplicableError: no instruction can be given.
     """
     vlm = context.image_model
     targets, others = _targets(context, question)
@@ -119,7 +118,7 @@ def _decoded(
 ) -> Iterator[tuple[str, str, Decoded, Decoded | None]]:
     """(instruction, position, its words, those with the correct instruction in this position)."""
     vlm, decoder = context.image_model, Decoder(context.image_model, top)
-    # The correct one first, with which the others are compared.
+    # The correct instruction comes first, since the others are compared with it.
     order = sorted(instructions, key="correct wrong none".split().index)
     texts = list(_texts(context, question, order))
     for position in instruction_positions:
@@ -158,8 +157,8 @@ def _patch_words(decoded: Decoded, vocabulary: Vocabulary, grid: Tensor | None) 
 
 
 class Decoder:
-    """Decodes prompts; an image that begins a prompt as it began the last one, and cannot attend to what stands after
-    it, is not read again."""
+    """Decodes prompts; the result is reused if the next prompt begins with the same image states and the image cannot
+    attend to the text after it."""
 
     def __init__(self, vlm: LanguageModel, top: int) -> None:
         self.vlm, self.top = vlm, top
@@ -167,11 +166,11 @@ class Decoder:
         self.decoded: Decoded | None = None
 
     def decode(self, prompt: Prompt) -> Decoded:
-        """What the image's tokens of a prompt decode to."""
+        """The words of a prompt's image tokens."""
         recording = self.vlm.record(prompt)
         end = int(prompt.positions("image")[-1]) + 1
         begin = recording.calls[0].hidden[:, :end]
-        same = self.begin is not None and torch.equal(begin, self.begin) and not _sees_ahead(recording, end)
+        same = self.begin is not None and torch.equal(begin, self.begin) and not _attends_ahead(recording, end)
         if not same or self.decoded is None:
             self.decoded, self.begin = self._read(list(_image_states(recording, prompt))), begin
         return self.decoded
@@ -189,7 +188,7 @@ class Decoder:
         return Decoded(torch.stack(words), torch.cat(entropies).reshape(len(states), -1))
 
 
-def _sees_ahead(recording: Recording, end: int) -> bool:
+def _attends_ahead(recording: Recording, end: int) -> bool:
     """Whether any of the first `end` positions attends to a later one."""
     return recording.may_attend.attend_ahead(end)
 
@@ -202,29 +201,29 @@ def _image_states(recording: Recording, prompt: Prompt) -> Iterator[Tensor]:
 def _targets(context: ProbeContext, question: Question) -> tuple[list[Target], Tensor | None]:
     """(for each object its patches and words, tokens of the patches that belong to none of the objects)."""
     vlm = context.image_model
-    placed = [(each, each.box) for each in question.objects if each.box is not None]
+    with_box = [(each, each.box) for each in question.objects if each.box is not None]
     try:
-        if not placed:
+        if not with_box:
             raise GeometryError("none of the question's objects has a box")
-        found = find_patch_map(vlm.processor, size_for_boxes(question.image, question.image_size))
-        patches = [found.related([box]) for _, box in placed]
+        patch_map = find_patch_map(vlm.processor, size_for_boxes(question.image, question.image_size))
+        patches = [patch_map.related([box]) for _, box in with_box]
     except GeometryError as error:
         context.leave_out(question, NAMES_OF_OBJECTS, str(error))
         return [], None
-    wrong = _other_names(context, question)
-    if not wrong:
+    other_names = _other_names(context, question)
+    if not other_names:
         context.leave_out(question, "shuffled names", "no question on another image has an object of another name")
-    shuffled = vlm.vocabulary.token_mask_for(wrong) if wrong else None
+    shuffled = vlm.vocabulary.token_mask_for(other_names) if other_names else None
     targets = [
         Target(torch.tensor(tokens), vlm.vocabulary.token_mask_for(each.names), shuffled)
-        for (each, _), tokens in zip(placed, patches, strict=True)
+        for (each, _), tokens in zip(with_box, patches, strict=True)
     ]
-    taken = {*found.no_patch, *(token for tokens in patches for token in tokens)}
-    return targets, torch.tensor([token for token in range(found.tokens) if token not in taken], dtype=torch.long)
+    taken = {*patch_map.no_patch, *(token for tokens in patches for token in tokens)}
+    return targets, torch.tensor([token for token in range(patch_map.tokens) if token not in taken], dtype=torch.long)
 
 
 def _other_names(context: ProbeContext, question: Question) -> set[str]:
-    """The words of an object of the next unrelated question, without those that this question's objects have too."""
+    """The words of an object of the next unrelated question, except those that this question's objects also have."""
     mine = words_of(name for each in question.objects for name in each.names)
     for other in context.unrelated(question):
         for each in other.objects:
@@ -234,7 +233,7 @@ def _other_names(context: ProbeContext, question: Question) -> set[str]:
 
 
 def _grid(processor: Any, image: str) -> Tensor | None:
-    """Tokens of the first view's patches, row by row; None where tokens are no patches."""
+    """The tokens of the first view's patches, row by row; None if tokens are no patches."""
     try:
         cells = find_patch_map(processor, open_image(image).size).views[0].tokens
     except GeometryError:
@@ -245,7 +244,7 @@ def _grid(processor: Any, image: str) -> Tensor | None:
 def _shares(
     decoded: Decoded, correct: Decoded | None, vocabulary: Vocabulary, targets: Sequence[Target], others: Tensor | None
 ) -> pl.DataFrame:
-    """A row per layer: the columns of `visual_lens` that are numbers."""
+    """A row per layer with the numeric columns of `visual_lens`."""
 
     def percent(flags: Tensor) -> list[float]:
         return (100 * flags.double().mean(dim=1)).tolist()
@@ -257,9 +256,9 @@ def _shares(
     shuffled = [named(target.tokens, target.shuffled) for target in targets if target.shuffled is not None]
     first = decoded.words[:, :, 0]
     comparable = correct is not None and correct.words.shape == decoded.words.shape
-    found = {
+    flags_of = {
         "object": [named(target.tokens, target.names) for target in targets],
-        # Elsewhere, the words are compared with the names of all objects, one object at a time.
+        # The words of other patches are compared with the names of each object in turn.
         "elsewhere": [named(others, target.names) for target in targets] if others is not None and len(others) else [],
         "shuffled": shuffled,
         "words": [vocabulary.is_word[first]],
@@ -269,7 +268,7 @@ def _shares(
         {
             "layer": range(-1, len(decoded.words) - 1),
             "entropy": decoded.entropy.double().mean(dim=1).tolist(),
-            **{name: percent(torch.cat(parts, dim=1)) if parts else nothing for name, parts in found.items()},
+            **{name: percent(torch.cat(parts, dim=1)) if parts else nothing for name, parts in flags_of.items()},
         },
-        schema_overrides={"layer": pl.Int32} | dict.fromkeys(found, pl.Float64),
+        schema_overrides={"layer": pl.Int32} | dict.fromkeys(flags_of, pl.Float64),
     )

@@ -1,4 +1,4 @@
-"""Which words the question's positions predict; [flow] appendices D and K."""
+"""The words that the question's positions predict; [flow] appendices D and K."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # it imports torch
 
 
 class WordsProbe(Probe):
-    """Which words the question's positions predict at the last layer, with modules or edges knocked out."""
+    """The words that the question's positions predict at the last layer, without some modules or edges."""
 
     table: ClassVar = Table(
         "words",
@@ -35,13 +35,15 @@ class WordsProbe(Probe):
 
     kind: Literal["words"]
     modules: Annotated[list[Literal["attention", "mlp"]], AfterValidator(each_once("module"))] = Field(
-        default_factory=list, description="Modules whose output is zero at these positions."
+        default_factory=list, description="Modules whose output is set to zero at these positions."
     )
-    edges: Edges | None = Field(None, description="Edges that are blocked.")
-    window: int = Field(9, ge=1, description="Layers: for modules from l on, for edges around l (then odd).")
-    top: int = Field(10, ge=1, description="Words a position.")
+    edges: Edges | None = Field(None, description="Edges that are knocked out.")
+    window: int = Field(
+        9, ge=1, description="Number of layers: from layer l on for modules; around layer l, and odd, for edges."
+    )
+    top: int = Field(10, ge=1, description="Number of words per position.")
     pooled: bool = Field(
-        False, description="Compare one set of words for the whole question instead of a set for each position."
+        False, description="Compare one set of words for the whole question instead of one set per position."
     )
 
     @property
@@ -74,9 +76,11 @@ class WordsProbe(Probe):
     @model_validator(mode="after")
     def _something_is_knocked_out(self) -> "WordsProbe":
         if not self.modules and not self.edges:
-            raise ValueError("modules, edges: give at least one of the two, there is nothing to knock out")
+            raise ValueError("modules, edges: give at least one of the two; without them there is nothing to knock out")
         if self.edges and self.window % 2 == 0:
-            raise ValueError(f"window: {self.window} is even; around a layer, edges are blocked in an odd number")
+            raise ValueError(
+                f"window: {self.window} is even; give an odd number, since the window of an edge is centred at a layer"
+            )
         for edge in self.parsed_edges:
             if edge.target in ("template", "last"):
                 raise ValueError(

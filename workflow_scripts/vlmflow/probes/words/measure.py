@@ -1,4 +1,4 @@
-"""Which words the question's positions predict, with modules or edges knocked out; [flow] appendices D and K."""
+"""The words that the question's positions predict, with modules or edges knocked out; [flow] appendices D and K."""
 
 from collections.abc import Sequence
 
@@ -41,18 +41,18 @@ def words(
     top: int = 10,
     pooled: bool = False,
 ) -> pl.DataFrame:
-    """Jaccard similarity of the words that the question's positions predict at the last layer, to the intact model's.
+    """Jaccard similarity of the words that the question's positions predict at the last layer to the intact model's.
 
     Each position predicts the `top` tokens that the unembedding gives the highest logits; [flow] equation 9.
 
     Args:
         vlm: the model.
         prompt: of this model.
-        modules: attention, mlp: zero at the question's positions in `window` layers from each layer on.
-        edges: blocked in `window` layers around each layer.
+        modules: attention or mlp; their output is zero at the question's positions in `window` layers from each on.
+        edges: knocked out in `window` layers around each layer.
         window: number of layers.
         top: words per position.
-        pooled: compare one set of words for the whole question; by default a word counts at its position.
+        pooled: whether one set of words for the whole question is compared; by default there is a set per position.
 
     Returns:
         columns intervention (a module or an edge), window, layer, similarity (from 0 to 1).
@@ -93,6 +93,6 @@ def _jaccard(intact: Tensor, after: Tensor) -> float:
 
 
 def _jaccard_pooled(intact: Tensor, after: Tensor) -> float:
-    """The similarity of two sets of words, wherever they are predicted."""
+    """The similarity of two sets of words, regardless of their positions."""
     one, other = set(intact.flatten().tolist()), set(after.flatten().tolist())
     return len(one & other) / len(one | other)
