@@ -173,7 +173,7 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
     accuracy = ACCURACY.read(run.results / "summary" / "answers.parquet")
     assert set(accuracy["model"]) == set(STUDY["models"])
     for name, word in ANSWERS_OF.items():
-        right = accuracy.filter((pl.col("model") == name) & (pl.col("right") > 0))
+        right = accuracy.filter((pl.col("model") == name) & (pl.col("correct") > 0))
         assert len(right) > 0, name
         for task in right["task"]:
             answers = ANSWERS.read(run.results / name / "answers" / f"{task}.parquet")
@@ -184,7 +184,7 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
             assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
             lens = probe_class("lens").table.read(run.results / name / "tracking" / f"{task}.parquet")
             assert set(lens["question_id"]) == set(flow["question_id"])
-    assert accuracy.filter(pl.col("right") == 0)["analysed"].sum() == 0
+    assert accuracy.filter(pl.col("correct") == 0)["analysed"].sum() == 0
 
 
 def test_patches_are_those_of_each_way_to_cut_an_image(run):
