@@ -55,7 +55,7 @@ def test_an_answer_of_one_sub_word_is_counted_as_such(demo):
     rows = KnockoutProbe.table.read(demo.results / "tiny-llava" / "last-sub-word" / "QueryAttr.parquet")
     assert set(rows["sub_words"]) == {1}
     assert set(summary_of(demo.results, demo.study, "last-sub-word")["multi_token_answers"]) == {0}
-    assert "0 of several sub-words" in (
+    assert "0 with several sub-words" in (
         demo.results / "figures" / "last-sub-word-image" / "tiny-llava.svg"
     ).read_text().replace("\u00a0", " ")
 
