@@ -97,7 +97,7 @@ def test_snakemakes_report_holds_page_figures_and_sheets_with_captions(workspace
     done = workspace.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (workspace.folder / "report.html").read_text()
-    assert "layer by layer" in page
+    assert "In which layers of a vision-language model" in page
     shown = json.JSONDecoder().raw_decode(page, page.index('var results = {"') + len("var results = "))[0]
     figures = [f"results/small/figures/{figure}/tiny-llava.html" for figure in small_study()["figures"]]
     sheets = [f"results/small/tiny-llava/sheets/{task}.png" for task in TASKS]
