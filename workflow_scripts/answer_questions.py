@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from vlmflow.data.sampling import skipped
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
+from vlmflow.probes.answer import answer_question
 from vlmflow.probes.question import Question
-from vlmflow.probes.run import answer_question
 from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
+from vlmflow.tables.questions import skipped
 
 with logged(snakemake.log[0]):
     check_room(snakemake.output)

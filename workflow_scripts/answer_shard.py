@@ -2,8 +2,8 @@
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
+from vlmflow.probes.answer import answer_question
 from vlmflow.probes.question import Question
-from vlmflow.probes.run import answer_question
 from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_room
 
 with logged(snakemake.log[0]):

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from support.any_json import JSON
 from vlmflow.data import dataset_from, scenes
+from vlmflow.data.answers import is_correct
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.files import question_files
 from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options, read_questions
-from vlmflow.data.sampling import is_correct, select_task
+from vlmflow.data.sampling import select_task
 from vlmflow.errors import DatasetError
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlmflow.data.answer_match import plain
 from vlmflow.data.ok_vqa import MEMBERS, OkVqaDataset, read_ok_vqa
 from vlmflow.data.open_questions import majority
 from vlmflow.data.sampling import select_task
-from vlmflow.data.spelling import plain
 from vlmflow.data.tasks import Task
 from vlmflow.errors import DatasetError
 from vlmflow.tables import QUESTIONS

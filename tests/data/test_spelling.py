@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmflow.data.sampling import is_correct
-from vlmflow.data.spelling import bare, plain, same
+from vlmflow.data.answer_match import bare, plain, same
+from vlmflow.data.answers import is_correct
 
 STRICT = [
     ("black", "black"),

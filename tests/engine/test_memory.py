@@ -24,7 +24,7 @@ from vlmflow.errors import (
 )
 from vlmflow.jobs.job import for_each_question
 from vlmflow.probes.knockout.measure import knockout
-from vlmflow.probes.run import of_one_question
+from vlmflow.probes.one_question import of_one_question
 
 
 @pytest.fixture(autouse=True, scope="module")

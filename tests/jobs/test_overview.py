@@ -22,7 +22,7 @@ from snakemake_logger_plugin_vlmflow.logs import last_line
 from snakemake_logger_plugin_vlmflow.state import Run
 from support.paths import ROOT
 from support.workspace import SNAKEMAKE, Workspace
-from vlmflow.jobs.plan import report_message
+from vlmflow.jobs.run_messages import report_message
 
 PAUSE = re.compile(r"\x1b|\r")
 

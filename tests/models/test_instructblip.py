@@ -24,9 +24,10 @@ from vlmflow.probes import (
     SimilarityProbe,
     VisualLensProbe,
 )
+from vlmflow.probes.answer import answer_question
 from vlmflow.probes.context import prompt_of
 from vlmflow.probes.question import Question
-from vlmflow.probes.run import ProbeRun, answer_question
+from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS
 
 QUESTION = "Which color is the circle, red or blue?"

@@ -15,9 +15,10 @@ from vlmflow.engine.modules import find_layers, find_norm
 from vlmflow.errors import InterventionError, ModelError, ProcessorError, PromptError, QuestionError
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe, LensProbe
+from vlmflow.probes.answer import answer_question
 from vlmflow.probes.context import prompt_of
 from vlmflow.probes.question import Question
-from vlmflow.probes.run import ProbeRun, answer_question
+from vlmflow.probes.run import ProbeRun
 from vlmflow.prompts.build import Patches
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import ANSWERS, PATCHES, Skipped

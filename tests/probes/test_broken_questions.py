@@ -22,8 +22,9 @@ from vlmflow.errors import DatasetError, QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe
+from vlmflow.probes.answer import answer_question
 from vlmflow.probes.question import Question
-from vlmflow.probes.run import ProbeRun, answer_question
+from vlmflow.probes.run import ProbeRun
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report.tables import task_row, tasks_page
 from vlmflow.study import Task

@@ -19,12 +19,13 @@ from support.tiny_models import build_processor
 from vlmflow.engine.attention_stats import attention_stats
 from vlmflow.engine.modules import find_layers
 from vlmflow.engine.prefix import can_share
-from vlmflow.errors import NotApplicableError, PromptError, QuestionError
+from vlmflow.errors import NotApplicableError, OutOfMemoryError, PromptError, QuestionError, RetryableQuestionError
 from vlmflow.models.vocabulary import Vocabulary, words_of
-from vlmflow.probes import AttentionMapProbe
+from vlmflow.probes import AttentionMapProbe, SimilarityProbe
 from vlmflow.probes.attention.measure import attention
 from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.similarity import PAIRS
 from vlmflow.probes.similarity.measure import Directions, similarity
 from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS
@@ -438,3 +439,16 @@ def test_pieces_from_within_words_say_nothing():
     marked = [token.startswith("▁") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
     assert any(vocabulary.texts[token] == "rain" and not marked[token] for token in range(len(tokenizer)))
     assert all(marked[token] for token in vocabulary.token_mask_for(["rain", "coat"]).nonzero().flatten().tolist())
+
+
+def test_too_little_memory_does_not_cost_a_prompt(random_vlm, noise_questions, monkeypatch):
+    """The question is measured once more at the end of the job, and is not taken for one without this prompt."""
+
+    def record(prompt):
+        raise OutOfMemoryError("not even the smallest batch")
+
+    monkeypatch.setattr(random_vlm, "record", record)
+    run = ProbeRun(random_vlm, SimilarityProbe(kind="similarity"), "s", questions=noise_questions)
+    with pytest.raises(RetryableQuestionError):
+        run.measure(noise_questions[0])
+    assert run.skipped == []

@@ -15,9 +15,10 @@ from vlmflow.errors import ModelError, PromptError, QuestionError
 from vlmflow.models.processor import load_text_processor
 from vlmflow.notebook import LanguageModel, VisionLanguageModel
 from vlmflow.probes import KnockoutProbe, NormsProbe
+from vlmflow.probes.answer import answer_question
 from vlmflow.probes.context import prompt_of
 from vlmflow.probes.question import Question
-from vlmflow.probes.run import ProbeRun, answer_question
+from vlmflow.probes.run import ProbeRun
 from vlmflow.prompts.build import build_caption_prompt
 
 CAPTIONS = "a red cup. a blue table."

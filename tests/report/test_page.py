@@ -5,7 +5,7 @@ import re
 import polars as pl
 import pytest
 
-from vlmflow.data.sampling import is_correct
+from vlmflow.data.answers import is_correct
 from vlmflow.figures import FlowChart
 from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.report.page import _drawn, render

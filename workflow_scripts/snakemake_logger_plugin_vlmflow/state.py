@@ -64,7 +64,7 @@ class Run:
         self.total = len(names)
 
     def plan(self, planned: Iterable[Mapping[str, Any]]) -> None:
-        """Set the jobs of the plan, in the form that `vlmflow.jobs.plan.planned_jobs` returns."""
+        """Set the jobs of the plan, in the form that `vlmflow.jobs.run_messages.planned_jobs` returns."""
         known = {entry["jobid"]: (entry["runs"], _planned(entry)) for entry in planned}
         self.jobs = {jobid: job for jobid, (runs, job) in known.items() if runs}
         self.waiting = dict.fromkeys(self.jobs)

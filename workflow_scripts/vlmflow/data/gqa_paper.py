@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vlmflow.errors import DatasetError
 from vlmflow.settings import Sha256, Url
 
+from .answer_match import squeezed
 from .base import Dataset, Download, Files, ImageSource, OwnPath, UserPath, paths_of
 from .entries import SAME_ID, Answer, Pixels, Rows, absent_object, malformed, skipped_entry
 from .gqa import GQA_URL, gqa_images
-from .spelling import squeezed
 
 # The questions of [flow], in its authors' repository.
 PAPER_URL = (

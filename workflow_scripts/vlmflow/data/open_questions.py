@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from .answer_match import plain
 from .entries import bare_question
-from .spelling import plain
 
 
 def majority(answers: Iterable[str]) -> str | None:

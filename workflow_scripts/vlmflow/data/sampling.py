@@ -1,28 +1,12 @@
 """Questions by type, and the seeded samples of candidates and of analysed questions."""
 
 import hashlib
-from typing import Any
 
 import polars as pl
 
-from .descriptions import DESCRIBE
-from .spelling import AnswersMatch, same
+from vlmflow.tables.questions import skipped
+
 from .tasks import Task
-
-
-def correct_answer(row: dict[str, Any]) -> str | None:
-    """The correct answer to a question; None where no answer is correct: many descriptions fit an image.
-
-    Args:
-        row: its row of the table `task`.
-    """
-    return None if row["structural"] == DESCRIBE else row["answer"]
-
-
-def is_correct(given: str, answer: str | None, match: AnswersMatch = "strict") -> bool | None:
-    """Whether a model's answer is the correct one, compared by the rule `match`; None where no answer is
-    correct."""
-    return None if answer is None else same(given, answer, match)
 
 
 def in_task(task: Task) -> pl.Expr:
@@ -132,22 +116,3 @@ def split_by_ids(questions: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame,
     """(the questions with these ids, the others)."""
     inside = pl.col("question_id").is_in(ids.implode())
     return questions.filter(inside), questions.filter(~inside)
-
-
-def skipped(
-    question_ids: pl.Series,
-    reasons: pl.Series | str,
-    *,
-    stage: str,
-    task: str,
-    model: str | None = None,
-    what: pl.Series | str = "",
-) -> pl.DataFrame:
-    """Rows of the table `skipped`; `what` is the part of each question that is left out, by default all of it."""
-    return pl.DataFrame({"question_id": question_ids}, schema={"question_id": pl.String}).with_columns(
-        task=pl.lit(task),
-        model=pl.lit(model, dtype=pl.String),
-        stage=pl.lit(stage),
-        what=what.cast(pl.String) if isinstance(what, pl.Series) else pl.lit(what),
-        reason=pl.Series(reasons, dtype=pl.String) if isinstance(reasons, pl.Series) else pl.lit(reasons),
-    )

@@ -9,7 +9,7 @@ from vlmflow.edges import ALL_EDGES, FLOW_EDGES
 from vlmflow.probes import KnockoutProbe
 from vlmflow.settings import Window
 
-from . import knockouts
+from . import knockout_texts
 from .base import SummaryChart, measured_rows
 from .panels import Axes, FigureData, Frame, Layout
 from .style import name_of
@@ -29,7 +29,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
     """Every edge of the probe as a row of a heat map, a column per layer, a panel per task."""
 
     draws: ClassVar = (KnockoutProbe,)
-    reading: ClassVar = knockouts.READING
+    reading: ClassVar = knockout_texts.READING
 
     chart: Literal["atlas"]
     window: Window | None = Field(
@@ -38,19 +38,19 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
 
     def check(self, probe: KnockoutProbe, name: str) -> None:
         """See `Chart.check`."""
-        knockouts.check_window(self.window, probe, name, self.probe)
+        knockout_texts.check_window(self.window, probe, name, self.probe)
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockouts.X_TITLE, knockouts.Y_TITLE)
+        return Axes("edge", "layer", knockout_texts.X_TITLE, knockout_texts.Y_TITLE)
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        return rows.filter(pl.col("window") == knockouts.window_shown(self.window, probe))
+        return rows.filter(pl.col("window") == knockout_texts.window_shown(self.window, probe))
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
-        return knockouts.sub_words_note(panel, probe)
+        return knockout_texts.sub_words_note(panel, probe)
 
     def draw_rows(
         self, rows: pl.DataFrame, probe: KnockoutProbe, frame: Frame, data: FigureData, layout: Layout
@@ -62,7 +62,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
             panels = dict(rows.select("task", "panel").unique().iter_rows())
             rows = measured_rows(data.summary, data.model)
             rows = rows.with_columns(panel=pl.col("task").replace_strict(panels))
-        return draw_heatmap(rows, self.axes(probe), frame, knockouts.window_shown(self.window, probe))
+        return draw_heatmap(rows, self.axes(probe), frame, knockout_texts.window_shown(self.window, probe))
 
     def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: KnockoutProbe) -> list[str]:
         """The edges whose knockout lowers the probability most, in whichever layer."""
@@ -75,14 +75,14 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
             if set(probe.edges) >= set(ALL_EDGES)
             else []
         )
-        window = knockouts.window_caption(self.window, probe)
-        return " ".join([knockouts.CHANGE, MARKS, *all_edges, window, *knockouts.settings_caption(probe)])
+        window = knockout_texts.window_caption(self.window, probe)
+        return " ".join([knockout_texts.CHANGE, MARKS, *all_edges, window, *knockout_texts.settings_caption(probe)])
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """The edges whose knockout lowers the probability most, and the ranks of the edges of [flow]."""
         peaks = rows.sort("mean").group_by("edge", maintain_order=True).first().sort("mean", "edge")
         named = [
-            f"{name_of(row['edge'])} ({knockouts.change_at(row)}, {row['task']})"
+            f"{name_of(row['edge'])} ({knockout_texts.change_at(row)}, {row['task']})"
             for row in peaks.head(STRONGEST).to_dicts()
         ]
         ranks = {edge: rank for rank, edge in enumerate(peaks["edge"], 1)}

@@ -8,7 +8,7 @@ from pydantic import Field
 from vlmflow.probes import KnockoutProbe
 from vlmflow.settings import EdgeText, Window
 
-from . import knockouts
+from . import knockout_texts
 from .base import LineChart
 from .captions import INTERVALS
 from .checks import check_edges
@@ -19,7 +19,7 @@ class FlowChart(LineChart[KnockoutProbe]):
     """Change of the answer's probability over the layers, a panel per task, a line per edge."""
 
     draws: ClassVar = (KnockoutProbe,)
-    reading: ClassVar = knockouts.READING
+    reading: ClassVar = knockout_texts.READING
 
     chart: Literal["flow"]
     edges: list[EdgeText] = Field(min_length=1)
@@ -28,11 +28,11 @@ class FlowChart(LineChart[KnockoutProbe]):
     def check(self, probe: KnockoutProbe, name: str) -> None:
         """See `Chart.check`."""
         check_edges(self.edges, probe.edges, name, self.probe)
-        knockouts.check_window(self.window, probe, name, self.probe)
+        knockout_texts.check_window(self.window, probe, name, self.probe)
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockouts.X_TITLE, knockouts.Y_TITLE)
+        return Axes("edge", "layer", knockout_texts.X_TITLE, knockout_texts.Y_TITLE)
 
     @property
     def chosen_lines(self) -> list[str]:
@@ -41,18 +41,18 @@ class FlowChart(LineChart[KnockoutProbe]):
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        window = knockouts.window_shown(self.window, probe)
+        window = knockout_texts.window_shown(self.window, probe)
         return rows.filter(pl.col("edge").is_in(self.edges), pl.col("window") == window)
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
-        return knockouts.sub_words_note(panel, probe)
+        return knockout_texts.sub_words_note(panel, probe)
 
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
-        window = knockouts.window_caption(self.window, probe)
-        return " ".join([knockouts.CHANGE, INTERVALS, window, *knockouts.settings_caption(probe)])
+        window = knockout_texts.window_caption(self.window, probe)
+        return " ".join([knockout_texts.CHANGE, INTERVALS, window, *knockout_texts.settings_caption(probe)])
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""
-        return knockouts.describe_edges(self.edges, rows)
+        return knockout_texts.describe_edges(self.edges, rows)

@@ -8,7 +8,7 @@ from pydantic import Field
 from vlmflow.probes import KnockoutProbe
 from vlmflow.settings import EdgeText
 
-from . import knockouts
+from . import knockout_texts
 from .base import LineChart
 from .captions import INTERVALS
 from .checks import check_edges
@@ -19,7 +19,7 @@ class WindowsChart(LineChart[KnockoutProbe]):
     """The same as `FlowChart`, with a panel per task and window."""
 
     draws: ClassVar = (KnockoutProbe,)
-    reading: ClassVar = knockouts.READING
+    reading: ClassVar = knockout_texts.READING
 
     chart: Literal["windows"]
     edges: list[EdgeText] = Field(min_length=1)
@@ -30,7 +30,7 @@ class WindowsChart(LineChart[KnockoutProbe]):
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockouts.X_TITLE, knockouts.Y_TITLE, ("task", "window"))
+        return Axes("edge", "layer", knockout_texts.X_TITLE, knockout_texts.Y_TITLE, ("task", "window"))
 
     @property
     def chosen_lines(self) -> list[str]:
@@ -43,7 +43,7 @@ class WindowsChart(LineChart[KnockoutProbe]):
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
-        return knockouts.sub_words_note(panel, probe)
+        return knockout_texts.sub_words_note(panel, probe)
 
     def position(self, row: dict[str, Any], axes: Axes) -> str:
         """See `SummaryChart.position`."""
@@ -52,8 +52,8 @@ class WindowsChart(LineChart[KnockoutProbe]):
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
         panels = "The window of each panel has k layers."
-        return " ".join([knockouts.CHANGE, panels, INTERVALS, *knockouts.settings_caption(probe)])
+        return " ".join([knockout_texts.CHANGE, panels, INTERVALS, *knockout_texts.settings_caption(probe)])
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""
-        return knockouts.describe_edges(self.edges, rows)
+        return knockout_texts.describe_edges(self.edges, rows)

@@ -7,7 +7,7 @@ from typing import Any
 from vlmflow.tables import check_room
 
 from .job import failure_note
-from .plan import planned_jobs, remaining_jobs_message, report_message
+from .run_messages import planned_jobs, remaining_jobs_message, report_message
 from .second_run import find_left_out, is_left_out, read_left_out, reason_lines, run_without
 from .snakemake import Invocation, explained_by_snakemake, inform, warn
 

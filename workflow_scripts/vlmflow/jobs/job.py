@@ -12,10 +12,10 @@ from typing import Any, TextIO
 
 import polars as pl
 
-from vlmflow.data.sampling import skipped
 from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.progress import with_progress
 from vlmflow.tables import Skipped
+from vlmflow.tables.questions import skipped
 
 from .gpu_lease import write_gpu_note
 from .lifetime import exit_with_run

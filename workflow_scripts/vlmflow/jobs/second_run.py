@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .plan import failure_of
+from .run_messages import failure_of
 from .snakemake import JobGraph
 
 LEFT_OUT = "VLMFLOW_LEFT_OUT"

@@ -5,10 +5,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.open_image import open_image
-from vlmflow.data.spelling import AnswersMatch
 from vlmflow.edges import Edge
-from vlmflow.errors import ModelError, NotApplicableError, PromptError, QuestionError
+from vlmflow.errors import ModelError, NotApplicableError, PromptError
 from vlmflow.models.model import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.base import Box
@@ -31,25 +31,20 @@ def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Promp
     names = [each.name for each in question.objects]
     if question.correct_answer is None:
         instruction = ""
-    try:
-        if not isinstance(vlm, VisionLanguageModel):
-            if question.captions is None:
-                raise PromptError("the dataset has no captions of its image")
-            return vlm.caption_prompt(
-                question.captions, question.text, names, question.options, instruction=instruction
-            )
-        boxes: dict[str, list[Box]] = {name: [] for name in names}
-        return vlm.prompt(
-            open_image(question.image),
-            question.text,
-            objects=boxes,
-            options=question.options,
-            patches=question.patches,
-            sinks=question.sinks,
-            instruction=instruction,
-        )
-    except PromptError as error:
-        raise QuestionError(str(error)) from error
+    if not isinstance(vlm, VisionLanguageModel):
+        if question.captions is None:
+            raise PromptError("the dataset has no captions of its image")
+        return vlm.caption_prompt(question.captions, question.text, names, question.options, instruction=instruction)
+    boxes: dict[str, list[Box]] = {name: [] for name in names}
+    return vlm.prompt(
+        open_image(question.image),
+        question.text,
+        objects=boxes,
+        options=question.options,
+        patches=question.patches,
+        sinks=question.sinks,
+        instruction=instruction,
+    )
 
 
 @dataclass(frozen=True)

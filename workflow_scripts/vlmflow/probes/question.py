@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from vlmflow.data.sampling import correct_answer
+from vlmflow.data.answers import correct_answer
 from vlmflow.prompts.layouts.base import Box
 from vlmflow.prompts.segments import Patches
 

@@ -1,94 +1,18 @@
 """Run a probe on question rows, or ask a model their questions."""
 
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
-import torch
 
-from vlmflow.data.sampling import is_correct
-from vlmflow.data.spelling import AnswersMatch
-from vlmflow.engine.batch_size import ran_out, release_memory
-from vlmflow.errors import (
-    GeometryError,
-    InterventionError,
-    JobError,
-    NotApplicableError,
-    PromptError,
-    QuestionError,
-    RetryableQuestionError,
-    TableError,
-)
+from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.models.model import LanguageModel
 from vlmflow.tables import Skipped
 
 from .base import Probe
-from .context import ProbeContext, prompt_of
+from .context import ProbeContext
+from .one_question import of_one_question
 from .question import Question
-
-
-@contextmanager
-def of_one_question() -> Iterator[None]:
-    """Turn errors inside of the block into errors that skip one question and errors that stop the job.
-
-    Raises:
-        QuestionError: this question cannot be measured.
-        NotApplicableError: there is nothing to measure on this question.
-        RetryableQuestionError: this question does not fit into the machine's memory.
-        JobError: the device has failed, so that no other question could be measured.
-    """
-    try:
-        yield
-    except (NotApplicableError, GeometryError) as error:
-        # A model without a patch map has no patches to measure; this is not a failure.
-        raise NotApplicableError(str(error)) from error
-    except (PromptError, InterventionError, TableError) as error:
-        raise QuestionError(str(error)) from error
-    except RuntimeError as error:
-        if ran_out(error):
-            why = str(error).splitlines()[0]
-            traceback.clear_frames(error.__traceback__)
-            release_memory()
-            raise RetryableQuestionError(
-                f"memory ran out, even for the smallest batch ({why}); a device with more memory, a smaller dtype, or "
-                "`gpus: 2` may help"
-            ) from None
-        if isinstance(error, torch.AcceleratorError) or any(name in str(error) for name in BROKEN_DEVICE):
-            raise JobError(f"the device has failed: {error}") from error
-        raise
-
-
-# How libraries below PyTorch report a device that can no longer be used.
-BROKEN_DEVICE = ("CUDA error", "HIP error", "CUBLAS_STATUS", "CUDNN_STATUS")
-
-
-def answer_question(
-    vlm: LanguageModel, question: Question, instruction: str = "", match: AnswersMatch = "strict"
-) -> dict[str, Any]:
-    """A row of the table `answers`.
-
-    Args:
-        vlm: the model.
-        question: the question that it is asked.
-        instruction: text after the question.
-        match: when an answer counts as correct.
-
-    Raises:
-        QuestionError: the question cannot be asked, or the model's logits are not finite numbers.
-    """
-    with of_one_question():
-        answer = vlm.answer(prompt_of(vlm, question, instruction))
-    return {
-        "question_id": question.id,
-        "image_id": question.image_id,
-        "predicted": answer.text,
-        "answer": question.answer,
-        "correct": is_correct(answer.text, question.correct_answer, match),
-        "probability": answer.probability,
-        "token_ids": answer.token_ids,
-    }
 
 
 class ProbeRun:

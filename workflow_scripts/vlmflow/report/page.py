@@ -7,13 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.data.sampling import in_task, is_correct, sampling_order
+from vlmflow.data.answers import is_correct
+from vlmflow.data.sampling import in_task, sampling_order
 from vlmflow.figures import Chart
 from vlmflow.study import Study, StudyTable
 from vlmflow.tables import full_reason
 
 from .cost import in_report
-from .html import ENVIRONMENT
+from .template_environment import ENVIRONMENT
 
 WRONG = 3  # wrong answers that are shown per model and task, if most answers are wrong
 # Bytes of an SVG file above which the page holds the PNG instead: a heat map has a shape for every cell.

@@ -12,7 +12,7 @@ from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
 from vlmflow.study import AccuracyTable, CurveFeaturesTable, TasksTable
 
-from .html import ENVIRONMENT
+from .template_environment import ENVIRONMENT
 
 THUMBNAIL = (180, 120)  # pixels, at most
 

@@ -6,8 +6,8 @@ from pathlib import PurePath
 from pydantic import Field, model_validator
 
 from vlmflow.data import AnyDataset
+from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.base import Dataset, Download, HubDataset
-from vlmflow.data.spelling import AnswersMatch
 from vlmflow.data.tasks import Sample, Task
 from vlmflow.figures import AnyChart, Chart, charts_of
 from vlmflow.probes import AnyProbe

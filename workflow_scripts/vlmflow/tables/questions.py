@@ -134,3 +134,22 @@ ACCURACY = Table(
         "accuracy": Column(pl.Float64, "correct / asked; null if there is no correct answer", nullable=True),
     },
 )
+
+
+def skipped(
+    question_ids: pl.Series,
+    reasons: pl.Series | str,
+    *,
+    stage: str,
+    task: str,
+    model: str | None = None,
+    what: pl.Series | str = "",
+) -> pl.DataFrame:
+    """Rows of the table `skipped`; `what` is the part of each question that is left out, by default all of it."""
+    return pl.DataFrame({"question_id": question_ids}, schema={"question_id": pl.String}).with_columns(
+        task=pl.lit(task),
+        model=pl.lit(model, dtype=pl.String),
+        stage=pl.lit(stage),
+        what=what.cast(pl.String) if isinstance(what, pl.Series) else pl.lit(what),
+        reason=pl.Series(reasons, dtype=pl.String) if isinstance(reasons, pl.Series) else pl.lit(reasons),
+    )

@@ -10,9 +10,9 @@ import requests
 from filelock import FileLock, Timeout
 
 from vlmflow.data.base import ImageSource
-from vlmflow.data.sampling import skipped
 from vlmflow.errors import DownloadError
 from vlmflow.tables import TASK, whole
+from vlmflow.tables.questions import skipped
 
 from .expected import IMAGE, Refused
 from .files import fetch_files

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from vlmflow.data.answer_match import plain, squeezed
 from vlmflow.data.entries import (
     SAME_ID,
     Answer,
@@ -29,7 +30,6 @@ from vlmflow.data.entries import (
 )
 from vlmflow.data.files import by_lines, problem_with, question_files
 from vlmflow.data.region_descriptions import read_captions
-from vlmflow.data.spelling import plain, squeezed
 from vlmflow.errors import DatasetError
 
 IDS = re.compile(r"[\d,\s]+|-")

@@ -7,8 +7,8 @@ import polars as pl
 import torch
 from transformers import DynamicCache
 
-from vlmflow.data.sampling import is_correct
-from vlmflow.data.spelling import AnswersMatch
+from vlmflow.data.answer_match import AnswersMatch
+from vlmflow.data.answers import is_correct
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.left_out import attending_positions, truncated, work_share
 from vlmflow.engine.timing import timed

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmflow.engine.record import Recording
-from vlmflow.errors import InterventionError, NotApplicableError, PromptError, QuestionError
+from vlmflow.errors import InterventionError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question
 from vlmflow.probes.similarity import PAIRS, SimilarityProbe
@@ -143,7 +143,9 @@ def similarity(context: ProbeContext, question: Question, prompts: Mapping[str, 
         try:
             mine = directions_of(context, question, text)
             others = _unrelated(context, question, text, partners, mine)
-        except (PromptError, InterventionError, QuestionError) as error:
+        except RetryableQuestionError:
+            raise  # too little memory is no property of the prompt
+        except QuestionError as error:
             context.leave_out(question, f"prompt {name}", str(error))
             continue
         raw = mine.within()
@@ -173,7 +175,9 @@ def _unrelated(context: ProbeContext, question: Question, text: str, partners: i
     for other in context.unrelated(question):
         try:
             across = mine.across(directions_of(context, other, text))
-        except (PromptError, InterventionError, QuestionError):
+        except RetryableQuestionError:
+            raise
+        except QuestionError:
             continue  # it is recorded as skipped when it is measured itself
         if across.isfinite().all():
             results.append(across)
