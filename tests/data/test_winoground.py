@@ -288,6 +288,6 @@ def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
     pruning = pl.read_parquet(results / "summary" / "pruning.parquet").filter(pl.col("task") == "Describe")
     assert set(pruning["quantity"]) == {"work"}
     page = (results / "index.html").read_text()
-    assert "Where an image is to be described there is no correct answer" in page
-    assert "Describe, Coco: there is no correct answer, and so no accuracy to lose" in page
+    assert "If the task is to describe the image, no answer is correct or wrong" in page
+    assert "Describe, Coco: these questions have no correct answer, so accuracy is not defined" in page
     assert Path(TASK.read(results / "tasks" / "Describe.parquet")["image"][0]).parts[:2] == ("resources", "winoground")

@@ -57,4 +57,4 @@ def test_a_named_model_chooses_for_all(tmp_path):
     assert groups["questions"].sum() == 24 - len(
         skipped.filter(pl.col("task") == "groups", pl.col("stage") == "images")
     )
-    assert "All other models are asked only" in (results / "index.html").read_text()
+    assert "The other models are asked only" in (results / "index.html").read_text()
