@@ -1,4 +1,8 @@
-"""Which positions attend to which in a recorded forward, and which positions depend on which."""
+"""Attention masks: those of a recorded forward, and those under interventions.
+
+`Masks` has what each layer of the recorded forward allows; `blocked_attention` is what interventions forbid, and
+`mask_under` combines the two into the mask with which a layer is replayed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +10,8 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from .interventions import Intervention
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,29 @@ def attention_matrix(mask: Tensor | None, length: int, device: torch.device) -> 
         return torch.ones(length, length, dtype=torch.bool, device=device).tril()
     matrix = mask[0, 0, :, :length]
     return (matrix if matrix.dtype == torch.bool else matrix > torch.finfo(matrix.dtype).min / 2).to(device)
+
+
+def blocked_attention(interventions: Sequence[Intervention], queries: Tensor, keys: Tensor) -> Tensor:
+    """(interventions, queries, keys) True where an intervention forbids attention.
+
+    Args:
+        interventions: a row for each.
+        queries, keys: positions, from 0.
+    """
+    none_blocked = torch.zeros(len(queries), len(keys), dtype=torch.bool)
+    by_row = [intervention.blocks(queries, keys) for intervention in interventions]
+    return torch.stack([none_blocked if each is None else each for each in by_row])
+
+
+def mask_under(blocked: Tensor, active: Tensor, may_attend: Tensor) -> Tensor:
+    """(rows, 1, queries, keys) True where attention is allowed in a layer under each row's intervention.
+
+    Args:
+        blocked: (rows, queries, keys) as `blocked_attention` gives it.
+        active: (rows) True for those whose intervention changes this layer.
+        may_attend: (queries, keys) True where the recorded layer allows attention.
+    """
+    return (may_attend & ~(blocked & active[:, None, None]))[:, None]
 
 
 def first_changed(may_attend: Tensor, start: int) -> int:

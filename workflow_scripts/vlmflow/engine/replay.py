@@ -19,6 +19,7 @@ from transformers import Cache
 from .batch_size import AdaptiveBatchSize
 from .edits import SiteEdits, batch_edits, edited
 from .interventions import Intervention
+from .masks import blocked_attention, mask_under
 from .plan import Group, plan
 from .prefix import CopiedPrefix, Prefix
 from .record import Layers, Recording, pick_positions, states_of
@@ -87,7 +88,8 @@ class _Replay:
     def _states(self, interventions: Sequence[Intervention]) -> Tensor:
         """(interventions, end − start, width) states after the last layer."""
         start, end, output = self.group.start, self.group.end, self.recording.output
-        blocked = self._blocked(interventions)
+        queries, keys = torch.arange(start, end), torch.arange(end)
+        blocked = blocked_attention(interventions, queries, keys).to(output.device)
         edits = batch_edits(interventions, start, end, output.shape[2], output.device)
         stops = torch.tensor([intervention.stop for intervention in interventions], device=output.device)
         hidden = output.new_empty(0, end - start, output.shape[2])
@@ -98,14 +100,6 @@ class _Replay:
                 hidden = torch.cat([hidden.to(joined.device), joined])
             hidden = self._call_layer(number, hidden, blocked, edits, stops[: len(hidden)] > number)
         return hidden.to(output.device)
-
-    def _blocked(self, interventions: Sequence[Intervention]) -> Tensor:
-        """(interventions, end − start, end) True where attention is forbidden."""
-        queries, keys = torch.arange(self.group.start, self.group.end), torch.arange(self.group.end)
-        none_blocked = torch.zeros(len(queries), len(keys), dtype=torch.bool)
-        by_row = [intervention.blocks(queries, keys) for intervention in interventions]
-        blocked = torch.stack([none_blocked if each is None else each for each in by_row])
-        return blocked.to(self.recording.output.device)
 
     def _call_layer(
         self, number: int, hidden: Tensor, blocked: Tensor, edits: Sequence[SiteEdits], active: Tensor
@@ -122,7 +116,7 @@ class _Replay:
         layer, call = self.layers[number], self.recording.calls[number]
         start, end = self.group.start, self.group.end
         may_attend = self.recording.may_attend.layer(number)[start:end, :end]
-        mask = (may_attend & ~(blocked[: len(hidden)] & active[:, None, None]))[:, None]
+        mask = mask_under(blocked[: len(hidden)], active, may_attend)
         arguments = _arguments(call.arguments, self.recording.length, start, end)
         arguments["attention_mask"] = self.prefix.mask(mask, call, hidden.dtype)
         for name, value in arguments.items():
