@@ -147,16 +147,16 @@ use rule read_questions as read_table_questions with:
         dataset=lambda wildcards: get_table_dataset(wildcards).settings_read(),
 
 
-rule draw_groups:
+rule sample_groups:
     input:
         questions=f"{RESULTS}/tables/{{table}}/questions.parquet",
     output:
         candidates=f"{RESULTS}/tables/{{table}}/candidates.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/candidates.skipped.parquet",
     log:
-        f"{RESULTS}/logs/draw_groups/{{table}}.log",
+        f"{RESULTS}/logs/sample_groups/{{table}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/draw_groups/{{table}}.tsv"
+        f"{RESULTS}/benchmarks/sample_groups/{{table}}.tsv"
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -167,7 +167,7 @@ rule draw_groups:
         per_group=lambda wildcards: study.tables[wildcards.table].per_group,
         seed=lambda wildcards: study.tables[wildcards.table].seed if study.tables[wildcards.table].per_group else None,
     script:
-        "../workflow_scripts/draw_groups.py"
+        "../workflow_scripts/sample_groups.py"
 
 
 use rule fetch_images as fetch_table_images with:

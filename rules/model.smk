@@ -60,16 +60,16 @@ rule answer_questions:
         "../workflow_scripts/answer_questions.py"
 
 
-rule draw_sample:
+rule sample_answered:
     input:
         answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
     output:
         selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
         skipped=f"{RESULTS}/{{model}}/selected/{{task}}.skipped.parquet",
     log:
-        f"{RESULTS}/logs/draw_sample/{{model}}/{{task}}.log",
+        f"{RESULTS}/logs/sample_answered/{{model}}/{{task}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/draw_sample/{{model}}/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/sample_answered/{{model}}/{{task}}.tsv"
     localrule: True
     conda:
         "../envs/data.yaml"
@@ -81,7 +81,7 @@ rule draw_sample:
         per_task=study.sample.per_task,
         seed=study.sample.seed,
     script:
-        "../workflow_scripts/draw_sample.py"
+        "../workflow_scripts/sample_answered.py"
 
 
 rule run_probe:

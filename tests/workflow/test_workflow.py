@@ -165,14 +165,14 @@ def test_a_changed_probe_leaves_answers_and_other_probes_alone(workspace):
     assert plan["run_probe"] == len(TASKS)
     assert plan["summarise_probe"] == 1
     assert plan["draw_figure"] == 3  # those of the probe `flow`
-    assert not {"answer_questions", "draw_sample", "map_patches", "read_questions"} & set(plan)
+    assert not {"answer_questions", "sample_answered", "map_patches", "read_questions"} & set(plan)
 
 
 def test_another_sample_leaves_the_answers_alone(workspace):
     study = small_study()
     study["sample"]["per_task"] = 8
     plan = workspace.plan(study)
-    assert plan["draw_sample"] == len(TASKS)
+    assert plan["sample_answered"] == len(TASKS)
     assert "answer_questions" not in plan
 
 
@@ -189,13 +189,13 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
     [
         (
             lambda study: study["sample"].update(seed=5),
-            {"draw_sample", "run_probe"},
+            {"sample_answered", "run_probe"},
             {"select_task", "answer_questions"},
         ),
         (
             lambda study: study["models"]["tiny-llava"].update(patch_rule="painted"),
             {"map_patches", "run_probe"},
-            {"answer_questions", "draw_sample"},
+            {"answer_questions", "sample_answered"},
         ),
         (
             lambda study: study["models"]["tiny-llava"].update(gpus=1),

@@ -21,7 +21,7 @@ from .snakemake import JobGraph
 LEFT_OUT = "VLMFLOW_LEFT_OUT"
 
 # The rules whose jobs belong to one model and one task, and all rules whose jobs belong to one model.
-TASK_RULES = {"answer_questions", "draw_sample", "map_patches"}
+TASK_RULES = {"answer_questions", "sample_answered", "map_patches"}
 MODEL_RULES = {"fetch_model", "run_probe", "answer_shard", "show_examples", *TASK_RULES}
 
 # Arguments that make finished jobs run again, alone or among other switches in one word; and the folder to run in.
