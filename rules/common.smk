@@ -1,20 +1,14 @@
 # Functions and lists that several rules share.
-import functools
 import os
 import re
 from dataclasses import asdict
 
-import polars as pl
-
 from snakemake.logging import logger
 from vlmflow.data.synthetic import FOLDER as SCENES
 from vlmflow.data.winoground import FOLDER as WINOGROUND
-from vlmflow.errors import DeviceError
-from vlmflow.jobs import estimates
-from vlmflow.jobs.gpu_lease import visible_gpus
+from vlmflow.jobs.requests import ResourceRequests
 from vlmflow.jobs.second_run import is_left_out, read_left_out
 from vlmflow.models.hub_cache import forget_if_gone
-from vlmflow.study.model_facts import size_of
 
 # Jobs read models from the disk; only the rule `fetch_model` connects to the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
@@ -204,61 +198,40 @@ def scaled_by_attempt(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+# Requests for jobs with a model; the library decides.
+requests = ResourceRequests(invocation)
+
+
 def get_model_memory(wildcards, attempt):
     """Memory of a job with a model, in megabytes."""
-    model = get_model(wildcards)
-    requested = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
-    return limited_by_cluster("most_mem_mb", requested)
-
-
-def limited_by_cluster(name, amount):
-    """An amount of a resource, limited to the cluster's maximum in the profile: above it a job would never start."""
-    limit = invocation.default_resource(name)
-    return amount if limit is None else min(amount, int(limit))
-
-
-def count_rows(file):
-    """The number of rows of a table."""
-    os.stat(file)  # in a dry run the file may not exist yet; Snakemake handles this error, but not that of polars
-    return int(pl.scan_parquet(file).select(pl.len()).collect().item())
-
-
-def get_runtime(wildcards, work, questions, attempt):
-    """Minutes of a job that does this work for each question."""
-    model = get_model(wildcards)
-    expected = estimates.seconds(work, size_of(model), questions, gpu=model.gpus > 0)
-    return limited_by_cluster("most_runtime", estimates.minutes(expected, attempt))
+    return requests.memory(get_model(wildcards), attempt)
 
 
 def get_answering_runtime(wildcards, input, attempt):
     """Minutes of asking all questions of a task, or those of a shard."""
     shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
-    return get_runtime(wildcards, estimates.answering(), count_rows(input.questions) // shards + 1, attempt)
+    return requests.answering(get_model(wildcards), input.questions, shards, attempt)
 
 
 def get_probing_runtime(wildcards, input, attempt):
-    """Minutes of a probe, on the sample of its task or on all questions that were asked."""
+    """Minutes of a probe."""
     probe = study.probes[wildcards.probe]
-    questions = count_rows(input.selected if probe.answers_analysed == "correct" else input.answers)
-    if probe.questions is not None:
-        questions = min(questions, probe.questions)
-    work = probe.cost(size_of(get_model(wildcards)), questions)
-    return get_runtime(wildcards, work, questions, attempt)
+    return requests.probing(get_model(wildcards), probe, input.selected, input.answers, attempt)
 
 
 def get_gpus(wildcards):
-    """Number of GPUs of a model's jobs; 0 in place of 1 on a machine without GPUs, where several jobs may then run."""
-    gpus = get_model(wildcards).gpus
-    return 0 if gpus == 1 and invocation.is_local and not find_gpus() else gpus
+    """Number of GPUs of a model's jobs."""
+    return requests.gpus(get_model(wildcards))
 
 
-@functools.cache
-def find_gpus():
-    """Names of this machine's GPUs."""
-    try:
-        return visible_gpus()
-    except DeviceError:
-        return ["one that does not answer"]  # the job will report what is wrong with it
+def get_partition(wildcards):
+    """The partition of a model's jobs on a cluster; None elsewhere."""
+    return requests.partition(get_model(wildcards))
+
+
+def get_gpu_type(wildcards):
+    """The type of the GPUs of a model's jobs on a cluster; None elsewhere."""
+    return requests.gpu_type(get_model(wildcards))
 
 
 # Inputs of figures besides the summary of their probe, and how tables are shown.
@@ -300,18 +273,3 @@ def get_example_files(wildcards, pattern):
         return []
     names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
     return expand(f"{RESULTS}/{pattern}", task=get_figure_tasks(wildcards), **names)
-
-
-# Facts that a cluster needs besides each rule's resources; on one machine they are None.
-
-
-def get_partition(wildcards):
-    """The partition of a model's jobs; jobs with GPUs and jobs without may have different ones."""
-    return (get_gpus(wildcards) and invocation.default_resource("gpu_partition")) or invocation.default_resource(
-        "slurm_partition"
-    )
-
-
-def get_gpu_type(wildcards):
-    """The type of the GPUs of a model's jobs; None for jobs without GPUs, which would otherwise get one."""
-    return invocation.default_resource("gpu_type") if get_gpus(wildcards) else None

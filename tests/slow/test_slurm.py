@@ -25,7 +25,14 @@ HUB_ID = "somebody/tiny-llava"
 MODEL_RULES = {"answer_questions", "run_probe"}
 PROBE, LOGS = "results/small/tiny-llava/flow", "results/small/logs/run_probe"
 SUMMARY = "results/small/summary/flow.parquet"
-LOCAL_RULES = {"fetch_model", "fetch_images", "sample_answered", "summarise_answers", "collect_skipped", "summarise_cost"}
+LOCAL_RULES = {
+    "fetch_model",
+    "fetch_images",
+    "sample_answered",
+    "summarise_answers",
+    "collect_skipped",
+    "summarise_cost",
+}
 
 
 def one_figure():

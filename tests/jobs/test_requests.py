@@ -1,0 +1,81 @@
+"""What jobs with a model request: more with every attempt, and no more than the cluster has."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+import pytest
+
+from support.paths import TINY_LLAVA
+from vlmflow.jobs import requests
+from vlmflow.jobs.requests import ResourceRequests
+from vlmflow.probes import LensProbe, PruningProbe
+from vlmflow.study import Model
+
+
+@dataclass
+class Call:
+    """As much of a call of Snakemake as requests read."""
+
+    is_local: bool = False
+    defaults: dict = field(default_factory=dict)
+
+    def default_resource(self, name):
+        return self.defaults.get(name)
+
+
+def model(**settings):
+    return Model.model_validate({"path": str(TINY_LLAVA)} | settings)
+
+
+@pytest.fixture
+def question_tables(tmp_path):
+    """Tables of 100,000 answers and of a sample of 50,000."""
+    paths = {}
+    for name, rows in (("answers", 100_000), ("selected", 50_000)):
+        paths[name] = str(tmp_path / f"{name}.parquet")
+        pl.DataFrame({"question_id": range(rows)}).write_parquet(paths[name])
+    return paths
+
+
+def test_amounts_grow_with_the_attempt_up_to_the_clusters_maximum(question_tables):
+    free, limited = (
+        ResourceRequests(Call()),
+        ResourceRequests(Call(defaults={"most_mem_mb": "900", "most_runtime": "7"})),
+    )
+    assert 2 * free.memory(model(), 1) == free.memory(model(), 2) > 900
+    assert limited.memory(model(), 1) == limited.memory(model(), 2) == 900
+    minutes = [free.answering(model(), question_tables["answers"], 1, attempt) for attempt in (1, 2)]
+    assert 2 * minutes[0] == minutes[1] > 7
+    assert limited.answering(model(), question_tables["answers"], 1, 1) == 7
+    assert free.answering(model(), question_tables["answers"], 4, 1) < minutes[0]
+
+
+def test_a_probe_is_asked_for_as_many_questions_as_it_measures(question_tables):
+    free = ResourceRequests(Call())
+    sampled, everything = LensProbe(kind="lens"), PruningProbe(kind="pruning", layers_dropped=[0])
+    few = LensProbe(kind="lens", questions=10)
+    times = [free.probing(model(), probe, **question_tables, attempt=1) for probe in (few, sampled, everything)]
+    assert times == sorted(set(times))
+    swapped = {"answers": question_tables["selected"], "selected": question_tables["answers"]}
+    assert free.probing(model(), sampled, **swapped, attempt=1) > times[1]
+
+
+def test_a_table_that_is_not_there_yet_is_snakemakes_own_case(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ResourceRequests(Call()).answering(model(), str(tmp_path / "none.parquet"), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("local", "cards", "gpus", "requested"),
+    [(True, [], 1, 0), (True, ["a"], 1, 1), (True, [], 2, 2), (False, [], 1, 1), (False, [], 0, 0)],
+)
+def test_a_machine_without_cards_requests_none(monkeypatch, local, cards, gpus, requested):
+    monkeypatch.setattr(requests, "find_gpus", lambda: cards)
+    assert ResourceRequests(Call(is_local=local)).gpus(model(gpus=gpus)) == requested
+
+
+def test_jobs_with_and_without_cards_have_places_of_their_own():
+    cluster = ResourceRequests(Call(defaults={"slurm_partition": "cpu", "gpu_partition": "gpu", "gpu_type": "a100"}))
+    assert (cluster.partition(model(gpus=2)), cluster.gpu_type(model(gpus=2))) == ("gpu", "a100")
+    assert (cluster.partition(model(gpus=0)), cluster.gpu_type(model(gpus=0))) == ("cpu", None)
+    assert ResourceRequests(Call(defaults={"slurm_partition": "all"})).partition(model(gpus=1)) == "all"

@@ -1,0 +1,95 @@
+"""The resources that jobs with a model request: memory, time, GPUs, and where a cluster runs them.
+
+Local runs ignore memory and time.  Each amount grows with the attempt, up to the cluster's maximum in the profile.
+"""
+
+import functools
+from pathlib import Path
+
+from vlmflow.errors import DeviceError
+from vlmflow.probes import Probe
+from vlmflow.probes.cost import Work
+from vlmflow.study.model_facts import size_of
+from vlmflow.study.models import Model
+
+from . import estimates
+from .gpu_lease import visible_gpus
+from .snakemake import Invocation
+
+
+class ResourceRequests:
+    """The requests of one call of Snakemake.
+
+    Args:
+        invocation: the call, with the settings of its profile.
+    """
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.invocation = invocation
+
+    def memory(self, model: Model, attempt: int) -> int:
+        """Megabytes of a job with this model."""
+        requested = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
+        return self._limited("most_mem_mb", requested)
+
+    def answering(self, model: Model, questions: str, shards: int, attempt: int) -> int:
+        """Minutes of asking the questions of a table, or those of one of its shards."""
+        return self._minutes(model, estimates.answering(), count_rows(questions) // shards + 1, attempt)
+
+    def probing(self, model: Model, probe: Probe, selected: str, answers: str, attempt: int) -> int:
+        """Minutes of a probe.
+
+        Args:
+            model: on which it runs.
+            probe: as the study file has it.
+            selected: the table of the sample of correctly answered questions.
+            answers: the table of all questions that were asked.
+            attempt: of the job, from 1.
+        """
+        questions = count_rows(selected if probe.answers_analysed == "correct" else answers)
+        questions = min(questions, probe.questions or questions)
+        return self._minutes(model, probe.cost(size_of(model), questions), questions, attempt)
+
+    def gpus(self, model: Model) -> int:
+        """Number of GPUs; 0 in place of 1 on a machine without GPUs, where several jobs may then run."""
+        without = model.gpus == 1 and self.invocation.is_local and not find_gpus()
+        return 0 if without else model.gpus
+
+    def partition(self, model: Model) -> str | None:
+        """The cluster's partition; jobs with GPUs and jobs without may have different ones."""
+        own = self.invocation.default_resource("gpu_partition") if self.gpus(model) else None
+        return own or self.invocation.default_resource("slurm_partition")
+
+    def gpu_type(self, model: Model) -> str | None:
+        """The type of the GPUs; None for jobs without GPUs, which would otherwise get one."""
+        return self.invocation.default_resource("gpu_type") if self.gpus(model) else None
+
+    def _minutes(self, model: Model, work: Work, questions: int, attempt: int) -> int:
+        expected = estimates.seconds(work, size_of(model), questions, gpu=model.gpus > 0)
+        return self._limited("most_runtime", estimates.minutes(expected, attempt))
+
+    def _limited(self, name: str, amount: int) -> int:
+        """An amount up to the cluster's maximum: above it a job would never start."""
+        limit = self.invocation.default_resource(name)
+        return amount if limit is None else min(amount, int(limit))
+
+
+def count_rows(file: str) -> int:
+    """The number of rows of a table.
+
+    Raises:
+        FileNotFoundError: it does not exist yet, as in a dry run; Snakemake handles this error, but not that of polars.
+    """
+    import polars as pl  # not needed by a dry run without tables
+
+    Path(file).stat()
+    return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+
+
+@functools.cache
+def find_gpus() -> list[str]:
+    """Names of this machine's GPUs."""
+    try:
+        return visible_gpus()
+    except DeviceError:
+        return ["one that does not answer"]  # the job will report the cause
