@@ -36,8 +36,7 @@ def knockout(
         prompt: of this model.
         edges: each as "source -> target".
         windows: number of layers, odd; one number or several.
-        answer: token ids of the answer whose last sub-word is measured ([flow] appendix C); by default, the first
-            generated token is measured.
+        answer: token ids, to measure its last sub-word ([flow] appendix C) and not the first generated token.
 
     Raises:
         ValueError: an edge or a window is not valid.
