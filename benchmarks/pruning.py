@@ -14,8 +14,8 @@ import torch
 from random_models import PRESETS, build, build_prompt
 from transformers import DynamicCache
 
-from vlmflow.engine.left_out import truncated, work_share
 from vlmflow.engine.timing import timed
+from vlmflow.engine.token_removal import truncated, work_share
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The numbers of questions that each model was asked, answered correctly, and is analysed on."""
 
-from vlmflow.analysis.accuracy import count_answers
+from vlmflow.analysis.answer_counts import count_answers
 from vlmflow.jobs.job import logged
 from vlmflow.tables import ACCURACY, ANSWERS, SELECTED
 

@@ -15,9 +15,9 @@ from support.questions import make_question
 from support.random_prompts import QUESTION, noise, talking_llava
 from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.engine.interventions import AttentionKnockout
-from vlmflow.engine.left_out import truncated, work_share
 from vlmflow.engine.plain import plain
 from vlmflow.engine.timing import timed
+from vlmflow.engine.token_removal import truncated, work_share
 from vlmflow.probes import PruningProbe
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.pruning.measure import answers_without_image, pruning

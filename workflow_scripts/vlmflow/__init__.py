@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlmflow.engine.plain import plain
-    from vlmflow.models.decoding import Answer
+    from vlmflow.models.greedy_decoding import Answer
     from vlmflow.notebook import LanguageModel, VisionLanguageModel, load_language_model, load_model
     from vlmflow.prompts.build import Prompt
 
 __all__ = ["Answer", "LanguageModel", "Prompt", "VisionLanguageModel", "load_language_model", "load_model", "plain"]
-MODULES = {"Answer": "models.decoding", "Prompt": "prompts.build", "plain": "engine.plain"}
+MODULES = {"Answer": "models.greedy_decoding", "Prompt": "prompts.build", "plain": "engine.plain"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,14 +6,14 @@ from pathlib import Path
 import polars as pl
 
 from vlmflow.engine.modules import Module
-from vlmflow.models import load, model
+from vlmflow.models import load, vision_language
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Prompt
 
 
-class LanguageModel(model.LanguageModel):
+class LanguageModel(vision_language.LanguageModel):
     """A decoder-only language model that reads captions, with its tokenizer and the probes."""
 
     def knockout(self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int]) -> pl.DataFrame:
@@ -84,7 +84,7 @@ class LanguageModel(model.LanguageModel):
         return lens(self, prompt, words, final_norm)
 
 
-class VisionLanguageModel(model.VisionLanguageModel, LanguageModel):
+class VisionLanguageModel(vision_language.VisionLanguageModel, LanguageModel):
     """A decoder-only vision-language model with its processor and the probes."""
 
 

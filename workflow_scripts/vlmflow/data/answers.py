@@ -3,7 +3,7 @@
 from typing import Any
 
 from .answer_match import AnswersMatch, same
-from .descriptions import DESCRIBE
+from .caption_questions import DESCRIBE
 
 
 def correct_answer(row: dict[str, Any]) -> str | None:

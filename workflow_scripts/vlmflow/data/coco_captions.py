@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, ValidationError
 from vlmflow.settings import Url
 
 from .base import Download, Files, path_of
+from .caption_questions import DESCRIBE_IMAGE, Prompt, Text, describe_image
 from .coco import COCO_URL, VAL_2017, CocoDataset
 from .coco import FOLDER as COCO_FOLDER
-from .descriptions import DESCRIBE_IMAGE, Prompt, Text, describe_image
 from .entries import Loose, Pixels, Rows, each_once, malformed, named, read_entries
 
 COCO_CAPTIONS_URL = f"{COCO_URL}/annotations/annotations_trainval2017.zip"

@@ -9,7 +9,7 @@ import transformers
 
 from vlmflow.models.hub import model_folder
 from vlmflow.models.load import load_language_model, load_model
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 
 from .gpu_lease import lease_until_exit
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from vlmflow.engine import left_out, replay
 from vlmflow.engine import record as recording
+from vlmflow.engine import replay, token_removal
 from vlmflow.engine.attention_stats import AttentionStats, attention_stats
 from vlmflow.engine.batch_size import AdaptiveBatchSize
 from vlmflow.engine.float32_products import Float32Products
@@ -105,8 +105,8 @@ class DecoderModel:
 
     def replay_without(self, recorded: recording.Recording, dropped: Tensor, positions: Tensor) -> Tensor:
         """(positions, width) states after the last layer of a forward without the positions `dropped`, not normed; see
-        `vlmflow.engine.left_out`."""
-        return left_out.replay_without(self.layers, recorded, dropped, positions)
+        `vlmflow.engine.token_removal`."""
+        return token_removal.replay_without(self.layers, recorded, dropped, positions)
 
     def attention_stats(self, prompt: Prompt, segments: Sequence[str]) -> dict[str, AttentionStats]:
         """Segment → how much it attends to each position in every layer, by attention weights and by norms.

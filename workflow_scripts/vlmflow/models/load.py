@@ -18,9 +18,9 @@ from vlmflow.errors import HubError, ModelError, ProcessorError
 
 from .diagnose import REMEDY, diagnose_model
 from .hub import path_to_load
-from .model import LanguageModel, VisionLanguageModel
 from .processor import load_processor, load_text_processor
 from .supported import check_config
+from .vision_language import LanguageModel, VisionLanguageModel
 
 V = TypeVar("V", bound=VisionLanguageModel)
 T = TypeVar("T", bound=LanguageModel)

@@ -4,7 +4,7 @@ from typing import Any
 
 from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.answers import is_correct
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 
 from .context import prompt_of
 from .one_question import of_one_question

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmflow.engine.left_out import attention_to
 from vlmflow.engine.record import Recording
-from vlmflow.models.model import LanguageModel
+from vlmflow.engine.token_removal import attention_to
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.prompts.build import Prompt
 
 

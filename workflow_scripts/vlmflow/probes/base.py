@@ -25,7 +25,7 @@ from vlmflow.tables import Table
 from .cost import Work
 
 if TYPE_CHECKING:  # these import torch
-    from vlmflow.models.model import LanguageModel
+    from vlmflow.models.vision_language import LanguageModel
 
     from .context import ProbeContext
     from .question import Question

@@ -9,7 +9,7 @@ from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.open_image import open_image
 from vlmflow.edges import Edge
 from vlmflow.errors import ModelError, NotApplicableError, PromptError
-from vlmflow.models.model import LanguageModel, VisionLanguageModel
+from vlmflow.models.vision_language import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.base import Box
 from vlmflow.tables import Skipped

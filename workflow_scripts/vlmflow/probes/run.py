@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from vlmflow.data.answer_match import AnswersMatch
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.tables import Skipped
 
 from .base import Probe

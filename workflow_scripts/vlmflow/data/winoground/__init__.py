@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from vlmflow.data.base import Dataset, Files, HubDataset, ImageSource, path_of
-from vlmflow.data.descriptions import DESCRIBE_IMAGE, Prompt, Text, describe_image
+from vlmflow.data.caption_questions import DESCRIBE_IMAGE, Prompt, Text, describe_image
 from vlmflow.data.entries import Loose, Rows, each_once, malformed, named, read_json, read_lines, skipped_entry
 from vlmflow.errors import DatasetError
 from vlmflow.settings import HUB_ID, Revision

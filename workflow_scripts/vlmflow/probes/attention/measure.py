@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from vlmflow.edges import Edge
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.attention import AttentionProbe
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question

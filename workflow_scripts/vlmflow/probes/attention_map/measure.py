@@ -6,7 +6,7 @@ import polars as pl
 
 from vlmflow.data.open_image import open_image
 from vlmflow.errors import PromptError
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.models.vision_language import VisionLanguageModel
 from vlmflow.probes.attention_map import AttentionMapProbe
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmflow.errors import InterventionError, NotApplicableError, PromptError
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.answer_loss import ReferenceAnswer, intact_loss, loss_without, reference_answer
 from vlmflow.probes.budget import ALL_TOKENS, BudgetProbe, numbers_kept
 from vlmflow.probes.context import ProbeContext

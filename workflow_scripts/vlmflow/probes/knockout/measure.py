@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.edges import Edge, window_layers
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.errors import InterventionError
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.knockout import KnockoutProbe
 from vlmflow.probes.question import Question

@@ -6,7 +6,7 @@ import polars as pl
 import torch
 
 from vlmflow.errors import InterventionError
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.lens import LensProbe
 from vlmflow.probes.question import Question

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from vlmflow.models.model import VisionLanguageModel
+from vlmflow.models.vision_language import VisionLanguageModel
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.norms import NormsProbe
 from vlmflow.probes.question import Question

@@ -10,10 +10,10 @@ from transformers import DynamicCache
 from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.answers import is_correct
 from vlmflow.engine.interventions import AttentionKnockout
-from vlmflow.engine.left_out import attending_positions, truncated, work_share
 from vlmflow.engine.timing import timed
-from vlmflow.models.decoding import MAX_NEW_TOKENS
-from vlmflow.models.model import LanguageModel
+from vlmflow.engine.token_removal import attending_positions, truncated, work_share
+from vlmflow.models.greedy_decoding import MAX_NEW_TOKENS
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.pruning import PruningProbe
 from vlmflow.probes.question import Question

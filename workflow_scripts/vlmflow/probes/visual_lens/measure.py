@@ -12,7 +12,7 @@ from torch import Tensor
 from vlmflow.data.open_image import open_image
 from vlmflow.engine.record import Recording
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.models.vocabulary import Vocabulary, words_of
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question

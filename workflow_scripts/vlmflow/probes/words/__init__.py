@@ -16,7 +16,7 @@ from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, WINDOW
 
 if TYPE_CHECKING:  # it imports torch
-    from vlmflow.models.model import LanguageModel
+    from vlmflow.models.vision_language import LanguageModel
 
 
 class WordsProbe(Probe):

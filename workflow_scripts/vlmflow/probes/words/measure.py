@@ -8,7 +8,7 @@ from torch import Tensor
 from vlmflow.edges import Edge, module_layers
 from vlmflow.engine.interventions import Intervention, ZeroAblation
 from vlmflow.engine.modules import Module
-from vlmflow.models.model import LanguageModel
+from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.knockout.measure import edge_knockouts
 from vlmflow.probes.question import Question

@@ -1,6 +1,6 @@
 """How many answers are correct, of those that can be."""
 
-from vlmflow.analysis.accuracy import count_answers
+from vlmflow.analysis.answer_counts import count_answers
 from vlmflow.tables import ACCURACY, ANSWERS, SELECTED
 
 

@@ -15,7 +15,7 @@ from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_i
 from vlmflow.prompts.layouts.base import Box
 
 from .decoder import DecoderModel
-from .decoding import MAX_NEW_TOKENS, Answer, decode_greedily
+from .greedy_decoding import MAX_NEW_TOKENS, Answer, decode_greedily
 from .vocabulary import Vocabulary
 
 
