@@ -2,8 +2,9 @@
 
 from vlmflow.errors import TableError, WriteError
 
-from .base import Column, Table, check_room, whole
+from .base import Column, Table
 from .cost import COST
+from .files import check_room, whole
 from .questions import (
     ACCURACY,
     ANSWERS,
