@@ -6,11 +6,11 @@ from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
 from vlmflow.probes.answer import answer_question
 from vlmflow.probes.question import Question
-from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_room
+from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_writable
 from vlmflow.tables.questions import skipped
 
 with logged(snakemake.log[0]):
-    check_room(snakemake.output)
+    check_writable(snakemake.output)
     settings, source = snakemake.params.model, snakemake.input
     columns = {"stage": "answers", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
     questions = TASK.read(source.questions)

@@ -4,10 +4,10 @@ from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.open_model import open_model
 from vlmflow.probes.answer import answer_question
 from vlmflow.probes.question import Question
-from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_room
+from vlmflow.tables import ANSWERS, SKIPPED, TASK, check_writable
 
 with logged(snakemake.log[0]):
-    check_room(snakemake.output)
+    check_writable(snakemake.output)
     settings = snakemake.params.model
     number, shards = map(int, snakemake.wildcards.scatteritem.split("-of-"))
     questions = TASK.read(snakemake.input.questions).gather_every(shards, offset=number - 1)

@@ -5,10 +5,10 @@ from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.contact_sheet import contact_sheet
 from vlmflow.prompts.patch_row import patch_row
-from vlmflow.tables import PATCHES, SKIPPED, TASK, check_room, whole
+from vlmflow.tables import PATCHES, SKIPPED, TASK, atomic_write, check_writable
 
 with logged(snakemake.log[0]):
-    check_room(snakemake.output)
+    check_writable(snakemake.output)
     settings, wildcards = snakemake.params.model, snakemake.wildcards
     processor = load_processor(
         model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
@@ -24,5 +24,5 @@ with logged(snakemake.log[0]):
     PATCHES.write(rows, snakemake.output.patches)
     SKIPPED.write(skipped, snakemake.output.skipped)
     mapped = questions.join(PATCHES.frame(rows), on="question_id", maintain_order="left")
-    with whole(snakemake.output.sheet) as temporary:
+    with atomic_write(snakemake.output.sheet) as temporary:
         contact_sheet(processor, mapped, f"{wildcards.model}, {wildcards.task}").save(temporary)

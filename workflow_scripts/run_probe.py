@@ -9,10 +9,10 @@ from vlmflow.probes import AnyProbe
 from vlmflow.probes.question import Question
 from vlmflow.probes.rows import rows_to_probe
 from vlmflow.probes.run import ProbeRun
-from vlmflow.tables import SKIPPED, check_room
+from vlmflow.tables import SKIPPED, check_writable
 
 with logged(snakemake.log[0]):
-    check_room(snakemake.output)
+    check_writable(snakemake.output)
     params, wildcards = snakemake.params, snakemake.wildcards
     probe = TypeAdapter(AnyProbe).validate_python(params.probe)
     questions = rows_to_probe(probe, snakemake.input, params.seed)

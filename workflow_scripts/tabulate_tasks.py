@@ -2,7 +2,7 @@
 
 from vlmflow.jobs.job import logged
 from vlmflow.report.tables import task_row, tasks_page, without_images
-from vlmflow.tables import SELECTED, TASK, whole
+from vlmflow.tables import SELECTED, TASK, atomic_write
 
 with logged(snakemake.log[0]):
     source, tasks = snakemake.input, snakemake.params.tasks
@@ -13,7 +13,7 @@ with logged(snakemake.log[0]):
             questions = questions.join(SELECTED.read(source.chosen[number]), on="question_id", how="semi")
         rows.append(task_row(task, questions))
     title = snakemake.params.title or snakemake.wildcards.table
-    with whole(snakemake.output.csv) as temporary:
+    with atomic_write(snakemake.output.csv) as temporary:
         without_images(rows).write_csv(temporary)
-    with whole(snakemake.output.html) as temporary:
+    with atomic_write(snakemake.output.html) as temporary:
         temporary.write_text(tasks_page(rows, title), encoding="utf-8")

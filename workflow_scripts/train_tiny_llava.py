@@ -11,7 +11,7 @@ import torch
 
 from vlmflow.jobs.job import logged
 from vlmflow.models.load import load_model
-from vlmflow.tables import whole
+from vlmflow.tables import atomic_write
 from vlmflow.tiny_llava.architecture import build_model, build_processor
 from vlmflow.tiny_llava.examination import HELD_OUT, examine
 from vlmflow.tiny_llava.model_card import model_card
@@ -42,11 +42,11 @@ with logged(snakemake.log[0]):
         "scores": {task: asdict(score) for task, score in scores.items()},
     }
     (folder / "README.md").write_text(model_card(result, recipe, history), encoding="utf-8")
-    with whole(snakemake.output.history) as temporary:
+    with atomic_write(snakemake.output.history) as temporary:
         pl.DataFrame(history.rows).write_parquet(temporary)
-    with whole(snakemake.output.scores) as temporary:
+    with atomic_write(snakemake.output.scores) as temporary:
         temporary.write_text(json.dumps(result, indent=1))
     # Each file is written completely or not at all; the weights come last.
     for file in sorted(folder.iterdir(), key=lambda file: file.suffix == ".safetensors"):
-        with whole(target / file.name) as temporary:
+        with atomic_write(target / file.name) as temporary:
             shutil.copyfile(file, temporary)

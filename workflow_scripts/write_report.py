@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.jobs.job import logged
 from vlmflow.report.page import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, whole
+from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, atomic_write
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
@@ -42,5 +42,5 @@ with logged(snakemake.log[0]):
         drawn=snakemake.params.drawn,
         left_out=snakemake.params.left_out,
     )
-    with whole(snakemake.output.report) as temporary:
+    with atomic_write(snakemake.output.report) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -6,7 +6,7 @@ import pytest
 
 from vlmflow.errors import QuestionError, TableError
 from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.tables import SKIPPED, Column, Table, whole
+from vlmflow.tables import SKIPPED, Column, Table, atomic_write
 
 TABLE = Table("t", {"a": Column(pl.Int32, "a number"), "b": Column(pl.Float64, "a share", nullable=True)})
 
@@ -48,7 +48,7 @@ def test_whole_or_not_at_all(tmp_path):
     path.write_text("old")
 
     def fail():
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -56,7 +56,7 @@ def test_whole_or_not_at_all(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
 
@@ -85,8 +85,8 @@ def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
 def test_what_a_killed_process_left_is_taken_away(tmp_path):
     """And nothing that another process is still writing, or that only looks alike."""
     code = (
-        "import sys, os; from vlmflow.tables import whole\n"
-        "with whole(sys.argv[1]) as name: name.write_text('half'); print(flush=True); sys.stdin.read()"
+        "import sys, os; from vlmflow.tables import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as name: name.write_text('half'); print(flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.parquet")], **pipes) for _ in range(2)]
@@ -96,7 +96,7 @@ def test_what_a_killed_process_left_is_taken_away(tmp_path):
     writers[0].kill()
     writers[0].wait()
     assert len(list(tmp_path.iterdir())) == 3
-    with whole(tmp_path / "a.parquet") as temporary:
+    with atomic_write(tmp_path / "a.parquet") as temporary:
         temporary.write_text("whole")
     assert len(list(tmp_path.iterdir())) == 3  # the note, the file, and what is being written
     writers[1].communicate("", timeout=30)

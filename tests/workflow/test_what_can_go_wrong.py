@@ -22,7 +22,7 @@ from vlmflow.data import scenes
 from vlmflow.errors import ModelError, ProcessorError, StudyError, WriteError
 from vlmflow.models.processor import load_processor
 from vlmflow.study.yaml_text import check_text
-from vlmflow.tables import ACCURACY, SELECTED, SKIPPED, check_room, whole
+from vlmflow.tables import ACCURACY, SELECTED, SKIPPED, atomic_write, check_writable
 
 IDS = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]})
 
@@ -42,16 +42,16 @@ def mounted(options, folder, *command):
 WRITE = """
 import polars as pl, sys
 from pathlib import Path
-from vlmflow.tables import SELECTED, WriteError, check_room, whole
+from vlmflow.tables import SELECTED, WriteError, check_writable, atomic_write
 folder = Path(sys.argv[1])
 ids = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]})
 def page():
-    with whole(folder / "page.html") as name:
+    with atomic_write(folder / "page.html") as name:
         name.write_text("x" * 3_000_000)
 def table():
     SELECTED.write(ids, folder / "s.parquet")
 def job():
-    check_room([folder / "late" / "t.parquet"])
+    check_writable([folder / "late" / "t.parquet"])
 for write in (table, page, job):
     try:
         write()
@@ -96,7 +96,7 @@ def nobody():
 def test_a_folder_of_somebody_elses(tmp_path, nobody):
     place = "/usr/vlmflow-test"
     with pytest.raises(WriteError, match=f"{place}/t.parquet cannot be written: {place} is read-only, or not yours"):
-        check_room([f"{place}/t.parquet"])
+        check_writable([f"{place}/t.parquet"])
 
 
 def test_something_else_in_the_place_of_a_file(tmp_path):
@@ -110,7 +110,7 @@ def test_something_else_in_the_place_of_a_file(tmp_path):
 
 def test_an_error_inside_is_not_the_files(tmp_path):
     def read_another():
-        with whole(tmp_path / "a") as name:
+        with atomic_write(tmp_path / "a") as name:
             name.write_bytes((tmp_path / "none").read_bytes())
 
     with pytest.raises(FileNotFoundError, match="none"):

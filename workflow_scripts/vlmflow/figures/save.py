@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from vlmflow.tables import whole
+from vlmflow.tables import atomic_write
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
@@ -17,7 +17,7 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     Raises:
         ValueError: the suffix is another one.
     """
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         match Path(path).suffix:
             case ".html":
                 chart.save(temporary, format="html", inline=True, json_kwds={"cls": _EscapedJson})

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmflow.tables import check_room
+from vlmflow.tables import check_writable
 
 from .job import failure_note
 from .run_messages import planned_jobs, remaining_jobs_message, report_message
@@ -19,7 +19,7 @@ def start(invocation: Invocation, page: str) -> None:
         WorkflowError: the disk is full or read-only, which would otherwise stop the run only after hours.
     """
     with explained_by_snakemake():
-        check_room([page])
+        check_writable([page])
     for job in invocation.jobs.to_run:
         for log in job.log:
             failure_note(log).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from vlmflow.errors import TableError, WriteError
 
 from .base import Column, Table
 from .cost import COST
-from .files import check_room, whole
+from .files import atomic_write, check_writable
 from .questions import (
     ACCURACY,
     ANSWERS,
@@ -35,7 +35,7 @@ __all__ = [
     "Table",
     "TableError",
     "WriteError",
-    "check_room",
+    "atomic_write",
+    "check_writable",
     "full_reason",
-    "whole",
 ]

@@ -7,7 +7,7 @@ import polars as pl
 
 from vlmflow.errors import TableError
 
-from .files import whole
+from .files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Table:
     def write(self, rows: list[dict] | pl.DataFrame, path: str | Path) -> None:
         """Check the rows and write them as Parquet, completely or not at all."""
         frame = self.frame(rows)
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             frame.write_parquet(temporary)
 
     def read(self, path: str | Path) -> pl.DataFrame:

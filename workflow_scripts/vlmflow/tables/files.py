@@ -16,8 +16,8 @@ from vlmflow.errors import WriteError
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary file that replaces `path` when the block ends without an error: `with whole(path) as temporary`.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary file that replaces `path` when the block ends without an error.
 
     Raises:
         WriteError: the disk is full, the folder cannot be written into, or something else has the name of the file.
@@ -38,24 +38,24 @@ def whole(path: str | Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def check_room(paths: Iterable[str | Path]) -> None:
-    """Check before a long job that its files can be written; `whole` would report it only after the job.
+def check_writable(paths: Iterable[str | Path]) -> None:
+    """Check before a long job that its files can be written; `atomic_write` would report it only after the job.
 
     Raises:
-        WriteError: as for `whole`; or the disk has less than a megabyte of free space.
+        WriteError: as for `atomic_write`; or the disk has less than a megabyte of free space.
     """
     for path in {Path(path).parent: Path(path) for path in paths}.values():
         with _explaining_errors(path):
             handle, temporary = _temporary_file(path)
             try:
-                temporary.write_bytes(os.urandom(PROBE_BYTES))
+                temporary.write_bytes(os.urandom(TRIAL_BYTES))
             finally:
                 with suppress(OSError):
                     temporary.unlink()
                 os.close(handle)
 
 
-PROBE_BYTES = 1_000_000  # size of the file that is written to check for free space
+TRIAL_BYTES = 1_000_000  # size of the file that is written to check for free space
 FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS}
 

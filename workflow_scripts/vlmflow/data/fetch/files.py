@@ -18,7 +18,7 @@ import requests
 
 from vlmflow.data.base import Download
 from vlmflow.errors import ContentError, DownloadError
-from vlmflow.tables import whole
+from vlmflow.tables import atomic_write
 
 from . import http
 from .expected import Expected, Refused
@@ -92,7 +92,7 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
                 raise DownloadError(f"{url}: there is no {member} in it")
             content = archive.extractfile(found)
             assert content is not None  # it is a file
-            with whole(path) as temporary, temporary.open("wb") as target:
+            with atomic_write(path) as temporary, temporary.open("wb") as target:
                 shutil.copyfileobj(content, target)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         kept.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, pa
                 if answer.status_code in (403, 404, 410):
                     return f"{url}: the server says {answer.status_code} {answer.reason}"
                 answer.raise_for_status()
-                with whole(path) as temporary:
+                with atomic_write(path) as temporary:
                     _receive(answer, temporary, expected)
             return None
         except (ContentError, requests.exceptions.ContentDecodingError) as error:

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from vlmflow.data.base import ImageSource
 from vlmflow.errors import DownloadError
-from vlmflow.tables import TASK, whole
+from vlmflow.tables import TASK, atomic_write
 from vlmflow.tables.questions import skipped
 
 from .expected import IMAGE, Refused
@@ -128,7 +128,7 @@ def _write_down(refused: list[str], note: Path) -> None:
     if not refused:
         note.unlink(missing_ok=True)
         return
-    with whole(note) as temporary:
+    with atomic_write(note) as temporary:
         temporary.write_text(json.dumps({"images": refused}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -147,7 +147,7 @@ def ask_again(note: Path, came: Path, source: ImageSource) -> str:
         why = _request_once([image_id for image_id in ids if image_id not in _on_disk(ids, source)], source)
         found = _on_disk(ids, source)
         if found:
-            with whole(came) as temporary:
+            with atomic_write(came) as temporary:
                 before = came.read_text(encoding="utf-8") if came.is_file() else ""
                 temporary.write_text(before + "".join(f"{name}\n" for name in found), encoding="utf-8")
             _write_down([image_id for image_id in ids if image_id not in found], note)

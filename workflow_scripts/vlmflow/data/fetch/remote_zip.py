@@ -31,7 +31,7 @@ from remotezip import (
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
 
 from vlmflow.errors import ContentError, DownloadError, WriteError
-from vlmflow.tables import whole
+from vlmflow.tables import atomic_write
 
 from . import http
 from .expected import Expected, Refused
@@ -231,8 +231,8 @@ def _extract_one(
                 return f"there is no {member} in {archive.name}"
             if expected is not None:
                 expected.check_size(info.file_size)  # a member is not unpacked beyond this size, whatever it holds
-            # The CRC is compared when the last byte has been read; `whole` then gives the file its name.
-            with file.open(info) as source, whole(path) as temporary:
+            # The CRC is compared when the last byte has been read; `atomic_write` then gives the file its name.
+            with file.open(info) as source, atomic_write(path) as temporary:
                 with temporary.open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
                 if expected is not None:

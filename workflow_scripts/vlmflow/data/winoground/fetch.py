@@ -12,7 +12,7 @@ from vlmflow.data.base import HubDataset
 from vlmflow.data.fetch.expected import IMAGE
 from vlmflow.data.fetch.hub import fetch_dataset
 from vlmflow.errors import ContentError, HubError, NoAccessError
-from vlmflow.tables import whole
+from vlmflow.tables import atomic_write
 
 EXAMPLES = "data/examples.jsonl"  # in the dataset
 ARCHIVE = "data/images.zip"
@@ -39,7 +39,7 @@ def fetch_winoground(source: HubDataset, access: Path, examples: Path, images: P
     """
     images.mkdir(parents=True, exist_ok=True)
     account = asdict(source) | _fetch(source, access, examples, images)
-    with whole(access) as temporary:
+    with atomic_write(access) as temporary:
         temporary.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
     return account
 
@@ -51,7 +51,7 @@ def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> di
     except NoAccessError as error:
         examples.write_bytes(b"")
         return {"granted": False, "reason": _no_access_message(source.repository, access, error)}
-    with whole(examples) as temporary:
+    with atomic_write(examples) as temporary:
         shutil.copyfile(found, temporary)
     count, refused = unpack_images(archive, images)
     if not count:
@@ -90,7 +90,7 @@ def unpack_images(archive: Path, folder: Path) -> tuple[int, dict[str, str]]:
                     continue
                 try:
                     IMAGE.check_size(member.file_size)
-                    with opened.open(member) as source, whole(folder / name) as temporary:
+                    with opened.open(member) as source, atomic_write(folder / name) as temporary:
                         with temporary.open("wb") as target:
                             shutil.copyfileobj(source, target)
                         IMAGE.check(temporary)
