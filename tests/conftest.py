@@ -11,7 +11,7 @@ from vlmflow import load_model
 from vlmflow.data import scenes
 
 # Where fixtures of several files are defined.
-pytest_plugins = ["support.frames", "support.rows", "support.servers", "support.slurm"]
+pytest_plugins = ["support.frames", "support.image_frames", "support.rows", "support.servers", "support.slurm"]
 
 # The same examples in every run, and no deadline: the machines of others are slower or busier.
 settings.register_profile(

@@ -5,7 +5,7 @@ import itertools
 import polars as pl
 import pytest
 
-from support.frames import drawn
+from support.frames import data_of, drawn, interval
 from vlmflow.edges import ALL_EDGES
 from vlmflow.figures import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
 from vlmflow.figures.save import save
@@ -19,42 +19,24 @@ EDGES = ["question -> last", "image -> question", "true option -> last"]
 WINDOWS = [1, 3, 5]
 
 
-def interval(mean, spread=1.0, **more):
-    return {
-        "mean": mean,
-        "low": mean - spread,
-        "high": mean + spread,
-        "questions": 7,
-        "images": 5,
-        "note": None,
-    } | more
-
-
 @pytest.fixture
 def knockout():
     """The task First has all edges, Second no options; at layer 2 the first edge costs much, the last one gains."""
     rows = [
-        {"model": "m", "task": task, "edge": edge, "window": window, "layer": layer, "multi_token_answers": 3}
+        {"task": task, "edge": edge, "window": window, "layer": layer, "multi_token_answers": 3}
         | interval({"question -> last": -30.0, "true option -> last": 20.0}.get(edge, -0.5) * window * (layer == 2))
         for task, edge, window, layer in itertools.product(TASKS, EDGES, WINDOWS, range(4))
         if (task, edge) != ("Second", "true option -> last")
     ]
     absent = {"mean": None, "low": None, "high": None, "note": "it was built without options", "questions": 0}
     rows.append(
-        {"model": "m", "task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "multi_token_answers": 0}
-        | interval(0)
-        | absent
+        {"task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "multi_token_answers": 0} | interval(0) | absent
     )
     return KnockoutProbe.summary_table().frame(rows)
 
 
 PROBE = KnockoutProbe(kind="knockout", window=WINDOWS, edges=EDGES)
 ATLAS = AtlasChart(chart="atlas", probe="p", window=3)
-
-
-def data_of(chart):
-    (rows,) = chart.to_dict()["datasets"].values()
-    return pl.DataFrame(rows)
 
 
 def test_a_panel_a_window_and_task(knockout):
@@ -141,7 +123,7 @@ WORDS = WordsProbe(kind="words", modules=["attention", "mlp"], edges=["image -> 
 def test_words():
     summary = WordsProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "intervention": name, "window": 3, "layer": layer}
+            {"task": task, "intervention": name, "window": 3, "layer": layer}
             | interval(0.25 * layer + 0.1 * place, 0.05)
             for task in TASKS
             for place, name in enumerate(("attention", "mlp", "image -> question"))
@@ -167,7 +149,7 @@ def test_norms():
     probe = NormsProbe(kind="norms")
     summary = NormsProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "patches": kind, "norm": float(norm)}
+            {"task": task, "patches": kind, "norm": float(norm)}
             | interval(share, 0.1)
             for task in TASKS
             for kind in ("all", "related", "other")
@@ -199,7 +181,7 @@ def test_pruning():
     probe = PruningProbe(kind="pruning", layers_dropped=[0, 5, 10], timed=20)
     summary = PruningProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "quantity": quantity, "layers_dropped": last} | interval(value)
+            {"task": task, "quantity": quantity, "layers_dropped": last} | interval(value)
             for task in TASKS
             for quantity, values in (("accuracy", (90, 89.5, 40)), ("work", (100, 70, 40)), ("time", (100, 75, 50)))
             for last, value in zip((0, 5, 10), values, strict=True)
@@ -260,7 +242,7 @@ def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 def test_a_whole_atlas_can_be_written(tmp_path, ending):
     rows = [
-        {"model": "m", "task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
+        {"task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
         | interval(-float(layer))
         for edge in ALL_EDGES
         for window in (1, 3)

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from support.frames import (
+from support.frames import drawn, specified
+from support.image_frames import (
     ATTENTION,
     ATTENTION_PROBE,
     BUDGET_PROBE,
@@ -21,12 +22,10 @@ from support.frames import (
     SIMILARITY_PROBE,
     TASKS,
     WITH_PHASES,
-    drawn,
     growths,
     lens_figure,
     lens_rows,
     looks_rows,
-    specified,
     view,
 )
 from vlmflow.figures import ExamplesChart, SimilarityChart, curve_feature_rows

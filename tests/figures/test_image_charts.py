@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from support.frames import (
+from support.frames import axes_of, cells_of, data_of, drawn, legend_of, nothing, panels_of, specified
+from support.image_frames import (
     ATTENTION,
     ATTENTION_PROBE,
     BY_PAIR,
@@ -14,15 +15,7 @@ from support.frames import (
     SIMILARITY_PROBE,
     TASKS,
     WITH_PHASES,
-    axes_of,
-    cells_of,
-    data_of,
-    drawn,
-    legend_of,
-    nothing,
-    panels_of,
     similar,
-    specified,
 )
 from vlmflow.figures import SimilarityChart
 from vlmflow.probes import AttentionProbe, SimilarityProbe

@@ -8,22 +8,18 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from support.frames import (
+from support.frames import cells_of, data_of, drawn, panels_of, specified
+from support.image_frames import (
     EXAMPLES,
     LENS_PROBE,
     LOOKS_PROBE,
     MAP,
     PLACES_PROBE,
     TASKS,
-    cells_of,
-    data_of,
-    drawn,
     growths,
     lens_rows,
     looks_rows,
     painted,
-    panels_of,
-    specified,
     view,
 )
 from vlmflow.figures import ExamplesChart, MapChart

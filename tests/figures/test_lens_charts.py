@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from support.frames import (
+from support.frames import axes_of, cells_of, data_of, drawn, legend_of, panels_of, specified
+from support.image_frames import (
     BUDGET_PROBE,
     BY_KEEP,
     KEPT,
@@ -11,14 +12,7 @@ from support.frames import (
     PROMPTS,
     TASKS,
     WAYS,
-    axes_of,
-    cells_of,
-    data_of,
-    drawn,
-    legend_of,
     lens_figure,
-    panels_of,
-    specified,
 )
 from vlmflow.figures import BudgetChart
 
