@@ -13,7 +13,7 @@ from support.archives import write_tar
 from support.language_model import save_language_model
 from support.paper_rows import write_gqa
 from support.paths import ROOT
-from support.results import assert_complete, summary_of
+from support.results import assert_complete, run_study, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.edges import ALL_EDGES
@@ -23,19 +23,12 @@ from vlmflow.tables import ANSWERS, QUESTIONS, SKIPPED
 
 pytestmark = pytest.mark.slow
 
-DEMO = yaml.safe_load((ROOT / "studies" / "demo-appendix.yaml").read_text())
 FULL = yaml.safe_load((ROOT / "studies" / "flow-appendix.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    workspace = Workspace(tmp_path_factory.mktemp("demo"))
-    workspace.write(DEMO)
-    done = workspace.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    study = read_study(DEMO, "demo-appendix.yaml")
-    results, page = assert_complete(workspace, study)
-    return SimpleNamespace(study=study, results=results, page=page)
+    return run_study(tmp_path_factory.mktemp("demo"), "demo-appendix.yaml")
 
 
 def test_the_demo_covers_every_kind_of_probe_and_chart(demo):

@@ -13,7 +13,7 @@ import yaml
 from support import tiny_models
 from support.paper_rows import write_gqa
 from support.paths import ROOT
-from support.results import assert_complete, summary_of
+from support.results import assert_complete, run_study, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
@@ -23,20 +23,13 @@ from vlmflow.tables import ACCURACY, ANSWERS, SKIPPED
 
 pytestmark = pytest.mark.slow
 
-DEMO = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
 PHASE = yaml.safe_load((ROOT / "studies" / "phase.yaml").read_text())
 THESIS = yaml.safe_load((ROOT / "studies" / "thesis.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    workspace = Workspace(tmp_path_factory.mktemp("demo"))
-    workspace.write(DEMO)
-    done = workspace.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    study = read_study(DEMO, "demo-phase.yaml")
-    results, page = assert_complete(workspace, study)
-    return SimpleNamespace(study=study, results=results, page=page, workspace=workspace)
+    return run_study(tmp_path_factory.mktemp("demo"), "demo-phase.yaml")
 
 
 def test_the_demo_covers_every_kind_of_probe_and_chart(demo):
@@ -121,7 +114,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
 
 
 def test_a_figure_that_is_changed_draws_that_figure_alone(demo):
-    changed = json.loads(json.dumps(DEMO))
+    changed = json.loads(json.dumps(demo.content))
     changed["figures"]["prompts"]["title"] = "Another title"
     assert demo.workspace.plan(changed) == {"draw_figure": 1, "write_report": 1, "all": 1, "total": 3}
 
