@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support import tiny_models
-from support.archives import write_tar
+from support.archives import write_gqa_archives, write_tar
 from support.language_model import save_language_model
 from support.paper_rows import write_gqa
 from support.paths import ROOT
@@ -141,14 +141,7 @@ def small_appendix(server):
 
 def serve_everything(served, gqa):
     """GQA's archives, Visual Genome's regions, OK-VQA, A-OKVQA, COCO's images, and the two models."""
-    (served / "gqa").mkdir(parents=True)
-    with zipfile.ZipFile(served / "gqa" / "questions1.2.zip", "w") as archive:
-        archive.write(gqa / "questions.json", "val_balanced_questions.json")
-    with zipfile.ZipFile(served / "gqa" / "sceneGraphs.zip", "w") as archive:
-        archive.write(gqa / "sceneGraphs.json", "val_sceneGraphs.json")
-    with zipfile.ZipFile(served / "gqa" / "images.zip", "w") as archive:
-        for image in sorted((gqa / "images").iterdir()):
-            archive.write(image, f"images/{image.name}")
+    write_gqa_archives(served / "gqa", gqa)
     (served / "vg").mkdir()
     with zipfile.ZipFile(served / "vg" / "region_descriptions.json.zip", "w") as archive:
         archive.write(gqa / "region_descriptions.json", "region_descriptions.json")

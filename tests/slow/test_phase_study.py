@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from support import tiny_models
+from support.archives import write_gqa_archives
 from support.paper_rows import write_gqa
 from support.paths import ROOT
 from support.results import assert_complete, run_study, summary_of
@@ -147,16 +148,7 @@ def small_thesis(server):
 
 
 def serve(served, gqa):
-    (served / "gqa").mkdir(parents=True)
-    for name, file, member in (
-        ("questions1.2.zip", "questions.json", "val_balanced_questions.json"),
-        ("sceneGraphs.zip", "sceneGraphs.json", "val_sceneGraphs.json"),
-    ):
-        with zipfile.ZipFile(served / "gqa" / name, "w") as archive:
-            archive.write(gqa / file, member)
-    with zipfile.ZipFile(served / "gqa" / "images.zip", "w") as archive:
-        for image in sorted((gqa / "images").iterdir()):
-            archive.write(image, f"images/{image.name}")
+    write_gqa_archives(served / "gqa", gqa)
     annotations = [
         {"id": 100 + number, "image_id": number, "caption": f"A cup on the {WORD} of the image {number}."}
         for number in range(IMAGES)
