@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
-from vlmflow.analysis.bootstrap import summarise
+from vlmflow.analysis.bootstrap import resampled, summarise, summarise_cells
 
 
 def rows(values, images, edge="a"):
@@ -64,3 +65,41 @@ def test_the_same_bytes_from_the_same_rows():
     data = rows(np.random.default_rng(2).normal(size=30), np.arange(30) // 2)
     assert summarise(data, ["edge"], "change").equals(summarise(data, ["edge"], "change"))
     assert not summarise(data, ["edge"], "change").equals(summarise(data, ["edge"], "change", seed=1))
+
+
+def test_resampling_as_a_product_is_the_bootstrap():
+    rng = np.random.default_rng(0)
+    totals, counts = rng.normal(size=(40, 2)) * 3 + 1, rng.integers(1, 4, 40).astype(float)
+    ours = np.quantile(resampled(totals, counts, 0), [0.025, 0.975], axis=0)
+    for place in range(2):
+        result = bootstrap(
+            (totals[:, place], counts),
+            lambda total, count, axis: total.sum(axis) / count.sum(axis),
+            paired=True,
+            n_resamples=20000,
+            method="percentile",
+            rng=1,
+        ).confidence_interval
+        assert ours[0, place] == pytest.approx(result.low, abs=0.06)
+        assert ours[1, place] == pytest.approx(result.high, abs=0.06)
+
+
+def test_maps_are_averaged_cell_by_cell():
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame(
+        [
+            {"question_id": str(q), "image_id": str(q // 2), "layer": layer, "map": rng.normal(size=6).tolist()}
+            for q in range(9)
+            for layer in range(2)
+        ]
+    )
+    cells = summarise_cells(rows, ["layer"], "map", columns=3)
+    long = rows.with_columns(cell=pl.lit(list(range(6)))).explode("map", "cell")
+    expected = summarise(long, ["layer", "cell"], "map")
+    assert cells.select("layer", "mean", "low", "high", "questions", "images").equals(
+        expected.sort("layer", "cell").drop("cell")
+    )
+    assert cells["row"].to_list() == [0, 0, 0, 1, 1, 1] * 2
+    assert cells["column"].to_list() == [0, 1, 2] * 4
+    alone = summarise_cells(rows.filter(pl.col("layer") == 0).drop("layer"), [], "map", columns=3)
+    assert alone["mean"].to_list() == cells["mean"].to_list()[:6]

@@ -1,4 +1,4 @@
-"""Phases and knees: planted ones are found, others are not made up; and the statistics behind them."""
+"""Phases: planted ones are found, others are not made up; and the cuts behind them."""
 
 import numpy as np
 import polars as pl
@@ -8,17 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from polars.testing import assert_frame_equal
-from scipy.stats import bootstrap
 
 from support.paths import random_llava
 from support.questions import make_question
-from vlmflow.analysis.bootstrap import resampled, summarise, summarise_cells
-from vlmflow.analysis.knees import enough, knee
 from vlmflow.analysis.phases import StraightLines, cuts, most_phases, supported
 from vlmflow.engine.record import LayerCall, Recording
-from vlmflow.probes import BudgetProbe, SimilarityProbe
-from vlmflow.probes.budget import ALL_TOKENS, KNEES
-from vlmflow.probes.budget.knees import find_knees
+from vlmflow.probes import SimilarityProbe
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, PHASES
 from vlmflow.probes.similarity.measure import similarity
@@ -38,7 +33,6 @@ CURVES = {
 def _fewer_resamples(monkeypatch):
     """A hundred tell as much here, in a fifth of the time."""
     monkeypatch.setattr("vlmflow.analysis.phases.RESAMPLES", 100)
-    monkeypatch.setattr("vlmflow.analysis.knees.RESAMPLES", 100)
 
 
 def planted(knots, curves, questions=40, noise=0.02, seed=0, images=None):
@@ -151,9 +145,6 @@ def test_of_one_image_there_is_no_interval():
     assert found["agreement"].null_count() == len(found)
     later = found.filter(pl.col("phase") > 1)
     assert later["low"].null_count() == later["high"].null_count() == len(later)
-    row = find_knees(budget_rows(lambda kept: max(6 - np.log2(1 + kept), 0), questions=1)).row(0, named=True)
-    assert row["knee"] is not None
-    assert row["low"] is row["tokens_for_95_percent_low"] is None
 
 
 def test_an_interval_is_as_wide_as_the_data_are_vague():
@@ -269,136 +260,3 @@ def test_states_with_planted_similarities():
     for begin, row in zip(KNOTS[:-1], phases.to_dicts(), strict=True):
         assert row["first_layer"] in (begin, begin + 1)
         assert row["high"] - row["low"] <= 1
-
-
-# --- knees ---
-
-TOKENS = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 576.0])
-
-
-@pytest.mark.parametrize("place", [8, 32, 64, 128])
-def test_a_planted_knee_is_found(place):
-    """As the figure draws it: so much with every doubling, and then no more."""
-    broken = np.maximum(1 - np.log2(1 + TOKENS) / np.log2(1 + place), 0) + 0.2
-    assert knee(TOKENS, broken) == pytest.approx(place)
-    assert enough(TOKENS, broken) == place
-
-
-@pytest.mark.parametrize(
-    "loss",
-    [
-        1 - np.log2(1 + TOKENS) / 10,
-        1 - TOKENS / 576,
-        np.ones_like(TOKENS),
-        TOKENS / 576,
-        1 - (TOKENS / 576) ** 3,
-        1 - np.minimum(TOKENS, 2) / 20 - TOKENS / 700,
-    ],
-    ids=["even with every doubling", "even", "flat", "rising", "bent the other way", "a small step"],
-)
-def test_curves_without_a_knee(loss):
-    assert knee(TOKENS, loss) is None
-
-
-@pytest.mark.parametrize("most", [64, 576, 2880])
-def test_a_knee_does_not_depend_on_where_the_axis_ends(most):
-    tokens = np.array([0, *(2.0**power for power in range(12) if 2**power < most), most])
-    assert knee(tokens, np.maximum(5 - np.log2(1 + tokens), 0)) == pytest.approx(31, abs=2)
-    assert knee(tokens, 5 - 0.2 * np.log2(1 + tokens)) is None
-
-
-def budget_rows(curve, questions=30, noise=0.02, seed=0, tokens=TOKENS):
-    rng = np.random.default_rng(seed)
-    rows = []
-    for question in range(questions):
-        for kept in tokens:
-            whole = kept == tokens[-1]
-            rows.append(
-                {
-                    "question_id": str(question),
-                    "image_id": str(question // 2),
-                    "prompt": "own",
-                    "keep": "first",
-                    "tokens_requested": ALL_TOKENS if whole else int(kept),
-                    "tokens_kept": int(kept),
-                    "loss": curve(kept) + rng.normal(0, noise),
-                }
-            )
-    return BudgetProbe.table.frame(rows)
-
-
-def test_knees_with_intervals():
-    curve = budget_rows(lambda kept: max(1 - np.log2(1 + kept) / np.log2(65), 0) + 0.2)
-    row = find_knees(curve).row(0, named=True)
-    assert row["knee"] == pytest.approx(64)
-    assert row["low"] <= row["knee"] <= row["high"]
-    assert row["knee_found_percent"] > 95
-    assert row["loss_without_image"] == pytest.approx(1.2, abs=0.02)
-    assert row["loss_all_tokens"] == pytest.approx(0.2, abs=0.02)
-    assert row["loss_at_knee"] == pytest.approx(0.2, abs=0.02)
-    assert (row["questions"], row["images"]) == (30, 15)
-    KNEES.frame(pl.DataFrame([row]).with_columns(model=pl.lit("m"), task=pl.lit("T")))
-
-
-def test_a_knee_that_resampling_does_not_find_again_is_none():
-    row = find_knees(budget_rows(lambda kept: 1 - kept / 576, noise=0.3)).row(0, named=True)
-    assert row["knee"] is None
-    assert row["low"] is None
-    assert row["knee_found_percent"] < 50
-    assert row["tokens_for_95_percent_low"] <= row["tokens_for_95_percent"] <= row["tokens_for_95_percent_high"]
-
-
-def falling(kept):
-    return max(1 - np.log2(1 + kept) / np.log2(17), 0)
-
-
-def test_numbers_of_tokens_that_not_every_image_has_are_left_out():
-    """As of images that become more tokens the larger they are."""
-    small = budget_rows(falling, questions=4, tokens=np.array([0, 1, 2, 4, 8, 16, 32, 40.0]))
-    large = budget_rows(falling, questions=4)
-    assert len(set(small["tokens_requested"])) < len(set(large["tokens_requested"]))
-    both = pl.concat([small, large.with_columns(pl.col("question_id", "image_id") + "-large")])
-    row = find_knees(both).row(0, named=True)
-    assert row["knee"] == pytest.approx(16)
-    assert row["questions"] == 8
-
-
-# --- statistics ---
-
-
-def test_resampling_as_a_product_is_the_bootstrap():
-    rng = np.random.default_rng(0)
-    totals, counts = rng.normal(size=(40, 2)) * 3 + 1, rng.integers(1, 4, 40).astype(float)
-    ours = np.quantile(resampled(totals, counts, 0), [0.025, 0.975], axis=0)
-    for place in range(2):
-        result = bootstrap(
-            (totals[:, place], counts),
-            lambda total, count, axis: total.sum(axis) / count.sum(axis),
-            paired=True,
-            n_resamples=20000,
-            method="percentile",
-            rng=1,
-        ).confidence_interval
-        assert ours[0, place] == pytest.approx(result.low, abs=0.06)
-        assert ours[1, place] == pytest.approx(result.high, abs=0.06)
-
-
-def test_maps_are_averaged_cell_by_cell():
-    rng = np.random.default_rng(0)
-    rows = pl.DataFrame(
-        [
-            {"question_id": str(q), "image_id": str(q // 2), "layer": layer, "map": rng.normal(size=6).tolist()}
-            for q in range(9)
-            for layer in range(2)
-        ]
-    )
-    cells = summarise_cells(rows, ["layer"], "map", columns=3)
-    long = rows.with_columns(cell=pl.lit(list(range(6)))).explode("map", "cell")
-    expected = summarise(long, ["layer", "cell"], "map")
-    assert cells.select("layer", "mean", "low", "high", "questions", "images").equals(
-        expected.sort("layer", "cell").drop("cell")
-    )
-    assert cells["row"].to_list() == [0, 0, 0, 1, 1, 1] * 2
-    assert cells["column"].to_list() == [0, 1, 2] * 4
-    alone = summarise_cells(rows.filter(pl.col("layer") == 0).drop("layer"), [], "map", columns=3)
-    assert alone["mean"].to_list() == cells["mean"].to_list()[:6]
