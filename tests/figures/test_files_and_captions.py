@@ -1,4 +1,4 @@
-"""Every figure of image and words as files, empty ones, captions, and tables of what is found on curves."""
+"""Figures of image probes as files, those of which nothing could be measured, and their captions."""
 
 import xml.etree.ElementTree as ET
 
@@ -28,11 +28,9 @@ from support.image_frames import (
     looks_rows,
     view,
 )
-from vlmflow.figures import ExamplesChart, SimilarityChart, curve_feature_rows
+from vlmflow.figures import ExamplesChart, SimilarityChart
 from vlmflow.figures.save import save
-from vlmflow.figures.style import strokes_of
 from vlmflow.probes import AttentionMapProbe, VisualLensProbe
-from vlmflow.report.tables import curve_features_page
 from vlmflow.tables import VIEWS
 
 EVIL = "</script><b>"
@@ -216,75 +214,3 @@ def test_captions(figure, probe, said, not_said):
         assert words in text
     for words in not_said:
         assert words not in text
-
-
-def test_prompts_that_are_called_like_other_lines_look_different():
-    """Strokes are looked up by name, and several names of other figures have the same."""
-    for lines in (["correct", "attention", "accuracy"], ["first", "mlp", "time", "wrong"], ["all", "none", "other"]):
-        strokes = strokes_of(lines)
-        assert len(set(strokes)) == len(lines)
-        assert strokes[0] == strokes_of(lines[:1])[0]
-
-
-def test_phases_as_a_table(phase_table):
-    rows = curve_feature_rows("similarity", phase_table)
-    assert len(rows) == len(phase_table)
-    assert rows.row(0, named=True) == {
-        "Model": "m",
-        "Task": "other",
-        "Prompt": "question",
-        "Phases supported": "4 (in 91 % of the resamples)",
-        "Phase": "1 of 4",
-        "Name": "alignment",
-        "After layers": "-1 to 1",
-        "Begins, 95 % interval": "–",
-        "Image and text, change per layer": "−0.010",
-        "Within image": "0.002",
-        "Within text": "0.000",
-        "Questions": 7,
-        "Images": 5,
-    }
-    assert rows["Begins, 95 % interval"][1] == "[1, 3]"
-    assert rows["Phase"].to_list()[-6:] == ["1 of 2", "2 of 2", "1 of 4", "2 of 4", "3 of 4", "4 of 4"]
-    assert curve_feature_rows("similarity", phase_table.clear()).columns == rows.columns
-
-
-def test_knees_as_a_table(knee_table):
-    rows = curve_feature_rows("budget", knee_table)
-    there, absent, _ = rows.to_dicts()
-    assert there == {
-        "Model": "m",
-        "Task": "other",
-        "Prompt": "question",
-        "Kept": "first",
-        "Knee, tokens": "8",
-        "95 % interval": "[4, 16]",
-        "Resamples with a knee, %": "88",
-        "Enough for 95 % of the decrease, tokens": "32 [16, 64]",
-        "Loss without the image, nats per token": "4.00",
-        "Loss at the knee": "2.80",
-        "Loss with all tokens": "1.90",
-        "Questions": 7,
-        "Images": 5,
-    }
-    dashes = {"Knee, tokens": "–", "95 % interval": "–", "Loss at the knee": "–", "Resamples with a knee, %": "12"}
-    assert absent == there | dashes | {"Kept": "spread"}
-
-
-@pytest.mark.parametrize("kind", ["similarity", "budget"])
-def test_curve_features_as_a_page(phase_table, knee_table, kind):
-    found = (phase_table if kind == "similarity" else knee_table).with_columns(
-        model=pl.lit(EVIL), prompt=pl.lit("a & b")
-    )
-    rows = curve_feature_rows(kind, found)
-    page = curve_features_page(rows, f"Title {EVIL}")
-    assert EVIL not in page
-    assert page.count("&lt;/script&gt;&lt;b&gt;") == len(rows) + 2, "in each row, in the title and the heading"
-    assert "a &amp; b" in page
-    assert page.count("<tr>") == len(rows) + 1
-    assert page.count("<td>") == len(rows) * len(rows.columns)
-    dashes = sum(rows.select(pl.col(pl.String) == "–").sum().row(0))
-    assert page.count("<td>–</td>") == dashes > 0
-    assert all(f"<th>{column}</th>" in page for column in rows.columns)
-    assert "None" not in page
-    assert "null" not in page

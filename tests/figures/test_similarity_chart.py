@@ -1,15 +1,12 @@
-"""Figures of similarity and attention: what stands in them, and what is said of them."""
+"""The figure of similarity: what stands in it, and what is said of it."""
 
 import polars as pl
 import pytest
 
 from support.frames import axes_of, cells_of, data_of, drawn, legend_of, nothing, panels_of, specified
 from support.image_frames import (
-    ATTENTION,
-    ATTENTION_PROBE,
     BY_PAIR,
     BY_PROMPT,
-    EDGES,
     LAYERS,
     PROMPTS,
     SIMILARITY_PROBE,
@@ -18,7 +15,7 @@ from support.image_frames import (
     similar,
 )
 from vlmflow.figures import SimilarityChart
-from vlmflow.probes import AttentionProbe, SimilarityProbe
+from vlmflow.probes import SimilarityProbe
 from vlmflow.probes.similarity import PAIRS
 
 
@@ -130,59 +127,3 @@ def test_findings_where_something_could_not_be_measured(similarity_summary, abse
     assert found.lines == list(PAIRS)
     assert found.rows[0]["cells"][0]["value"] == "0.32"
     assert found.rows[2]["cells"] == [{"note": "the image is missing"}] * 3
-
-
-def test_attention(attention_summary):
-    chart = drawn(attention_summary, ATTENTION, ATTENTION_PROBE, "m", TASKS, columns=3)
-    assert panels_of(chart) == [
-        f"{task}, {quantity} (n = 7)" for task in TASKS for quantity in ("attention weights", "norms")
-    ]
-    assert set(legend_of(chart)) == set(data_of(chart)["line"])
-    assert set(legend_of(chart)) == {
-        "image → question",
-        "question → last",
-        "image → image",
-        "template → last",
-    }
-    assert "↛" not in str(specified(chart)), "nothing is knocked out"
-    assert axes_of(chart) == ({"Layer"}, {"Percent of all positions"})
-    assert len(data_of(chart)) == len(TASKS) * len(EDGES) * 2 * 4, "norms in their own unit are not drawn"
-
-
-def test_some_edges_of_attention(attention_summary):
-    figure = ATTENTION.model_copy(update={"edges": [EDGES[1], EDGES[0]]})
-    chart = drawn(attention_summary, figure, ATTENTION_PROBE, "m", TASKS, columns=3)
-    assert legend_of(chart) == ["question → last", "image → question"], "in the figure's order"
-    assert figure.effects(ATTENTION_PROBE, attention_summary).lines == ["question → last", "image → question"]
-
-
-def test_what_is_said_of_attention(attention_summary):
-    words = ATTENTION.sentence(ATTENTION_PROBE, attention_summary, "m")
-    assert words.startswith(
-        "m: question to image: at most 40 % of the attention (layer 2, other) and 23 % of the norms (layer 1, first); "
-        "last to question: at most 8 % of the attention (layer 3, "
-    )
-    cells = cells_of(ATTENTION.effects(ATTENTION_PROBE, attention_summary))
-    assert cells["other, attention weights", "image → question"] == {
-        "value": "40.0 %",
-        "interval": "[39.0, 41.0]",
-        "where": "layer 2",
-    }
-    assert cells["first, norms", "image → question"]["value"] == "23.0 %"
-
-
-def test_an_edge_that_a_task_does_not_have(attention_summary):
-    row = nothing(AttentionProbe.summary_table(), task="first", edge=EDGES[1], note="it was built without options")
-    there = attention_summary.filter((pl.col("task") != "first") | (pl.col("edge") != EDGES[1]))
-    found = ATTENTION.effects(ATTENTION_PROBE, pl.concat([there, AttentionProbe.summary_table().frame([row])]))
-    cells = cells_of(found)
-    assert [each["task"] for each in found.rows] == [
-        "other, attention weights",
-        "other, norms",
-        "first, attention weights",
-        "first, norms",
-    ]
-    for quantity in ("attention weights", "norms"):
-        assert cells[f"first, {quantity}", "question → last"] == {"note": "it was built without options"}
-        assert "value" in cells[f"other, {quantity}", "question → last"]
-    assert "value" in cells["first, norms", "image → question"]
