@@ -6,14 +6,10 @@ from importlib.util import find_spec
 import pytest
 
 from support.compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
+from support.families.all import FAMILIES
 from support.families.base import QUESTION
-from support.families.grids import FAMILIES as GRIDS
-from support.families.more import MORE
-from support.families.others import FAMILIES as OTHERS
 from vlmflow import load_model
 from vlmflow.errors import ModelError
-
-FAMILIES = {**GRIDS, **MORE, **OTHERS}
 
 
 def is_lacking(family):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
+from support.families.all import FAMILIES
 from support.families.base import QUESTION, write_json
-from support.families.grids import FAMILIES
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.build import build_prompt, turn_end
 

@@ -10,9 +10,9 @@ from transformers import Llama4ForConditionalGeneration
 from transformers.models.llama4.modeling_llama4 import Llama4TextDecoderLayer
 
 from support.compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
+from support.families.all import FAMILIES
 from support.families.base import LAYERS, QUESTION, randomised
-from support.families.more import MORE_LLAVAS
-from support.families.others import FAMILIES, LLAVAS
+from support.families.llavas import LLAVAS
 from support.families.torchvision_only import llama_4_parts
 from vlmflow import load_model
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
@@ -23,9 +23,9 @@ from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
-@pytest.mark.parametrize("name", LLAVAS | MORE_LLAVAS)
+@pytest.mark.parametrize("name", LLAVAS)
 def test_llava(name, tmp_path):
-    family = (LLAVAS | MORE_LLAVAS)[name]
+    family = LLAVAS[name]
     vlm = loaded(family, tmp_path)
     prompt = prompt_of(vlm)
     tokens = prompt.inputs["input_ids"][0]

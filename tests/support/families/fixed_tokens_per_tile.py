@@ -1,5 +1,4 @@
-"""Families with LLaVA's parts, and those that make of each square of an image a fixed number of tokens; and the list of
-these and of those in `families_queries` and `families_torchvision`."""
+"""Families that make of each square of an image a fixed number of tokens: Idefics2, AyaVision, Ovis2 and Aria."""
 
 from pathlib import Path
 from typing import Any
@@ -11,89 +10,16 @@ from transformers import (
     AyaVisionForConditionalGeneration,
     Idefics2Config,
     Idefics2ForConditionalGeneration,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaNextConfig,
-    LlavaNextForConditionalGeneration,
     Ovis2Config,
     Ovis2ForConditionalGeneration,
-    PreTrainedTokenizerFast,
-    VipLlavaConfig,
-    VipLlavaForConditionalGeneration,
 )
 
 from support.families.base import SMALL_TEXT, SMALL_VISION, WIDTH, Family, byte_tokenizer, chat, ids, save_parts
-from support.families.queries import QUERIES
-from support.families.torchvision_only import TORCHVISION
-from support.families.vocabularies import VOCABULARIES
+from support.families.llavas import llama_text
 
 SIDE, PATCH = 56, 14  # pixels: sixteen patches
 SQUARE = {"height": SIDE, "width": SIDE}
 VISION: dict[str, Any] = {**SMALL_VISION, "image_size": SIDE, "patch_size": PATCH}
-CLIP = {**VISION, "model_type": "clip_vision_model"}
-VICUNA_CHAT = chat(
-    turn="{{ message['role'] | upper }}: ", image="<image>{{ '\n' }}", end="{{ ' ' }}", answer="{{ 'ASSISTANT:' }}"
-)
-
-
-def vicuna_tokenizer() -> PreTrainedTokenizerFast:
-    """With the special tokens of LLaVA."""
-    return byte_tokenizer(
-        ["<unk>", "<s>", "</s>", "<pad>", "<image>"],
-        begin="<s>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        extra_special_tokens={"image_token": "<image>"},
-    )
-
-
-def llama_text(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """A small Llama that speaks with the tokenizer."""
-    text = {**SMALL_TEXT, "model_type": "llama", "vocab_size": len(tokenizer)}
-    return text | ids(tokenizer, bos_token_id="<s>", eos_token_id="</s>", pad_token_id="<pad>")
-
-
-def save_llava(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast, kind: str, **image: Any) -> None:
-    """Write the model, and its parts as LLaVA's hubs have them."""
-    counting = {"patch_size": PATCH, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE, "do_center_crop": True, **image}
-    save_parts(
-        folder,
-        model,
-        tokenizer,
-        VICUNA_CHAT,
-        processor={"processor_class": f"{kind}Processor", "image_token": "<image>", **counting},
-        image={"image_processor_type": "CLIPImageProcessor", **pixels},
-    )
-
-
-def llava(folder: Path) -> None:
-    """LLaVA-1.5."""
-    tokenizer = vicuna_tokenizer()
-    image_ids = ids(tokenizer, image_token_index="<image>")
-    config = LlavaConfig(text_config=llama_text(tokenizer), vision_config=CLIP, **image_ids)
-    save_llava(folder, LlavaForConditionalGeneration(config), tokenizer, "Llava")
-
-
-def vip_llava(folder: Path) -> None:
-    """VipLLaVA: features of several layers of the image encoder."""
-    tokenizer = vicuna_tokenizer()
-    image_ids = ids(tokenizer, image_token_index="<image>")
-    layers = {"vision_feature_layers": [-2, -1]}
-    config = VipLlavaConfig(text_config=llama_text(tokenizer), vision_config=CLIP, **layers, **image_ids)
-    save_llava(folder, VipLlavaForConditionalGeneration(config), tokenizer, "Llava")
-
-
-def llava_next(folder: Path) -> None:
-    """LLaVA-NeXT: the whole image, then squares of it, whose rows end with a newline token."""
-    tokenizer = vicuna_tokenizer()
-    grids = {"image_grid_pinpoints": [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]}
-    image_ids = ids(tokenizer, image_token_index="<image>")
-    config = LlavaNextConfig(text_config=llama_text(tokenizer), vision_config=CLIP, **grids, **image_ids)
-    model = LlavaNextForConditionalGeneration(config)
-    save_llava(folder, model, tokenizer, "LlavaNext", image_processor_type="LlavaNextImageProcessor", **grids)
 
 
 def idefics_2(folder: Path) -> None:
@@ -243,18 +169,9 @@ def aria(folder: Path) -> None:
     )
 
 
-# Of these it is known where their tokens lie on the image.
-LLAVAS: dict[str, Family] = {
-    "LLaVA": Family(llava),
-    "VipLLaVA": Family(vip_llava),
-    "LLaVA-NeXT": Family(llava_next),
-}
-FAMILIES: dict[str, Family] = {
+FIXED_TOKENS: dict[str, Family] = {
     "Idefics2": Family(idefics_2),
     "AyaVision": Family(aya_vision),
     "Ovis2": Family(ovis_2),
     "Aria": Family(aria),
-    **QUERIES,
-    **VOCABULARIES,
-    **TORCHVISION,
 }

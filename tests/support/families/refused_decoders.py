@@ -1,5 +1,4 @@
-"""Further families, of none of the other files' kinds; and the list of these and of those in `families_grids_more` and
-`families_tiles_more`."""
+"""Families that are refused for what their decoder does: Granite Docling, GIT, Qwen4 and Dots 3."""
 
 from pathlib import Path
 
@@ -10,34 +9,11 @@ from transformers import (
     GraniteDoclingConfig,
     GraniteDoclingForConditionalGeneration,
     Qwen4ExpConfig,
-    VideoLlavaConfig,
-    VideoLlavaForConditionalGeneration,
 )
 
 from support.families.base import LAYERS, SMALL_TEXT, SMALL_VISION, WIDTH, Family, byte_tokenizer, chat, ids, save_parts
-from support.families.grids_more import MORE_GRIDS
 from support.families.tiles import SIDE, SQUARE, VISION, chatml
-from support.families.tiles_more import CLIP, MORE_TILES, chatml_tokenizer, next_video
-
-
-def video_llava(folder: Path) -> None:
-    """Video-LLaVA: an image encoder each for images and videos."""
-    special = ["<unk>", "<s>", "</s>", "<pad>", "<image>", "<video>"]
-    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-    tokenizer = byte_tokenizer(special, begin="<s>", **named)
-    text = {**SMALL_TEXT, "model_type": "llama", "vocab_size": len(tokenizer)}
-    text |= ids(tokenizer, bos_token_id="<s>", eos_token_id="</s>", pad_token_id="<pad>")
-    token_ids = ids(tokenizer, image_token_index="<image>", video_token_index="<video>")
-    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE}
-    save_parts(
-        folder,
-        VideoLlavaForConditionalGeneration(VideoLlavaConfig(text_config=text, vision_config=CLIP, **token_ids)),
-        tokenizer,
-        chat(turn="{{ message['role'] | upper }}: ", image="<image>\n", end=" ", answer="{{ 'ASSISTANT:' }}"),
-        processor={"processor_class": "VideoLlavaProcessor", "patch_size": 14, "num_additional_image_tokens": 1},
-        image={"image_processor_type": "VideoLlavaImageProcessor", **pixels},
-        video={"video_processor_type": "VideoLlavaVideoProcessor", **pixels},
-    )
+from support.families.tiles_more import chatml_tokenizer
 
 
 def granite_docling(folder: Path) -> None:
@@ -87,16 +63,9 @@ def dots_3(folder: Path) -> None:
     Dots3NoteConfig().save_pretrained(folder)
 
 
-# Of these it is known where their tokens lie on the image.
-MORE_LLAVAS: dict[str, Family] = {
-    "LLaVA-NeXT-Video": Family(next_video),
-    "Video-LLaVA": Family(video_llava),
-}
-MORE: dict[str, Family] = {
+REFUSED_DECODERS: dict[str, Family] = {
     "Granite Docling": Family(granite_docling, refused_at_record="makes its logits in another way"),
     "GIT": Family(git, template="folder", refused="final norms"),
     "Qwen4": Family(qwen_4, refused="hybrid"),
     "Dots 3": Family(dots_3, refused="hybrid"),
-    **MORE_GRIDS,
-    **MORE_TILES,
 }
