@@ -11,7 +11,15 @@ from vlmflow import load_model
 from vlmflow.data import scenes
 
 # Where fixtures of several files are defined.
-pytest_plugins = ["support.frames", "support.rows", "support.servers", "support.slurm"]
+pytest_plugins = [
+    "support.frames",
+    "support.image_frames",
+    "support.paper_rows",
+    "support.rows",
+    "support.scene_files",
+    "support.servers",
+    "support.slurm",
+]
 
 # The same examples in every run, and no deadline: the machines of others are slower or busier.
 settings.register_profile(
@@ -35,7 +43,7 @@ def scene():
 
 
 # Files that take longest, the longest first: begun last, one of them would keep a process busy when the other is idle.
-LONG_FILES = ("test_workflow.py", "test_tiny_llava.py", "test_folders.py", "test_rules.py", "test_overview.py")
+LONG_FILES = ("test_workflow.py", "test_tiny_llava.py", "test_folders.py", "test_rules.py", "test_run_messages.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -5,7 +5,7 @@ import itertools
 import polars as pl
 import pytest
 
-from support.frames import drawn
+from support.frames import data_of, drawn, interval
 from vlmflow.edges import ALL_EDGES
 from vlmflow.figures import AtlasChart, FlowChart, NormsChart, PruningChart, WindowsChart, WordsChart
 from vlmflow.figures.save import save
@@ -19,31 +19,18 @@ EDGES = ["question -> last", "image -> question", "true option -> last"]
 WINDOWS = [1, 3, 5]
 
 
-def interval(mean, spread=1.0, **more):
-    return {
-        "mean": mean,
-        "low": mean - spread,
-        "high": mean + spread,
-        "questions": 7,
-        "images": 5,
-        "note": None,
-    } | more
-
-
 @pytest.fixture
 def knockout():
     """The task First has all edges, Second no options; at layer 2 the first edge costs much, the last one gains."""
     rows = [
-        {"model": "m", "task": task, "edge": edge, "window": window, "layer": layer, "multi_token_answers": 3}
+        {"task": task, "edge": edge, "window": window, "layer": layer, "multi_token_answers": 3}
         | interval({"question -> last": -30.0, "true option -> last": 20.0}.get(edge, -0.5) * window * (layer == 2))
         for task, edge, window, layer in itertools.product(TASKS, EDGES, WINDOWS, range(4))
         if (task, edge) != ("Second", "true option -> last")
     ]
     absent = {"mean": None, "low": None, "high": None, "note": "it was built without options", "questions": 0}
     rows.append(
-        {"model": "m", "task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "multi_token_answers": 0}
-        | interval(0)
-        | absent
+        {"task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "multi_token_answers": 0} | interval(0) | absent
     )
     return KnockoutProbe.summary_table().frame(rows)
 
@@ -52,12 +39,7 @@ PROBE = KnockoutProbe(kind="knockout", window=WINDOWS, edges=EDGES)
 ATLAS = AtlasChart(chart="atlas", probe="p", window=3)
 
 
-def data_of(chart):
-    (rows,) = chart.to_dict()["datasets"].values()
-    return pl.DataFrame(rows)
-
-
-def test_a_panel_a_window_and_task(knockout):
+def test_windows_have_a_panel_per_window_and_task(knockout):
     figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, PROBE, "m", TASKS, columns=3)
     panels = [f"{task}, k = {window} (n = 7)" for task in TASKS for window in WINDOWS]
@@ -67,7 +49,7 @@ def test_a_panel_a_window_and_task(knockout):
 
 
 @pytest.mark.parametrize(("columns", "scale"), [(3, False), (4, True)])
-def test_no_axis_stands_under_a_panel_that_is_not_there(knockout, columns, scale):
+def test_there_is_no_axis_under_a_missing_panel(knockout, columns, scale):
     figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, PROBE, "m", TASKS, columns=columns).to_dict()  # six panels
     assert ("resolve" in chart) == scale
@@ -81,7 +63,7 @@ def test_a_figure_shows_its_window(knockout):
         assert f"Window: {window} layer" in figure.caption(PROBE)
 
 
-def test_the_last_sub_word_says_how_many_have_several(knockout):
+def test_the_panel_of_the_last_sub_word_counts_answers_of_several(knockout):
     probe = KnockoutProbe(kind="knockout", window=3, edges=EDGES, token="last")
     figure = FlowChart(chart="flow", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, probe, "m", TASKS, columns=3).to_dict()
@@ -89,7 +71,7 @@ def test_the_last_sub_word_says_how_many_have_several(knockout):
     assert "last sub-word, given the earlier sub-words" in figure.caption(probe)
 
 
-def test_the_atlas(knockout):
+def test_the_atlas_marks_edges_whose_interval_excludes_0(knockout):
     chart = drawn(knockout, ATLAS, PROBE, "m", TASKS, columns=2)
     rows = data_of(chart)
     assert set(rows["window"]) == {3}
@@ -111,7 +93,7 @@ def test_the_atlas(knockout):
     assert (chosen["value"], chosen["bind"]["options"]) == (3, WINDOWS)
 
 
-def test_what_is_said_of_the_atlas(knockout):
+def test_the_sentence_of_the_atlas_ranks_the_edges(knockout):
     words = ATLAS.sentence(PROBE, knockout, "m")
     assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
     assert "Ranks of the paper's edges by this loss: question ↛ last 1, image ↛ question 2." in words
@@ -121,7 +103,7 @@ def test_what_is_said_of_the_atlas(knockout):
     assert "(1 layer)" in words
 
 
-def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
+def test_edges_that_do_not_apply_have_their_reason_in_the_table(knockout):
     figure = FlowChart(chart="flow", probe="p", edges=EDGES, window=5)
     found = figure.effects(PROBE, knockout)
     cells = {row["task"]: dict(zip(found.lines, row["cells"], strict=True)) for row in found.rows}
@@ -138,10 +120,10 @@ def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
 WORDS = WordsProbe(kind="words", modules=["attention", "mlp"], edges=["image -> question"], window=3)
 
 
-def test_words():
+def test_words_have_a_line_per_intervention():
     summary = WordsProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "intervention": name, "window": 3, "layer": layer}
+            {"task": task, "intervention": name, "window": 3, "layer": layer}
             | interval(0.25 * layer + 0.1 * place, 0.05)
             for task in TASKS
             for place, name in enumerate(("attention", "mlp", "image -> question"))
@@ -163,11 +145,11 @@ def test_words():
     assert "MLP: similarity falls to 0.10 [0.05, 0.15] at layer 0" in figure.sentence(WORDS, summary, "m")
 
 
-def test_norms():
+def test_norms_are_a_distribution_of_related_and_other_patches():
     probe = NormsProbe(kind="norms")
     summary = NormsProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "patches": kind, "norm": float(norm)}
+            {"task": task, "patches": kind, "norm": float(norm)}
             | interval(share, 0.1)
             for task in TASKS
             for kind in ("all", "related", "other")
@@ -195,11 +177,11 @@ def test_norms():
     assert len(drawn(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
 
 
-def test_pruning():
+def test_pruning_has_a_line_per_quantity():
     probe = PruningProbe(kind="pruning", layers_dropped=[0, 5, 10], timed=20)
     summary = PruningProbe.summary_table().frame(
         [
-            {"model": "m", "task": task, "quantity": quantity, "layers_dropped": last} | interval(value)
+            {"task": task, "quantity": quantity, "layers_dropped": last} | interval(value)
             for task in TASKS
             for quantity, values in (("accuracy", (90, 89.5, 40)), ("work", (100, 70, 40)), ("time", (100, 75, 50)))
             for last, value in zip((0, 5, 10), values, strict=True)
@@ -224,7 +206,7 @@ def test_pruning():
     assert len(set(data_of(drawn(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
 
 
-def test_lines_of_fewer_questions_are_told(knockout):
+def test_a_panel_names_lines_of_fewer_questions(knockout):
     fewer = pl.col("edge") == "image -> question"
     summary = knockout.with_columns(
         questions=pl.when(fewer & (pl.col("task") == "First")).then(2).otherwise("questions")
@@ -234,7 +216,7 @@ def test_lines_of_fewer_questions_are_told(knockout):
     assert chart["facet"]["sort"] == ["First (n = 2 to 7)", "Second (n = 7)"]
 
 
-def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
+def test_every_edge_has_one_stroke_and_no_two_in_a_figure_are_equal():
     """Of the edges that the paper draws into one figure, no two look alike; and each looks alike in every figure."""
     parts = [
         "true option",
@@ -258,9 +240,9 @@ def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
 
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
-def test_a_whole_atlas_can_be_written(tmp_path, ending):
+def test_an_atlas_of_all_edges_can_be_written(tmp_path, ending):
     rows = [
-        {"model": "m", "task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
+        {"task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
         | interval(-float(layer))
         for edge in ALL_EDGES
         for window in (1, 3)

@@ -97,7 +97,7 @@ def test_a_chart_is_in_the_docs_and_drawn_by_a_test(chart):
     (row,) = re.findall(rf"^\| `{chart.kind()}` \|.*$", (ROOT / "docs" / "figures.md").read_text(), re.MULTILINE)
     for kind in chart.probe_kinds():
         assert f"`{kind}`" in row, f"docs/figures.md: the row of {chart.kind()} lacks the probe {kind}"
-    files = [*(ROOT / "tests" / "figures").glob("test_*.py"), ROOT / "tests" / "support" / "frames.py"]
+    files = [*(ROOT / "tests/figures").glob("test_*.py"), *(ROOT / "tests/support").glob("*frames.py")]
     assert any(f"{chart.__name__}(" in file.read_text() for file in files), f"no test draws {chart.kind()}"
 
 

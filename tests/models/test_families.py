@@ -6,14 +6,10 @@ from importlib.util import find_spec
 import pytest
 
 from support.compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
+from support.families.all import FAMILIES
 from support.families.base import QUESTION
-from support.families.grids import FAMILIES as GRIDS
-from support.families.more import MORE
-from support.families.others import FAMILIES as OTHERS
 from vlmflow import load_model
 from vlmflow.errors import ModelError
-
-FAMILIES = {**GRIDS, **MORE, **OTHERS}
 
 
 def is_lacking(family):
@@ -68,12 +64,12 @@ def test_a_family_is_refused_by_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if is_lacking(family)])
-def test_what_a_family_needs_is_named(name, tmp_path):
+def test_a_package_that_a_family_needs_is_named(name, tmp_path):
     with pytest.raises(ModelError, match=FAMILIES[name].needs):
         loaded(FAMILIES[name], tmp_path)
 
 
-def test_older_hubs_have_no_file_for_the_video_part(tmp_path):
+def test_older_hubs_have_no_file_for_videos(tmp_path):
     FAMILIES["Qwen2-VL"].build(tmp_path)
     (tmp_path / "video_preprocessor_config.json").unlink()
     (tmp_path / "processor_config.json").unlink()

@@ -5,63 +5,19 @@ import re
 import polars as pl
 import pytest
 
+from support.frames import FLOW_FIGURE, FLOW_PROBE, TASKS
 from vlmflow.data.answers import is_correct
-from vlmflow.figures import FlowChart
-from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.report.page import _drawn, render
 from vlmflow.report.tables import task_row, without_images
 from vlmflow.study import Study
 from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, TASK
-
-EDGES = ["question -> last", "image -> last"]
-TASKS = ["Second", "First"]
-PROBE = KnockoutProbe(kind="knockout", window=3, edges=EDGES)
-FIGURE = FlowChart(chart="flow", probe="flow", edges=EDGES, title="What reaches the last position")
-
-
-def interval(mean):
-    return {
-        "mean": mean,
-        "low": mean - 1,
-        "high": mean + 1,
-        "questions": 7,
-        "images": 5,
-        "multi_token_answers": 2,
-        "note": None,
-    }
-
-
-@pytest.fixture
-def flow():
-    return KnockoutProbe.summary_table().frame(
-        [
-            {"model": "m", "task": task, "edge": edge, "window": 3, "layer": layer}
-            | interval(-10.0 * layer * (edge == EDGES[0]))
-            for task in TASKS
-            for edge in EDGES
-            for layer in range(4)
-        ]
-    )
-
-
-@pytest.fixture
-def lens():
-    return LensProbe.summary_table().frame(
-        [
-            {"model": "m", "task": task, "word": word, "layer": layer} | interval(0.2 * (layer + shift))
-            for task in TASKS
-            for word, shift in (("capitalised answer", 0.5), ("lowercase answer", 1))
-            for layer in range(-1, 3)
-        ]
-    )
-
 
 COST_ROW = {"jobs": 2, "unmeasured": 0, "questions": 10, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
 COST_ROW |= {"cpu_hours": 1.0, "memory": 900.0}
 
 
 @pytest.mark.parametrize("asked", [0, 5])
-def test_the_report(flow, lens, tmp_path, asked):
+def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary, lens_summary, tmp_path, asked):
     evil = "<script>alert(1)</script>"
     study = Study.model_validate(
         {
@@ -69,9 +25,9 @@ def test_the_report(flow, lens, tmp_path, asked):
             "dataset": {"source": "synthetic"},
             "tasks": {name: {"structural": "query", "semantic": "attr"} for name in TASKS},
             "models": {"m": {"path": "x", "note": evil}},
-            "probes": {"flow": PROBE.model_dump(), "tracking": {"kind": "lens"}},
+            "probes": {"flow": FLOW_PROBE.model_dump(), "tracking": {"kind": "lens"}},
             "figures": {
-                "f": FIGURE.model_dump() | {"title": evil},
+                "f": FLOW_FIGURE.model_dump() | {"title": evil},
                 "g": {"chart": "lens", "probe": "tracking"},
             },
             "tables": {"t": {"table": "tasks", "title": evil}, "a": {"table": "accuracy", "model": "m"}},
@@ -110,7 +66,7 @@ def test_the_report(flow, lens, tmp_path, asked):
         answers={("m", "First"): ANSWERS.frame([]), ("m", "Second"): ANSWERS.frame([])},
         skipped=SKIPPED.frame(skipped),
         cost=COST.frame([COST_ROW | {"model": "m", "step": evil}, COST_ROW | {"model": "m", "step": "flow"}]),
-        summaries={"flow": flow, "tracking": lens},
+        summaries={"flow": flow_summary, "tracking": lens_summary},
         curve_features={},
         tables={"t": without_images([task_row("First", TASK.frame([]))]), "a": groups},
         figures=tmp_path,
@@ -158,7 +114,7 @@ def answered(task, pairs):
 
 
 @pytest.mark.parametrize("match", ["strict", "relaxed"])
-def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
+def test_the_report_shows_wrong_answers_where_most_are_wrong(tmp_path, match):
     evil, told = "<script>alert(1)</script>", "check its <code>template</code> and <code>instruction</code>"
     study = Study.model_validate(
         {
@@ -216,7 +172,7 @@ def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
 
 
 @pytest.mark.parametrize(("size", "kind"), [(100, "svg+xml"), (2_000_000, "png")])
-def test_a_large_drawing_is_shown_by_its_pixels(tmp_path, size, kind):
+def test_a_large_drawing_is_shown_as_pixels(tmp_path, size, kind):
     for name in ("m.svg", "m-narrow.svg", "m.png"):
         (tmp_path / name).write_bytes(b"x" * (size if name == "m.svg" else 9))
     drawn = _drawn(tmp_path, "f", "m")

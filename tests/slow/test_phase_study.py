@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from support import tiny_models
+from support.archives import write_gqa_archives
 from support.paper_rows import write_gqa
 from support.paths import ROOT
-from support.results import assert_complete, summary_of
+from support.results import assert_complete, run_study, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
@@ -23,20 +24,13 @@ from vlmflow.tables import ACCURACY, ANSWERS, SKIPPED
 
 pytestmark = pytest.mark.slow
 
-DEMO = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
 PHASE = yaml.safe_load((ROOT / "studies" / "phase.yaml").read_text())
 THESIS = yaml.safe_load((ROOT / "studies" / "thesis.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    workspace = Workspace(tmp_path_factory.mktemp("demo"))
-    workspace.write(DEMO)
-    done = workspace.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    study = read_study(DEMO, "demo-phase.yaml")
-    results, page = assert_complete(workspace, study)
-    return SimpleNamespace(study=study, results=results, page=page, workspace=workspace)
+    return run_study(tmp_path_factory.mktemp("demo"), "demo-phase.yaml")
 
 
 def test_the_demo_covers_every_kind_of_probe_and_chart(demo):
@@ -50,7 +44,7 @@ def test_the_demo_covers_every_kind_of_probe_and_chart(demo):
     assert {table.table for study in full for table in study.tables.values()} == {"curve-features"}
 
 
-def test_similarity_is_corrected_and_its_phases_are_told(demo):
+def test_similarity_is_corrected_and_its_phases_are_tabulated(demo):
     summary = summary_of(demo.results, demo.study, "contextualisation")
     assert set(summary["layer"]) == set(range(-1, 10))
     raw, corrected = (
@@ -121,7 +115,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
 
 
 def test_a_figure_that_is_changed_draws_that_figure_alone(demo):
-    changed = json.loads(json.dumps(DEMO))
+    changed = json.loads(json.dumps(demo.content))
     changed["figures"]["prompts"]["title"] = "Another title"
     assert demo.workspace.plan(changed) == {"draw_figure": 1, "write_report": 1, "all": 1, "total": 3}
 
@@ -154,16 +148,7 @@ def small_thesis(server):
 
 
 def serve(served, gqa):
-    (served / "gqa").mkdir(parents=True)
-    for name, file, member in (
-        ("questions1.2.zip", "questions.json", "val_balanced_questions.json"),
-        ("sceneGraphs.zip", "sceneGraphs.json", "val_sceneGraphs.json"),
-    ):
-        with zipfile.ZipFile(served / "gqa" / name, "w") as archive:
-            archive.write(gqa / file, member)
-    with zipfile.ZipFile(served / "gqa" / "images.zip", "w") as archive:
-        for image in sorted((gqa / "images").iterdir()):
-            archive.write(image, f"images/{image.name}")
+    write_gqa_archives(served / "gqa", gqa)
     annotations = [
         {"id": 100 + number, "image_id": number, "caption": f"A cup on the {WORD} of the image {number}."}
         for number in range(IMAGES)
@@ -202,7 +187,7 @@ def elsewhere(tmp_path_factory):
         yield SimpleNamespace(study=read, results=results, page=page, log=done.stdout + done.stderr)
 
 
-def test_captions_are_described_and_nothing_is_right(elsewhere):
+def test_captions_are_described_and_nothing_is_correct_or_wrong(elsewhere):
     answers = ANSWERS.read(elsewhere.results / "llava-1.5-7b" / "answers" / "COCO.parquet")
     assert len(answers) == IMAGES
     assert answers["correct"].null_count() == IMAGES
@@ -214,7 +199,7 @@ def test_captions_are_described_and_nothing_is_right(elsewhere):
     assert set(rows["prompt"]) == {"describe", "shows", "caption"}
 
 
-def test_winoground_without_access_is_said_and_stops_nothing(elsewhere):
+def test_winoground_without_access_is_reported_and_stops_nothing(elsewhere):
     skipped = SKIPPED.read(elsewhere.results / "summary" / "skipped.parquet")
     reason = skipped.filter(pl.col("question_id") == "winoground")["reason"][0]
     assert "huggingface.co/datasets/facebook/winoground" in reason
@@ -223,7 +208,7 @@ def test_winoground_without_access_is_said_and_stops_nothing(elsewhere):
     assert "Winoground" not in set(summary.filter(pl.col("questions") > 0)["task"])
 
 
-def test_what_needs_patches_does_not_apply_to_query_tokens(elsewhere):
+def test_probes_of_patches_do_not_apply_to_instructblip(elsewhere):
     for probe in ("occlusion", "looks"):
         summary = summary_of(elsewhere.results, elsewhere.study, probe)
         mine = summary.filter((pl.col("model") == "instructblip-vicuna-7b") & pl.col("note").is_not_null())

@@ -6,12 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from support.paths import ROOT
 from vlmflow.data import scenes
 from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options
 from vlmflow.data.gqa_paper import read_paper_questions
+from vlmflow.tables import CANDIDATES
 
 # Where a run of studies/flow.yaml leaves them, or wherever else they lie.
 FOLDER = Path(os.environ.get("VLMFLOW_GQA_PAPER", ROOT / "resources" / "gqa-paper"))
@@ -108,3 +110,12 @@ def table(files):
     rows, skipped = read_paper_questions(files)
     assert not skipped
     return rows
+
+
+@pytest.fixture
+def paper_candidates(tmp_path):
+    """(candidates of the paper's files, folder of their images)."""
+    write_gqa(tmp_path / "gqa", images=6)
+    write_paper_files(tmp_path / "gqa", tmp_path / "files")
+    rows = [{k: v for k, v in row.items() if k != "problem"} for row in table(sorted((tmp_path / "files").iterdir()))]
+    return CANDIDATES.frame(rows), tmp_path / "gqa" / "images"

@@ -14,6 +14,7 @@ EDGES = [
     "image -> image",
     "options -> template",
 ]
+FOUR_EDGES = ["question -> last", "image -> last", "image -> question", "question without options -> true option"]
 
 
 def prompt_with_words(vlm, words, grid):

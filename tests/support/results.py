@@ -1,6 +1,13 @@
 """What a run leaves in the folder of its results."""
 
+from types import SimpleNamespace
+
+import yaml
+
+from support.paths import ROOT
+from support.workspace import Workspace
 from vlmflow.probes import probe_class
+from vlmflow.study import read_study
 
 
 def summary_of(results, study, probe):
@@ -19,3 +26,15 @@ def assert_complete(workspace, study):
     again = workspace.snakemake("--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
     return results, page
+
+
+def run_study(folder, file):
+    """A study of the repository, run in a copy of it: its content, the study, workspace, results and report's page."""
+    content = yaml.safe_load((ROOT / "studies" / file).read_text())
+    workspace = Workspace(folder)
+    workspace.write(content)
+    done = workspace.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    study = read_study(content, file)
+    results, page = assert_complete(workspace, study)
+    return SimpleNamespace(content=content, study=study, workspace=workspace, results=results, page=page)

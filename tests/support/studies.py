@@ -1,10 +1,13 @@
 """Small studies, as parsed YAML files."""
 
+import copy
+
 import yaml
 
 from support.paths import ROOT
 
 TASKS = ["ChooseAttr", "QueryAttr"]
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
 def small_study():
@@ -26,3 +29,17 @@ def smallest_study():
     study["probes"] = {"flow": {"kind": "knockout", "window": 3, "edges": ["image -> last"]}}
     study["figures"] = {"f": {"chart": "flow", "probe": "flow", "edges": ["image -> last"]}}
     return study
+
+
+def changed_demo(path, value):
+    """The demo with another value of one key, whose path is joined by /; without the key if the value is None."""
+    config = copy.deepcopy(DEMO)
+    *way, last = path.split("/")
+    place = config
+    for key in way:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return config

@@ -1,4 +1,4 @@
-"""What the tiny random models of vision-language families share; see `test_families.py`.
+"""What the tiny random models of vision-language families share; `all.py` lists them.
 
 Each is written as hubs publish its family: configuration and safetensors, tokenizer, conversation template, and the
 settings of its processor as JSON.  Nothing here makes a video or sound processor, for which other packages are needed.

@@ -1,5 +1,4 @@
-"""Families whose image is one grid of tokens, however large: Qwen's and GLM's; and the list of these and of those in
-`families_tiles` and `families_refused`."""
+"""Families whose image is one grid of tokens, however large: Qwen's and GLM's."""
 
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from transformers import (
 )
 
 from support.families.base import SMALL_TEXT, WIDTH, Family, byte_tokenizer, chat, ids, save_parts
-from support.families.refused import REFUSED
-from support.families.tiles import TILES
 
 QWEN_CHAT = chat(
     turn="<|im_start|>{{ message['role'] }}\n",
@@ -188,13 +185,11 @@ def save_glm(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast, name:
     )
 
 
-FAMILIES: dict[str, Family] = {
+GRIDS: dict[str, Family] = {
     "Qwen2-VL": Family(qwen_2),
     "Qwen2.5-VL": Family(qwen_2_5),
     "Qwen3-VL": Family(qwen_3),
     "Qwen3-VL-MoE": Family(qwen_3_moe),
     "GLM-4V": Family(glm_4),
     "GLM-4.6V": Family(glm_4_6),
-    **TILES,
-    **REFUSED,
 }

@@ -12,8 +12,6 @@ from transformers import (
     Lfm3VlConfig,
     LightOnOcrConfig,
     LightOnOcrForConditionalGeneration,
-    LlavaNextVideoConfig,
-    LlavaNextVideoForConditionalGeneration,
     MiniCPMV4_6Config,
     MiniCPMV4_6ForConditionalGeneration,
     PreTrainedTokenizerFast,
@@ -25,10 +23,8 @@ from transformers import (
 
 from support.families.base import LAYERS, SMALL_TEXT, SMALL_VISION, Family, byte_tokenizer, chat, ids, save_parts
 from support.families.grids import HEAD_WIDTH_8, QWEN_3_VISION
+from support.families.llavas import PINPOINTS
 from support.families.tiles import CHATML, PATCH, SIDE, SIGLIP, SQUARE, VISION, chatml
-
-CLIP = {**VISION, "model_type": "clip_vision_model"}
-GRIDS = {"image_grid_pinpoints": [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]}
 
 
 def qwen_2_text(tokenizer: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
@@ -138,28 +134,6 @@ def cohere_compass(folder: Path) -> None:
     )
 
 
-def next_video(folder: Path) -> None:
-    """LLaVA-NeXT-Video, which reads images as LLaVA-NeXT does."""
-    special = ["<unk>", "<s>", "</s>", "<pad>", "<video>", "<image>"]
-    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-    tokenizer = byte_tokenizer(special, begin="<s>", **named)
-    text = {**SMALL_TEXT, "model_type": "llama", "vocab_size": len(tokenizer)}
-    text |= ids(tokenizer, bos_token_id="<s>", eos_token_id="</s>", pad_token_id="<pad>")
-    token_ids = ids(tokenizer, image_token_index="<image>", video_token_index="<video>")
-    config = LlavaNextVideoConfig(text_config=text, vision_config=CLIP, **GRIDS, **token_ids)
-    counting = {"patch_size": PATCH, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE}
-    save_parts(
-        folder,
-        LlavaNextVideoForConditionalGeneration(config),
-        tokenizer,
-        chat(turn="{{ message['role'] | upper }}: ", image="<image>\n", end=" ", answer="{{ 'ASSISTANT:' }}"),
-        processor={"processor_class": "LlavaNextVideoProcessor", **counting},
-        image={"image_processor_type": "LlavaNextImageProcessor", **pixels, **GRIDS},
-        video={"video_processor_type": "LlavaNextVideoVideoProcessor", **pixels},
-    )
-
-
 def granite_4(folder: Path) -> None:
     """Granite Vision: features of inner layers are added in several layers of its decoder, whose logits are scaled."""
     tokenizer = byte_tokenizer(
@@ -182,11 +156,11 @@ def granite_4(folder: Path) -> None:
         deepstack_layer_map=[[-1, 0], [-2, 1]],
         spatial_target_layers=[0, 1, 2, 3],
         vision_feature_select_strategy="full",
-        **GRIDS,
+        **PINPOINTS,
         **ids(tokenizer, image_token_index="<image>"),
     )
     counting = {"patch_size": PATCH, "vision_feature_select_strategy": "full", "downsample_rate": "2/4"}
-    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE, **GRIDS}
+    pixels = {"size": {"shortest_edge": SIDE}, "crop_size": SQUARE, **PINPOINTS}
     save_parts(
         folder,
         Granite4VisionForConditionalGeneration(config),

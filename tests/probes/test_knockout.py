@@ -1,0 +1,105 @@
+"""Knockouts along edges, against a full forward per window in which the edge is blocked."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.paths import random_llava
+from support.random_prompts import FOUR_EDGES
+from support.random_prompts import prompt_with_segments as prompt_of
+from vlmflow.edges import ALL_EDGES, Edge, window_layers
+from vlmflow.engine.interventions import AttentionKnockout
+from vlmflow.engine.plain import plain
+from vlmflow.probes.knockout.measure import knockout
+
+
+def probability(vlm, inputs, token, knockouts=()):
+    """Of a token after the last position, by one full forward with edges blocked."""
+    if not knockouts:
+        return vlm.model(**inputs).logits[0, -1].softmax(-1)[token].item()
+    return vlm.logits(plain(vlm.model, vlm.layers, inputs, knockouts)[:, -1]).softmax(-1)[:, token].tolist()
+
+
+@pytest.mark.oracle("knockout")
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10**6), layers=st.integers(1, 5), key_heads=st.sampled_from([1, 2]))
+def test_one_recording_serves_all_windows(seed, layers, key_heads):
+    vlm = random_llava(layers, 3, seed=seed, key_heads=key_heads)
+    prompt = prompt_of(vlm, 3)
+    windows = [window for window in (1, 3, 5, 7) if window <= layers]
+    rows = knockout(vlm, prompt, FOUR_EDGES, windows)
+    assert len(rows) == len(FOUR_EDGES) * len(windows) * layers
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    base = probability(vlm, prompt.inputs, token)
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], layers)
+        blocked = AttentionKnockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
+        (expected,) = probability(vlm, prompt.inputs, token, [blocked])
+        assert row["p_base"] == pytest.approx(base, rel=1e-9)
+        assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
+        assert row["change"] == pytest.approx((expected - base) / base * 100, rel=1e-6, abs=1e-7)
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10**6), answer=st.lists(st.integers(5, 20), min_size=1, max_size=4))
+def test_the_last_sub_word_is_measured_given_the_earlier_ones(seed, answer):
+    vlm = random_llava(3, 3, seed=seed)
+    prompt = prompt_of(vlm, 3)
+    rows = knockout(vlm, prompt, FOUR_EDGES, 3, answer)
+    ids = prompt.inputs["input_ids"]
+    given_ids = torch.cat([ids, torch.tensor([answer[:-1]], dtype=torch.long)], dim=1)
+    inputs = prompt.inputs | {"input_ids": given_ids, "attention_mask": torch.ones_like(given_ids)}
+    base = probability(vlm, inputs, answer[-1])
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], 3, 3)
+        last = torch.tensor([given_ids.shape[1] - 1])
+        target = last if edge.target == "last" else prompt.positions(edge.target)
+        blocked = AttentionKnockout(prompt.positions(edge.source), target, span.start, span.stop)
+        (expected,) = probability(vlm, inputs, answer[-1], [blocked])
+        assert row["p_base"] == pytest.approx(base, rel=1e-9)
+        assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_answer_of_one_sub_word_changes_nothing():
+    vlm = random_llava(4, 3)
+    prompt = prompt_of(vlm, 3)
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    assert knockout(vlm, prompt, FOUR_EDGES, 3, [token]).equals(knockout(vlm, prompt, FOUR_EDGES, 3))
+
+
+def test_the_answers_earlier_sub_words_are_template():
+    vlm = random_llava()
+    prompt = prompt_of(vlm, 2)
+    longer = vlm.continue_prompt(prompt, [5, 6])
+    assert len(longer) == len(prompt) + 2
+    assert longer.positions("last").tolist() == [len(prompt) + 1]
+    first = int(prompt.positions("question")[-1]) + 1
+    assert longer.positions("template").tolist() == list(range(first, len(prompt) + 1))
+    assert longer.inputs["attention_mask"].shape == longer.inputs["input_ids"].shape
+    assert longer.inputs["pixel_values"] is prompt.inputs["pixel_values"]
+    assert vlm.continue_prompt(prompt, []) is prompt
+    assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
+
+
+def test_every_edge_of_the_atlas_equals_the_plain_method():
+    vlm = random_llava(3, 3, seed=1)
+    prompt = prompt_of(vlm, 3)
+    rows = knockout(vlm, prompt, ALL_EDGES, [1, 3])
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    knockouts = []
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], 3)
+        knockouts.append(
+            AttentionKnockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
+        )
+    assert rows["p_knockout"].to_list() == pytest.approx(probability(vlm, prompt.inputs, token, knockouts), rel=1e-9)
+
+
+def test_all_edges_are_valid_and_without_sinks_and_captions():
+    assert len(set(ALL_EDGES)) == len(ALL_EDGES) == 47
+    for text in ALL_EDGES:
+        Edge.parse(text)
+    assert "template -> last" in ALL_EDGES
+    assert "image -> template" in ALL_EDGES
+    assert not any("sinks" in text or "caption" in text for text in ALL_EDGES)

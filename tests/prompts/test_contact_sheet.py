@@ -1,0 +1,67 @@
+"""Contact sheets, and the patches that they show."""
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from transformers import LlavaImageProcessorPil
+
+from support import tiny_models
+from vlmflow.data.base import ImageSource
+from vlmflow.data.fetch.images import with_images
+from vlmflow.data.sampling import sample
+from vlmflow.jobs.job import for_each_question
+from vlmflow.prompts.contact_sheet import GAP, HEIGHT, TEXT, contact_sheet
+from vlmflow.prompts.patch_row import patch_row
+from vlmflow.tables import PATCHES
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_path):
+    candidates, folder = paper_candidates
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
+    processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
+    rows, lost = for_each_question(
+        kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
+    )
+    assert len(rows) + len(lost) == len(kept)
+    assert len(lost) == 0 or kind == "llava"  # the crop loses some boxes, tiles lose none
+    questions = kept.join(PATCHES.frame(rows), on="question_id", maintain_order="left")
+    sheet = contact_sheet(processor, questions, EVIL, count=5)
+    assert sheet.size[0] > 900
+    assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
+    # Cells begin below the heading; their first view is the whole image, of nine patches of 112 pixels.
+    row = questions.filter(pl.col("question_id").is_in(sample(questions["question_id"], 5, seed=0).implode())).row(
+        0, named=True
+    )
+    cut = processor.image_processor([Image.open(row["image"])], return_tensors="np", do_normalize=False)[
+        "pixel_values"
+    ][0]
+    seen = 255 * (cut if cut.ndim == 3 else cut[0]).transpose(1, 2, 0)
+    drawn = np.asarray(sheet.crop((GAP, 3 * GAP + TEXT, GAP + HEIGHT, 3 * GAP + TEXT + HEIGHT)), dtype=float)
+    for patch in range(9):
+        top, left = 112 * (patch // 3), 112 * (patch % 3)
+        # A corner of the patch, away from grid lines and (mostly) from boxes.
+        shown = np.median(drawn[top + 90 : top + 108, left + 90 : left + 108], axis=(0, 1))
+        own = np.median(seen[top // 8 + 12 : top // 8 + 13, left // 8 + 12 : left // 8 + 13], axis=(0, 1))
+        assert (shown.mean() > 0.8 * own.mean()) == (patch in row["related"]), patch
+    assert contact_sheet(processor, questions.head(0), "none").size[0] > 700
+    gone = questions.head(1).with_columns(image=pl.lit(str(tmp_path / "gone.jpg")))
+    assert contact_sheet(processor, gone, "gone").size[0] > 700
+
+
+def test_patches_by_the_published_rule_differ_little(paper_candidates):
+    candidates, folder = paper_candidates
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
+    processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())
+    processor.image_processor = LlavaImageProcessorPil(
+        size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True
+    )
+    for row in kept.iter_rows(named=True):
+        ours = set(patch_row(processor, row, "overlap")["related"])
+        theirs = set(patch_row(processor, row, "painted")["related"])
+        assert theirs
+        assert len(ours ^ theirs) <= 4
+        assert Image.open(row["image"]).size == (row["width"], row["height"])
