@@ -18,8 +18,8 @@ from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNex
 
 from vlmflow.data.gqa_paper import read_paper_questions
 from vlmflow.errors import GeometryError
-from vlmflow.prompts.layouts.base import Box
 from vlmflow.prompts.layouts.painted import painted_patches
+from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 SHAPE = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}

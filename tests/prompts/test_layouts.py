@@ -14,8 +14,8 @@ from vlmflow.calibration.word_level_processor import word_level_processor
 from vlmflow.errors import GeometryError
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.layouts.any_resolution import AnyResolutionLayout
-from vlmflow.prompts.layouts.base import PatchMap, View
 from vlmflow.prompts.layouts.painted import painted_patches
+from vlmflow.prompts.layouts.patch_map import PatchMap, View
 from vlmflow.prompts.layouts.registry import find_patch_map, find_views
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.patch_map import Box
 
 from .word_level_processor import word_level_processor
 

@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput
 from vlmflow.engine.feature_norms import feature_norms
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_image_prompt, build_prompt, turn_end
-from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.patch_map import Box
 
 from .decoder import DecoderModel
 from .greedy_decoding import MAX_NEW_TOKENS, Answer, decode_greedily

@@ -11,7 +11,7 @@ from vlmflow.edges import Edge
 from vlmflow.errors import ModelError, NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.tables import Skipped
 
 from .question import Question

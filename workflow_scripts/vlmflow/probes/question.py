@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmflow.data.answers import correct_answer
-from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.segments import Patches
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from vlmflow.edges import SEGMENTS
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import PromptError
-from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.patch_map import Box
 
 from .segments import (
     IMAGE_SEGMENTS,

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import QuestionError
-from vlmflow.prompts.layouts.base import Box, View, clipped
+from vlmflow.prompts.layouts.patch_map import Box, View, clipped
 from vlmflow.prompts.layouts.registry import find_views
 
 from .as_seen import as_image

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
-from vlmflow.prompts.layouts.base import Box
+from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 from .spans import Span, find_objects, find_options

@@ -7,8 +7,9 @@ from transformers.image_processing_utils import get_patch_output_size, select_be
 
 from vlmflow.errors import GeometryError
 
-from .base import ImageLayout, PatchMap, View
+from .base import ImageLayout
 from .llava import check_tokens, counts_patches, cuts_tiles, keeps_class_token
+from .patch_map import PatchMap, View
 
 
 class AnyResolutionLayout(ImageLayout):

@@ -5,7 +5,7 @@ from typing import Any
 
 from vlmflow.errors import GeometryError
 
-from .base import PatchMap
+from .patch_map import PatchMap
 
 
 def counts_patches(processor: Any) -> bool:

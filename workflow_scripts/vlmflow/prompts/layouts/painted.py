@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from vlmflow.errors import GeometryError
 
-from .base import Box, clipped
+from .patch_map import Box, clipped
 from .registry import find_patch_map, find_views
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)

@@ -6,7 +6,8 @@ import numpy as np
 
 from vlmflow.errors import GeometryError
 
-from .base import ImageLayout, PatchMap
+from .base import ImageLayout
+from .patch_map import PatchMap
 
 
 class QueryTokensLayout(ImageLayout):

@@ -8,7 +8,8 @@ from PIL import Image
 from vlmflow.errors import GeometryError
 
 from .any_resolution import AnyResolutionLayout
-from .base import ImageLayout, PatchMap, processed_pixels
+from .base import ImageLayout, processed_pixels
+from .patch_map import PatchMap
 from .query_tokens import QueryTokensLayout
 from .square import SquareLayout
 

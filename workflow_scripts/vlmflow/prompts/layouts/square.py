@@ -8,8 +8,9 @@ from transformers.image_transforms import get_resize_output_image_size
 
 from vlmflow.errors import GeometryError
 
-from .base import ImageLayout, PatchMap, View
+from .base import ImageLayout
 from .llava import check_tokens, counts_patches, cuts_tiles, keeps_class_token, with_class_tokens
+from .patch_map import PatchMap, View
 
 
 class SquareLayout(ImageLayout):
