@@ -3,7 +3,7 @@
 This package is imported whenever a study is read, so nothing here imports altair before a figure is drawn.
 """
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import polars as pl
 from pydantic import Field
@@ -24,21 +24,7 @@ from .visual_lens import VisualLensChart
 from .windows import WindowsChart
 from .words import WordsChart
 
-CHARTS: tuple[type[Chart], ...] = (
-    FlowChart,
-    WindowsChart,
-    AtlasChart,
-    LensChart,
-    WordsChart,
-    NormsChart,
-    PruningChart,
-    SimilarityChart,
-    AttentionChart,
-    MapChart,
-    ExamplesChart,
-    VisualLensChart,
-    BudgetChart,
-)
+# The registry of all charts.
 AnyChart = Annotated[
     FlowChart
     | WindowsChart
@@ -55,6 +41,7 @@ AnyChart = Annotated[
     | BudgetChart,
     Field(discriminator="chart"),
 ]
+CHARTS: tuple[type[Chart], ...] = get_args(get_args(AnyChart)[0])
 
 
 def charts_of(probe_kind: str) -> list[str]:

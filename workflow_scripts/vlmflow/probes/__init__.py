@@ -1,6 +1,6 @@
 """The probes: each is one kind of measurement, in a folder of its own; `PROBES` lists them."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -17,20 +17,7 @@ from .similarity import SimilarityProbe
 from .visual_lens import VisualLensProbe
 from .words import WordsProbe
 
-PROBES: tuple[type[Probe], ...] = (
-    KnockoutProbe,
-    LensProbe,
-    WordsProbe,
-    NormsProbe,
-    PruningProbe,
-    SimilarityProbe,
-    AttentionProbe,
-    AttentionMapProbe,
-    VisualLensProbe,
-    BudgetProbe,
-    OcclusionProbe,
-)
-# The same as one type: mypy understands a union only if it is written out.
+# The registry of all probes; mypy understands a union only if it is written out.
 AnyProbe = Annotated[
     KnockoutProbe
     | LensProbe
@@ -45,6 +32,7 @@ AnyProbe = Annotated[
     | OcclusionProbe,
     Field(discriminator="kind"),
 ]
+PROBES: tuple[type[Probe], ...] = get_args(get_args(AnyProbe)[0])
 
 
 def probe_class(kind: str) -> type[Probe]:

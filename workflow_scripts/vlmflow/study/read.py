@@ -11,6 +11,7 @@ from vlmflow.errors import StudyError
 from vlmflow.probes import PROBES
 
 from .study import Study
+from .tables import TABLES
 
 
 def read_study(config: Mapping[str, Any], source: str) -> Study:
@@ -60,8 +61,9 @@ def _message(problem: Any) -> str:
 
 def _renamed_kind(name: str) -> str | None:
     """The present name of a kind of probe or table; None for a name that was never used."""
-    kinds = {old: new.kind_name() for new in PROBES for old in new.former_kinds}
-    return (kinds | {"landmarks": "curve-features"}).get(name)
+    probes = {old: new.kind_name() for new in PROBES for old in new.former_kinds}
+    tables = {old: new.kind() for new in TABLES for old in new.former_kinds}
+    return (probes | tables).get(name)
 
 
 def write_schema(path: str | Path) -> None:

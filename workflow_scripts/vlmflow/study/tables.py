@@ -1,7 +1,7 @@
 """The tables of a study."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import polars as pl
 from pydantic import Field
@@ -16,12 +16,19 @@ class TableSettings(Strict):
 
     Attributes:
         macro: the macro of report/templates/_tables.html that shows the table.
+        former_kinds: earlier names of `table`.
     """
 
     macro: ClassVar[str]
+    former_kinds: ClassVar[tuple[str, ...]] = ()
 
     title: str = ""
     table: str
+
+    @classmethod
+    def kind(cls) -> str:
+        """The table's name in study files."""
+        return str(get_args(cls.model_fields["table"].annotation)[0])
 
     def check(self, probes: Mapping[str, Probe], name: str) -> None:
         """Check the table's settings against the probes of the study.
@@ -88,6 +95,7 @@ class CurveFeaturesTable(TableSettings):
     """The features of a probe's curves: phases of similarity, knees of budgets."""
 
     macro: ClassVar = "plain_table"
+    former_kinds: ClassVar = ("landmarks",)
 
     table: Literal["curve-features"]
     probe: Name
@@ -104,3 +112,4 @@ class CurveFeaturesTable(TableSettings):
 
 
 StudyTable = Annotated[TasksTable | AccuracyTable | CurveFeaturesTable, Field(discriminator="table")]
+TABLES: tuple[type[TableSettings], ...] = get_args(get_args(StudyTable)[0])

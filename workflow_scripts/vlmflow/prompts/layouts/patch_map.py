@@ -1,8 +1,8 @@
 """From a box in an image to the tokens of the patches that it overlaps, by computation.
 
-A processor gives the model one or more views of an image: the complete image resized and cropped, or padded to a square,
-or (any resolution) squeezed to a square and once more in tiles.  In every view a point (x, y) of the image is at
-(scale_x · x + shift_x, scale_y · y + shift_y), and patches become tokens row by row.
+A processor gives the model one or more views of an image: the complete image resized and cropped, or padded to a
+square, or (any resolution) squeezed to a square and once more in tiles.  In every view a point (x, y) of the image is
+at (scale_x · x + shift_x, scale_y · y + shift_y), and patches become tokens row by row.
 """
 
 import math
