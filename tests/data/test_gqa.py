@@ -189,7 +189,7 @@ def test_what_is_broken_is_told_and_the_rest_goes_on(folder):
     assert len(rows) - len(problems) == good
     assert "no scene graph for the image 77" in problems["no-graph"]
     assert "object 999 (jar) is not in the scene graph" in problems["no-object"]
-    assert "no two options" in problems["no-options"]
+    assert "must name two options" in problems["no-options"]
     assert "malformed scene graph of 3b: width" in problems["bad-graph"]
     SKIPPED.frame(skipped)
     table = QUESTIONS.frame(rows)
@@ -223,7 +223,8 @@ def test_annotations_point_to_objects_where_the_program_does_not(folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("[1]", "it holds a list"), ("{", "this is no JSON"), (None, "there is no such file")]
+    ("content", "message"),
+    [("[1]", "the file holds a list"), ("{", "this is not JSON"), (None, "there is no such file")],
 )
 def test_files_that_are_not_gqa(folder, content, message):
     path = folder / "questions.json"
@@ -301,13 +302,13 @@ def test_a_line_that_is_no_question_costs_itself(folder):
     rows, skipped = read_questions(folder / "q.jsonl", folder / "sceneGraphs.json")
     assert [row["question_id"] for row in rows] == ["q"]
     assert [row["question_id"] for row in skipped] == ["q.jsonl, line 2", "q.jsonl, line 4", "7", "q.jsonl, line 6"]
-    assert "this is no JSON (" in skipped[0]["reason"]
+    assert "this is not JSON (" in skipped[0]["reason"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("q.zip", b"PK", "this is an archive; unpack it, and give what was in it; expected questions by id"),
+        ("q.zip", b"PK", "this is an archive; unpack it, and give the unpacked file; expected questions by id"),
         ("q.tar.gz", b"", "this is an archive; unpack it"),
         ("q.json.gz", b"{}", r"this is not a complete \.gz file \(Not a gzipped file"),
         (
@@ -315,8 +316,12 @@ def test_a_line_that_is_no_question_costs_itself(folder):
             gzip.compress(b"x" * 9999, mtime=0)[:-9],
             r"this is not a complete \.gz file \(Compressed file ended",
         ),
-        ("q.jsonl", b"[]\nhello", "no line of this is JSON as expected: questions by id, one JSON object per line"),
-        ("q.jsonl", b"\xff\n", "this is no text in UTF-8"),
+        (
+            "q.jsonl",
+            b"[]\nhello",
+            "no line of this file is JSON as expected: questions by id, one JSON object per line",
+        ),
+        ("q.jsonl", b"\xff\n", "this is not text in UTF-8"),
         ("folder", None, "this folder holds no files that end with .json or .jsonl"),
     ],
 )

@@ -379,7 +379,7 @@ def test_the_report_is_named_where_it_was_asked_for(tmp_path):
     page = tmp_path / "index.html"
     assert report_message(jobs, page) == ""
     page.write_text("")
-    assert report_message(jobs, page) == f"The report is {page} (opens offline, by a double click)."
+    assert report_message(jobs, page) == f"The report is {page}; a double click opens it, also offline."
     assert report_message(jobs[:1], page) == ""
 
 

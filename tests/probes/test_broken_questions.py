@@ -79,7 +79,9 @@ def test_an_image_with_two_scene_graphs_is_not_trusted(folder):
     problems, skipped = read(folder, questions, text)
     assert skipped == {}
     for name, entry in questions.items():
-        told = "there are several scene graphs for the image 1; keep the right one" if entry["imageId"] == "1" else None
+        told = (
+            "there are several scene graphs for the image 1; keep the correct one" if entry["imageId"] == "1" else None
+        )
         assert problems[name] == told
 
 
@@ -90,7 +92,7 @@ BOX = '"x": 1, "y": 1, "w": 5, "h": 5'
     ("of_question", "of_graph", "reason"),
     [
         ('"answer": "a", "answer": "b"', BOX, "malformed entry: the key 'answer' is given twice; keep"),
-        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' is given twice; keep the right one"),
+        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' is given twice; keep the correct one"),
         ('"answer": null', BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "\\ud800"', BOX, "malformed entry: answer: "),
         ('"answer": "a", "fullAnswer": "\\udfff"', BOX, "'\\\\udfff' holds half of a surrogate pair"),
@@ -129,12 +131,12 @@ def test_images_of_no_size(folder, size):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "this is no JSON"),
-        (b'{"a": {"imageId"', "this is no JSON"),
-        (b"[1]", "expected a JSON object, questions by id, but it holds a list"),
-        ('{"a": 1}'.encode("utf-16"), "this is no text in UTF-8"),
-        (b'{"a\0": 1}', "this is no JSON"),
-        (b"[" * 99999, "this is no JSON"),
+        (b"", "this is not JSON"),
+        (b'{"a": {"imageId"', "this is not JSON"),
+        (b"[1]", r"expected a JSON object \(questions by id\), but the file holds a list"),
+        ('{"a": 1}'.encode("utf-16"), "this is not text in UTF-8"),
+        (b'{"a\0": 1}', "this is not JSON"),
+        (b"[" * 99999, "this is not JSON"),
     ],
 )
 def test_a_file_that_is_no_json_is_named(folder, content, message):
@@ -247,15 +249,15 @@ def saved(image, kind, **settings):
 FRAMES = [Image.new("RGB", (96, 96), color) for color in ("red", "blue")]
 NOISE = saved(Image.effect_noise((96, 96), 90).convert("RGB"), "JPEG")
 TEXT = b"t\0\0" + zlib.compress(b"\0" * 90_000_000, 9)
-LIMIT = f"At most {LONGEST} pixels per side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the"
+LIMIT = f"An image may have at most {LONGEST} pixels per side, and its longer side may be at most {LONGEST_TO_SHORTEST}"
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (None, "there is no image 1 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in"),
-        (b"", "it is empty, or none of JPEG, PNG, GIF, WEBP, BMP, TIFF"),
-        (b"<html>404</html>", "it is empty, or none of JPEG"),
+        (b"", "it is empty, or in none of the formats JPEG, PNG, GIF, WEBP, BMP, TIFF"),
+        (b"<html>404</html>", "it is empty, or in none of the formats JPEG"),
         (NOISE[: len(NOISE) // 2], "image file is truncated"),
         (NOISE[:-40], "image file is truncated"),
         (NOISE[:200], "cannot be read: "),
@@ -267,9 +269,9 @@ LIMIT = f"At most {LONGEST} pixels per side are opened, and a longer side of at 
         (png(96, 96, chunk(b"iCCP", TEXT)), "Decompressed data too large"),
         (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "it has several frames"),
         (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "it has several frames"),
-        (saved(FRAMES[0], "EPS"), "it is empty, or none of JPEG"),
-        (saved(Image.fromarray(np.ones((96, 96), np.float32)), "TIFF"), "its pixels are numbers of 32 bits"),
-        (saved(Image.new("RGB", (96, 48)), "PNG"), "made for 96 × 96 pixels, the image has 96 × 48"),
+        (saved(FRAMES[0], "EPS"), "it is empty, or in none of the formats JPEG"),
+        (saved(Image.fromarray(np.ones((96, 96), np.float32)), "TIFF"), "its pixels are 32-bit numbers"),
+        (saved(Image.new("RGB", (96, 48)), "PNG"), "made for 96 × 96 pixels, but the image has 96 × 48"),
     ],
     ids=range(17),
 )  # fmt: skip

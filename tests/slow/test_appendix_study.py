@@ -221,7 +221,7 @@ def test_questions_that_need_knowledge(elsewhere):
         assert set(measured["questions"]) == {IMAGES - 1}
     skipped = SKIPPED.read(elsewhere.results / "summary" / "skipped.parquet").filter(pl.col("stage") == "images")
     assert len(skipped) == 2
-    assert skipped["reason"].str.contains("the server says 404").all()
+    assert skipped["reason"].str.contains("the server answers 404").all()
 
 
 def test_only_the_images_that_are_asked_about_are_fetched(elsewhere):

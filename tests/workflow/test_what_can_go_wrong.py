@@ -65,7 +65,7 @@ print(sorted(file.name for file in folder.rglob("*") if file.is_file()))
     ("options", "message"),
     [
         ("-o size=200k", "cannot be written: the disk is full (No space left on device); make room on the disk of"),
-        ("-o ro", "is read-only, or not yours to write into (Read-only file system); make it writable, or run"),
+        ("-o ro", "is read-only, or you may not write into it (Read-only file system); make it writable, or run"),
     ],
     ids=["full", "read-only"],
 )
@@ -79,7 +79,7 @@ def test_a_disk_that_takes_no_files(tmp_path, options, message):
     for name, line in zip(("s.parquet", "page.html", "late/t.parquet"), told, strict=True):
         assert line.startswith(f"{tmp_path}/disk/{name} cannot be written: ")
         assert message in line
-        assert line.endswith("run the same command again, which goes on from what is finished")
+        assert line.endswith("run the same command again; finished files are kept")
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def nobody():
 
 def test_a_folder_of_somebody_elses(tmp_path, nobody):
     place = "/usr/vlmflow-test"
-    with pytest.raises(WriteError, match=f"{place}/t.parquet cannot be written: {place} is read-only, or not yours"):
+    with pytest.raises(WriteError, match=f"{place}/t.parquet cannot be written: {place} is read-only, or you may not"):
         check_room([f"{place}/t.parquet"])
 
 
@@ -103,7 +103,7 @@ def test_something_else_in_the_place_of_a_file(tmp_path):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder" / "s.parquet").mkdir(parents=True)
     for path in (tmp_path / "file" / "s.parquet", tmp_path / "folder" / "s.parquet"):
-        with pytest.raises(WriteError, match=r"s\.parquet cannot be written: something else lies in its place"):
+        with pytest.raises(WriteError, match=r"s\.parquet cannot be written: something else has its name"):
             SELECTED.write(IDS, path)
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["file", "folder", "s.parquet"]
 
@@ -126,12 +126,12 @@ def test_long_jobs_look_before_they_compute(tmp_path, script):
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / "workflow_scripts" / script), {"snakemake": job})
     (line,) = (tmp_path / "log").read_text().splitlines()
-    assert "taken/x.parquet cannot be written: something else lies in its place" in line
+    assert "taken/x.parquet cannot be written: something else has its name" in line
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("-o size=200k", "the disk is full"), ("-o ro", "results/small is read-only, or not yours")],
+    [("-o size=200k", "the disk is full"), ("-o ro", "results/small is read-only, or you may not write into it")],
     ids=["full", "read-only"],
 )
 def test_a_run_that_cannot_write_its_results_ends_before_any_job(tmp_path, options, message):
@@ -184,23 +184,23 @@ def foreign(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (pickled, r"its weights are no safetensors but pickled \(pytorch_model\.bin\).*save them as safetensors"),
+        (pickled, r"its weights are pickled, not safetensors \(pytorch_model\.bin\).*save them as safetensors"),
         (
             lambda folder: (folder / "model.safetensors").unlink(),
             r"there are no weights: model\.safetensors is missing",
         ),
         (cut("model.safetensors", 3_000_000), r"model\.safetensors is cut off, or not a safetensors file"),
         (cut("model.safetensors", 0), r"model\.safetensors is cut off, or not a safetensors file"),
-        (split, r"two\.safetensors is missing, which model\.safetensors\.index\.json names"),
+        (split, r"two\.safetensors is missing, but model\.safetensors\.index\.json names it"),
         (fewer, r"the weights are incomplete: 1 are missing, such as model\.language_model"),
-        (narrower, r"its weights have other shapes than config\.json says"),
-        (foreign, "it needs code of its own, and no code from outside is run"),
-        (cut("config.json", 5), r"config\.json is no JSON"),
-        (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json holds no JSON object"),
+        (narrower, r"its weights have other shapes than those in config\.json"),
+        (foreign, "it needs code of its own, and no code of a model is run"),
+        (cut("config.json", 5), r"config\.json is not JSON"),
+        (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json does not hold a JSON object"),
         (lambda folder: (folder / "config.json").unlink(), r"there is no model: config\.json is missing"),
         (lambda folder: (folder / "tokenizer.json").unlink(), r"there is no tokenizer \(tokenizer\.json"),
-        (cut("tokenizer.json", 99), r"tokenizer\.json is no JSON"),
-        (cut("processor_config.json", 9), r"processor_config\.json is no JSON"),
+        (cut("tokenizer.json", 99), r"tokenizer\.json is not JSON"),
+        (cut("processor_config.json", 9), r"processor_config\.json is not JSON"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no conversation template of its own; give"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_models_folder_that_is_not_whole(tmp_path, change, message):
 def test_a_processor_alone_says_it_too(tmp_path):
     shutil.copytree(TINY_LLAVA, tmp_path / "mine")
     cut("tokenizer.json", 99)(tmp_path / "mine")
-    with pytest.raises(ProcessorError, match=r"mine: no processor could be loaded: tokenizer\.json is no JSON"):
+    with pytest.raises(ProcessorError, match=r"mine: no processor could be loaded: tokenizer\.json is not JSON"):
         load_processor(tmp_path / "mine")
 
 
@@ -232,9 +232,9 @@ def test_a_processor_alone_says_it_too(tmp_path):
         ("a: *x\n", r"this is not YAML \(found undefined alias"),
         ("a: \0\n", "this is not YAML .unacceptable character"),
         ("[" * 5000, "this is not YAML"),
-        ("", "this has no keys; write it like config.yaml"),
-        ("- a\n", "this has no keys"),
-        ("caf\xe9: 1\n".encode("latin-1"), "this is no text in UTF-8"),
+        ("", "this file has no keys; write it like config.yaml"),
+        ("- a\n", "this file has no keys"),
+        ("caf\xe9: 1\n".encode("latin-1"), "this is not text in UTF-8"),
         (None, "this file cannot be read"),
     ],
 )

@@ -93,7 +93,7 @@ MORE_LLAVAS: dict[str, Family] = {
     "Video-LLaVA": Family(video_llava),
 }
 MORE: dict[str, Family] = {
-    "Granite Docling": Family(granite_docling, refused_at_record="makes its logits in another way"),
+    "Granite Docling": Family(granite_docling, refused_at_record="does not compute its logits as"),
     "GIT": Family(git, template="folder", refused="final norms"),
     "Qwen4": Family(qwen_4, refused="hybrid"),
     "Dots 3": Family(dots_3, refused="hybrid"),
