@@ -24,5 +24,5 @@ with logged(snakemake.log[0]):
             **columns,
         )
     ANSWERS.write(rows, snakemake.output.answers)
-    not_chosen = skipped(rest["question_id"], "not drawn from the answers of the model that chooses", **columns)
+    not_chosen = skipped(rest["question_id"], "not in the sample of the model that `answered_by` names", **columns)
     SKIPPED.write(pl.concat([failed, not_chosen]), snakemake.output.skipped)

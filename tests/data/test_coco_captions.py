@@ -94,7 +94,7 @@ def test_malformed_captions_cost_themselves_only(tmp_path):
     ("content", "message"),
     [
         (None, r"c\.json: there is no such file; expected a list of objects under 'annotations'"),
-        ("{", r"c\.json: this is no JSON"),
+        ("{", r"c\.json: this is not JSON"),
         ("[]", "this is not a list of objects under 'annotations'"),
         ('{"annotations": {}}', "this is not a list of objects under 'annotations'"),
         ('{"annotations": [], "images": 3}', "this is not a list of objects under 'images'"),

@@ -77,7 +77,9 @@ def test_a_connection_that_breaks_for_good_leaves_nothing_half_written(server, a
     write_archive(server.folder / "images.zip", {"a": noise(70_000), "b": noise(70_000, 1), "small": b"x"})
     # The table of contents, asked for in a piece of 64 KiB, comes through; the large members never do.
     server.faults.cut, server.faults.cut_from = 10**6, 66_000
-    with pytest.raises(DownloadError, match=r"images\.zip: the connection broke 4 times at (a|b) .*goes on from there"):
+    with pytest.raises(
+        DownloadError, match=r"images\.zip: the connection broke 4 times at (a|b) .*continues from there"
+    ):
         fetch_members(archive, {name: tmp_path / "out" / name for name in ("small", "a", "b")}, tmp_path / "kept.zip")
     assert set(files(tmp_path / "out")) <= {"small"}
     server.faults.cut = 0
@@ -111,7 +113,7 @@ def test_without_ranges_the_archive_is_fetched_completely(server, archive, tmp_p
     before = len(server.requests)
     assert fetch_members(archive, targets(tmp_path / "out", ["images/9.jpg"]), kept) == {}
     assert len(server.requests) == before  # the archive that was kept is used
-    assert "which is here already" in capsys.readouterr().out
+    assert "exists already and is used in place of" in capsys.readouterr().out
     # It stands for the address it came from, and for no other.
     (server.folder / "elsewhere").mkdir()
     write_archive(server.folder / "elsewhere" / "images.zip", {"images/1.jpg": b"another"})
@@ -138,7 +140,7 @@ def test_an_archive_that_breaks_off_leaves_nothing(server, archive, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("absent.zip", None, "404"), ("no.zip", b"<html>not an archive</html>" * 99, "no zip archive")],
+    [("absent.zip", None, "404"), ("no.zip", b"<html>not an archive</html>" * 99, "not a zip archive")],
 )
 def test_a_missing_archive_is_an_error(server, tmp_path, name, content, message):
     if content is not None:
@@ -212,7 +214,7 @@ def test_files_are_fetched_one_by_one_and_missing_ones_reported(server, tmp_path
     wanted = {f"{server.url}/{number}.jpg": tmp_path / "out" / f"{number}.jpg" for number in range(14)}
     failures = fetch_files(wanted)
     assert failures == {
-        f"{server.url}/{n}.jpg": f"{server.url}/{n}.jpg: the server says 404 Not Found" for n in (12, 13)
+        f"{server.url}/{n}.jpg": f"{server.url}/{n}.jpg: the server answers 404 Not Found" for n in (12, 13)
     }
     assert files(tmp_path / "out") == {f"{n}.jpg": MEMBERS[f"images/{n}.jpg"] for n in range(12)}
     assert server.faults.cut == 0
@@ -233,7 +235,7 @@ def test_a_server_that_breaks_every_time_is_an_error(server, tmp_path, monkeypat
     monkeypatch.setattr(http, "TRIES", 2)
     (server.folder / "1.jpg").write_bytes(noise(20_000))
     server.faults.cut = 10
-    with pytest.raises(DownloadError, match=r"1\.jpg: .*the same command goes on"):
+    with pytest.raises(DownloadError, match=r"1\.jpg: .*the same command continues"):
         fetch_files({f"{server.url}/1.jpg": tmp_path / "1.jpg"})
     assert files(tmp_path / "out") == {}
     with pytest.raises(DownloadError, match=r"http://127\.0\.0\.1:9/1"):
@@ -260,7 +262,7 @@ def test_a_file_is_taken_out_of_a_tar_archive(server, tmp_path, name):
 
 def test_a_tar_archive_without_the_file_is_an_error(server, tmp_path):
     write_tar(server.folder / "a.tar.gz", {"other.json": b"1"})
-    with pytest.raises(DownloadError, match=r"there is no val\.json in it"):
+    with pytest.raises(DownloadError, match=r"there is no val\.json in this archive"):
         fetch_archived(f"{server.url}/a.tar.gz", "val.json", tmp_path / "val.json")
     whole = (server.folder / "a.tar.gz").read_bytes()
     (server.folder / "b.tar.gz").write_bytes(whole[: len(whole) // 2])

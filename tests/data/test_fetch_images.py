@@ -70,7 +70,7 @@ def test_names_that_would_leave_the_folder_are_refused(paper_candidates, name, t
         if url is None or (folder / f"{candidates['image_id'][1]}.jpg").is_file():
             kept, skipped = with_images(candidates, gqa(folder, url), task="T")
             assert len(kept) == 1
-            assert "is no name of an image" in skipped["reason"][0]
+            assert "is not a name of an image" in skipped["reason"][0]
 
 
 def test_missing_images_are_fetched(paper_candidates, tmp_path):
@@ -103,8 +103,8 @@ def test_images_may_have_an_address_each(paper_candidates, tmp_path):
         kept, skipped = with_images(pl.concat([candidates, odd]), source, task="T")
     assert set(kept["image"]) == {str(tmp_path / "coco" / "val2014" / f"{number}.jpg") for number in range(5)}
     reasons = set(skipped["reason"])
-    assert any("COCO_val2014_000000000005.jpg: the server says 404" in reason for reason in reasons)
-    assert any("'no-number' is no number" in reason for reason in reasons)
+    assert any("COCO_val2014_000000000005.jpg: the server answers 404" in reason for reason in reasons)
+    assert any("'no-number' is not a number" in reason for reason in reasons)
     assert len(reasons) == 2
 
 

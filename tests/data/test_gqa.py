@@ -167,7 +167,7 @@ def test_a_broken_entry_costs_itself_only(scene_folder):
     assert len(rows) - len(problems) == good
     assert "no scene graph for the image 77" in problems["no-graph"]
     assert "object 999 (jar) is not in the scene graph" in problems["no-object"]
-    assert "no two options" in problems["no-options"]
+    assert "must name two options" in problems["no-options"]
     assert "malformed scene graph of 3b: width" in problems["bad-graph"]
     SKIPPED.frame(skipped)
     table = QUESTIONS.frame(rows)

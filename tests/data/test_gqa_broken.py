@@ -25,7 +25,9 @@ def test_questions_on_an_image_with_two_scene_graphs_have_a_problem(scene_folder
     problems, skipped = read_files(scene_folder, questions, text)
     assert skipped == {}
     for name, entry in questions.items():
-        told = "there are several scene graphs for the image 1; keep the right one" if entry["imageId"] == "1" else None
+        told = (
+            "there are several scene graphs for the image 1; keep the correct one" if entry["imageId"] == "1" else None
+        )
         assert problems[name] == told
 
 
@@ -36,7 +38,7 @@ BOX = '"x": 1, "y": 1, "w": 5, "h": 5'
     ("of_question", "of_graph", "reason"),
     [
         ('"answer": "a", "answer": "b"', BOX, "malformed entry: the key 'answer' is given twice; keep"),
-        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' is given twice; keep the right one"),
+        ('"answer": "a"', f'{BOX}, "x": 2', "objects.7: the key 'x' is given twice; keep the correct one"),
         ('"answer": null', BOX, "malformed entry: answer: Input should be a valid string"),
         ('"answer": "\\ud800"', BOX, "malformed entry: answer: "),
         ('"answer": "a", "fullAnswer": "\\udfff"', BOX, "'\\\\udfff' holds half of a surrogate pair"),
@@ -75,12 +77,12 @@ def test_an_image_without_a_valid_size_costs_its_questions_only(scene_folder, si
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "this is no JSON"),
-        (b'{"a": {"imageId"', "this is no JSON"),
-        (b"[1]", "expected a JSON object, questions by id, but it holds a list"),
-        ('{"a": 1}'.encode("utf-16"), "this is no text in UTF-8"),
-        (b'{"a\0": 1}', "this is no JSON"),
-        (b"[" * 99999, "this is no JSON"),
+        (b"", "this is not JSON"),
+        (b'{"a": {"imageId"', "this is not JSON"),
+        (b"[1]", r"expected a JSON object \(questions by id\), but the file holds a list"),
+        ('{"a": 1}'.encode("utf-16"), "this is not text in UTF-8"),
+        (b'{"a\0": 1}', "this is not JSON"),
+        (b"[" * 99999, "this is not JSON"),
     ],
 )
 def test_a_file_that_is_no_json_is_named(scene_folder, content, message):

@@ -16,7 +16,8 @@ from vlmflow.errors import DatasetError
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("[1]", "it holds a list"), ("{", "this is no JSON"), (None, "there is no such file")]
+    ("content", "message"),
+    [("[1]", "the file holds a list"), ("{", "this is not JSON"), (None, "there is no such file")],
 )
 def test_files_that_are_not_gqa_are_refused(scene_folder, content, message):
     path = scene_folder / "questions.json"
@@ -94,13 +95,13 @@ def test_a_line_that_is_no_question_costs_itself(scene_folder):
     rows, skipped = read_questions(scene_folder / "q.jsonl", scene_folder / "sceneGraphs.json")
     assert [row["question_id"] for row in rows] == ["q"]
     assert [row["question_id"] for row in skipped] == ["q.jsonl, line 2", "q.jsonl, line 4", "7", "q.jsonl, line 6"]
-    assert "this is no JSON (" in skipped[0]["reason"]
+    assert "this is not JSON (" in skipped[0]["reason"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("q.zip", b"PK", "this is an archive; unpack it, and give what was in it; expected questions by id"),
+        ("q.zip", b"PK", "this is an archive; unpack it, and give the unpacked file; expected questions by id"),
         ("q.tar.gz", b"", "this is an archive; unpack it"),
         ("q.json.gz", b"{}", r"this is not a complete \.gz file \(Not a gzipped file"),
         (
@@ -108,8 +109,12 @@ def test_a_line_that_is_no_question_costs_itself(scene_folder):
             gzip.compress(b"x" * 9999, mtime=0)[:-9],
             r"this is not a complete \.gz file \(Compressed file ended",
         ),
-        ("q.jsonl", b"[]\nhello", "no line of this is JSON as expected: questions by id, one JSON object per line"),
-        ("q.jsonl", b"\xff\n", "this is no text in UTF-8"),
+        (
+            "q.jsonl",
+            b"[]\nhello",
+            "no line of this file is JSON as expected: questions by id, one JSON object per line",
+        ),
+        ("q.jsonl", b"\xff\n", "this is not text in UTF-8"),
         ("folder", None, "this folder holds no files that end with .json or .jsonl"),
     ],
 )

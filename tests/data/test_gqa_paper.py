@@ -203,13 +203,13 @@ def test_a_broken_row_costs_itself_only(written, tmp_path):
     assert "another question has this id" in reasons[good[1]["question_id"]]
     problems = {row["question_id"]: row["problem"] for row in rows if row["problem"]}
     assert "box of object1" in problems["box"]
-    assert "no two options" in problems["options"]
+    assert "does not name two options" in problems["options"]
     SKIPPED.frame(skipped)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a,b\n1,2\n", "without the column"), (b"\xff\xfe", "no CSV file in UTF-8"), (None, "no such file")],
+    [(b"a,b\n1,2\n", "the column"), (b"\xff\xfe", "not a CSV file in UTF-8"), (None, "no such file")],
 )
 def test_files_that_are_not_the_papers_are_refused(tmp_path, content, message):
     path = tmp_path / "q.csv"

@@ -109,7 +109,7 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
     assert (here / "model.safetensors").stat().st_size == 50_000
     done = locate(note, tmp_path / "cache")
     assert done.returncode == 3
-    assert f"was fetched to {there}, and all of it is gone; run the same command again" in done.stdout
+    assert f"was fetched to {there}, but all of it is gone; run the same command again" in done.stdout
 
 
 def test_files_purged_from_the_cache_are_named_and_fetched_again(hub, tmp_path):
@@ -123,7 +123,7 @@ def test_files_purged_from_the_cache_are_named_and_fetched_again(hub, tmp_path):
     (folder / "chat_template.jinja").resolve().unlink()  # the link to it stays
     done = locate(note, tmp_path / "cache")
     assert done.returncode == 3
-    assert f"was fetched to {folder}, and chat_template.jinja of it is gone; run the same command" in done.stdout
+    assert f"was fetched to {folder}, but chat_template.jinja of it is gone; run the same command" in done.stdout
     assert forget_if_gone(note) == ["chat_template.jinja"]
     assert not note.exists(), "so that the job that needs it fetches it again"
     note.write_text(fetch(hub, tmp_path).stdout)
@@ -173,7 +173,7 @@ NOBODY = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 def test_without_a_network_a_hub_id_is_reported_at_once(tmp_path):
     text = load("owner/model", tmp_path, tmp_path / "cache", **NOBODY)
     assert text.startswith("owner/model: the hub at http://127.0.0.1:9 cannot be reached (")
-    assert text.endswith(f"if it is meant as a folder: there is none at {tmp_path}/owner/model")
+    assert text.endswith(f"if it should be a folder: there is no folder at {tmp_path}/owner/model")
 
 
 def test_a_misspelt_folder_is_reported_at_once(tmp_path):
@@ -186,9 +186,9 @@ def test_a_misspelt_folder_is_reported_at_once(tmp_path):
 
 def test_what_the_hub_does_not_have_may_be_a_folder(hub, tmp_path):
     text = load("owner/none", tmp_path, tmp_path / "cache", HF_ENDPOINT=hub.url)
-    assert text.endswith(f"if it is meant as a folder: there is none at {tmp_path}/owner/none")
+    assert text.endswith(f"if it should be a folder: there is no folder at {tmp_path}/owner/none")
     done = fetch(hub, tmp_path, repository="owner/none")
-    assert "if it is meant as a folder: there is none at" in done.stdout
+    assert "if it should be a folder: there is no folder at" in done.stdout
 
 
 def test_what_is_in_the_cache_is_loaded_without_a_network(hub, tmp_path):

@@ -85,7 +85,7 @@ def test_questions_of_ok_vqa_are_read(tmp_path):
         "captions": None,
         "problem": None,
     }
-    assert frame["problem"].to_list()[1:] == ["a.json has no answer to it"] * 2
+    assert frame["problem"].to_list()[1:] == ["a.json has no answer to this question"] * 2
     assert skipped == []
     # A task that is all of a dataset.
     usable, broken = select_task(frame, "OK-VQA", Task.model_validate({"dataset": {"source": "ok-vqa"}}))
@@ -96,7 +96,7 @@ def test_questions_of_ok_vqa_are_read(tmp_path):
     ("content", "message"),
     [
         (None, "there is no such file; expected a list of objects under 'questions'"),
-        ("{", "this is no JSON"),
+        ("{", "this is not JSON"),
         ("[]", "this is not a list of objects under 'annotations'"),
         ('{"annotations": {}}', "this is not a list"),
         ('{"annotations": [], "annotations": []}', "the key 'annotations' is given twice"),
@@ -131,7 +131,7 @@ def test_several_annotations_of_one_question_cost_that_question(tmp_path):
     write(annotations, {"annotations": [*content, content[0], 3]})
     rows, skipped = read_ok_vqa(questions, annotations)
     assert {row["question_id"]: row["problem"] for row in rows} == {
-        "1": "a.json has several annotations of it; keep the right one",
+        "1": "a.json has several annotations of this question; keep the correct one",
         "2": None,
     }
     assert skipped == []

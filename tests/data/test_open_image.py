@@ -43,15 +43,15 @@ def saved(image, kind, **settings):
 FRAMES = [Image.new("RGB", (96, 96), color) for color in ("red", "blue")]
 NOISE = saved(Image.effect_noise((96, 96), 90).convert("RGB"), "JPEG")
 TEXT = b"t\0\0" + zlib.compress(b"\0" * 90_000_000, 9)
-LIMIT = f"At most {LONGEST} pixels per side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the"
+LIMIT = f"An image may have at most {LONGEST} pixels per side, and its longer side may be at most {LONGEST_TO_SHORTEST}"
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (None, "there is no image 1 (.jpg, .jpeg, .png, .webp, .bmp, .gif, .tif, .tiff) in"),
-        (b"", "it is empty, or none of JPEG, PNG, GIF, WEBP, BMP, TIFF"),
-        (b"<html>404</html>", "it is empty, or none of JPEG"),
+        (b"", "it is empty, or in none of the formats JPEG, PNG, GIF, WEBP, BMP, TIFF"),
+        (b"<html>404</html>", "it is empty, or in none of the formats JPEG"),
         (NOISE[: len(NOISE) // 2], "image file is truncated"),
         (NOISE[:-40], "image file is truncated"),
         (NOISE[:200], "cannot be read: "),
@@ -63,9 +63,9 @@ LIMIT = f"At most {LONGEST} pixels per side are opened, and a longer side of at 
         (png(96, 96, chunk(b"iCCP", TEXT)), "Decompressed data too large"),
         (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), "it has several frames"),
         (saved(FRAMES[0], "PNG", save_all=True, append_images=FRAMES[1:]), "it has several frames"),
-        (saved(FRAMES[0], "EPS"), "it is empty, or none of JPEG"),
-        (saved(Image.fromarray(np.ones((96, 96), np.float32)), "TIFF"), "its pixels are numbers of 32 bits"),
-        (saved(Image.new("RGB", (96, 48)), "PNG"), "made for 96 × 96 pixels, the image has 96 × 48"),
+        (saved(FRAMES[0], "EPS"), "it is empty, or in none of the formats JPEG"),
+        (saved(Image.fromarray(np.ones((96, 96), np.float32)), "TIFF"), "its pixels are 32-bit numbers"),
+        (saved(Image.new("RGB", (96, 48)), "PNG"), "made for 96 × 96 pixels, but the image has 96 × 48"),
     ],
     ids=range(17),
 )  # fmt: skip

@@ -44,15 +44,18 @@ LOGIN = b"<!doctype html><html><title>Log in to the guest network</title></html>
 GZIP = {"Content-Encoding": "gzip", "Content-Type": "image/jpeg"}
 MOST = 20_000_000
 BAD = {
-    "empty": (({"Content-Length": "0"}, [b""]), "what was sent cannot be read: it is empty, or none of JPEG, PNG"),
-    "login": (({"Content-Type": "text/html"}, [LOGIN]), "what was sent cannot be read: it is empty, or none of"),
+    "empty": (
+        ({"Content-Length": "0"}, [b""]),
+        "what was sent cannot be read: it is empty, or in none of the formats JPEG",
+    ),
+    "login": (({"Content-Type": "text/html"}, [LOGIN]), "what was sent cannot be read: it is empty, or in none of the"),
     "bomb": ((GZIP, [gzip.compress(bytes(300_000_000), 1)]), "it has more than 20,000,000 bytes"),
     "endless": (({}, itertools.repeat(bytes(1 << 20))), "it has more than 20,000,000 bytes"),
     "huge": (({}, [png_header(100_000, 100_000)]), "Image size (10000000000 pixels) exceeds limit"),
     "large": (({}, [png_header(9000, 9000)]), "what was sent cannot be read: it has 9000 × 9000 pixels."),
     "cut": (({}, [image()[:-400]]), "what was sent cannot be read: image file is truncated"),
     "no-gzip": ((GZIP, [image()]), "failed to decode it"),
-    "program": (({}, [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]), "none of JPEG, PNG"),
+    "program": (({}, [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]), "none of the formats JPEG, PNG"),
 }
 
 
@@ -91,7 +94,7 @@ def test_members_of_archives_are_checked_too(server, tmp_path, expected, ranges)
     assert [path.name for path in out.iterdir()] == ["good.jpg"]
     assert isinstance(reasons["login.jpg"], Refused)
     assert "login.jpg in " in reasons["login.jpg"]
-    assert "none of JPEG" in reasons["login.jpg"]
+    assert "none of the formats JPEG" in reasons["login.jpg"]
     assert "more than 20,000,000 bytes" in reasons["bomb.jpg"]
     assert not isinstance(reasons["none.jpg"], Refused), "what an archive does not hold, it will not hold"
 
@@ -125,18 +128,18 @@ def test_refused_images_are_requested_again(server, tmp_path):
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
     for name in ("1", "2"):
         assert f"{server.url}/{name}.jpg: what was sent cannot be read" in reasons[f"q{name}"]
-        assert f"or put the image at {tmp_path}/images/{name}.jpg yourself" in reasons[f"q{name}"]
+        assert f"you can also put it at {tmp_path}/images/{name}.jpg" in reasons[f"q{name}"]
     assert "404" in reasons["q3"]
     # Nothing is better yet; then one is; then the other one is put there. Only what was refused is asked for.
     server.requests.clear()
-    assert "0 of 2 images that were refused before came now; " in ask_again(note, came, images)
+    assert "0 of 2 images that were refused before have now arrived; " in ask_again(note, came, images)
     assert not came.exists()
     assert {path for command, path, _ in server.requests if command == "GET"} == {"/1.jpg", "/2.jpg"}
     del server.faults.body["/1.jpg"]
-    assert "1 of 2 images that were refused before came now; " in ask_again(note, came, images)
+    assert "1 of 2 images that were refused before have now arrived; " in ask_again(note, came, images)
     assert came.read_text() == "1\n"
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert ask_again(note, came, images).endswith("1 of 1 images that were refused before came now")
+    assert ask_again(note, came, images).endswith("1 of 1 images that were refused before have now arrived")
     assert came.read_text() == "1\n2\n"
     assert not note.exists()
 
@@ -158,7 +161,9 @@ def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):
 def test_a_job_whose_images_are_all_refused_fails_with_one_message(server, tmp_path):
     images = ImageSource(str(tmp_path / "images"), server.url)
     server.faults.body |= {f"/{number}.jpg": ({}, [LOGIN]) for number in range(9)}
-    with pytest.raises(DownloadError, match=r"nothing that was sent for 9 images is an image; .*/\d\.jpg: what was"):
+    with pytest.raises(
+        DownloadError, match=r"none of the 9 files that the server sent is an image; .*/\d\.jpg: what was"
+    ):
         with_images(candidates(*map(str, range(9))), images, task="T", note=tmp_path / "note")
     assert not (tmp_path / "note").exists()
     assert list((tmp_path / "images").iterdir()) == []
@@ -172,7 +177,7 @@ def test_a_server_that_cannot_be_reached_is_not_waited_for(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
     images._write_down(["1", "2"], note)
     nobody = ImageSource(str(tmp_path / "images"), "http://127.0.0.1:9")
-    assert "0 of 2 images that were refused before came now; the server could not be reached" in ask_again(
+    assert "0 of 2 images that were refused before have now arrived; the server could not be reached" in ask_again(
         note, came, nobody
     )
     source = ImageSource(str(tmp_path / "images"), server.url)
@@ -183,7 +188,7 @@ def test_a_server_that_cannot_be_reached_is_not_waited_for(server, tmp_path):
     assert not came.exists()
     # What somebody has put there meanwhile is seen all the same.
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert "1 of 2 images that were refused before came now; the server" in ask_again(note, came, nobody)
+    assert "1 of 2 images that were refused before have now arrived; the server" in ask_again(note, came, nobody)
     assert came.read_text() == "2\n"
 
 

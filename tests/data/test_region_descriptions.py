@@ -40,17 +40,17 @@ def test_one_malformed_description_costs_its_image_only(tmp_path, capsys):
     path = write(tmp_path / "regions.json", [*REGIONS, {"id": 4, "regions": [{}]}, 7])
     texts, broken = read_captions(path, {"1", "4"})
     assert texts == {"1": "a cup. a table."}
-    assert broken == {"4": "regions.json: entry 4 is no image with regions: regions.0.phrase: Field required"}
-    assert "entry 5 is no image with regions" in capsys.readouterr().out
+    assert broken == {"4": "regions.json: entry 4 is not an image with regions: regions.0.phrase: Field required"}
+    assert "entry 5 is not an image with regions" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, "there is no such file; expected region descriptions"),
-        ("[{", "this is no JSON"),
-        ('[{"id": 1}]', "entry 1 is no image with regions: regions"),
-        ("[3]", "entry 1 is no image with regions"),
+        ("[{", "this is not JSON"),
+        ('[{"id": 1}]', "entry 1 is not an image with regions: regions"),
+        ("[3]", "entry 1 is not an image with regions"),
     ],
 )
 def test_captions_that_cannot_be_read_are_refused(tmp_path, text, message):

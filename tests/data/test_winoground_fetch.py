@@ -101,8 +101,8 @@ def test_without_access_the_reason_names_what_to_do(hub, tmp_path, token, reposi
     _, account = fetch(hub.url, tmp_path, token, repository)
     assert account["granted"] is False
     assert account["reason"] == (
-        "the captions and images of Winoground are missing, since there is no access to them from here "
-        f"({repository} at main: the hub says {status}); request access at "
+        "the captions and images of Winoground are missing, since this machine has no access to them "
+        f"({repository} at main: the hub answers {status}); request access at "
         f"https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         "delete access.json and run the same command again"
     )
@@ -114,7 +114,7 @@ def test_without_access_the_reason_names_what_to_do(hub, tmp_path, token, reposi
 def test_a_hub_that_refuses_everything_counts_as_no_access(hub, tmp_path, status):
     """As where a token is no longer valid: refused before anything is listed, and without a code."""
     hub.faults.status[f"/api/datasets/{REPOSITORY}/revision/main"] = status
-    assert f"the hub says {status}" in fetch(hub.url, tmp_path)[1]["reason"]
+    assert f"the hub answers {status}" in fetch(hub.url, tmp_path)[1]["reason"]
 
 
 def test_errors_other_than_lack_of_access_stop_the_job(hub, tmp_path):
@@ -183,7 +183,10 @@ def test_a_member_that_is_no_image_costs_its_questions(hub, tmp_path):
     problems = {row["question_id"]: row["problem"] for row in rows}
     assert (problems["0-0"], problems["1-1"], skipped) == (None, None, [])
     for question in ("0-1", "1-0"):
-        assert "images.zip: what was sent cannot be read: it is empty, or none of JPEG" in problems[question]
+        assert (
+            "images.zip: what was sent cannot be read: it is empty, or in none of the formats JPEG"
+            in problems[question]
+        )
         assert "images.zip and access.json and run the same command again" in problems[question]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images/ex_0_img_0.png", b"")
@@ -191,7 +194,7 @@ def test_a_member_that_is_no_image_costs_its_questions(hub, tmp_path):
     status, said = fetch(hub.url, tmp_path / "again")
     assert status == 3
     assert "there is no image (.jpg, .png) under images/ in " in said
-    assert "it is empty, or none of JPEG" in said
+    assert "it is empty, or in none of the formats JPEG" in said
 
 
 def test_a_damaged_archive_is_named(tmp_path):
@@ -263,7 +266,7 @@ def test_a_study_is_run_without_winoground_and_with_it(hub, tmp_path):
     (found,) = TASK.read(results / "tasks" / "Coco.parquet").to_dicts()
     assert (found["question_id"], found["image"]) == ("77", "resources/coco/val2017/7.jpg")
     (lost,) = skipped.filter(pl.col("task") == "Coco", pl.col("stage") == "images")["reason"]
-    assert "val2017/000000000008.jpg: the server says 404" in lost
+    assert "val2017/000000000008.jpg: the server answers 404" in lost
     assert "https://huggingface.co/datasets/facebook/winoground" in (results / "index.html").read_text()
     again = workspace.snakemake("--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr

@@ -73,16 +73,16 @@ def test_without_access_there_is_no_question_but_a_reason(tmp_path):
 @pytest.mark.parametrize(
     ("examples", "access", "message"),
     [
-        (None, "{}", r"access\.json: this does not say whether Winoground could be fetched; delete it"),
-        (None, "[1]", r"access\.json: this does not say whether"),
-        (None, "{", r"access\.json: this is no JSON"),
+        (None, "{}", r"access\.json: this file does not state whether Winoground could be fetched; delete it"),
+        (None, "[1]", r"access\.json: this file does not state whether"),
+        (None, "{", r"access\.json: this is not JSON"),
         (
             "[1]\n[2]",
             None,
-            r"examples\.jsonl: no line of this is JSON as expected: examples of Winoground, one JSON object",
+            r"examples\.jsonl: no line of this file is JSON as expected: examples of Winoground, one JSON object",
         ),
-        ('\n{"id": 1', None, r"examples\.jsonl: no line of this is JSON"),
-        (b"\xff\xfe", None, r"examples\.jsonl: this is no text in UTF-8"),
+        ('\n{"id": 1', None, r"examples\.jsonl: no line of this file is JSON"),
+        (b"\xff\xfe", None, r"examples\.jsonl: this is not text in UTF-8"),
     ],
 )
 def test_files_that_are_not_winogrounds_are_refused(tmp_path, examples, access, message):
@@ -100,7 +100,7 @@ def test_a_broken_line_costs_itself_only(tmp_path):
     rows, skipped = read_winoground(*files, PROMPT)
     assert [row["question_id"] for row in rows] == ["1-0", "1-1", "2-0", "2-1"]
     assert [entry["question_id"] for entry in skipped] == ["line 3", "line 4"]
-    assert skipped[0]["reason"].startswith("this is no JSON (")
+    assert skipped[0]["reason"].startswith("this is not JSON (")
 
 
 FIELDS = ["id", "image_0", "image_1", "caption_0", "caption_1", "tag"]

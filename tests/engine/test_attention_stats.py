@@ -60,7 +60,7 @@ def test_weights_equal_eager_attention_in_other_architectures(name):
     inputs = {"input_ids": torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))}
     targets = {"some": torch.tensor([9, 12]), "last": torch.tensor([13])}
     if not can_share(model.model):
-        with pytest.raises(NotApplicableError, match="does not allow its attention function to be exchanged"):
+        with pytest.raises(NotApplicableError, match="does not allow its attention function to be replaced"):
             attention_stats(model, layers, inputs, targets)
         return
     before = model(**inputs).logits

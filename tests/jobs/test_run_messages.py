@@ -35,5 +35,5 @@ def test_the_report_is_named_if_it_was_requested(tmp_path):
     page = tmp_path / "index.html"
     assert report_message(jobs, page) == ""
     page.write_text("")
-    assert report_message(jobs, page) == f"The report is {page} (opens offline, by a double click)."
+    assert report_message(jobs, page) == f"The report is {page}; a double click opens it, also offline."
     assert report_message(jobs[:1], page) == ""

@@ -49,23 +49,23 @@ def foreign(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (pickled, r"its weights are no safetensors but pickled \(pytorch_model\.bin\).*save them as safetensors"),
+        (pickled, r"its weights are pickled, not safetensors \(pytorch_model\.bin\).*save them as safetensors"),
         (
             lambda folder: (folder / "model.safetensors").unlink(),
             r"there are no weights: model\.safetensors is missing",
         ),
         (cut("model.safetensors", 3_000_000), r"model\.safetensors is cut off, or not a safetensors file"),
         (cut("model.safetensors", 0), r"model\.safetensors is cut off, or not a safetensors file"),
-        (split, r"two\.safetensors is missing, which model\.safetensors\.index\.json names"),
+        (split, r"two\.safetensors is missing, but model\.safetensors\.index\.json names it"),
         (fewer, r"the weights are incomplete: 1 are missing, such as model\.language_model"),
-        (narrower, r"its weights have other shapes than config\.json says"),
-        (foreign, "it needs code of its own, and no code from outside is run"),
-        (cut("config.json", 5), r"config\.json is no JSON"),
-        (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json holds no JSON object"),
+        (narrower, r"its weights have other shapes than those in config\.json"),
+        (foreign, "it needs code of its own, and no code of a model is run"),
+        (cut("config.json", 5), r"config\.json is not JSON"),
+        (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json does not hold a JSON object"),
         (lambda folder: (folder / "config.json").unlink(), r"there is no model: config\.json is missing"),
         (lambda folder: (folder / "tokenizer.json").unlink(), r"there is no tokenizer \(tokenizer\.json"),
-        (cut("tokenizer.json", 99), r"tokenizer\.json is no JSON"),
-        (cut("processor_config.json", 9), r"processor_config\.json is no JSON"),
+        (cut("tokenizer.json", 99), r"tokenizer\.json is not JSON"),
+        (cut("processor_config.json", 9), r"processor_config\.json is not JSON"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no conversation template of its own; give"),
     ],
 )
@@ -80,5 +80,5 @@ def test_an_incomplete_or_damaged_model_folder_is_refused(tmp_path, change, mess
 def test_a_processor_alone_is_refused_for_the_same_reason(tmp_path):
     shutil.copytree(TINY_LLAVA, tmp_path / "mine")
     cut("tokenizer.json", 99)(tmp_path / "mine")
-    with pytest.raises(ProcessorError, match=r"mine: no processor could be loaded: tokenizer\.json is no JSON"):
+    with pytest.raises(ProcessorError, match=r"mine: no processor could be loaded: tokenizer\.json is not JSON"):
         load_processor(tmp_path / "mine")

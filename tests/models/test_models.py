@@ -73,7 +73,7 @@ def test_a_model_that_reads_its_answer_in_another_way_is_refused(vlm):
     prompt = vlm.prompt(IMAGE, QUESTION)
     vlm.record(prompt)  # a change inside of the unembedding itself is no such thing
     vlm.unembedding = torch.nn.Linear(16, vlm.unembedding.out_features, dtype=torch.float64)
-    with pytest.raises(ModelError, match="in another way than unembedding"):
+    with pytest.raises(ModelError, match="does not compute its logits as unembedding"):
         vlm.record(prompt)
 
 
@@ -200,7 +200,7 @@ def test_questions_that_cannot_be_measured_are_refused(vlm, path, tmp_path):
     for changes, message in (
         ({"objects": [absent]}, "no box"),
         ({"objects": [outside]}, "outside of the image, which has 8 × 8 pixels"),
-        ({"width": 9}, "made for 9 × 8 pixels, the image has 8 × 8"),
+        ({"width": 9}, "made for 9 × 8 pixels, but the image has 8 × 8"),
     ):
         with pytest.raises(QuestionError, match=message):
             patch_row(vlm.processor, question_row(path, **changes), "overlap")
@@ -227,7 +227,7 @@ def test_an_empty_answer_is_a_wrong_one(vlm, path):
     assert answer["probability"] > 0.9
     row = question_row(path) | {"token_ids": answer["token_ids"]}
     last = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"], token="last")
-    with pytest.raises(QuestionError, match="said nothing, so that there is no last sub-word"):
+    with pytest.raises(QuestionError, match="answer is empty, so it has no last sub-word"):
         ProbeRun(vlm, last, "last")(row)
 
 

@@ -100,8 +100,8 @@ def test_images_are_padded_or_cropped_as_asked():
 
 def test_tiles_cannot_be_padded(tmp_path):
     tiny_models.build_processor("llava_next", "vicuna_v1", ["a"]).save_pretrained(tmp_path)
-    with pytest.raises(ProcessorError, match="LlavaNextProcessor cuts it in another way, so leave this key out"):
+    with pytest.raises(ProcessorError, match="LlavaNextProcessor cuts images in another way, so remove this key"):
         load_processor(tmp_path, fit="pad")
     tiny_models.save(tmp_path, "llava_next", "vicuna_v1", ["a"], "a")
-    with pytest.raises(ModelError, match="leave this key out"):
+    with pytest.raises(ModelError, match="remove this key"):
         load_model(tmp_path, device="cpu", fit="pad")

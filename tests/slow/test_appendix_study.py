@@ -207,7 +207,7 @@ def test_edges_of_patches_are_left_out_without_boxes(elsewhere):
         assert set(measured["questions"]) == {IMAGES - 1}
     skipped = SKIPPED.read(elsewhere.results / "summary" / "skipped.parquet").filter(pl.col("stage") == "images")
     assert len(skipped) == 2
-    assert skipped["reason"].str.contains("the server says 404").all()
+    assert skipped["reason"].str.contains("the server answers 404").all()
 
 
 def test_only_images_of_questions_are_fetched(elsewhere):

@@ -43,7 +43,7 @@ def test_other_models_are_finished_and_the_corrected_one_joins_them(tmp_path):
     assert done.returncode == 1
     told = "my/bad: the processor's files say patch_size: 15, but config.json says vision_config.patch_size: 16"
     assert done.stderr.count(f"  {told}") == 1, "a line for the reason, not for the job"
-    assert f"without these models' failed measurements:\n  bad: {told}" in done.stderr
+    assert f"without the failed measurements of these models:\n  bad: {told}" in done.stderr
     assert "Traceback" not in done.stderr
     results = tmp_path / "results/two"
     page = (results / "index.html").read_text()

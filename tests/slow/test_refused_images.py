@@ -82,7 +82,9 @@ def test_a_corrected_image_is_fetched_and_measured_by_the_same_command(tmp_path)
         # Still bad: it is asked for, and nothing is measured anew for that; a dry run asks nobody.
         text, images = run()
         assert "Nothing to be done" in text
-        assert re.search(r"0 of 1 images that were refused before came now; .*what was sent cannot be read", text)
+        assert re.search(
+            r"0 of 1 images that were refused before have now arrived; .*what was sent cannot be read", text
+        )
         assert images == {bad}
         server.faults.body.clear()
         assert run("--dry-run")[1] == set()

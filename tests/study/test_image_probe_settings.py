@@ -180,7 +180,7 @@ def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
         ({"chart": "examples", "probe": "looks", "questions": 13}, [".questions: ", "less than or equal to 12"]),
         ({"chart": "visual-lens", "probe": "words", "quantity": "objects"}, [".quantity: ", "'names', 'entropy'"]),
         ({"chart": "budget", "probe": "tokens", "by": "task"}, [".by: ", "'keep' or 'prompt'"]),
-        ({"chart": "budget", "probe": "tokns"}, [".probe: there is no probe 'tokns'; there are contextualisation"]),
+        ({"chart": "budget", "probe": "tokns"}, [".probe: there is no probe 'tokns'; choose from contextualisation"]),
     ],
 )
 def test_mistakes_in_figures(figure, messages):
@@ -213,13 +213,13 @@ def test_examples_of_words_may_show_the_embedding():
 def test_curve_features_are_those_of_curves(probe):
     config = changed(tables__mine={"table": "curve-features", "probe": probe})
     text = refusal(config)
-    message = f"tables.mine.probe: there is no probe '{probe}' of kind similarity or budget; there is "
-    assert f"{message}contextualisation, tokens" in text
+    message = f"tables.mine.probe: there is no probe '{probe}' of kind similarity or budget; "
+    assert f"{message}choose from contextualisation, tokens" in text
     for name in ("contextualisation", "tokens"):
         del config["probes"][name]
     config["figures"] = {}
     config["tables"] = {"mine": config["tables"]["mine"]}
-    assert f"{message.removesuffix('there is ')}add one" in refusal(config)
+    assert f"{message}add one" in refusal(config)
 
 
 def test_image_probes_need_a_model_that_reads_images():

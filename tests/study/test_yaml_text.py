@@ -18,9 +18,9 @@ from vlmflow.study.yaml_text import check_text
         ("a: *x\n", r"this is not YAML \(found undefined alias"),
         ("a: \0\n", "this is not YAML .unacceptable character"),
         ("[" * 5000, "this is not YAML"),
-        ("", "this has no keys; write it like config.yaml"),
-        ("- a\n", "this has no keys"),
-        ("caf\xe9: 1\n".encode("latin-1"), "this is no text in UTF-8"),
+        ("", "this file has no keys; write it like config.yaml"),
+        ("- a\n", "this file has no keys"),
+        ("caf\xe9: 1\n".encode("latin-1"), "this is not text in UTF-8"),
         (None, "this file cannot be read"),
     ],
 )

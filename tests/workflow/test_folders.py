@@ -105,7 +105,7 @@ def test_a_folder_with_braces_is_refused_by_name(tmp_path):
     workspace.write(smallest_study())
     done = workspace.snakemake("--dry-run")
     assert done.returncode != 0
-    assert f"{folder}: Snakemake takes braces in a path for a placeholder" in done.stdout + done.stderr
+    assert f"{folder}: Snakemake reads braces in a path as a placeholder" in done.stdout + done.stderr
     assert "NameError" not in done.stdout + done.stderr
 
 

@@ -57,7 +57,7 @@ print(sorted(file.name for file in folder.rglob("*") if file.is_file()))
     ("options", "message"),
     [
         ("-o size=200k", "cannot be written: the disk is full (No space left on device); make room on the disk of"),
-        ("-o ro", "is read-only, or not yours to write into (Read-only file system); make it writable, or run"),
+        ("-o ro", "is read-only, or you may not write into it (Read-only file system); make it writable, or run"),
     ],
     ids=["full", "read-only"],
 )
@@ -71,7 +71,7 @@ def test_a_full_or_read_only_disk_is_named_and_holds_no_partial_file(tmp_path, o
     for name, line in zip(("s.parquet", "page.html", "late/t.parquet"), told, strict=True):
         assert line.startswith(f"{tmp_path}/disk/{name} cannot be written: ")
         assert message in line
-        assert line.endswith("run the same command again, which goes on from what is finished")
+        assert line.endswith("run the same command again; finished files are kept")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def nobody():
 
 def test_a_folder_of_another_user_is_named(tmp_path, nobody):
     place = "/usr/vlmflow-test"
-    with pytest.raises(WriteError, match=f"{place}/t.parquet cannot be written: {place} is read-only, or not yours"):
+    with pytest.raises(WriteError, match=f"{place}/t.parquet cannot be written: {place} is read-only, or you may not"):
         check_writable([f"{place}/t.parquet"])
 
 
@@ -95,7 +95,7 @@ def test_a_folder_or_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder" / "s.parquet").mkdir(parents=True)
     for path in (tmp_path / "file" / "s.parquet", tmp_path / "folder" / "s.parquet"):
-        with pytest.raises(WriteError, match=r"s\.parquet cannot be written: something else lies in its place"):
+        with pytest.raises(WriteError, match=r"s\.parquet cannot be written: something else has its name"):
             SELECTED.write(IDS, path)
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["file", "folder", "s.parquet"]
 
@@ -118,12 +118,12 @@ def test_long_jobs_check_their_outputs_before_they_compute(tmp_path, script):
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / "workflow_scripts" / script), {"snakemake": job})
     (line,) = (tmp_path / "log").read_text().splitlines()
-    assert "taken/x.parquet cannot be written: something else lies in its place" in line
+    assert "taken/x.parquet cannot be written: something else has its name" in line
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("-o size=200k", "the disk is full"), ("-o ro", "results/small is read-only, or not yours")],
+    [("-o size=200k", "the disk is full"), ("-o ro", "results/small is read-only, or you may not write into it")],
     ids=["full", "read-only"],
 )
 def test_a_run_that_cannot_write_its_results_ends_before_any_job(tmp_path, options, message):

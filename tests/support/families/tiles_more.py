@@ -202,7 +202,7 @@ MORE_TILES: dict[str, Family] = {
     "LightOnOCR": Family(light_on_ocr),
     "MiniCPM-V 4.6": Family(mini_cpm),
     "Cohere Compass": Family(cohere_compass),
-    "Granite 4 Vision": Family(granite_4, refused_at_record="makes its logits in another way"),
+    "Granite 4 Vision": Family(granite_4, refused_at_record="does not compute its logits as"),
     "Qwen3.5-MoE": Family(qwen_3_5_moe, refused="hybrid"),
     "LFM3-VL": Family(lfm_3, refused="hybrid"),
     "GLM-5": Family(glm_5, refused="hybrid"),

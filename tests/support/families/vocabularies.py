@@ -216,7 +216,7 @@ def got_ocr_2(folder: Path) -> None:
 
 
 VOCABULARIES: dict[str, Family] = {
-    "Chameleon": Family(chameleon, template="folder", refused_at_record="makes its logits in another way"),
+    "Chameleon": Family(chameleon, template="folder", refused_at_record="does not compute its logits as"),
     "Emu3": Family(emu_3),
     "Janus": Family(janus),
     "DeepSeek-VL": Family(deepseek_vl),

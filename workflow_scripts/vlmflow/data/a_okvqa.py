@@ -73,7 +73,7 @@ def read_a_okvqa(questions: Path) -> Rows:
             skipped.append(malformed(name, error))
             continue
         answer = majority(entry.direct_answers)
-        problem = None if answer else "no answer to it is given"
+        problem = None if answer else "the file gives no answer to this question"
         if entry.difficult_direct_answer:
             problem = "its authors mark it as too open for a direct answer"
         rows.append(open_question(entry.question_id, entry.image_id, entry.question, answer, "", problem))

@@ -21,7 +21,7 @@ COCO_NAMES = ("{number:012d}", "COCO_val2014_{number:012d}", "COCO_train2014_{nu
 class CocoDataset(Dataset):
     """A dataset about images of COCO, which are fetched one by one."""
 
-    coco_url: Url = Field(COCO_URL, description="Where COCO's single images lie.")
+    coco_url: Url = Field(COCO_URL, description="Address of the folder of COCO's single images.")
     images_dir: UserPath | None = Field(
         None, description="Folder of COCO's images, by number or own name, used in place."
     )

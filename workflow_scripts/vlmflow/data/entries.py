@@ -63,7 +63,7 @@ def _integer(text: str) -> int | float:
 def check_keys(found: Any) -> Any:
     """The value itself; an object with a key that is given twice is refused, since the right value is not known."""
     if isinstance(found, Repeated):
-        raise ValueError(f"the key {found.later[0][0]!r} is given twice; keep the right one")
+        raise ValueError(f"the key {found.later[0][0]!r} is given twice; keep the correct one")
     return found
 
 
@@ -113,7 +113,7 @@ def read_text(path: Path, expected: str) -> str:
         with reading(path, expected) as file:
             return file.read().decode("utf-8-sig")  # some programs begin a file with a mark of its encoding
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: this is no text in UTF-8 ({error}); expected {expected}") from error
+        raise DatasetError(f"{path}: this is not text in UTF-8 ({error}); expected {expected}") from error
 
 
 def parse_json(text: str) -> Any:
@@ -156,7 +156,7 @@ def read_json(path: Path, expected: str) -> Any:
     except DatasetError:
         raise
     except ValueError as error:
-        raise DatasetError(f"{path}: this is no JSON ({error}); expected {expected}") from error
+        raise DatasetError(f"{path}: this is not JSON ({error}); expected {expected}") from error
 
 
 def read_lines(path: Path, expected: str) -> Iterator[tuple[int, Any]]:
@@ -173,14 +173,14 @@ def read_lines(path: Path, expected: str) -> Iterator[tuple[int, Any]]:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 entry = parse_json(text) if text.strip() else None
             except UnicodeDecodeError as error:
-                raise DatasetError(f"{path}: this is no text in UTF-8 ({error}); expected {expected}") from error
+                raise DatasetError(f"{path}: this is not text in UTF-8 ({error}); expected {expected}") from error
             except ValueError as error:
                 entry = error
             if text.strip():
                 objects, others = objects + isinstance(entry, dict), others + 1
                 yield number, entry
     if others and not objects:
-        raise DatasetError(f"{path}: no line of this is JSON as expected: {expected}")
+        raise DatasetError(f"{path}: no line of this file is JSON as expected: {expected}")
 
 
 def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -> list[Any]:
@@ -197,7 +197,7 @@ def read_entries(path: Path, key: str | None, absent: list[Any] | None = None) -
     if not isinstance(found, list):
         raise DatasetError(f"{path}: this is not {expected}")
     if isinstance(content, Repeated) and key in content.again:
-        raise DatasetError(f"{path}: the key {key!r} is given twice; keep the right one")
+        raise DatasetError(f"{path}: the key {key!r} is given twice; keep the correct one")
     return found
 
 

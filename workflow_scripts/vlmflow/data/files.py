@@ -48,7 +48,7 @@ def problem_with(path: Path, *, folders: bool) -> str | None:
             return "this is a folder; give a file"
         return None if question_files(path) else f"this folder holds no files that end with {' or '.join(ENDINGS)}"
     if path.name.lower().endswith(ARCHIVES):
-        return "this is an archive; unpack it, and give what was in it"
+        return "this is an archive; unpack it, and give the unpacked file"
     return None
 
 
@@ -67,4 +67,4 @@ def reading(path: Path, expected: str) -> Iterator[BinaryIO]:
     except FileNotFoundError:
         raise DatasetError(f"{path}: there is no such file; expected {expected}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: this is not a complete .gz file ({error}); fetch or copy it anew") from error
+        raise DatasetError(f"{path}: this is not a complete .gz file ({error}); fetch or copy it again") from error

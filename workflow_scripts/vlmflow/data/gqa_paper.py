@@ -46,8 +46,8 @@ class GqaPaperDataset(Dataset):
     """The questions that [flow] analyses, as its authors published them, on images of GQA."""
 
     source: Literal["gqa-paper"]
-    base_url: Url = Field(PAPER_URL, description="Where the question files lie.")
-    gqa_url: Url = Field(GQA_URL, description="Where GQA's archive of images lies.")
+    base_url: Url = Field(PAPER_URL, description="Address of the folder of the question files.")
+    gqa_url: Url = Field(GQA_URL, description="Address of the folder of GQA's archive of images.")
     sha256: dict[FileName, Sha256] = Field(
         PAPER_FILES, min_length=1, description="File → its checksum; these files are read."
     )
@@ -139,21 +139,21 @@ def _records(file: Path) -> Iterator[dict[str, str]]:
             reader = csv.DictReader(text, strict=True)
             names = list(reader.fieldnames or [])
             if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise DatasetError(f"{file}: the column(s) {', '.join(twice)} are given twice; keep the right one")
+                raise DatasetError(f"{file}: the column(s) {', '.join(twice)} are given twice; keep the correct one")
             if missing := set(PaperQuestion.model_fields) - set(names):
-                raise DatasetError(f"{file}: without the column(s) {', '.join(sorted(missing))}")
+                raise DatasetError(f"{file}: the column(s) {', '.join(sorted(missing))} are missing")
             yield from reader
     except FileNotFoundError:
         raise DatasetError(f"{file}: there is no such file; expected questions as CSV") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{file}: this is no CSV file in UTF-8 ({error}); expected questions as CSV") from error
+        raise DatasetError(f"{file}: this is not a CSV file in UTF-8 ({error}); expected questions as CSV") from error
 
 
 def _row(entry: PaperQuestion, raw: dict[str, str]) -> dict[str, Any]:
     problems: list[str] = []
     options = [squeezed(raw.get(f"{kind} option") or "") for kind in ("true", "false")]
     if entry.type_structural == "choose" and not all(options):
-        problems.append("the file names no two options")
+        problems.append("the file does not name two options")
     return {
         "question_id": entry.question_id,
         "image_id": entry.img_id,

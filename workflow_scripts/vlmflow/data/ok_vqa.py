@@ -25,7 +25,9 @@ class OkVqaDataset(CocoDataset):
     """OK-VQA, validation split: open questions that need knowledge, on images of COCO 2014."""
 
     source: Literal["ok-vqa"]
-    base_url: Url = Field(OKVQA_URL, description="Where the archives of questions and of annotations lie.")
+    base_url: Url = Field(
+        OKVQA_URL, description="Address of the folder of the archives of questions and of annotations."
+    )
 
     image_name = VAL_2014
 
@@ -87,9 +89,9 @@ def read_ok_vqa(questions: Path, annotations: Path) -> Rows:
             skipped.append(malformed(name, error))
             continue
         answer = majority(each.answer for each in given.answers) if given else None
-        problem = None if answer else f"{annotations.name} has no answer to it"
+        problem = None if answer else f"{annotations.name} has no answer to this question"
         if name in repeated:
-            problem = f"{annotations.name} has several annotations of it; keep the right one"
+            problem = f"{annotations.name} has several annotations of this question; keep the correct one"
         question_type = given.question_type if given else ""
         rows.append(open_question(entry.question_id, entry.image_id, entry.question, answer, question_type, problem))
     return each_once(rows, skipped)

@@ -17,8 +17,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 LONGEST = 8192
 LONGEST_TO_SHORTEST = 100
 SMALLER = (
-    f"At most {LONGEST} pixels per side are opened, and a longer side of at most {LONGEST_TO_SHORTEST} times the "
-    "shorter one; make it smaller, and its boxes with it"
+    f"An image may have at most {LONGEST} pixels per side, and its longer side may be at most {LONGEST_TO_SHORTEST} "
+    "times its shorter side; make the image and its boxes smaller"
 )
 
 # Errors of a disk or network that is not available, or of a process that has too many open files.
@@ -57,7 +57,9 @@ def open_image(path: str, name: str | None = None) -> Image.Image:
     except (MemoryError, RecursionError):
         raise
     except UnidentifiedImageError as error:
-        raise QuestionError(f"{name} cannot be read: it is empty, or none of {', '.join(FORMATS)}") from error
+        raise QuestionError(
+            f"{name} cannot be read: it is empty, or in none of the formats {', '.join(FORMATS)}"
+        ) from error
     except OSError as error:
         if error.errno in OF_THE_MACHINE or not Path(path).parent.exists():
             raise  # every other image is gone as well
@@ -76,7 +78,7 @@ def _check(image: Image.Image) -> None:
     # A photograph with a preview (MPO) is one image.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise ValueError(
-            "it has several frames, and it is not known which one is meant; save the right one as an image"
+            "it has several frames, and it is not known which frame is meant; save the correct frame as an image"
         )
 
 
@@ -85,7 +87,5 @@ def _in_rgb(image: Image.Image) -> Image.Image:
         # PIL would cut values off at 255 of 65,535, which leaves a white image.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ValueError(
-            "its pixels are numbers of 32 bits, and their range is not known; save it with 8 bits per colour"
-        )
+        raise ValueError("its pixels are 32-bit numbers, and their range is not known; save it with 8 bits per colour")
     return image.convert("RGB")

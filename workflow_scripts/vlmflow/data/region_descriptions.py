@@ -46,7 +46,7 @@ def read_captions(path: Path, wanted: set[str]) -> tuple[dict[str, str], dict[st
         try:
             image = DescribedImage.model_validate(entry)
         except ValidationError as error:
-            broken[name] = f"{path.name}: entry {number} is no image with regions: {first_mistake(error)}"
+            broken[name] = f"{path.name}: entry {number} is not an image with regions: {first_mistake(error)}"
             continue
         # The descriptions of two entries of one image are joined.
         of_image = phrases.setdefault(image.id, {})
@@ -67,4 +67,4 @@ def _entries(path: Path) -> Iterator[Any]:
         with reading(path, "region descriptions") as file:
             yield from ijson.items(file, "" if lines else "item", multiple_values=lines)
     except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: this is no JSON ({error}); expected region descriptions") from error
+        raise DatasetError(f"{path}: this is not JSON ({error}); expected region descriptions") from error

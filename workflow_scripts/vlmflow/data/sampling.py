@@ -41,7 +41,7 @@ def select_candidates(
     """
     usable, broken = select_task(questions, name, task)
     candidates, rest = split_by_ids(usable, sample(usable["question_id"], count, seed))
-    print(f"{len(candidates)} questions, {len(broken)} that lack something, {len(rest)} that were not sampled")
+    print(f"{len(candidates)} questions are candidates, {len(broken)} are incomplete, {len(rest)} were not sampled")
     others = skipped(rest["question_id"], "not sampled as a candidate", stage="tasks", task=name)
     return candidates, pl.concat([broken, others])
 
@@ -80,7 +80,7 @@ def sample_answered(
     # Where no answer is correct, none is wrong either.
     wrong = answers.filter(~pl.col("correct")).with_columns(
         reason=pl.when(pl.col("token_ids").list.len() == 0)
-        .then(pl.lit("answered wrongly: the model said nothing"))
+        .then(pl.lit("answered wrongly: the model's answer is empty"))
         .otherwise(pl.lit("answered wrongly"))
     )
     usable = answers.filter(pl.col("correct").fill_null(True))

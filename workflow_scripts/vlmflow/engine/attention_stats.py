@@ -69,7 +69,7 @@ def attention_stats(
     """
     if not can_share(find_decoder(model)):
         raise NotApplicableError(
-            f"does not apply: {type(model).__name__} does not allow its attention function to be exchanged"
+            f"does not apply: {type(model).__name__} does not allow its attention function to be replaced"
         )
     capture = _Capture(targets)
     with _capturing_attention(layers, capture):

@@ -98,5 +98,5 @@ def check_intervention(intervention: Intervention, masks: Masks) -> None:
         attends = (masks.on_cpu[number][targets] & ~blocked).any(dim=1)
         if not attends.all():
             raise InterventionError(
-                f"the knockout would leave position {int(targets[~attends][0])} nothing to attend to"
+                f"after the knockout, position {int(targets[~attends][0])} would have nothing to attend to"
             )

@@ -47,6 +47,6 @@ def _finish_others(invocation: Invocation, models: Mapping[str, Any], model_task
         return
     left_out = find_left_out(invocation.jobs, invocation.failed_jobs)
     if left_out and not all(is_left_out(left_out, *each) for each in model_tasks):
-        heading = "The rest of the study is finished without these models' failed measurements:"
+        heading = "The rest of the study is finished without the failed measurements of these models:"
         inform(lambda: "\n".join([heading, *reason_lines(left_out, models)]))
         run_without(left_out, invocation.arguments)

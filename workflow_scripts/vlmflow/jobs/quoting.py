@@ -29,8 +29,8 @@ def check_folder(folder: str) -> None:
     """
     if set(folder) & set("{}"):
         raise FolderError(
-            f"{folder}: Snakemake takes braces in a path for a placeholder, so that no job could start in this folder; "
-            "give it a name without { and }"
+            f"{folder}: Snakemake reads braces in a path as a placeholder, so no job could start in this folder; "
+            "give the folder a name without { and }"
         )
 
 
@@ -89,7 +89,7 @@ def _quoting_arguments(original: Any) -> Any:
 
 def _unknown_version() -> FolderError:
     return FolderError(
-        f"{Path(sys.executable).parent}: Snakemake {snakemake.__version__} starts Python in a way that is not known "
-        "here, and a shell would split this folder's name; install the workflow in a folder whose path has no "
-        "spaces or quotes, or take the version of Snakemake in constraints.txt"
+        f"{Path(sys.executable).parent}: Snakemake {snakemake.__version__} starts Python in a way that this "
+        "workflow does not know, and a shell would split this folder's name; install the workflow in a folder whose "
+        "path has no spaces or quotes, or install the version of Snakemake in constraints.txt"
     )

@@ -30,7 +30,7 @@ def planned_jobs(jobs: JobGraph) -> list[dict[str, Any]]:
 def report_message(jobs: JobGraph, page: Path) -> str:
     """A line with the path of the report; empty if the run does not make it."""
     written = any(job.rule.name == "write_report" for job in jobs) and page.is_file()
-    return f"The report is {page} (opens offline, by a double click)." if written else ""
+    return f"The report is {page}; a double click opens it, also offline." if written else ""
 
 
 def remaining_jobs_message(jobs: JobGraph, failed: Iterable[Any]) -> str:

@@ -109,7 +109,7 @@ def folder_of_command(arguments: Sequence[str]) -> Path:
         return here
     given = Path(os.environ.get("PWD", ""))
     if not given.is_dir() or not (given / named).is_dir() or not (given / named).samefile(here):
-        raise FileNotFoundError(f"the folder in which the command was given is not known; the command runs in {here}")
+        raise FileNotFoundError(f"the folder in which the command was given is not known; Snakemake runs in {here}")
     return given
 
 

@@ -73,7 +73,7 @@ class DecoderModel:
         computed = self.logits(recorded.output[:, -1])
         if not torch.allclose(computed, logits.to(computed), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
             raise ModelError(
-                f"{type(self.model).__name__} makes its logits in another way than unembedding(norm(last state)), "
+                f"{type(self.model).__name__} does not compute its logits as unembedding(norm(last state)), "
                 "for instance with a cap or a scale that is not supported here"
             )
         return recorded

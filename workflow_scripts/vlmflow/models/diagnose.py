@@ -9,7 +9,7 @@ from .paths import or_a_folder
 INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-REMEDY = "copy or fetch the model anew"
+REMEDY = "copy or fetch the model again"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise ValueError(f"{folder}: {diagnose_model(folder, error)}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{folder}: config.json holds no JSON object; {REMEDY}")
+        raise ValueError(f"{folder}: config.json does not hold a JSON object; {REMEDY}")
     return config
 
 
@@ -38,10 +38,10 @@ def diagnose_model(path: str | Path, error: BaseException) -> str:
     reason = _in_files(folder) if folder.is_dir() else None
     if reason is None and "trust_remote_code" in str(error):
         reason = (
-            "it needs code of its own, and no code from outside is run; take a model that transformers itself knows"
+            "it needs code of its own, and no code of a model is run; take a model that transformers itself supports"
         )
     if reason is None and "ignore_mismatched_sizes" in str(error):
-        reason = f"its weights have other shapes than config.json says (the log lists them); {REMEDY}"
+        reason = f"its weights have other shapes than those in config.json (the log lists them); {REMEDY}"
     reason = reason or str(error).strip() or type(error).__name__
     return reason if folder.exists() else f"{reason}; {or_a_folder(path)}"
 
@@ -53,9 +53,9 @@ def _in_files(folder: Path) -> str | None:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, OSError) as error:
-            return f"{file.name} is no JSON ({error}); {REMEDY}"
+            return f"{file.name} is not JSON ({error}); {REMEDY}"
         if not isinstance(content, dict) and file.name in ("config.json", INDEX):
-            return f"{file.name} holds no JSON object; {REMEDY}"
+            return f"{file.name} does not hold a JSON object; {REMEDY}"
     if not any((folder / name).is_file() for name in TOKENIZERS):
         return f"there is no tokenizer ({', '.join(TOKENIZERS[:2])}); {REMEDY}"
     return _in_weights(folder)
@@ -66,15 +66,15 @@ def _in_weights(folder: Path) -> str | None:
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
     if not weights and pickled:
         return (
-            f"its weights are no safetensors but pickled ({pickled[0]}), which can run code and are not loaded; save "
-            "them as safetensors (`save_pretrained` does), or take a revision that has them"
+            f"its weights are pickled, not safetensors ({pickled[0]}); pickled weights can run code and are "
+            "not loaded; save them as safetensors (`save_pretrained` does), or take a revision that has safetensors"
         )
     if not weights:
         return f"there are no weights: model.safetensors is missing; {REMEDY}"
     if (folder / INDEX).is_file():
         listed = json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {})
         if absent := sorted({str(name) for name in listed.values()} - set(weights)):
-            return f"{absent[0]} is missing, which {INDEX} names; {REMEDY}"
+            return f"{absent[0]} is missing, but {INDEX} names it; {REMEDY}"
     # Not at the top, since rules that only read a configuration do not have this package.
     from safetensors import SafetensorError, safe_open
 

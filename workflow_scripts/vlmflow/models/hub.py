@@ -44,7 +44,7 @@ def path_to_load(path: str | Path, revision: str | None = None) -> str | Path:
         if isinstance(cached := try_to_load_from_cache(path, "config.json", revision=revision), str):
             return Path(cached).parent
         raise HubError(
-            f"{path}: the hub at {ENDPOINT} cannot be reached ({error}), and its cache here, {HF_HUB_CACHE}, does not "
+            f"{path}: the hub at {ENDPOINT} cannot be reached ({error}), and its cache here ({HF_HUB_CACHE}) does not "
             f"have this model; {or_a_folder(path)}"
         ) from error
     return path
@@ -101,8 +101,8 @@ def _weights(folder: Path, repository: str) -> list[Path]:
         names = ["model.safetensors"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HubError(
-            f"{repository}: {INDEX} in {folder} is no index of weights ({error}); delete that file and run "
-            "the same command again to fetch it anew"
+            f"{repository}: {INDEX} in {folder} is not an index of weights ({error}); delete that file and run "
+            "the same command again, which fetches it again"
         ) from error
     if absent := [name for name in names if not (folder / name).is_file()]:
         raise HubError(
@@ -129,6 +129,6 @@ def model_folder(path: str, fetched: str | None) -> str:
         return str(folder)
     gone_files = f"{', '.join(gone)} of it" if folder.is_dir() else "all of it"
     raise HubError(
-        f"{path} was fetched to {folder}, and {gone_files} is gone; run the same command again to fetch it anew, or "
-        "set HF_HOME to the folder in which the hub's cache is now"
+        f"{path} was fetched to {folder}, but {gone_files} is gone; run the same command again, which fetches it "
+        "again, or set HF_HOME to the folder in which the hub's cache is now"
     )

@@ -138,7 +138,7 @@ def _load_weights(loader: Any, path: str | Path, **settings: Any) -> Any:
 def _placement(path: str | Path, device: str | None, dtype: str | None) -> tuple[str, dict[str, Any]]:
     """(dtype of the weights, the other settings with which a model is loaded: its device, and safeguards)."""
     if dtype is not None and dtype not in DTYPES:
-        raise ModelError(f"{path}: no dtype {dtype!r}; choose from {', '.join(DTYPES)}")
+        raise ModelError(f"{path}: there is no dtype {dtype!r}; choose from {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     # The library's product of all experts' matrices at once does not support float64.
     experts = {"experts_implementation": "eager"} if dtype == "float64" else {}

@@ -27,4 +27,4 @@ def no_folder(path: str | Path) -> str:
 
 def or_a_folder(path: str | Path) -> str:
     """The end of a message about a hub id that was perhaps meant as a folder."""
-    return f"if it is meant as a folder: there is none at {Path(path).absolute()}"
+    return f"if it should be a folder: there is no folder at {Path(path).absolute()}"

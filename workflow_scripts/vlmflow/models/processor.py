@@ -116,8 +116,8 @@ def _fitting_image_processor(processor: Any, fit: str, path: str | Path) -> Any:
     own = getattr(processor, "image_processor", None)
     if own is None or not hasattr(own, "crop_size") or hasattr(own, "image_grid_pinpoints"):
         raise ProcessorError(
-            f"{path}: fit {fit!r} is for processors that give the model one square of the image, as LLaVA-1.5's; "
-            f"{type(processor).__name__} cuts it in another way, so leave this key out"
+            f"{path}: fit {fit!r} is for processors that give the model one square of the image, such as "
+            f"that of LLaVA-1.5; {type(processor).__name__} cuts images in another way, so remove this key"
         )
     kept = ("size", "crop_size", "image_mean", "image_std", "resample", "rescale_factor", "do_rescale", "do_normalize")
     settings = {name: getattr(own, name) for name in kept}

@@ -163,7 +163,9 @@ class Probe(Strict, ABC):
         """
         for task in self.tasks or []:
             if task not in study.tasks:
-                raise ValueError(f"probes.{name}.tasks: there is no task {task!r}; there are {', '.join(study.tasks)}")
+                raise ValueError(
+                    f"probes.{name}.tasks: there is no task {task!r}; choose from {', '.join(study.tasks)}"
+                )
         for model in self.models or []:
             if self.needs not in (None, study.reads[model]):
                 raise ValueError(

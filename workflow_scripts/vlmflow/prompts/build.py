@@ -170,8 +170,8 @@ def _with_image(
         if ran_out(error):
             raise
         raise PromptError(
-            f"{type(processor).__name__} cannot make inputs of this image of {image.width} × {image.height} pixels and "
-            f"this text: {type(error).__name__}: {error}"
+            f"{type(processor).__name__} cannot make inputs from this image of {image.width} × {image.height} pixels "
+            f"and this text: {type(error).__name__}: {error}"
         ) from error
     inputs.pop("labels", None)  # for training; they may be longer than the logits that are computed
     positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()

@@ -22,7 +22,7 @@ def size_for_boxes(path: str, drawn_for: tuple[int | None, int | None]) -> tuple
     image = open_image(path)
     if drawn_for != image.size:
         raise GeometryError(
-            f"the scene graph was made for {drawn_for[0]} × {drawn_for[1]} pixels, the image has "
+            f"the scene graph was made for {drawn_for[0]} × {drawn_for[1]} pixels, but the image has "
             f"{image.width} × {image.height}"
         )
     return image.size

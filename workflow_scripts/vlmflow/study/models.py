@@ -12,7 +12,7 @@ from vlmflow.settings import Revision, Strict
 
 def _check_template(template: str) -> str:
     if template not in ("own", *TEMPLATES) and not template.endswith(".jinja"):
-        raise ValueError(f"{template!r} is no template: give own, {', '.join(TEMPLATES)}, or a .jinja file")
+        raise ValueError(f"{template!r} is not a template: give own, {', '.join(TEMPLATES)}, or a .jinja file")
     return template
 
 

@@ -68,7 +68,7 @@ def _model_problems(study: Study) -> Iterator[str]:
 def _folder_problem(path: str, folder: Path) -> str | None:
     """The reason why a folder cannot hold a model; None if it may hold one."""
     if not folder.is_dir():
-        hint = ". It is taken for an id on the hub only if no folder here has the name of its first part"
+        hint = ". It is read as an id on the hub only if no folder here has the name of its first part"
         return f"{no_folder(folder)} ({RELATIVE}){hint if re.fullmatch(HUB_ID, path) else ''}"
     if not (folder / "config.json").is_file():
         return (

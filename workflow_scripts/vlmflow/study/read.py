@@ -48,7 +48,7 @@ def _message(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     match problem["type"]:
         case "extra_forbidden":
-            return "there is no such key here; check the spelling, or take it out"
+            return "there is no such key here; check the spelling, or remove it"
         case "union_tag_invalid" if new := _renamed_kind(problem["ctx"]["tag"]):
             return f"{problem['ctx']['discriminator'].strip(chr(39))}: {problem['ctx']['tag']} is now called {new}"
         case "missing":

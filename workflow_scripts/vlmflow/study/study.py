@@ -106,7 +106,7 @@ class Study(Strict):
             *((f"probes.{name}.models", model) for name, probe in self.probes.items() for model in probe.models or []),
         ):
             if model is not None and model not in self.models:
-                raise ValueError(f"{key}: there is no model {model!r}; there are {', '.join(self.models)}")
+                raise ValueError(f"{key}: there is no model {model!r}; choose from {', '.join(self.models)}")
         return self
 
     @model_validator(mode="after")
@@ -147,7 +147,7 @@ class Study(Strict):
             probe = self.probes.get(figure.probe)
             if probe is None:
                 raise ValueError(
-                    f"figures.{name}.probe: there is no probe {figure.probe!r}; there are {', '.join(self.probes)}"
+                    f"figures.{name}.probe: there is no probe {figure.probe!r}; choose from {', '.join(self.probes)}"
                 )
             if figure.chart not in (known := charts_of(probe.kind)):
                 raise ValueError(

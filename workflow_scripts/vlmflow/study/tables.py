@@ -107,7 +107,7 @@ class CurveFeaturesTable(TableSettings):
         if self.probe not in known:
             raise ValueError(
                 f"tables.{name}.probe: there is no probe {self.probe!r} of kind {' or '.join(kinds)}; "
-                + (f"there is {', '.join(known)}" if known else "add one")
+                + (f"choose from {', '.join(known)}" if known else "add one")
             )
 
 

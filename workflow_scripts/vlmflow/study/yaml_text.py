@@ -38,18 +38,18 @@ def check_text(path: str | Path) -> None:
     except OSError as error:
         raise StudyError(f"{path}: this file cannot be read ({error})") from error
     except UnicodeDecodeError as error:
-        raise StudyError(f"{path}: this is no text in UTF-8 ({error}); save it as UTF-8") from error
+        raise StudyError(f"{path}: this is not text in UTF-8 ({error}); save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise StudyError(
-            f"{path}{where}: this is not YAML ({error.problem}); check that line and the one before for a missing "
-            "colon, quote or bracket, or a tab in place of spaces"
+            f"{path}{where}: this is not YAML ({error.problem}); check this line and the line before it for "
+            "a missing colon, quote or bracket, or for a tab in place of spaces"
         ) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise StudyError(f"{path}: this is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(root, yaml.MappingNode):
-        raise StudyError(f"{path}: this has no keys; write it like config.yaml")
+        raise StudyError(f"{path}: this file has no keys; write it like config.yaml")
     if lines := [f"  {problem}" for problem in _repeated(root, "", set())]:
         raise StudyError("\n".join([f"{path} has {len(lines)} mistake(s):", *lines]))
 

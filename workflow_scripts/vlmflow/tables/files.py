@@ -101,15 +101,15 @@ def _number(error: Exception) -> int | None:
 
 
 def _remedy(path: Path, number: int) -> str:
-    again = "and run the same command again, which goes on from what is finished"
+    again = "and run the same command again; finished files are kept"
     why = os.strerror(number)
     if number in FULL:
         return f"the disk is full ({why}); make room on the disk of {path.parent}, {again}"
     if number in READ_ONLY or number in (errno.EACCES, errno.EPERM):
         return (
-            f"{path.parent} is read-only, or not yours to write into ({why}); make it writable, or run in a folder of "
-            f"your own, {again}"
+            f"{path.parent} is read-only, or you may not write into it ({why}); make it writable, or run in a folder "
+            f"of your own, {again}"
         )
     if number in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-        return f"something else lies in its place, or in that of its folder ({why}); move it away, {again}"
-    return f"{why}; see to it, {again}"
+        return f"something else has its name, or the name of its folder ({why}); move it away, {again}"
+    return f"{why}; remove the cause, {again}"

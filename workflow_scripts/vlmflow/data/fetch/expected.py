@@ -29,7 +29,7 @@ class Expected:
     def check_size(self, size: int) -> None:
         """Raise a ContentError for a file of more bytes than are allowed."""
         if size > self.most:
-            raise ContentError(f"it has more than {self.most:,} bytes, the most that an image may have")
+            raise ContentError(f"it has more than {self.most:,} bytes, which is the limit for an image")
 
 
 def check_image(path: Path) -> None:

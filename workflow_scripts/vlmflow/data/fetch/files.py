@@ -26,7 +26,7 @@ from .http import CONNECTIONS, TIMEOUT
 from .remote_zip import fetch_members, is_copy_of, note_of
 
 # A server's answer if it refuses all requests; or, if it does not list its files, for a single file that is missing.
-FORBIDDEN = "the server says 403"
+FORBIDDEN = "the server answers 403"
 
 
 def download(source: Download, path: Path) -> None:
@@ -89,7 +89,7 @@ def fetch_archived(url: str, member: str, path: Path) -> None:
         with tarfile.open(kept, "r:gz") as archive:
             found = next((each for each in archive if PurePosixPath(each.name).name == member and each.isfile()), None)
             if found is None:
-                raise DownloadError(f"{url}: there is no {member} in it")
+                raise DownloadError(f"{url}: there is no {member} in this archive")
             content = archive.extractfile(found)
             assert content is not None  # it is a file
             with atomic_write(path) as temporary, temporary.open("wb") as target:
@@ -126,7 +126,7 @@ def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, pa
         try:
             with opened.get(url, stream=True, timeout=TIMEOUT) as answer:
                 if answer.status_code in (403, 404, 410):
-                    return f"{url}: the server says {answer.status_code} {answer.reason}"
+                    return f"{url}: the server answers {answer.status_code} {answer.reason}"
                 answer.raise_for_status()
                 with atomic_write(path) as temporary:
                     _receive(answer, temporary, expected)
@@ -136,8 +136,8 @@ def _fetch_one(opened: requests.Session, expected: Expected | None, url: str, pa
         except requests.RequestException as error:
             if last:
                 raise DownloadError(
-                    f"{url}: {http.cause(error)}; files that have been fetched so far stay, and the same command "
-                    "goes on from there"
+                    f"{url}: {http.cause(error)}; files that have been fetched so far are kept, and the same command "
+                    "continues from there"
                 ) from error
         pause()
     raise AssertionError("the last try returns or raises")

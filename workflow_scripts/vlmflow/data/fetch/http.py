@@ -69,5 +69,5 @@ def cause(error: BaseException) -> str:
     """The first line of an error, or the server's status and reason where it answered."""
     response = getattr(error, "response", None)
     if response is not None:
-        return f"the server says {response.status_code} {response.reason}"
+        return f"the server answers {response.status_code} {response.reason}"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -25,7 +25,7 @@ def fetch_dataset(repository: str, revision: str | None, names: Sequence[str]) -
         folder = Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=list(names)))
     except (HTTPError, OSError, ValueError) as error:
         if (status := _refusal(error)) is not None:
-            raise NoAccessError(f"{dataset}: the hub says {status} {HTTPStatus(status).phrase}") from error
+            raise NoAccessError(f"{dataset}: the hub answers {status} {HTTPStatus(status).phrase}") from error
         raise HubError(f"{dataset}: {error}") from error
     if absent := [name for name in names if not (folder / name).is_file()]:
         raise HubError(f"{dataset}: there is no {' and no '.join(absent)} in this dataset")

@@ -40,7 +40,7 @@ def with_images(
     """
     folder = Path(source.folder)
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
-    reasons = {image_id: f"{image_id!r} is no name of an image" for image_id in ids if not _is_name(image_id)}
+    reasons = {image_id: f"{image_id!r} is not a name of an image" for image_id in ids if not _is_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
     found = _on_disk(ids, source)
     missing = [image_id for image_id in ids if image_id not in found]
@@ -54,12 +54,12 @@ def with_images(
     refused = {image_id: why for image_id, why in reasons.items() if isinstance(why, Refused)}
     if refused and len(refused) == len(ids):
         first = next(iter(refused.values()))
-        raise DownloadError(f"nothing that was sent for {len(ids)} images is an image; the first reason: {first}")
+        raise DownloadError(f"none of the {len(ids)} files that the server sent is an image; the first reason: {first}")
     if note is not None:
         _write_down(list(refused), note)
     not_there = f"there is no image {{}} ({', '.join(ENDINGS)}) in {folder}"
     reasons |= {name: not_there.format(name) for name in missing if name not in found and name not in reasons}
-    print(f"{task}: {len(candidates)} questions on {len(ids)} images, {len(reasons)} of which are not available")
+    print(f"{task}: {len(candidates)} questions on {len(ids)} images; {len(reasons)} of these images are not available")
 
     def by_image(texts: dict[str, str]) -> pl.Expr:
         return pl.col("image_id").replace_strict(texts, default=None, return_dtype=pl.String)
@@ -98,7 +98,7 @@ def _fetch(ids: list[str], source: ImageSource) -> dict[str, str]:
     names = {}
     for image_id in ids:
         if "{number" in source.name and not image_id.isdecimal():
-            reasons[image_id] = f"{image_id!r} is no number, as the images at {source.url} have"
+            reasons[image_id] = f"{image_id!r} is not a number, but the images at {source.url} have numbers as names"
         else:
             number = int(image_id) if image_id.isdecimal() else None
             names[source.name.format(image_id=image_id, number=number)] = image_id
@@ -120,7 +120,7 @@ def _with_remedy(reason: str, path: Path) -> str:
     """The reason; for a refused file, also what to do."""
     if not isinstance(reason, Refused):
         return reason
-    return Refused(f"{reason}; it is not kept, and the next run requests it again; or put the image at {path} yourself")
+    return Refused(f"{reason}; it is not kept, and the next run requests it again; you can also put it at {path}")
 
 
 def _write_down(refused: list[str], note: Path) -> None:
@@ -153,7 +153,7 @@ def ask_again(note: Path, came: Path, source: ImageSource) -> str:
             _write_down([image_id for image_id in ids if image_id not in found], note)
     except OSError as error:
         return f"{note}: {len(ids)} images that were refused before could not be requested again ({error})"
-    message = f"{source.folder}: {len(found)} of {len(ids)} images that were refused before came now"
+    message = f"{source.folder}: {len(found)} of {len(ids)} images that were refused before have now arrived"
     return f"{message}; {why}" if why else message
 
 

@@ -63,7 +63,7 @@ def fetch_members(
         DownloadError: the archive cannot be read; files that have been fetched so far stay.
     """
     if is_copy_of(kept, url):
-        print(f"using {kept}, which is here already, in place of {url}")
+        print(f"{kept} exists already and is used in place of {url}")
         return _extract(_LocalArchive(kept), wanted, 1, expected)
     try:
         return _extract(_RemoteArchive(url, connections), wanted, connections, expected)
@@ -113,7 +113,7 @@ class _LocalArchive:
                 raise DownloadError(f"{path}: {problem}; delete it and run again") from error
             path.unlink()
             url = note_of(path).read_text(encoding="utf-8")
-            raise DownloadError(f"{url}: {problem}; it is not kept, and the same command fetches it again") from error
+            raise DownloadError(f"{url}: {problem}; it is deleted, and the same command fetches it again") from error
 
     def opened(self) -> zipfile.ZipFile:
         return self.file
@@ -182,7 +182,7 @@ class _RemoteArchive:
         except RangeNotSupported:
             raise
         except DAMAGED as error:
-            raise DownloadError(f"{self.name}: this is no zip archive ({error})") from error
+            raise DownloadError(f"{self.name}: this is not a zip archive ({error})") from error
         except BROKEN_CONNECTION as error:
             raise DownloadError(f"{self.name}: {http.cause(error)}; check the address") from error
 
@@ -251,7 +251,7 @@ def _extract_one(
             if last:
                 raise DownloadError(
                     f"{archive.name}: the connection broke {http.TRIES} times at {member} ({http.cause(error)}); "
-                    "files that have been fetched so far stay, and the same command goes on from there"
+                    "files that have been fetched so far are kept, and the same command continues from there"
                 ) from error
         pause()
     raise AssertionError("the last try returns or raises")

@@ -48,7 +48,7 @@ class GqaDataset(Dataset):
     """GQA, or one's own questions written in its layout; files that are not given are downloaded."""
 
     source: Literal["gqa"]
-    base_url: Url = Field(GQA_URL, description="Where GQA's three archives lie.")
+    base_url: Url = Field(GQA_URL, description="Address of the folder of GQA's three archives.")
     split: Literal["train", "val"] = Field("val", description="Split of GQA's balanced questions.")
     questions: UserPath | None = Field(
         None,
@@ -62,13 +62,13 @@ class GqaDataset(Dataset):
     captions: Literal["visual-genome"] | UserPath | None = Field(
         None, description="Region descriptions as captions: Visual Genome's, downloaded, or a file in their layout."
     )
-    captions_url: Url = Field(REGIONS_URL, description="Where Visual Genome's region descriptions lie.")
+    captions_url: Url = Field(REGIONS_URL, description="Address of Visual Genome's region descriptions.")
 
     @model_validator(mode="after")
     def _files_come_together(self) -> "GqaDataset":
         if (self.questions is None) != (self.scene_graphs is None):
             missing = "scene_graphs" if self.scene_graphs is None else "questions"
-            raise ValueError(f"{missing}: give both files, or neither of them to have GQA's own downloaded")
+            raise ValueError(f"{missing}: give both files, or neither; without them, GQA's own files are downloaded")
         if self.questions is not None and self.images_dir is None:
             raise ValueError("images_dir: give the folder with the images of your questions")
         return self

@@ -98,10 +98,10 @@ def read_questions(
     rows, skipped, earlier = [], [], set()
     for question_id, raw in _entries(questions, "questions by id", ("question_id", "questionId", "id")):
         if isinstance(raw, ValueError):
-            skipped.append(skipped_entry(question_id, f"this is no JSON ({raw})"))
+            skipped.append(skipped_entry(question_id, f"this is not JSON ({raw})"))
             continue
         if not question_id.strip() or clean(question_id) != question_id:
-            skipped.append(skipped_entry(question_id, "its id is empty, or no text; give it another one"))
+            skipped.append(skipped_entry(question_id, "its id is empty, or not a valid text; give it another id"))
             continue
         if question_id in earlier:
             skipped.append(skipped_entry(question_id, SAME_ID))
@@ -115,7 +115,7 @@ def read_questions(
         captions, broken = read_captions(regions, {row["image_id"] for row in rows})
         rows = [row | {"captions": captions.get(row["image_id"])} for row in rows]
         skipped += [
-            skipped_entry(row["question_id"], f"without captions, since {broken[row['image_id']]}")
+            skipped_entry(row["question_id"], f"its image has no captions, since {broken[row['image_id']]}")
             for row in rows
             if row["image_id"] in broken
         ]
@@ -128,7 +128,7 @@ def _graphs(paths: Path | Sequence[Path]) -> tuple[dict[str, Any], set[str]]:
     several = set()
     for image_id, graph in _entries(paths, "scene graphs by image id", ("image_id", "imageId", "id")):
         if isinstance(graph, ValueError):
-            print(f"{image_id}: this is no JSON ({graph})")
+            print(f"{image_id}: this is not JSON ({graph})")
         elif graphs.setdefault(image_id, graph) is not graph:
             several.add(image_id)
     return graphs, several
@@ -156,7 +156,7 @@ def _entries(paths: Path | Sequence[Path], what: str, keys: tuple[str, ...]) -> 
 
 def _entries_of_object(content: Any, path: Path, what: str) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, dict):
-        raise DatasetError(f"{path}: expected a JSON object, {what}, but it holds a {type(content).__name__}")
+        raise DatasetError(f"{path}: expected a JSON object ({what}), but the file holds a {type(content).__name__}")
     yield from content.items()
     if isinstance(content, Repeated):
         yield from content.later
@@ -182,7 +182,7 @@ def _row(question_id: str, entry: Question, graphs: Callable[[str], SceneGraph |
         problems.append(str(found))
     options = derive_options(entry)
     if options is None and entry.types.structural == "choose":
-        problems.append("the program names no two options of which one is the answer")
+        problems.append("the program must name two options, and one of them must be the answer")
     return {
         "question_id": question_id,
         "image_id": entry.imageId,
@@ -207,7 +207,7 @@ def _graph(image_id: str, graphs: dict[str, Any], several: set[str]) -> SceneGra
     if image_id not in graphs:
         return f"there is no scene graph for the image {image_id}"
     if image_id in several:
-        return f"there are several scene graphs for the image {image_id}; keep the right one"
+        return f"there are several scene graphs for the image {image_id}; keep the correct one"
     try:
         return SceneGraph.model_validate(graphs[image_id])
     except ValidationError as error:

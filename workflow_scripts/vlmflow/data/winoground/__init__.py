@@ -83,7 +83,7 @@ def read_winoground(examples: Path, access: Path, prompt: str) -> Rows:
     rows, skipped = [], []
     for name, raw in _lines(examples):
         if isinstance(raw, ValueError):
-            skipped.append(skipped_entry(name, f"this is no JSON ({raw})"))
+            skipped.append(skipped_entry(name, f"this is not JSON ({raw})"))
             continue
         try:
             entry = WinogroundExample.model_validate(raw)
@@ -103,7 +103,9 @@ def _access(path: Path) -> Access:
     try:
         return Access.model_validate(read_json(path, expected))
     except ValidationError as error:
-        raise DatasetError(f"{path}: this does not say {expected}; delete it and run the same command again") from error
+        raise DatasetError(
+            f"{path}: this file does not state {expected}; delete it and run the same command again"
+        ) from error
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:

@@ -67,7 +67,7 @@ def _fetch(source: HubDataset, access: Path, examples: Path, images: Path) -> di
 def _no_access_message(repository: str, access: Path, error: NoAccessError) -> str:
     """The message about missing access: what is missing, and how to get it."""
     return (
-        f"the captions and images of Winoground are missing, since there is no access to them from here ({error}); "
+        f"the captions and images of Winoground are missing, since this machine has no access to them ({error}); "
         f"request access at https://huggingface.co/datasets/{repository}, log in with `hf auth login` or set HF_TOKEN, "
         f"delete {access} and run the same command again"
     )

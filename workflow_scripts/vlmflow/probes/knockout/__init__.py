@@ -112,7 +112,7 @@ class KnockoutProbe(Probe):
             known = [other for other, probe in study.probes.items() if probe.kind == NormsProbe.kind_name()]
             raise ValueError(
                 f"probes.{name}.sinks.norms: there is no probe {norms!r} of kind norms; "
-                + (f"there is {', '.join(known)}" if known else "add one")
+                + (f"choose from {', '.join(known)}" if known else "add one")
             )
         needed, measured = self.questions, measuring.questions
         if measured is not None and (needed is None or needed > measured):

@@ -45,7 +45,7 @@ def knockout(
     """
     if answer is not None:
         if not answer:
-            raise InterventionError("the model said nothing, so that there is no last sub-word to follow")
+            raise InterventionError("the model's answer is empty, so it has no last sub-word")
         prompt = vlm.continue_prompt(prompt, answer[:-1])
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)

@@ -47,5 +47,5 @@ def check_tokens(processor: Any, found: PatchMap) -> None:
     if expected != found.tokens:
         raise GeometryError(
             f"an image of {width} × {height} pixels becomes {expected} tokens, but its patch map has "
-            f"{found.tokens}; {type(processor).__name__} cuts it in a way that is not known here"
+            f"{found.tokens}; {type(processor).__name__} cuts it in an unknown way"
         )
