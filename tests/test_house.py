@@ -17,7 +17,7 @@ def names_in(path):
     return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
-def test_what_the_page_names_is_there():
+def test_files_and_names_of_the_page_exist():
     named = re.findall(r"`([\w/]+\.py)`: ((?:`\w+`(?:, )?)+)", PAGE.split("## Where do I find")[1])
     assert len(named) > 12
     for path, names in named:
@@ -31,7 +31,7 @@ def test_every_room_has_a_row():
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
-def test_a_module_is_short(path):
+def test_modules_and_functions_are_short(path):
     text = path.read_text()
     assert len(text.splitlines()) <= LINES_OF_A_FILE
     for node in ast.walk(ast.parse(text)):

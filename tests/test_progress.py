@@ -52,7 +52,7 @@ def test_a_log_holds_lines(clock):
     assert 25 <= len(lines) <= 41  # one in five seconds
 
 
-def test_slow_ones_too_are_questions_a_second(clock):
+def test_slow_loops_too_are_in_questions_a_second(clock):
     assert " 0.04 questions/s, " in lines_of(clock, seconds=25, total=10)[-1]
     assert " 0.0021 questions/s, " in lines_of(clock, seconds=480, total=4)[-1]
     assert " 50.00 files/s, " in lines_of(clock, seconds=0.02, total=1000, unit="files")[-1]
@@ -73,7 +73,7 @@ def test_the_last_state_is_there_after_an_error(clock):
 
 
 @pytest.mark.parametrize("total", [0, 1])
-def test_short_loops(total):
+def test_a_short_loop_ends_with_its_total(total):
     log = Log()
     with Progress("none", total, "files", log) as bar:
         for _ in range(total):
@@ -81,7 +81,7 @@ def test_short_loops(total):
     assert f"{total} of {total} files" in log.getvalue().splitlines()[-1]
 
 
-def test_a_terminal_gets_one_line_that_is_drawn_over():
+def test_a_terminal_gets_one_line_that_is_overwritten():
     class Terminal(Log):
         def isatty(self):
             return True

@@ -53,7 +53,7 @@ def test_the_registry_and_the_type_hold_the_same_probes():
 
 
 @every_probe
-def test_a_probe_says_what_it_is(probe):
+def test_a_probe_has_a_docstring_and_a_row_in_the_docs(probe):
     assert probe.__doc__
     assert probe.__doc__ != probe.__base__.__doc__
     text = (ROOT / "docs" / "study.md").read_text()

@@ -34,7 +34,7 @@ def imported_rooms(path):
         yield from (parts[1] for name in names if (parts := name.split("."))[0] == "vlmflow" and len(parts) > 1)
 
 
-def test_every_room_has_its_place():
+def test_every_module_is_in_a_listed_room():
     assert {room_of(path) for path in MODULES} <= set(ROOMS)
 
 

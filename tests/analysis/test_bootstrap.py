@@ -20,7 +20,7 @@ def rows(values, images, edge="a"):
     )
 
 
-def test_mean_counts_and_order():
+def test_summaries_hold_mean_and_counts_in_the_order_of_the_rows():
     data = pl.concat([rows([1.0, 2.0, 6.0], [0, 0, 1], "b"), rows([4.0], [0], "a")])
     summary = summarise(data, ["edge"], "change")
     assert summary["edge"].to_list() == ["b", "a"]
@@ -32,7 +32,7 @@ def test_mean_counts_and_order():
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.floats(-100, 100), st.integers(0, 6)), min_size=2, max_size=40))
-def test_the_interval_holds_the_mean_of_no_spread_and_lies_in_the_range(pairs):
+def test_the_interval_lies_within_the_range_of_the_data(pairs):
     values, images = zip(*pairs, strict=True)
     row = summarise(rows(values, images), ["edge"], "change").row(0, named=True)
     assert min(values) - 1e-9 <= row["low"] <= row["high"] <= max(values) + 1e-9

@@ -39,7 +39,7 @@ def test_a_planted_knee_is_found(place):
     ],
     ids=["even with every doubling", "even", "flat", "rising", "bent the other way", "a small step"],
 )
-def test_curves_without_a_knee(loss):
+def test_curves_without_a_knee_have_none(loss):
     assert knee(TOKENS, loss) is None
 
 
@@ -76,7 +76,7 @@ def test_a_knee_of_one_image_has_no_interval():
     assert row["low"] is row["tokens_for_95_percent_low"] is None
 
 
-def test_knees_with_intervals():
+def test_a_knee_has_an_interval_and_losses():
     curve = budget_rows(lambda kept: max(1 - np.log2(1 + kept) / np.log2(65), 0) + 0.2)
     row = find_knees(curve).row(0, named=True)
     assert row["knee"] == pytest.approx(64)

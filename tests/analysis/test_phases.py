@@ -98,7 +98,7 @@ BENDS = {
 
 @pytest.mark.parametrize("name", BENDS)
 @pytest.mark.parametrize("noise", [0.0, 0.01, 0.1])
-def test_a_bend_is_not_cut_into_as_many_phases_as_there_is_room_for(name, noise):
+def test_a_bend_is_not_cut_into_as_many_phases_as_fit(name, noise):
     """However sure the data are: a bend takes two or three lines, whatever more of them would fit still better."""
     off = np.random.default_rng(0).normal(0, noise, (41, 3))
     curves = np.column_stack([BENDS[name], -BENDS[name], 2 * BENDS[name]])
@@ -112,7 +112,7 @@ def test_a_curve_that_is_noise_does_not_hide_the_phases_of_the_others():
     assert set(find_phases(rows)["phase_count"]) == {4}
 
 
-def test_that_questions_lie_higher_or_lower_makes_no_error():
+def test_shifts_between_questions_do_not_change_the_phases():
     """As images differ in how alike their tokens are, at all layers by as much."""
     rows = planted(KNOTS, CURVES, questions=30, noise=0.01)
     off = pl.col("question_id").cast(pl.Float64) / 10
@@ -124,7 +124,7 @@ def test_noise_alone_is_no_phase():
     assert set(find_phases(rows)["phase_count"]) == {1}
 
 
-def test_four_phases_that_do_something_else_are_not_given_the_names():
+def test_four_phases_with_other_slopes_have_no_names():
     turned = {pair: [-value for value in values] for pair, values in CURVES.items()}
     found = find_phases(planted(KNOTS, turned))
     assert set(found["phase_count"]) == {4}
@@ -140,14 +140,14 @@ def test_four_phases_that_do_something_else_are_not_given_the_names():
     assert names_of(slopes[:3]) == ("",) * 3
 
 
-def test_of_one_image_there_is_no_interval():
+def test_phases_of_one_image_have_no_interval():
     found = find_phases(planted(KNOTS, CURVES, questions=5, images=1))
     assert found["agreement"].null_count() == len(found)
     later = found.filter(pl.col("phase") > 1)
     assert later["low"].null_count() == later["high"].null_count() == len(later)
 
 
-def test_an_interval_is_as_wide_as_the_data_are_vague():
+def test_noisier_data_have_wider_intervals():
     sure, vague = (find_phases(planted(KNOTS, CURVES, questions=8, noise=noise)) for noise in (0.01, 0.12))
 
     def width(found):
@@ -175,7 +175,7 @@ def test_few_layers_show_few_phases():
     assert "alignment" not in set(found["name"])
 
 
-def test_curves_that_never_change():
+def test_curves_that_never_change_have_one_phase():
     found = find_phases(planted(KNOTS, {pair: [0.3] * 5 for pair in PAIRS}, noise=0.0))
     assert set(found["phase_count"]) == {1}
     assert SimilarityProbe.features.find(SimilarityProbe.table.frame([]), "m", "T").equals(PHASES.frame([]))
@@ -184,7 +184,7 @@ def test_curves_that_never_change():
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), states=st.integers(4, 12), phases=st.integers(1, 4))
 @example(seed=0, states=4, phases=2)
-def test_cuts_are_the_best_there_are(seed, states, phases):
+def test_cuts_are_the_best_of_all_ways_to_cut(seed, states, phases):
     """Against every way to cut."""
     from itertools import combinations
 
@@ -211,7 +211,7 @@ def test_the_cost_is_the_distance_to_the_best_lines():
 
 
 @pytest.mark.planted("similarity")
-def test_states_with_planted_similarities():
+def test_phases_are_found_from_states_with_planted_similarities():
     """From states to phases: states are planted whose cosines are known exactly, layer by layer, in a model that is
     asked as ever."""
     vlm = random_llava(layers=LAYERS, grid=3)

@@ -87,7 +87,7 @@ def test_an_edge_that_applies_to_no_question_is_a_row_with_the_reason():
     assert empty["mean"].null_count() == 2
 
 
-def test_words():
+def test_similarity_of_words_is_averaged():
     rows = WordsProbe.table.frame(
         [
             {
@@ -130,7 +130,7 @@ def test_shares_of_norms_are_all_of_the_patches(norms):
     assert np.isclose(everything.filter(pl.col("norm") == 1.0)["mean"][0], (200 / 3 + 100 / 3) / 2)
 
 
-def test_quantities_of_pruning():
+def test_pruning_has_accuracy_work_and_time():
     rows = PruningProbe.table.frame(
         [
             {
@@ -160,7 +160,7 @@ def test_quantities_of_pruning():
     }
 
 
-def test_pruning_where_there_is_nothing_to_be_right():
+def test_pruning_without_a_correct_answer_has_no_accuracy():
     row = {
         "question_id": "1",
         "image_id": "1",
@@ -185,7 +185,7 @@ def test_every_kind_of_probe_is_averaged():
     wanted=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     seed=st.integers(0, 99),
 )
-def test_maps_on_another_grid_keep_their_sum_and_their_place(size, wanted, seed):
+def test_maps_on_another_grid_keep_their_sum_and_position(size, wanted, seed):
     maps = np.random.default_rng(seed).random((2, size[0] * size[1]))
     moved = regridded(maps, size, wanted)
     assert moved.shape == (2, wanted[0] * wanted[1])
@@ -214,7 +214,7 @@ def test_maps_of_several_grids_have_one_average():
         np.testing.assert_allclose(cells["mean"], total / 4)
 
 
-def test_the_lens_tells_what_the_instruction_changes():
+def test_the_lens_reports_what_the_instruction_changes():
     def row(question, instruction, said):
         about = {
             "question_id": question,

@@ -78,7 +78,7 @@ def test_planted_flow_is_found_and_nothing_else(plant, window, shown):
             assert abs(row["high"]) < 1, row
 
 
-def test_the_planted_model_is_read_from_the_weights_not_from_the_box():
+def test_with_the_wrong_box_the_related_patches_show_nothing():
     """With the wrong box, the related patches are not where the code is, and the edge shows nothing."""
     plant = Plant.through_question(4, 1, 2)
     vlm = build_planted(plant)
@@ -90,7 +90,7 @@ def test_the_planted_model_is_read_from_the_weights_not_from_the_box():
     assert changes["other patches -> question"] < -90
 
 
-def test_layers_of():
+def test_layers_of_a_plant_are_those_of_an_edge():
     plant = Plant.two_stages(8, 1, 3, 6)
     assert plant.layers_of("image", "question") == {1, 3}
     assert plant.layers_of("other patches", "question") == {1}

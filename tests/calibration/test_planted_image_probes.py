@@ -37,7 +37,7 @@ def row_of(shown, folder, answer, **more):
 @pytest.mark.planted("attention")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS)
-def test_what_is_looked_at_and_what_is_taken_from_there(at, bits):
+def test_planted_attention_is_found_in_weights_and_norms(at, bits):
     """One of four heads is planted, and the others look at everything alike and take nothing: weights blur what norms
     show."""
     layers, (related, last) = at
@@ -61,7 +61,7 @@ def test_what_is_looked_at_and_what_is_taken_from_there(at, bits):
 @pytest.mark.planted("attention-map")
 @settings(max_examples=8)
 @given(at=stages(2), bits=BITS)
-def test_maps_show_the_patch(at, bits, tmp_path_factory):
+def test_the_attention_map_shows_the_planted_patch(at, bits, tmp_path_factory):
     layers, (related, last) = at
     vlm = build_planted(Plant.through_question(layers, related, last))
     shown = scene(bits)
@@ -78,7 +78,7 @@ def test_maps_show_the_patch(at, bits, tmp_path_factory):
 
 @pytest.mark.planted("occlusion")
 @pytest.mark.parametrize("bits", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_only_the_objects_place_contributes(folder, bits):
+def test_occlusion_finds_only_the_cell_of_the_object(folder, bits):
     vlm = build_planted(Plant.through_question(4, 1, 3))
     shown = scene(bits)
     prompt = prompt_of(vlm, shown)
@@ -95,7 +95,7 @@ def test_only_the_objects_place_contributes(folder, bits):
 
 
 @pytest.mark.planted("budget")
-def test_the_loss_falls_where_the_objects_token_comes_in(folder):
+def test_the_loss_falls_once_the_objects_token_is_kept(folder):
     vlm = build_planted(Plant.through_question(4, 1, 3))
     shown = scene((1, 0))
     said = vlm.answer(prompt_of(vlm, shown))
@@ -112,7 +112,7 @@ def test_the_loss_falls_where_the_objects_token_comes_in(folder):
 
 
 @pytest.mark.planted("visual-lens")
-def test_patches_that_say_their_object(folder):
+def test_patches_decode_to_the_planted_word(folder):
     """Features that are a word's direction decode to that word, at every layer of a decoder that changes nothing."""
     vlm = random_llava(layers=2, grid=6, width=32)
     token = vlm.processor.tokenizer.convert_tokens_to_ids

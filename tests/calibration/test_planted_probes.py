@@ -54,7 +54,7 @@ def test_the_last_sub_word_has_a_flow_of_its_own(at, bits, window):
 @pytest.mark.planted("lens")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS)
-def test_the_answer_is_there_from_the_layer_on_that_brings_it(at, bits):
+def test_the_lens_finds_the_answer_from_the_planted_layer_on(at, bits):
     layers, (related, last) = at
     vlm = build_planted(Plant.through_question(layers, related, last))
     words_by_name = {"answer": code_word(bits, 0), "another": code_word((1 - bits[0], bits[1]), 0)}
@@ -68,7 +68,7 @@ def test_the_answer_is_there_from_the_layer_on_that_brings_it(at, bits):
 @pytest.mark.planted("words")
 @settings(max_examples=15)
 @given(at=stages(2), bits=BITS, window=st.integers(1, 4))
-def test_which_module_makes_the_words(at, bits, window):
+def test_the_planted_module_makes_the_words(at, bits, window):
     """Attention brings the code to the question, a later MLP makes a word of it: each is missed in its own layer."""
     layers, (related, mlp) = at
     vlm = build_planted(Plant((Copy("related patches", "question", related),), layers, mlp=mlp))
@@ -80,7 +80,7 @@ def test_which_module_makes_the_words(at, bits, window):
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_what_the_image_does_to_the_questions_words(pooled):
+def test_only_windows_with_a_planted_layer_change_the_questions_words(pooled):
     vlm = build_planted(Plant.through_question(6, 2, 4))
     edges = ["image -> question", "question -> question"]
     rows = words(vlm, prompt_of(vlm, scene()), edges=edges, window=3, top=1, pooled=pooled)
@@ -114,7 +114,7 @@ def test_only_sinks_matter_where_they_hold_everything(at, bits):
 @pytest.mark.planted("pruning")
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS)
-def test_until_when_the_image_is_needed(at, bits):
+def test_pruning_finds_the_layer_until_which_the_image_is_needed(at, bits):
     layers, (related, last) = at
     vlm = build_planted(Plant.through_question(layers, related, last))
     prompt, numbers = prompt_of(vlm, scene(bits)), list(range(layers + 1))
@@ -128,7 +128,7 @@ def test_until_when_the_image_is_needed(at, bits):
 
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS, window=st.sampled_from([1, 3]))
-def test_captions_in_place_of_the_image(at, bits, window):
+def test_planted_flow_is_found_with_captions_instead_of_the_image(at, bits, window):
     layers, (related, last) = at
     built = build_planted(Plant.through_question(layers, related, last))
     reader = LanguageModel(built.model, built.processor)
@@ -141,7 +141,7 @@ def test_captions_in_place_of_the_image(at, bits, window):
 
 @settings(max_examples=10)
 @given(at=stages(2), bits=BITS, window=st.sampled_from([1, 3]))
-def test_parts_of_the_question(at, bits, window):
+def test_only_the_objects_words_take_and_pass_on_the_planted_code(at, bits, window):
     """Only the object's word takes the code from the image, and only it tells the last position."""
     layers, (related, last) = at
     copies = Plant.through_question(layers, related, last).copies

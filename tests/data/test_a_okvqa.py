@@ -7,7 +7,7 @@ from vlmflow.data.entries import SAME_ID
 from vlmflow.tables import QUESTIONS, SKIPPED
 
 
-def test_a_okvqa(tmp_path):
+def test_questions_of_a_okvqa_are_read(tmp_path):
     entry = {
         "split": "val",
         "image_id": 299207,

@@ -79,7 +79,7 @@ def test_space_case_and_form_never_matter(said, answer):
 
 
 @pytest.mark.parametrize(("said", "answer"), RELAXED)
-def test_what_is_written_around_an_answer(said, answer):
+def test_relaxed_ignores_what_is_written_around_an_answer(said, answer):
     assert same(said, answer, "relaxed")
     assert same(said, answer) == (said == "**The** car")
 
@@ -91,7 +91,7 @@ def test_other_words_are_never_the_same(said, answer):
         assert not same(answer, said, match)
 
 
-def test_where_there_is_nothing_to_be_right():
+def test_without_a_reference_answer_nothing_is_correct_or_wrong():
     assert is_correct("x", None, "relaxed") is None
     assert is_correct("Black.", "black") is False
     assert is_correct("Black.", "black", "relaxed") is True

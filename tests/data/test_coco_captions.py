@@ -38,7 +38,7 @@ def image(number, width=640):
     return {"id": number, "width": width, "height": 480, "file_name": f"{number:012d}.jpg", "license": 1}
 
 
-def test_coco_captions(tmp_path):
+def test_captions_of_coco_are_read(tmp_path):
     annotations = [caption(9, 42), caption(12, 7, "Seven\n"), caption(3, 42, "  A man Rides. "), caption(5, 42)]
     path = coco(tmp_path / "c.json", annotations, [image(42), image(7, "wide")])
     rows, skipped = read_coco_captions(path, PROMPT)
@@ -100,7 +100,7 @@ def test_malformed_captions_cost_themselves_only(tmp_path):
         ('{"annotations": [], "images": 3}', "this is not a list of objects under 'images'"),
     ],
 )
-def test_files_that_are_not_cocos(tmp_path, content, message):
+def test_files_that_are_not_cocos_are_refused(tmp_path, content, message):
     path = tmp_path / "c.json"
     if content is not None:
         path.write_text(content)

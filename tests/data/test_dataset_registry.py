@@ -27,7 +27,7 @@ def test_no_dataset_is_missing_from_the_registry():
     assert len(written) == len(DATASETS) == len(SOURCES)
 
 
-def test_it_says_what_it_is(source):
+def test_it_has_a_docstring(source):
     kind = SOURCES[source]
     assert kind.__doc__
     assert kind.__doc__ != Dataset.__doc__

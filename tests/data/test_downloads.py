@@ -101,7 +101,7 @@ def test_a_damaged_member_is_refused_and_the_others_come(server, archive, tmp_pa
     assert set(files(tmp_path / "out")) == {"4.jpg", "6.jpg"}
 
 
-def test_a_server_without_ranges(server, archive, tmp_path, capsys):
+def test_without_ranges_the_archive_is_fetched_completely(server, archive, tmp_path, capsys):
     server.faults.ranges = False
     kept = tmp_path / "kept.zip"
     names = ["images/1.jpg", "images/2.jpg"]
@@ -127,7 +127,7 @@ def test_an_archive_that_the_user_has_is_used(archive, server, tmp_path):
     assert server.requests == []
 
 
-def test_the_whole_archive_breaks_off(server, archive, tmp_path):
+def test_an_archive_that_breaks_off_leaves_nothing(server, archive, tmp_path):
     server.faults.ranges = False
     server.faults.cut = 10
     with pytest.raises(DownloadError, match=r"images\.zip"):
@@ -140,7 +140,7 @@ def test_the_whole_archive_breaks_off(server, archive, tmp_path):
     ("name", "content", "message"),
     [("absent.zip", None, "404"), ("no.zip", b"<html>not an archive</html>" * 99, "no zip archive")],
 )
-def test_there_is_no_archive(server, tmp_path, name, content, message):
+def test_a_missing_archive_is_an_error(server, tmp_path, name, content, message):
     if content is not None:
         (server.folder / name).write_bytes(content)
     with pytest.raises(DownloadError, match=message) as error:
@@ -148,12 +148,12 @@ def test_there_is_no_archive(server, tmp_path, name, content, message):
     assert name in str(error.value)
 
 
-def test_no_server(tmp_path):
+def test_a_missing_server_is_an_error(tmp_path):
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1:9/images\.zip"):
         fetch_members("http://127.0.0.1:9/images.zip", {"a": tmp_path / "a"}, tmp_path / "kept.zip")
 
 
-def test_names_in_an_archive_never_say_where_to_write(server, tmp_path):
+def test_names_in_an_archive_never_decide_where_files_are_written(server, tmp_path):
     members = {"../evil": b"e", "/tmp/evil-too": b"e", "a/../../evil": b"e", "good": b"g"}
     write_archive(server.folder / "evil.zip", members)
     out = tmp_path / "deep" / "er" / "out"
@@ -205,7 +205,7 @@ def test_downloads_need_no_torch():
 
 
 @pytest.mark.parametrize("cuts", [0, 1, 5])
-def test_single_files(server, tmp_path, cuts):
+def test_files_are_fetched_one_by_one_and_missing_ones_reported(server, tmp_path, cuts):
     for number in range(12):
         (server.folder / f"{number}.jpg").write_bytes(MEMBERS[f"images/{number}.jpg"])
     server.faults.cut = cuts
@@ -218,7 +218,7 @@ def test_single_files(server, tmp_path, cuts):
     assert server.faults.cut == 0
 
 
-def test_a_server_that_refuses_everything_is_no_set_of_missing_files(server, tmp_path):
+def test_a_server_that_refuses_everything_is_an_error(server, tmp_path):
     (server.folder / "1.jpg").write_bytes(b"1")
     server.faults.status |= {"/1.jpg": 403, "/2.jpg": 403}
     wanted = {f"{server.url}/{number}.jpg": tmp_path / f"{number}.jpg" for number in (1, 2)}
@@ -229,7 +229,7 @@ def test_a_server_that_refuses_everything_is_no_set_of_missing_files(server, tmp
     assert fetch_files({}) == {}
 
 
-def test_a_server_that_breaks_every_time(server, tmp_path, monkeypatch):
+def test_a_server_that_breaks_every_time_is_an_error(server, tmp_path, monkeypatch):
     monkeypatch.setattr(http, "TRIES", 2)
     (server.folder / "1.jpg").write_bytes(noise(20_000))
     server.faults.cut = 10
@@ -241,7 +241,7 @@ def test_a_server_that_breaks_every_time(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["val.json", "./val.json", "folder/val.json", "../../val.json", "/etc/val.json"])
-def test_a_file_out_of_a_tar_archive(server, tmp_path, name):
+def test_a_file_is_taken_out_of_a_tar_archive(server, tmp_path, name):
     """Wherever the archive says that it lies, it is written where the caller says."""
     write_tar(server.folder / "a.tar.gz", {"other.json": b"1", name: b"[2]"})
     path = tmp_path / "out" / "mine.json"
@@ -258,7 +258,7 @@ def test_a_file_out_of_a_tar_archive(server, tmp_path, name):
     assert path.read_bytes() == b"[3]", "one from another address is not taken for it"
 
 
-def test_tar_archives_that_do_not_hold_it(server, tmp_path):
+def test_a_tar_archive_without_the_file_is_an_error(server, tmp_path):
     write_tar(server.folder / "a.tar.gz", {"other.json": b"1"})
     with pytest.raises(DownloadError, match=r"there is no val\.json in it"):
         fetch_archived(f"{server.url}/a.tar.gz", "val.json", tmp_path / "val.json")
@@ -272,7 +272,7 @@ def test_tar_archives_that_do_not_hold_it(server, tmp_path):
         fetch_archived(f"{server.url}/none.tar.gz", "val.json", tmp_path / "val.json")
 
 
-def test_a_file_out_of_a_zip_archive(server, archive, tmp_path):
+def test_a_file_is_taken_out_of_a_zip_archive(server, archive, tmp_path):
     fetch_archived(archive, "images/3.jpg", tmp_path / "3.jpg")
     assert files(tmp_path)["3.jpg"] == MEMBERS["images/3.jpg"]
     with pytest.raises(DownloadError, match=r"there is no images/99\.jpg"):

@@ -17,7 +17,7 @@ def gqa(folder, url):
     return ImageSource(str(folder), url, "images.zip", "images/{image_id}.jpg")
 
 
-def test_images_that_are_there_are_used_in_place(paper_candidates):
+def test_existing_images_are_used_where_they_are(paper_candidates):
     candidates, folder = paper_candidates
     kept, skipped = with_images(candidates, ImageSource(str(folder)), task="T")
     assert len(TASK.frame(kept)) == len(candidates)
@@ -32,7 +32,7 @@ def test_images_that_are_there_are_used_in_place(paper_candidates):
 
 
 @pytest.mark.parametrize("name", ["{}.jpg", "{}.JPG", "{}.Jpeg", "{}.PNG", "{}.webp", "{}.TIF"])
-def test_endings_in_any_case(paper_candidates, name):
+def test_endings_of_images_may_have_any_case(paper_candidates, name):
     candidates, folder = paper_candidates
     (folder / "2.jpg").rename(folder / name.format(2))
     kept, skipped = with_images(candidates, ImageSource(str(folder)), task="T")
@@ -52,7 +52,7 @@ def test_of_several_images_of_one_name_always_the_same_is_taken(paper_candidates
     "name",
     ["2.jpg", "000000000002.jpg", "COCO_val2014_000000000002.jpg", "COCO_train2014_000000000002.JPG"],
 )
-def test_cocos_own_names(paper_candidates, name):
+def test_images_may_have_cocos_names(paper_candidates, name):
     candidates, folder = paper_candidates
     (folder / "2.jpg").rename(folder / name)
     kept, _ = with_images(candidates, ImageSource(str(folder), names=COCO_NAMES), task="T")
@@ -63,7 +63,7 @@ def test_cocos_own_names(paper_candidates, name):
 
 
 @pytest.mark.parametrize("name", ["../0", "..", "a/b", "a\\b", "", "/etc/passwd", "a\0b", ".hidden"])
-def test_names_that_would_leave_the_folder(paper_candidates, name, tmp_path):
+def test_names_that_would_leave_the_folder_are_refused(paper_candidates, name, tmp_path):
     candidates, folder = paper_candidates
     candidates = candidates.head(2).with_columns(image_id=pl.Series([name, candidates["image_id"][0]]))
     for url in (None, "http://127.0.0.1:9"):
@@ -90,7 +90,7 @@ def test_missing_images_are_fetched(paper_candidates, tmp_path):
         assert server.requests == []
 
 
-def test_images_with_addresses_of_their_own(paper_candidates, tmp_path):
+def test_images_may_have_an_address_each(paper_candidates, tmp_path):
     candidates, folder = paper_candidates
     name = "val2014/COCO_val2014_{number:012d}.jpg"
     for image in sorted(folder.iterdir())[:-1]:
@@ -108,6 +108,6 @@ def test_images_with_addresses_of_their_own(paper_candidates, tmp_path):
     assert len(reasons) == 2
 
 
-def test_no_questions(tmp_path):
+def test_without_questions_no_image_is_fetched(tmp_path):
     kept, skipped = with_images(CANDIDATES.frame([]), gqa(tmp_path, "http://127.0.0.1:9"), task="T")
     assert (len(kept), len(skipped)) == (0, 0)

@@ -74,7 +74,7 @@ ODD_SPACE = ["black", "Black", "black ", " black", "black\n", "\tBLACK\u00a0"]
         (" light  grey| black", ("black", "light grey")),
     ],
 )
-def test_space_and_capitals_around_an_answer(scene_folder, answer, choice, options):
+def test_space_and_capitals_of_an_answer_do_not_matter(scene_folder, answer, choice, options):
     """What the model says is stripped and in lowercase; options keep their capitals, by which they are shown."""
     questions = {"a": entry([step("choose color", choice)], answer), "b": entry([], answer, "query")}
     (scene_folder / "questions.json").write_text(json.dumps(questions))
@@ -85,7 +85,7 @@ def test_space_and_capitals_around_an_answer(scene_folder, answer, choice, optio
     assert is_correct("Black", rows[1]["answer"])
 
 
-def test_answers_in_other_forms(scene_folder):
+def test_answers_are_normalised(scene_folder):
     accent, composed = "jalapen\u0303o", "jalape\u00f1o"
     programs = {
         "a": entry([step("choose name", f"{accent}|bean")], composed),
@@ -122,7 +122,7 @@ def test_drawn_scenes_are_read_back(scene_folder):
     assert set(questions["structural"]) == {"choose", "compare", "logical", "query"}
 
 
-def test_objects_without_attributes(scene_folder):
+def test_objects_may_lack_attributes(scene_folder):
     graphs = json.loads((scene_folder / "sceneGraphs.json").read_text())
     for graph in graphs.values():
         for thing in graph["objects"].values():
@@ -143,7 +143,7 @@ def test_images_are_the_same_whatever_their_number(tmp_path):
     assert few.items() <= many.items()
 
 
-def test_what_is_broken_is_told_and_the_rest_goes_on(scene_folder):
+def test_a_broken_entry_costs_itself_only(scene_folder):
     questions = json.loads((scene_folder / "questions.json").read_text())
     graphs = json.loads((scene_folder / "sceneGraphs.json").read_text())
     good = len(questions)

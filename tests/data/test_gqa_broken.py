@@ -9,7 +9,7 @@ from support.scene_files import files_of, read_files
 from vlmflow.errors import DatasetError
 
 
-def test_of_two_questions_with_one_id_none_is_hidden(scene_folder):
+def test_a_question_with_the_id_of_another_is_skipped(scene_folder):
     questions, graphs = files_of(scene_folder)
     (name, first), (_, second), *_ = questions.items()
     text = json.dumps(questions)[:-1] + f', "{name}": {json.dumps(second)}}}'
@@ -19,7 +19,7 @@ def test_of_two_questions_with_one_id_none_is_hidden(scene_folder):
     assert pl.read_parquet(scene_folder / "q.parquet").row(0, named=True)["question"] == first["question"]
 
 
-def test_an_image_with_two_scene_graphs_is_not_trusted(scene_folder):
+def test_questions_on_an_image_with_two_scene_graphs_have_a_problem(scene_folder):
     questions, graphs = files_of(scene_folder)
     text = json.dumps(graphs)[:-1] + f', "1": {json.dumps(graphs["2"])}}}'
     problems, skipped = read_files(scene_folder, questions, text)
@@ -62,7 +62,7 @@ def test_a_malformed_entry_costs_itself_only(scene_folder, of_question, of_graph
 
 
 @pytest.mark.parametrize("size", ["0", "-5", "1e999", "NaN", "99999999999", "9" * 5000, '"in_float32"', "true"])
-def test_images_of_no_size(scene_folder, size):
+def test_an_image_without_a_valid_size_costs_its_questions_only(scene_folder, size):
     questions, graphs = files_of(scene_folder)
     del graphs["1"]
     text = json.dumps(graphs)[:-1] + f', "1": {{"width": {size}, "height": 9}}}}'
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_json_is_named(scene_folder, content, message):
 
 
 @pytest.mark.parametrize("spaces", ["a" + " " * 300_000 + "x", "a,(" + "1 " * 300_000, "a " * 300_000 + "("])
-def test_an_argument_of_a_program_takes_no_hours(scene_folder, spaces):
+def test_long_arguments_of_programs_are_read_quickly(scene_folder, spaces):
     questions, graphs = files_of(scene_folder)
     name, entry = next(iter(questions.items()))
     entry["semantic"][0]["argument"] = spaces

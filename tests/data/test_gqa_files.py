@@ -18,7 +18,7 @@ from vlmflow.errors import DatasetError
 @pytest.mark.parametrize(
     ("content", "message"), [("[1]", "it holds a list"), ("{", "this is no JSON"), (None, "there is no such file")]
 )
-def test_files_that_are_not_gqa(scene_folder, content, message):
+def test_files_that_are_not_gqa_are_refused(scene_folder, content, message):
     path = scene_folder / "questions.json"
     path.unlink()
     if content is not None:
@@ -50,7 +50,7 @@ def write_as(folder, form, content):
 
 
 @pytest.mark.parametrize("form", ["q.json", "q.json.gz", "q.jsonl", "q.JSONL.gz", "all_questions"])
-def test_questions_as_they_are_given_out(scene_folder, form):
+def test_all_published_forms_of_files_hold_the_same_questions(scene_folder, form):
     """A file, packed or not, a question a line, a folder of files: the same questions, as the workflow reads them."""
     rows, _ = rows_of(scene_folder)
     questions = json.loads((scene_folder / "questions.json").read_text())
@@ -64,7 +64,7 @@ def test_questions_as_they_are_given_out(scene_folder, form):
         assert skipped == []
 
 
-def test_a_folder_of_scene_graphs(scene_folder):
+def test_scene_graphs_may_be_a_folder(scene_folder):
     rows, _ = rows_of(scene_folder)
     graphs = json.loads((scene_folder / "sceneGraphs.json").read_text())
     place = write_as(scene_folder, "graphs", graphs)
@@ -77,7 +77,7 @@ def test_what_other_programs_leave_in_a_folder_is_not_read(tmp_path):
     assert [Path(file).name for file in question_files(tmp_path)] == ["a.jsonl", "b.json", "c.json.gz"]
 
 
-def test_of_two_files_that_have_a_question_the_first_is_asked(scene_folder):
+def test_a_question_in_two_files_is_read_from_the_first(scene_folder):
     (scene_folder / "all").mkdir()
     program = [step("select", "scene"), step("query", "place")]
     for name, answer in (("a.json", "first"), ("b.jsonl", "second")):
@@ -113,7 +113,7 @@ def test_a_line_that_is_no_question_costs_itself(scene_folder):
         ("folder", None, "this folder holds no files that end with .json or .jsonl"),
     ],
 )
-def test_forms_that_are_not_read(scene_folder, name, content, message):
+def test_other_forms_of_files_are_refused(scene_folder, name, content, message):
     path = scene_folder / name
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(DatasetError, match=message) as error:

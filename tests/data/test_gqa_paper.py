@@ -62,7 +62,7 @@ def test_every_row_is_read(files):
                 assert [item[side] for side in "xywh"] == [None if value == "-" else float(value) for value in box]
 
 
-def test_question_and_program_give_what_the_columns_say(files):
+def test_question_and_program_agree_with_the_columns(files):
     compared = 0
     for file in files:
         for raw in records(file):
@@ -163,7 +163,7 @@ def test_programs_in_the_papers_notation(types, question, answer, operations, ob
         assert tuple(question[start:end] for start, end in found) == options
 
 
-def test_space_and_capitals_of_answers_and_options(written, tmp_path):
+def test_space_and_capitals_of_the_papers_answers_do_not_matter(written, tmp_path):
     file = next(file for file in written if file.name == file_name("choose", "rel"))
     good = next(iter(records(file)))
     true, false = good["true option"], good["false option"]
@@ -180,7 +180,7 @@ def test_space_and_capitals_of_answers_and_options(written, tmp_path):
     assert [row["question_id"] for row in found[1][1]] == ["blank"]
 
 
-def test_what_is_broken_is_told_and_the_rest_goes_on(written, tmp_path):
+def test_a_broken_row_costs_itself_only(written, tmp_path):
     file = next(file for file in written if file.name == file_name("choose", "rel"))
     good = list(records(file))
     broken = [
@@ -211,7 +211,7 @@ def test_what_is_broken_is_told_and_the_rest_goes_on(written, tmp_path):
     ("content", "message"),
     [(b"a,b\n1,2\n", "without the column"), (b"\xff\xfe", "no CSV file in UTF-8"), (None, "no such file")],
 )
-def test_files_that_are_not_the_papers(tmp_path, content, message):
+def test_files_that_are_not_the_papers_are_refused(tmp_path, content, message):
     path = tmp_path / "q.csv"
     if content is not None:
         path.write_bytes(content)
@@ -283,7 +283,7 @@ def test_options_and_objects_decode_back_to_their_words(files, template, kind):
 
 
 @pytest.mark.parametrize(("kind", "template"), [("llava", "vicuna_v1"), ("llava_next", "llava_llama_3")])
-def test_words_that_the_question_says_otherwise_are_told_apart_from_the_rest(kind, template):
+def test_names_that_are_not_in_the_question_are_listed(kind, template):
     for question, options, names, missing in UNNAMED:
         true, false = options or (None, None)
         row = {"question": question, "true_option": true, "false_option": false}

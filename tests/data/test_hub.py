@@ -53,7 +53,7 @@ def test_weights_and_data_are_fetched_and_no_code(hub, tmp_path):
     assert not [path for method, path, _ in hub.requests if method == "GET" and "/resolve/" in path]
 
 
-def test_a_broken_download_is_taken_up_again(hub, tmp_path):
+def test_a_broken_download_is_resumed(hub, tmp_path):
     size = 24 * 2**20
     (hub.folder / "owner/model/model.safetensors").write_bytes(b"w" * size)
     hub.faults.cut, hub.faults.cut_from = 1, size - 1
@@ -66,7 +66,7 @@ def test_a_broken_download_is_taken_up_again(hub, tmp_path):
     assert 0 < resumed <= size / 2
 
 
-def test_models_that_cannot_be_had(hub, tmp_path):
+def test_models_that_cannot_be_fetched_are_refused(hub, tmp_path):
     weights = hub.folder / "owner/model/model.safetensors"
     weights.unlink()
     done = fetch(hub, tmp_path)
@@ -112,7 +112,7 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
     assert f"was fetched to {there}, and all of it is gone; run the same command again" in done.stdout
 
 
-def test_a_cache_of_which_a_file_was_purged_is_told_by_file_and_filled_again(hub, tmp_path):
+def test_files_purged_from_the_cache_are_named_and_fetched_again(hub, tmp_path):
     (hub.folder / "owner/model/chat_template.jinja").write_text("{{ messages }}")
     note = tmp_path / "note.json"
     account = fetch(hub, tmp_path).stdout
@@ -136,7 +136,7 @@ def test_a_cache_of_which_a_file_was_purged_is_told_by_file_and_filled_again(hub
         assert locate(note, tmp_path / "cache").stdout.strip() == str(folder)
 
 
-def test_what_is_there_is_not_forgotten(hub, tmp_path):
+def test_a_note_is_kept_while_its_files_exist(hub, tmp_path):
     note = tmp_path / "note.json"
     assert forget_if_gone(note) == []
     note.write_text(fetch(hub, tmp_path).stdout)
@@ -170,13 +170,13 @@ def load(path, folder, home, **environment):
 NOBODY = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
-def test_without_a_network_a_hub_id_is_told_at_once(tmp_path):
+def test_without_a_network_a_hub_id_is_reported_at_once(tmp_path):
     text = load("owner/model", tmp_path, tmp_path / "cache", **NOBODY)
     assert text.startswith("owner/model: the hub at http://127.0.0.1:9 cannot be reached (")
     assert text.endswith(f"if it is meant as a folder: there is none at {tmp_path}/owner/model")
 
 
-def test_a_misspelt_folder_is_told_at_once(tmp_path):
+def test_a_misspelt_folder_is_reported_at_once(tmp_path):
     (tmp_path / "my-models" / "my-next").mkdir(parents=True)
     text = load("my-models/my-nxt", tmp_path, tmp_path / "cache", **NOBODY)
     place = f"{tmp_path}/my-models"

@@ -62,7 +62,7 @@ def test_a_majority_is_one_of_the_answers(answers):
         assert cleaned.count(found) == max(cleaned.count(answer) for answer in cleaned if answer)
 
 
-def test_ok_vqa(tmp_path):
+def test_questions_of_ok_vqa_are_read(tmp_path):
     files = ok_vqa(tmp_path, [7, 8, 9], {7: ["pony tail", "pony tail", "braid"], 8: [""] * 10})
     rows, skipped = OkVqaDataset(source="ok-vqa").read(dict(zip(MEMBERS, files, strict=True)))
     assert (rows, skipped) == read_ok_vqa(*files)
@@ -102,7 +102,7 @@ def test_ok_vqa(tmp_path):
         ('{"annotations": [], "annotations": []}', "the key 'annotations' is given twice"),
     ],
 )
-def test_files_that_are_no_such_thing(tmp_path, content, message):
+def test_files_that_are_not_ok_vqas_are_refused(tmp_path, content, message):
     questions, annotations = ok_vqa(tmp_path, [1], {})
     if content is None:
         questions.unlink()

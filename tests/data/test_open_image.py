@@ -69,7 +69,7 @@ LIMIT = f"At most {LONGEST} pixels per side are opened, and a longer side of at 
     ],
     ids=range(17),
 )  # fmt: skip
-def test_an_image_that_is_none_costs_its_questions_only(scene_folder, tiny_processor, content, reason):
+def test_a_file_that_is_no_image_costs_its_questions_only(scene_folder, tiny_processor, content, reason):
     path = scene_folder / "images" / "1.png"
     path.unlink()
     if content == "folder":
@@ -92,7 +92,7 @@ def test_an_image_that_is_none_costs_its_questions_only(scene_folder, tiny_proce
         assert ("data:image" in page) == ("the image has" in reason), "a page goes without it"
 
 
-def test_a_bomb_is_told_before_it_is_unpacked(tmp_path):
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path):
     """Within the limits an image is opened, whatever PIL warns of; beyond, its size is all that is read."""
     (tmp_path / "bomb.png").write_bytes(png(LONGEST + 1, LONGEST + 1)[:2000])
     with pytest.raises(QuestionError, match=f"it has {LONGEST + 1} × {LONGEST + 1} pixels"):
@@ -101,7 +101,7 @@ def test_a_bomb_is_told_before_it_is_unpacked(tmp_path):
     assert open_image(str(tmp_path / "large.png")).size == (LONGEST, LONGEST // LONGEST_TO_SHORTEST + 1)
 
 
-def test_colours_and_orientation(tmp_path):
+def test_colours_and_orientation_are_those_of_the_stored_pixels(tmp_path):
     """An image of 16 bits is not white, one of four inks is in its colours, and stored pixels are where they are."""
     turned = Image.Exif()
     turned[274] = 6
@@ -120,7 +120,7 @@ def test_colours_and_orientation(tmp_path):
         assert seen[name].getpixel((3, 3)) == pytest.approx((255, 0, 0), abs=2)
 
 
-def test_a_disk_that_is_away_for_a_while_costs_no_question(tmp_path):
+def test_a_missing_disk_stops_the_job_and_costs_no_question(tmp_path):
     """Of an image that is gone with its whole folder, or that cannot be opened for want of file handles, nothing is
     said but that the machine is to blame: the job fails, and is done again."""
     folder = tmp_path / "images"

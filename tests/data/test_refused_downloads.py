@@ -79,7 +79,7 @@ def test_what_is_no_image_is_not_kept(server, tmp_path, expected, name):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_members_of_archives_are_looked_at_too(server, tmp_path, expected, ranges):
+def test_members_of_archives_are_checked_too(server, tmp_path, expected, ranges):
     server.faults.ranges = ranges
     with zipfile.ZipFile(server.folder / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("good.jpg", image())
@@ -114,7 +114,7 @@ def candidates(*ids):
     return CANDIDATES.frame([row | {"question_id": f"q{name}", "image_id": name} for name in ids])
 
 
-def test_refused_images_are_asked_for_again(server, tmp_path):
+def test_refused_images_are_requested_again(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
     images = ImageSource(str(tmp_path / "images"), server.url)
     for name in ("1", "4"):
@@ -155,7 +155,7 @@ def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):
     assert not note.exists()
 
 
-def test_where_all_are_refused_the_job_fails_and_says_so_once(server, tmp_path):
+def test_a_job_whose_images_are_all_refused_fails_with_one_message(server, tmp_path):
     images = ImageSource(str(tmp_path / "images"), server.url)
     server.faults.body |= {f"/{number}.jpg": ({}, [LOGIN]) for number in range(9)}
     with pytest.raises(DownloadError, match=r"nothing that was sent for 9 images is an image; .*/\d\.jpg: what was"):
@@ -168,7 +168,7 @@ def test_where_all_are_refused_the_job_fails_and_says_so_once(server, tmp_path):
     assert (len(kept), len(skipped)) == (1, 1)
 
 
-def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
+def test_a_server_that_cannot_be_reached_is_not_waited_for(server, tmp_path):
     note, came = tmp_path / "t.refused.json", tmp_path / "t.came.txt"
     images._write_down(["1", "2"], note)
     nobody = ImageSource(str(tmp_path / "images"), "http://127.0.0.1:9")
@@ -187,7 +187,7 @@ def test_who_cannot_be_reached_is_not_waited_for(server, tmp_path):
     assert came.read_text() == "2\n"
 
 
-def test_names_that_lead_out_of_the_folder_are_not_asked_for(server, tmp_path):
+def test_names_that_lead_out_of_the_folder_are_not_requested(server, tmp_path):
     note = tmp_path / "t.refused.json"
     images._write_down(["../x"], note)
     source = ImageSource(str(tmp_path / "images"), server.url)
@@ -195,7 +195,7 @@ def test_names_that_lead_out_of_the_folder_are_not_asked_for(server, tmp_path):
     assert server.requests == []
 
 
-def test_a_server_cannot_have_us_wait_for_hours(server, tmp_path, monkeypatch):
+def test_a_server_cannot_make_a_job_wait_for_hours(server, tmp_path, monkeypatch):
     assert http.LONGEST_WAIT <= 60
     monkeypatch.setattr(http, "LONGEST_WAIT", 1)
     monkeypatch.setattr(http, "TRIES", 2)

@@ -30,7 +30,7 @@ def test_captions_are_region_descriptions(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["r.json.gz", "r.jsonl", "r.jsonl.gz"])
-def test_captions_packed_or_by_lines(tmp_path, name):
+def test_captions_may_be_packed_or_one_per_line(tmp_path, name):
     text = "\n".join(map(json.dumps, REGIONS)) if "jsonl" in name else json.dumps(REGIONS)
     (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
     assert read_captions(tmp_path / name, {"1", "2", "9"}) == ({"1": "a cup. a table."}, {})
@@ -53,7 +53,7 @@ def test_one_malformed_description_costs_its_image_only(tmp_path, capsys):
         ("[3]", "entry 1 is no image with regions"),
     ],
 )
-def test_captions_that_cannot_be_read(tmp_path, text, message):
+def test_captions_that_cannot_be_read_are_refused(tmp_path, text, message):
     path = tmp_path / "regions.json"
     if text is not None:
         path.write_text(text)

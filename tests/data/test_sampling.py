@@ -40,7 +40,7 @@ def test_what_cannot_be_correct_is_sampled_too(per_task):
     }
 
 
-def test_an_answer_of_no_tokens_is_told_from_other_wrong_ones():
+def test_an_empty_answer_has_a_reason_of_its_own():
     said = answers(False, False).with_columns(token_ids=pl.Series([[], [1]], dtype=pl.List(pl.Int32)))
     _, account = sample_answered(said, 5, 0, task="T", model="m")
     assert account["reason"].to_list() == ["answered wrongly: the model said nothing", "answered wrongly"]

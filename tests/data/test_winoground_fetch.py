@@ -97,7 +97,7 @@ def test_examples_and_images_are_fetched(hub, tmp_path):
         (TOKEN, "facebook/winogruond", "404 Not Found"),
     ],
 )
-def test_without_access_it_is_said_what_to_do(hub, tmp_path, token, repository, status):
+def test_without_access_the_reason_names_what_to_do(hub, tmp_path, token, repository, status):
     _, account = fetch(hub.url, tmp_path, token, repository)
     assert account["granted"] is False
     assert account["reason"] == (
@@ -111,13 +111,13 @@ def test_without_access_it_is_said_what_to_do(hub, tmp_path, token, repository, 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_hub_that_shows_nothing_at_all(hub, tmp_path, status):
+def test_a_hub_that_refuses_everything_counts_as_no_access(hub, tmp_path, status):
     """As where a token is no longer valid: refused before anything is listed, and without a code."""
     hub.faults.status[f"/api/datasets/{REPOSITORY}/revision/main"] = status
     assert f"the hub says {status}" in fetch(hub.url, tmp_path)[1]["reason"]
 
 
-def test_what_is_no_lack_of_access_is_an_error(hub, tmp_path):
+def test_errors_other_than_lack_of_access_stop_the_job(hub, tmp_path):
     data = hub.folder / "datasets" / REPOSITORY / "data"
     (data / "images.zip").write_bytes(b"no archive")
     status, said = fetch(hub.url, tmp_path)
@@ -240,7 +240,7 @@ def described_study(coco):
 
 
 @pytest.mark.slow
-def test_a_study_goes_on_without_it_and_with_it(hub, tmp_path):
+def test_a_study_is_run_without_winoground_and_with_it(hub, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     workspace = Workspace(work, **environment(hub.url, tmp_path, token=""))

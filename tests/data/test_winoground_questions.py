@@ -33,7 +33,7 @@ def winoground(folder, examples, **access):
     return folder / "examples.jsonl", write(folder / "access.json", {"granted": True, "reason": None} | access)
 
 
-def test_winoground(tmp_path):
+def test_examples_of_winoground_are_read(tmp_path):
     files = winoground(tmp_path, [example(0), example(7)])
     rows, skipped = read_winoground(*files, PROMPT)
     assert skipped == []
@@ -49,7 +49,7 @@ def test_winoground(tmp_path):
     assert described.read(named) == (rows, skipped)
 
 
-def test_malformed_and_repeated_examples(tmp_path):
+def test_malformed_and_repeated_examples_are_skipped(tmp_path):
     examples = [example(1, caption_1=""), example(2), {"id": 3}, example(2, caption_0="another"), {}]
     rows, skipped = read_winoground(*winoground(tmp_path, examples), PROMPT)
     assert [row["question_id"] for row in rows] == ["2-0", "2-1"]
@@ -85,7 +85,7 @@ def test_without_access_there_is_no_question_but_a_reason(tmp_path):
         (b"\xff\xfe", None, r"examples\.jsonl: this is no text in UTF-8"),
     ],
 )
-def test_files_that_are_not_winogrounds(tmp_path, examples, access, message):
+def test_files_that_are_not_winogrounds_are_refused(tmp_path, examples, access, message):
     files = winoground(tmp_path, [example(0)])
     for file, content in zip(files, (examples, access), strict=True):
         if content is not None:

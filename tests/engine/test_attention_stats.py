@@ -40,7 +40,7 @@ def norms_pair_by_pair(vlm, prompt, targets):
     return torch.stack(weights).double(), torch.stack(norms)
 
 
-def test_looks_equal_the_pairs(random_vlm, noise_questions):
+def test_weights_and_norms_equal_the_sum_over_pairs(random_vlm, noise_questions):
     prompt = shown(random_vlm, noise_questions[0])
     segments = ["image", "question", "last"]
     found = random_vlm.attention_stats(prompt, segments)
@@ -54,7 +54,7 @@ def test_looks_equal_the_pairs(random_vlm, noise_questions):
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_looks_of_other_architectures(name):
+def test_weights_equal_eager_attention_in_other_architectures(name):
     model = random_decoder(name)
     layers = find_layers(model)
     inputs = {"input_ids": torch.randint(0, 50, (1, 14), generator=torch.Generator().manual_seed(1))}
@@ -77,7 +77,7 @@ def test_looks_of_other_architectures(name):
         assert (found[segment].norms[expected > 1e-3] > 0).all()
 
 
-def test_memory_is_cut_without_changing_the_result(random_vlm, noise_questions, monkeypatch):
+def test_smaller_blocks_give_the_same_result(random_vlm, noise_questions, monkeypatch):
     prompt = shown(random_vlm, noise_questions[0])
     whole = random_vlm.attention_stats(prompt, ["image", "last"])
     monkeypatch.setattr("vlmflow.engine.attention_stats.QUERIES", 2)

@@ -58,7 +58,7 @@ def test_the_lens_makes_its_product_in_float32(dtype, monkeypatch):
         assert (rounded[:, token] / expected - 1).abs().max() > 1e-4
 
 
-def test_the_lens_on_the_images_tokens_does_so_too():
+def test_the_lens_on_image_tokens_makes_its_product_in_float32():
     vlm = random_llava(dtype=torch.bfloat16, width=64)
     states = vlm.record(vlm.prompt(IMAGE, QUESTION)).hidden(-1)
     wide = vlm.read(states, lambda logits: logits, in_float32=True)
@@ -78,7 +78,7 @@ def test_a_knockout_keeps_the_models_own_dtype():
     assert measured == pytest.approx(logits.float().softmax(-1).max().item(), rel=1e-6)
 
 
-def test_weights_that_lie_on_disk_are_fetched_for_it(tmp_path):
+def test_weights_on_disk_are_loaded_for_the_float32_product(tmp_path):
     vlm = random_llava(dtype=torch.bfloat16, width=64)
     prompt = vlm.prompt(IMAGE, QUESTION)
     expected = vlm.lens(prompt, {"word": "red"})["probability"].to_list()

@@ -124,19 +124,19 @@ def test_a_larger_batch_is_tried_again_after_a_while(monkeypatch):
         "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
     ],
 )
-def test_how_libraries_say_that_memory_ran_out(text):
+def test_every_librarys_error_for_exhausted_memory_is_recognised(text):
     assert ran_out(RuntimeError(text))
     with pytest.raises(RetryableQuestionError), of_one_question():
         raise RuntimeError(text)
 
 
-def test_other_errors_pass():
+def test_other_errors_are_raised():
     with pytest.raises(RuntimeError, match="shapes"):
         AdaptiveBatchSize(8).run(lambda _: (_ for _ in ()).throw(RuntimeError("shapes do not match")), most=8)
     assert not ran_out(ValueError("CUDA out of memory."))
 
 
-def test_words_are_read_in_smaller_parts_too(monkeypatch):
+def test_states_are_decoded_in_smaller_batches_too(monkeypatch):
     vlm = random_llava(layers=2, grid=2)
     states = torch.randn(40, 16, dtype=torch.float64)
     whole = vlm.read(states, lambda logits: logits.softmax(-1))
@@ -152,7 +152,7 @@ def test_words_are_read_in_smaller_parts_too(monkeypatch):
     assert vlm.read_batch_size.size == 5
 
 
-def test_real_memory_that_runs_out():
+def test_batches_get_smaller_when_real_memory_runs_out():
     """The CPU's, of a process that may not have more."""
     code = """
 import resource, torch
@@ -200,7 +200,7 @@ def test_one_question_that_does_not_fit_is_left_out():
     assert "gpus: 2" in reason
 
 
-def test_who_was_unlucky_is_asked_once_more():
+def test_a_question_that_ran_out_of_memory_is_measured_once_more():
     """Another program may have had the memory for a while; the order stays."""
     asked = []
 
@@ -238,12 +238,12 @@ def test_nothing_of_a_question_that_did_not_fit_is_kept():
     assert len(kept) == 5
 
 
-def test_where_no_question_fits_the_job_says_so():
+def test_a_job_in_which_no_question_fits_fails():
     with pytest.raises(JobError, match=r"none of the 3 questions could be .*\(2 of them for this reason\): memory"):
         for_each_question(QUESTIONS, fails(a=OUT, b=OUT, c=QuestionError("no image")), **WHERE)
 
 
-def test_what_befalls_all_questions_is_no_fault_of_theirs():
+def test_an_error_of_all_questions_stops_the_job():
     with pytest.raises(JobError, match=r"none of the 3 questions .* \(all for this reason\): no image"):
         for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no image"))), **WHERE)
     done, account = for_each_question(QUESTIONS.clear(), fails(), **WHERE)
@@ -251,7 +251,7 @@ def test_what_befalls_all_questions_is_no_fault_of_theirs():
 
 
 @pytest.mark.parametrize("error", [GeometryError("no patch map"), NotApplicableError("no such part")])
-def test_what_a_kind_of_model_does_not_have_is_no_failure(error):
+def test_a_question_to_which_nothing_applies_is_no_failure(error):
     def work(row):
         with of_one_question():
             raise error
@@ -261,14 +261,14 @@ def test_what_a_kind_of_model_does_not_have_is_no_failure(error):
     assert set(account["reason"]) == {str(error)}
 
 
-def test_that_there_is_nothing_to_measure_is_no_failure():
+def test_nothing_to_measure_is_no_failure():
     no_boxes = NotApplicableError("no boxes")
     done, account = for_each_question(QUESTIONS, fails(a=no_boxes, b=no_boxes, c=QuestionError("no image")), **WHERE)
     assert done == []
     assert account["reason"].to_list() == ["no boxes", "no boxes", "no image"]
 
 
-def test_what_nobody_thought_of_costs_one_question(capsys):
+def test_an_unexpected_error_costs_one_question(capsys):
     done, account = for_each_question(QUESTIONS, fails(b=IndexError("list index out of range")), **WHERE)
     assert done == ["a", "c"]
     assert account.select("question_id", "reason").rows() == [("b", "unexpected IndexError: list index out of range")]
@@ -292,6 +292,6 @@ def test_what_nobody_thought_of_costs_one_question(capsys):
     ],
     ids=lambda error: str(error)[:20],
 )
-def test_what_the_next_question_would_die_of_too_stops_the_job(error):
+def test_an_error_of_the_device_stops_the_job(error):
     with pytest.raises((OSError, MemoryError, JobError)):
         for_each_question(QUESTIONS, fails(b=error), **WHERE)

@@ -31,7 +31,7 @@ def test_what_changes_the_same_suffix_is_one_group():
     assert groups == [Group(5, LENGTH, (0, 2)), Group(7, LENGTH, (1, 3))]
 
 
-def test_rows_stand_in_the_order_in_which_they_join():
+def test_rows_are_in_the_order_in_which_they_join():
     interventions = [knockout([5], start=layer, stop=layer + 1) for layer in (3, 0, 2, 0)]
     (group,) = plan(causal(), interventions, LAST)
     assert group.rows == (1, 3, 2, 0)
@@ -74,12 +74,12 @@ def test_batches_hold_as_many_rows_as_fit_and_at_least_one():
         (knockout([0]), "position 0 nothing to attend to"),
     ],
 )
-def test_interventions_without_meaning(intervention, message):
+def test_interventions_without_meaning_are_refused(intervention, message):
     with pytest.raises(InterventionError, match=message):
         plan(causal(), [intervention], LAST)
 
 
-def test_states_that_the_model_itself_changes():
+def test_interventions_on_states_that_the_model_changes_are_refused():
     changed = torch.zeros(LENGTH, dtype=torch.bool)
     changed[6] = True
     assert plan(causal(), [knockout([7])], LAST, changed) == [Group(7, LENGTH, (0,))]

@@ -71,7 +71,7 @@ def test_an_image_of_one_token():
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_both_forms_of_masks(attention):
+def test_replay_equals_plain_with_both_forms_of_masks(attention):
     vlm = random_llava(layers=3)
     vlm.model.set_attn_implementation(attention)
     assert_equal_to_plain(vlm, prompt_of(vlm, [], 2), EDGES, 3, 1e-9)
@@ -107,7 +107,7 @@ def test_layers_that_keep_compressed_keys():
 
 @pytest.mark.parametrize("prefix", [CopiedPrefix(), SharedPrefix()], ids=["copied prefix", "shared prefix"])
 @pytest.mark.parametrize("name", DECODERS)
-def test_architectures(name, prefix):
+def test_replay_equals_plain_in_every_architecture(name, prefix):
     model = random_decoder(name)
     if isinstance(prefix, SharedPrefix) and not can_share(model.model):
         pytest.skip("the decoder computes its own attention, which the shared prefix is not")
@@ -195,7 +195,7 @@ def test_recording_leaves_the_model_as_it_was():
         ([0], [0], (0, 1), "position 0 nothing to attend to"),
     ],
 )
-def test_knockouts_without_meaning(sources, targets, layers, message):
+def test_knockouts_without_meaning_are_refused(sources, targets, layers, message):
     vlm = random_llava()
     recording = vlm.record(prompt_of(vlm, [], 2))
     pointless = AttentionKnockout(
@@ -205,7 +205,7 @@ def test_knockouts_without_meaning(sources, targets, layers, message):
         replay.replay(vlm.layers, recording, [pointless])
 
 
-def test_logits_that_are_no_numbers():
+def test_logits_that_are_no_numbers_are_an_error():
     vlm = random_llava()
     with torch.no_grad():
         vlm.unembedding.weight[0, 0] = float("nan")

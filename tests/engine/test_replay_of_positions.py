@@ -17,7 +17,7 @@ from vlmflow.engine.replay import replay
 
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), layers=st.integers(1, 4), module=st.sampled_from(["attention", "mlp"]))
-def test_states_anywhere_under_any_intervention(seed, layers, module):
+def test_states_at_any_positions_equal_the_plain_method(seed, layers, module):
     """The engine's states at positions before, at and after what is changed, to 1e-9 of full forwards'."""
     vlm = random_llava(layers, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
@@ -47,7 +47,7 @@ def test_states_anywhere_under_any_intervention(seed, layers, module):
                 torch.testing.assert_close(vlm.logits(states[0]), logits, rtol=1e-9, atol=1e-12)
 
 
-def test_what_has_to_be_computed_for_what_is_read():
+def test_only_positions_that_reach_the_read_ones_are_computed():
     """In a causal decoder nothing behind it; in a block whose positions see each other, all of the block."""
     may_attend = torch.ones(12, 12, dtype=torch.bool).tril()
     assert last_needed(may_attend, 5) == 5

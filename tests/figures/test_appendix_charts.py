@@ -39,7 +39,7 @@ PROBE = KnockoutProbe(kind="knockout", window=WINDOWS, edges=EDGES)
 ATLAS = AtlasChart(chart="atlas", probe="p", window=3)
 
 
-def test_a_panel_a_window_and_task(knockout):
+def test_windows_have_a_panel_per_window_and_task(knockout):
     figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, PROBE, "m", TASKS, columns=3)
     panels = [f"{task}, k = {window} (n = 7)" for task in TASKS for window in WINDOWS]
@@ -49,7 +49,7 @@ def test_a_panel_a_window_and_task(knockout):
 
 
 @pytest.mark.parametrize(("columns", "scale"), [(3, False), (4, True)])
-def test_no_axis_stands_under_a_panel_that_is_not_there(knockout, columns, scale):
+def test_there_is_no_axis_under_a_missing_panel(knockout, columns, scale):
     figure = WindowsChart(chart="windows", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, PROBE, "m", TASKS, columns=columns).to_dict()  # six panels
     assert ("resolve" in chart) == scale
@@ -63,7 +63,7 @@ def test_a_figure_shows_its_window(knockout):
         assert f"Window: {window} layer" in figure.caption(PROBE)
 
 
-def test_the_last_sub_word_says_how_many_have_several(knockout):
+def test_the_panel_of_the_last_sub_word_counts_answers_of_several(knockout):
     probe = KnockoutProbe(kind="knockout", window=3, edges=EDGES, token="last")
     figure = FlowChart(chart="flow", probe="p", edges=EDGES)
     chart = drawn(knockout, figure, probe, "m", TASKS, columns=3).to_dict()
@@ -71,7 +71,7 @@ def test_the_last_sub_word_says_how_many_have_several(knockout):
     assert "last sub-word, given the earlier sub-words" in figure.caption(probe)
 
 
-def test_the_atlas(knockout):
+def test_the_atlas_marks_edges_whose_interval_excludes_0(knockout):
     chart = drawn(knockout, ATLAS, PROBE, "m", TASKS, columns=2)
     rows = data_of(chart)
     assert set(rows["window"]) == {3}
@@ -93,7 +93,7 @@ def test_the_atlas(knockout):
     assert (chosen["value"], chosen["bind"]["options"]) == (3, WINDOWS)
 
 
-def test_what_is_said_of_the_atlas(knockout):
+def test_the_sentence_of_the_atlas_ranks_the_edges(knockout):
     words = ATLAS.sentence(PROBE, knockout, "m")
     assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
     assert "Ranks of the paper's edges by this loss: question ↛ last 1, image ↛ question 2." in words
@@ -103,7 +103,7 @@ def test_what_is_said_of_the_atlas(knockout):
     assert "(1 layer)" in words
 
 
-def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
+def test_edges_that_do_not_apply_have_their_reason_in_the_table(knockout):
     figure = FlowChart(chart="flow", probe="p", edges=EDGES, window=5)
     found = figure.effects(PROBE, knockout)
     cells = {row["task"]: dict(zip(found.lines, row["cells"], strict=True)) for row in found.rows}
@@ -120,7 +120,7 @@ def test_edges_that_do_not_apply_are_told_in_the_table(knockout):
 WORDS = WordsProbe(kind="words", modules=["attention", "mlp"], edges=["image -> question"], window=3)
 
 
-def test_words():
+def test_words_have_a_line_per_intervention():
     summary = WordsProbe.summary_table().frame(
         [
             {"task": task, "intervention": name, "window": 3, "layer": layer}
@@ -145,7 +145,7 @@ def test_words():
     assert "MLP: similarity falls to 0.10 [0.05, 0.15] at layer 0" in figure.sentence(WORDS, summary, "m")
 
 
-def test_norms():
+def test_norms_are_a_distribution_of_related_and_other_patches():
     probe = NormsProbe(kind="norms")
     summary = NormsProbe.summary_table().frame(
         [
@@ -177,7 +177,7 @@ def test_norms():
     assert len(drawn(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
 
 
-def test_pruning():
+def test_pruning_has_a_line_per_quantity():
     probe = PruningProbe(kind="pruning", layers_dropped=[0, 5, 10], timed=20)
     summary = PruningProbe.summary_table().frame(
         [
@@ -206,7 +206,7 @@ def test_pruning():
     assert len(set(data_of(drawn(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3
 
 
-def test_lines_of_fewer_questions_are_told(knockout):
+def test_a_panel_names_lines_of_fewer_questions(knockout):
     fewer = pl.col("edge") == "image -> question"
     summary = knockout.with_columns(
         questions=pl.when(fewer & (pl.col("task") == "First")).then(2).otherwise("questions")
@@ -216,7 +216,7 @@ def test_lines_of_fewer_questions_are_told(knockout):
     assert chart["facet"]["sort"] == ["First (n = 2 to 7)", "Second (n = 7)"]
 
 
-def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
+def test_every_edge_has_one_stroke_and_no_two_in_a_figure_are_equal():
     """Of the edges that the paper draws into one figure, no two look alike; and each looks alike in every figure."""
     parts = [
         "true option",
@@ -240,7 +240,7 @@ def test_one_stroke_an_edge_and_no_two_alike_in_a_figure():
 
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
-def test_a_whole_atlas_can_be_written(tmp_path, ending):
+def test_an_atlas_of_all_edges_can_be_written(tmp_path, ending):
     rows = [
         {"task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
         | interval(-float(layer))

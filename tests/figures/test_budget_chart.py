@@ -22,7 +22,7 @@ def marks_of(chart):
     return rows.filter(pl.col("part") == "mark").select("panel", "line", "x", "mean", "low", "high").rows()
 
 
-def test_budgets(budget_summary, knee_table):
+def test_a_budget_figure_has_a_line_per_way_to_keep_tokens_and_a_ring_per_knee(budget_summary, knee_table):
     chart = drawn(budget_summary, BY_KEEP, BUDGET_PROBE, "m", TASKS, 3, curve_features=knee_table)
     assert panels_of(chart) == [f"{task}, {prompt} (n = 7)" for task in TASKS for prompt in PROMPTS]
     assert legend_of(chart) == list(WAYS.values())
@@ -36,7 +36,7 @@ def test_budgets(budget_summary, knee_table):
     assert lines["x"].max() == 64, "and not 100, which not every image has"
 
 
-def test_budgets_by_prompt(budget_summary, knee_table):
+def test_a_budget_figure_by_prompt_has_a_line_per_prompt(budget_summary, knee_table):
     chart = drawn(budget_summary, BUDGET_BY_PROMPT, BUDGET_PROBE, "m", TASKS, 3, curve_features=knee_table)
     assert panels_of(chart) == [f"{task}, {way} (n = 7)" for task in TASKS for way in WAYS.values()]
     assert set(legend_of(chart)) == set(PROMPTS)
@@ -59,7 +59,7 @@ def test_equal_steps_of_budgets_are_doublings(budget_summary, knee_table, figure
             assert x["axis"]["values"] == [0, 1, 4, 16, 64]
 
 
-def test_what_is_said_of_budgets(budget_summary, knee_table):
+def test_the_sentence_and_table_of_budgets_name_losses_and_knees(budget_summary, knee_table):
     words = BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m", knee_table)
     assert words == (
         "m: the figure keeps up to 64 tokens. other, question, the first tokens: loss 4.00 without the image, 1.90 "

@@ -9,7 +9,7 @@ from vlmflow.report.tables import curve_features_page
 EVIL = "</script><b>"
 
 
-def test_phases_as_a_table(phase_table):
+def test_a_table_of_phases_has_a_row_per_phase(phase_table):
     rows = curve_feature_rows("similarity", phase_table)
     assert len(rows) == len(phase_table)
     assert rows.row(0, named=True) == {
@@ -32,7 +32,7 @@ def test_phases_as_a_table(phase_table):
     assert curve_feature_rows("similarity", phase_table.clear()).columns == rows.columns
 
 
-def test_knees_as_a_table(knee_table):
+def test_a_table_of_knees_has_dashes_where_there_is_none(knee_table):
     rows = curve_feature_rows("budget", knee_table)
     there, absent, _ = rows.to_dicts()
     assert there == {
@@ -55,7 +55,7 @@ def test_knees_as_a_table(knee_table):
 
 
 @pytest.mark.parametrize("kind", ["similarity", "budget"])
-def test_curve_features_as_a_page(phase_table, knee_table, kind):
+def test_a_page_of_curve_features_holds_all_cells_and_no_markup_of_data(phase_table, knee_table, kind):
     found = (phase_table if kind == "similarity" else knee_table).with_columns(
         model=pl.lit(EVIL), prompt=pl.lit("a & b")
     )

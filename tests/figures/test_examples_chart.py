@@ -58,7 +58,7 @@ def examples_of(figure, probe, table, rows, views, columns=3, summary=None):
     )
 
 
-def test_examples_of_attention():
+def test_examples_of_attention_have_a_veil_per_layer():
     blue = painted("blue", "JPEG")
     views = {"other": [view("1"), view("2", image=blue)], "first": [view("3", question="Which?")]}
     rows = {"other": looks_rows("1") + looks_rows("2"), "first": looks_rows("3")}
@@ -86,7 +86,7 @@ def test_examples_of_attention():
     assert [cell["share"] for cell in lines[0][1][1][1]] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
-def test_examples_of_places():
+def test_examples_of_occlusion_have_a_veil_on_each_cell():
     about = {"image_id": "1", "grid": 2, "loss": 1.0}
     rows = [
         about | {"question_id": "1", "loss_increase": [-0.5, 0.5, 1.0, 2.0]},
@@ -103,7 +103,7 @@ def test_examples_of_places():
     assert "brightest where the loss increases most without the cell" in specified(chart)["title"]["subtitle"][0]
 
 
-def test_examples_of_words():
+def test_examples_of_words_have_a_word_on_each_patch():
     words = ["sky", "grasshopper", "", "tree", "giraffe", "a&b"]
     chart = examples_of(
         EXAMPLES, LENS_PROBE, VisualLensProbe.table, {"other": lens_rows("1", words)}, {"other": [view("1")]}
@@ -123,7 +123,7 @@ def test_examples_of_words():
     assert EXAMPLES.effects(LENS_PROBE, VisualLensProbe.summary_table().frame([])).lines == []
 
 
-def test_words_that_cannot_be_drawn(tmp_path):
+def test_words_that_cannot_be_drawn_are_replaced(tmp_path):
     """Bytes that XML does not have would stop the writer, and half of an emoji leave the drawing unfinished."""
     words = ["\x00", "\x0b\x1f", "\ufffe", "abcde😀xyz", "\x7f", "▁é"]
     views = {"other": [view("1", question="A \x00 and a \x0b?")]}

@@ -106,7 +106,7 @@ FROM_DATA = {"prompts", "attention examples", "word examples"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_files(everything, tmp_path, name):
+def test_files_are_drawn_and_text_from_data_ends_no_script(everything, tmp_path, name):
     summary, figure, probe, more = everything[name]
     for file, columns in (("a.html", 3), ("a.svg", 3), ("a.png", 3), ("a-narrow.svg", 1)):
         path = tmp_path / file
@@ -207,7 +207,7 @@ def test_a_figure_of_which_nothing_could_be_measured_says_why(everything, tmp_pa
         (EXAMPLES, LENS_PROBE, ["the most probable word of each patch"], ["darker"]),
     ],
 )
-def test_captions(figure, probe, said, not_said):
+def test_a_caption_explains_what_its_figure_shows(figure, probe, said, not_said):
     text = figure.caption(probe)
     assert "{" not in text
     for words in said:

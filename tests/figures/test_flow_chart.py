@@ -15,7 +15,7 @@ def test_every_value_is_in_the_chart(flow_summary):
     assert "n = 7 questions per task, on 5 images" in chart["title"]["subtitle"][0]
 
 
-def test_a_line_looks_the_same_in_every_figure(flow_summary):
+def test_an_edge_has_the_same_stroke_in_every_figure(flow_summary):
     both = drawn(flow_summary, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=2).to_dict()
     one = FlowChart(chart="flow", probe="flow", edges=EDGES[1:])
     alone = drawn(flow_summary, one, FLOW_PROBE, "m", TASKS, columns=2).to_dict()
@@ -29,7 +29,7 @@ def test_a_line_looks_the_same_in_every_figure(flow_summary):
     assert len({(s.dash, s.shape, s.color) for s in strokes}) >= 6
 
 
-def test_an_edge_that_could_be_measured_on_no_question():
+def test_an_edge_that_was_measured_on_no_question_is_named():
     rows = KnockoutProbe.summary_table().frame(
         [{"task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0, multi_token_answers=2)]
     )

@@ -12,7 +12,7 @@ from vlmflow.probes.lens.measure import answer_words
 LENS = LensProbe(kind="lens")
 
 
-def test_the_lens(lens_summary):
+def test_the_caption_names_a_lens_without_the_final_norm(lens_summary):
     figure = LensChart(chart="lens", probe="tracking")
     chart = drawn(lens_summary, figure, LENS, "m", TASKS, columns=1)
     assert isinstance(chart, alt.FacetChart)
@@ -45,7 +45,7 @@ def test_both_spellings_of_the_false_option_are_lines_of_the_lens(tmp_path):
     assert all(f">{word}<" in (tmp_path / "lens.svg").read_text() for word in words)
 
 
-def test_from_which_layer_on_the_capital_leads(lens_summary):
+def test_the_sentence_names_the_layer_from_which_the_capital_leads(lens_summary):
     figure = LensChart(chart="lens", probe="p")
 
     def lens_words(summary):

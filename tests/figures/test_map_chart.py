@@ -32,7 +32,7 @@ def legend_title(chart):
         (MapChart(chart="map", probe="p", quantity="weight", layers=[0]), [0], 6.2, "Attention weight, %"),
     ],
 )
-def test_maps_of_attention(attention_map_summary, figure, layers, most, title):
+def test_maps_of_attention_have_a_panel_per_task_and_layer(attention_map_summary, figure, layers, most, title):
     chart = drawn(attention_map_summary, figure, LOOKS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, layer {layer}" for task in TASKS for layer in layers]
     assert specified(chart)["title"]["subtitle"] == [
@@ -46,7 +46,7 @@ def test_maps_of_attention(attention_map_summary, figure, layers, most, title):
     assert scale_of(chart)["range"][0] == "#ffffff"
 
 
-def test_what_is_said_of_maps_of_attention(attention_map_summary):
+def test_the_sentence_and_table_of_maps_of_attention_name_the_largest_values(attention_map_summary):
     words = MAP.sentence(LOOKS_PROBE, attention_map_summary, "m")
     assert words == (
         "m: question attends to the image most in layer 6 (19 % of the total, other), and to a single patch most in "
@@ -66,7 +66,7 @@ def test_what_is_said_of_maps_of_attention(attention_map_summary):
 @pytest.mark.parametrize(
     "figure", [MapChart(chart="map", probe="p", layers=[40]), MapChart(chart="map", probe="p", target="options")]
 )
-def test_a_map_of_what_was_not_measured(attention_map_summary, figure):
+def test_a_map_that_was_not_measured_is_empty_and_explained(attention_map_summary, figure):
     probe = AttentionMapProbe(kind="attention-map", targets=["question", "options"])
     assert "Nothing that the figure shows could be measured." in str(
         specified(drawn(attention_map_summary, figure, probe, "m", TASKS, 3))
@@ -86,7 +86,7 @@ def test_a_map_of_what_was_not_measured(attention_map_summary, figure):
         ([0.0, 0.0, 0.0, 0.0], [0, 1 / 3, 2 / 3, 1], 0),
     ],
 )
-def test_maps_of_places(values, domain, white):
+def test_maps_of_occlusion_have_white_where_the_loss_does_not_change(values, domain, white):
     """White is no growth; below it there are colours only where there is something to see."""
     chart = drawn(growths(values), MAP, PLACES_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == TASKS
@@ -98,7 +98,7 @@ def test_maps_of_places(values, domain, white):
     assert first["mean"].to_list() == values
 
 
-def test_what_is_said_of_places():
+def test_the_sentence_and_table_of_maps_of_occlusion_name_the_largest_values():
     summary = growths([-0.8, 0.3, 0.1, 0.2])
     assert MAP.sentence(PLACES_PROBE, summary, "m") == (
         "m: the loss increases in other: most without the cell in row 1, column 2, +0.30 [+0.20, +0.40] nats per "

@@ -14,7 +14,7 @@ LENS = LensProbe(kind="lens")
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 @pytest.mark.parametrize("figure", [FLOW_FIGURE, LensChart(chart="lens", probe="tracking")])
-def test_a_model_that_nothing_could_be_measured_on(flow_summary, lens_summary, tmp_path, figure, ending):
+def test_a_figure_of_a_model_without_measurements_is_written(flow_summary, lens_summary, tmp_path, figure, ending):
     summary, probe = (flow_summary, FLOW_PROBE) if isinstance(figure, FlowChart) else (lens_summary, LENS)
     save(drawn(summary, figure, probe, "none", TASKS, columns=3), tmp_path / f"chart{ending}")
     if ending == ".svg":
@@ -22,7 +22,7 @@ def test_a_model_that_nothing_could_be_measured_on(flow_summary, lens_summary, t
 
 
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
-def test_files(flow_summary, tmp_path, ending):
+def test_files_open_offline_and_are_the_same_every_time(flow_summary, tmp_path, ending):
     chart = drawn(flow_summary, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=3)
     path = tmp_path / f"chart{ending}"
     save(chart, path)
@@ -42,7 +42,7 @@ def test_another_ending_is_refused(flow_summary, tmp_path):
         save(drawn(flow_summary, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=3), tmp_path / "chart.pdf")
 
 
-def test_a_model_with_nothing_left_to_analyse(flow_summary, tmp_path):
+def test_a_figure_without_questions_is_written(flow_summary, tmp_path):
     chart = drawn(flow_summary.clear(), FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=3)
     save(chart, tmp_path / "empty.svg")
     assert (tmp_path / "empty.svg").read_text().startswith("<svg")

@@ -19,7 +19,7 @@ from vlmflow.probes import SimilarityProbe
 from vlmflow.probes.similarity import PAIRS
 
 
-def test_similarity_has_a_panel_a_task_and_prompt(similarity_summary):
+def test_similarity_has_a_panel_per_task_and_prompt(similarity_summary):
     chart = drawn(similarity_summary, BY_PAIR, SIMILARITY_PROBE, "m", TASKS, columns=3)
     panels = [f"{task}, {prompt} (n = 7)" for task in TASKS for prompt in PROMPTS]
     assert panels_of(chart) == panels, "by the user's own names, in the user's order"
@@ -40,7 +40,7 @@ def test_a_prompt_that_all_panels_share_is_not_repeated(similarity_summary):
     assert panels_of(chart) == ["first (n = 7)", "other (n = 7)"]
 
 
-def test_similarity_by_prompt(similarity_summary):
+def test_similarity_by_prompt_has_a_panel_per_task_and_pair(similarity_summary):
     chart = drawn(similarity_summary, BY_PROMPT, SIMILARITY_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, {pair} (n = 7)" for task in TASKS for pair in PAIRS]
     assert set(legend_of(chart)) == set(PROMPTS), "as the user calls them: all, and not all patches"
@@ -48,13 +48,13 @@ def test_similarity_by_prompt(similarity_summary):
 
 
 @pytest.mark.parametrize("quantity", ["raw", "unrelated"])
-def test_similarity_that_is_not_corrected(similarity_summary, quantity):
+def test_similarity_may_be_uncorrected(similarity_summary, quantity):
     figure = SimilarityChart(chart="similarity", probe="p", quantity=quantity)
     rows = data_of(drawn(similarity_summary, figure, SIMILARITY_PROBE, "m", TASKS, columns=3))
     assert rows["mean"].max() == pytest.approx(similar("first", "all", PAIRS[0], quantity, 5))
 
 
-def test_bands_of_phases(similarity_summary, phase_table):
+def test_phases_are_bands_behind_the_lines(similarity_summary, phase_table):
     more = {"curve_features": pl.concat([phase_table, phase_table.with_columns(model=pl.lit("another"))])}
     chart = drawn(similarity_summary, WITH_PHASES, SIMILARITY_PROBE, "m", TASKS, 3, **more)
     rows = data_of(chart)
@@ -85,7 +85,7 @@ def test_bands_of_phases(similarity_summary, phase_table):
     assert [layer["encoding"]["text"]["field"] for layer in labels] == ["label"]
 
 
-def test_what_is_said_of_similarity(similarity_summary, phase_table):
+def test_the_sentence_and_table_of_similarity_name_the_largest_values(similarity_summary, phase_table):
     words = BY_PAIR.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
     assert words == "m: image and text are most similar in first, prompt all: 0.42 [0.37, 0.47] after layer 5."
     words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
@@ -114,7 +114,7 @@ def test_numbers_below_zero_have_a_true_minus(similarity_summary):
 
 
 @pytest.mark.parametrize("absent", [{"task": "none"}, {"model": "n", "task": "other"}])
-def test_findings_where_something_could_not_be_measured(similarity_summary, absent):
+def test_a_table_has_the_reason_where_nothing_was_measured(similarity_summary, absent):
     """A row without prompt, pair and quantity leaves the others as they are, and tells the reason in every cell."""
     alone = similarity_summary.filter(pl.col("prompt") == "all")
     row = nothing(SimilarityProbe.summary_table(), note="the image is missing") | absent

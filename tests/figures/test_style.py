@@ -14,7 +14,7 @@ def test_a_line_without_a_stroke_of_its_own_keeps_its_spare_one():
     assert len(set(strokes_of(["a", "b", "c", "d", "e"]))) == 5
 
 
-def test_prompts_that_are_called_like_other_lines_look_different():
+def test_prompts_named_like_other_lines_have_different_strokes():
     """Strokes are looked up by name, and several names of other figures have the same."""
     for lines in (["correct", "attention", "accuracy"], ["first", "mlp", "time", "wrong"], ["all", "none", "other"]):
         strokes = strokes_of(lines)

@@ -35,7 +35,7 @@ LENS_UNITS = {
         ("difference", ["wrong instruction", "no instruction"]),
     ],
 )
-def test_the_lens_on_the_image(visual_lens_summary, quantity, lines):
+def test_the_visual_lens_has_a_panel_per_task_and_position(visual_lens_summary, quantity, lines):
     chart = drawn(visual_lens_summary, lens_figure(quantity), LENS_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [
         f"{task}, instruction {place} (n = 7)" for task in TASKS for place in ("after", "before")
@@ -48,7 +48,7 @@ def test_the_lens_on_the_image(visual_lens_summary, quantity, lines):
     assert rows["mean"].max() == pytest.approx(height.get(quantity, -1 * 0.9 + 1))
 
 
-def test_what_is_said_of_the_lens_on_the_image(visual_lens_summary):
+def test_the_sentence_and_table_of_the_visual_lens_name_the_largest_values(visual_lens_summary):
     def said(quantity):
         return lens_figure(quantity).sentence(LENS_PROBE, visual_lens_summary, "m")
 

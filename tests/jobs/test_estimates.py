@@ -80,7 +80,7 @@ def test_every_probe_of_every_study_has_a_cost(name):
             assert estimates.minutes(expected) >= 10
 
 
-def test_costs_grow_with_what_there_is_to_do():
+def test_costs_grow_with_the_work():
     flow = study("flow").probes["flow"]
     wider = flow.model_copy(update={"window": [*flow.window, *flow.window]})
     half = flow.model_copy(update={"edges": flow.edges[:3]})
@@ -93,7 +93,7 @@ def test_costs_grow_with_what_there_is_to_do():
     assert estimates.seconds(flow.cost(larger, 1000), larger, 1000, gpu=True) > 3 * base
 
 
-def test_more_is_asked_for_with_every_attempt():
+def test_every_attempt_requests_more():
     assert [estimates.minutes(3600, attempt) for attempt in (1, 2, 3)] == [180, 360, 540]
     assert estimates.minutes(1) == estimates.LEAST_MINUTES
     first, second = (estimates.megabytes(B7, "float16", gpu=True, attempt=attempt) for attempt in (1, 2))
@@ -122,11 +122,11 @@ def test_more_is_asked_for_with_every_attempt():
         ({}, 0),
     ],
 )
-def test_tokens_of_an_image_by_the_configuration(config, tokens):
+def test_tokens_of_an_image_are_known_from_the_configuration(config, tokens):
     assert Size.of(config, 10**9).image_tokens == tokens
 
 
-def test_size_of_a_model_in_a_folder():
+def test_the_size_of_a_model_is_read_from_its_folder():
     size = folder_size(ROOT / TINY_LLAVA)
     config = json.loads((ROOT / TINY_LLAVA / "config.json").read_text())["text_config"]
     assert (size.layers, size.width, size.vocabulary) == (

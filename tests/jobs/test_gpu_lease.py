@@ -131,7 +131,7 @@ def test_cards_that_only_have_numbers_are_those_of_the_clusters_job(monkeypatch)
     end(same, other)
 
 
-def test_a_lease_that_cannot_be_had_at_all_is_an_error(monkeypatch):
+def test_a_lease_that_cannot_be_taken_is_an_error(monkeypatch):
     """Not a card that is busy for ever."""
     monkeypatch.setattr(gpu_lease, "_address", lambda name: "/no/such/folder/lease")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
@@ -139,12 +139,12 @@ def test_a_lease_that_cannot_be_had_at_all_is_an_error(monkeypatch):
         pass
 
 
-def test_more_cards_than_there_are(two_gpus):
+def test_a_request_for_more_cards_than_there_are_is_an_error(two_gpus):
     with pytest.raises(DeviceError, match="3 GPUs are requested, but only 2 are visible to this process"), leased(3):
         pass
 
 
-def test_without_cards(monkeypatch):
+def test_without_cards_the_lease_is_no_card(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus() == []
     with leased(1) as device:
@@ -211,7 +211,7 @@ def test_numbers_of_cards_of_several_kinds_are_ambiguous(machine, monkeypatch):
     assert visible_gpus() == ["GPU-aaaa"]
 
 
-def test_a_driver_that_fails_is_told_instead_of_days_on_the_cpu(machine, monkeypatch):
+def test_a_driver_that_fails_is_an_error_and_not_days_on_the_cpu(machine, monkeypatch):
     machine("Driver/library version mismatch", status=18)
     with (
         pytest.raises(DeviceError, match=r"nvidia-smi fails \(Driver/library version mismatch\); .*`gpus: 0`"),
@@ -224,7 +224,7 @@ def test_a_driver_that_fails_is_told_instead_of_days_on_the_cpu(machine, monkeyp
     assert visible_gpus() == []
 
 
-def test_a_machine_whose_cards_no_tool_lists(machine, monkeypatch, tmp_path):
+def test_cards_that_no_tool_lists_are_counted_by_pytorch(machine, monkeypatch, tmp_path):
     machine("", counted=2)
     assert visible_gpus() == ["0", "1"]
     machine("", counted=0)

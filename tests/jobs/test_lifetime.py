@@ -51,7 +51,7 @@ def folder(tmp_path):
     return locks.parent
 
 
-def test_locks_of_a_killed_run_are_taken_away(folder):
+def test_locks_of_a_killed_run_are_removed(folder):
     killed = run(folder)
     assert answer(killed) == "True"  # whatever run left these, it is not alive
     (folder / "locks").mkdir()
@@ -79,7 +79,7 @@ def test_locks_of_a_living_run_stay(folder):
         end(each)
 
 
-def test_locks_of_another_machines_run_stay_until_they_are_taken_away_by_hand(folder):
+def test_locks_of_another_machines_run_stay_until_they_are_removed_by_hand(folder):
     """Whether it still runs cannot be known here."""
     (folder / "run").write_text("elsewhere")
     here = run(folder)
@@ -114,14 +114,14 @@ def test_runs_that_begin_and_end_at_once_see_each_other(tmp_path):
         end(living)
 
 
-def test_a_folder_that_cannot_be_made_is_snakemakes_to_tell(tmp_path):
+def test_a_folder_that_cannot_be_made_is_left_for_snakemake_to_report(tmp_path):
     (tmp_path / "file").touch()
     first = run(tmp_path / "file" / ".snakemake")
     assert answer(first) == "False"
     end(first)
 
 
-def test_without_locks_there_is_nothing_to_say(tmp_path):
+def test_without_locks_nothing_is_reported(tmp_path):
     first = run(tmp_path / ".snakemake")
     assert answer(first) == "False"
     end(first)

@@ -20,7 +20,7 @@ def test_jobs_go_from_waiting_over_running_to_done():
     assert len(run.samples) == 1
 
 
-def test_what_needs_a_failed_job_is_held_up_until_that_is_tried_again():
+def test_jobs_that_need_a_failed_job_wait_until_it_is_tried_again():
     run = run_of(planned(1), planned(2, needs=[1]), planned(3, needs=[2]), planned(4))
     run.submit(1, "run_probe", {}, None, now=0.0)
     run.fail(1, now=1.0)
@@ -56,7 +56,7 @@ def test_a_job_of_a_cluster_runs_once_its_log_is_written(tmp_path):
     assert [seconds for _, seconds in run.samples] == [60.0]  # without the time in the queue
 
 
-def test_the_last_line_of_a_log(tmp_path):
+def test_the_last_line_of_a_log_is_read(tmp_path):
     log = tmp_path / "log"
     assert last_line(None).text == last_line(str(log)).text == ""
     log.write_text(

@@ -7,7 +7,7 @@ from snakemake_logger_plugin_vlmflow.estimate import concurrency, estimate
 from support.planned_jobs import busy, planned, run_of
 
 
-def test_nothing_is_estimated_before_anything_is_known():
+def test_nothing_is_estimated_before_a_job_has_finished():
     run = run_of(planned(1), planned(2), planned(3, rule="draw", needs_model=False))
     assert estimate(run, now=5.0) is None
     busy(run, 1, 0.0, 10.0)
@@ -15,7 +15,7 @@ def test_nothing_is_estimated_before_anything_is_known():
     assert "unknown" in view.time_left(run, 10.0, 0.0)
 
 
-def test_the_rest_by_model_and_by_how_many_run_at_a_time():
+def test_the_estimate_is_made_by_model_and_by_how_many_jobs_run_at_a_time():
     """Two at a time; the large model's jobs take 100 s, the small one's 10 s."""
     run = run_of(
         *(planned(n, model="small") for n in (1, 2, 3)),
@@ -34,7 +34,7 @@ def test_the_rest_by_model_and_by_how_many_run_at_a_time():
     assert estimate(run, now=100.0).seconds == pytest.approx((20 + 10 + 200 + 40) / 2)
 
 
-def test_one_job_that_runs_alone_bounds_the_rest():
+def test_the_estimate_is_at_least_the_rest_of_the_job_that_runs():
     run = run_of(*(planned(n) for n in range(5)))
     for n in range(4):
         run.submit(n, "run_probe", {}, None, now=0.0)
@@ -44,7 +44,7 @@ def test_one_job_that_runs_alone_bounds_the_rest():
     assert estimate(run, now=110.0).seconds == pytest.approx(90)
 
 
-def test_earlier_runs_are_asked_until_this_one_knows_better(tmp_path):
+def test_earlier_runs_are_the_basis_until_this_run_has_finished_a_job(tmp_path):
     for name, seconds in (("a", 30.0), ("b", 50.0)):
         (tmp_path / name).write_text(f"s\th:m:s\n{seconds}\t0:00:30\n")
     (tmp_path / "broken").write_text("nothing")
@@ -58,7 +58,7 @@ def test_earlier_runs_are_asked_until_this_one_knows_better(tmp_path):
     assert estimate(run, now=10.0).seconds == 20.0
 
 
-def test_a_rule_that_asks_a_model_and_was_not_seen_is_named():
+def test_a_rule_without_a_finished_job_is_named():
     run = run_of(planned(1, rule="answer_questions"), planned(2, rule="run_probe"))
     run.submit(1, "answer_questions", {}, None, now=0.0)
     run.finish(1, now=10.0)
@@ -69,5 +69,5 @@ def test_a_rule_that_asks_a_model_and_was_not_seen_is_named():
     ("seconds", "text"),
     [(0.4, "0 s"), (59, "59 s"), (125, "2 min 5 s"), (700, "12 min"), (12_000, "3 h 20 min"), (187_200, "2 d 4 h")],
 )
-def test_durations(seconds, text):
+def test_durations_have_at_most_two_units(seconds, text):
     assert view.duration(seconds) == text

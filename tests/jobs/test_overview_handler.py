@@ -66,7 +66,7 @@ def test_errors_and_warnings_are_passed_on_and_jobs_are_not(overview):
 
 
 @pytest.mark.parametrize("setting", ["dryrun", "verbose", "quiet"])
-def test_dry_runs_and_those_with_verbose_or_quiet_are_told_by_snakemake_alone(overview, setting):
+def test_dry_runs_and_runs_with_verbose_or_quiet_have_snakemakes_own_messages(overview, setting):
     setattr(overview.common_settings, setting, True)
     overview.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 1, "total": 1}))
     overview.emit(info(1))
@@ -74,7 +74,7 @@ def test_dry_runs_and_those_with_verbose_or_quiet_are_told_by_snakemake_alone(ov
     assert overview.stream.getvalue() == "Job stats:\n\njob\n"
 
 
-def test_a_fault_is_told_once_and_everything_is_passed_on_from_then(overview):
+def test_an_error_of_the_overview_is_reported_once_and_messages_are_passed_on_from_then(overview):
     overview.emit(record(LogEvent.RUN_INFO, text="Job stats:", stats={"run_probe": 2, "total": 2}))
     overview.emit(record(LogEvent.JOB_INFO, text="no job"))  # without the fields of one
     overview.emit(info(1))
@@ -82,13 +82,13 @@ def test_a_fault_is_told_once_and_everything_is_passed_on_from_then(overview):
     assert overview.stream.getvalue().endswith("no job\njob\n")
 
 
-def test_a_stream_that_is_gone_stops_nothing(overview):
+def test_a_closed_stream_stops_nothing(overview):
     overview.stream.close()
     overview.emit(record(None, logging.ERROR, "nobody hears it"))
     overview.stream = io.StringIO()
 
 
-def test_lines_without_a_terminal_are_far_apart(overview, monkeypatch):
+def test_without_a_terminal_there_is_a_line_every_five_percent(overview, monkeypatch):
     monkeypatch.setattr(handler, "TICK", 3600.0)
     overview.emit(record(LogEvent.RUN_INFO, text="", stats={"run_probe": 100, "total": 100}))
     run = overview.run

@@ -53,7 +53,7 @@ def in_terminal(command, folder, environment):
     return sent.decode(), process.returncode
 
 
-def test_a_run_in_a_terminal(tmp_path, environment):
+def test_in_a_terminal_the_overview_is_drawn_and_the_cursor_comes_back(tmp_path, environment):
     sent, status = in_terminal(steps(tmp_path, "2"), tmp_path, environment)
     assert status == 1
     assert "2 running" in sent
@@ -65,7 +65,7 @@ def test_a_run_in_a_terminal(tmp_path, environment):
     assert sent.rindex("\x1b[?25h") > sent.rfind("\x1b[?25l")
 
 
-def test_a_run_without_a_terminal(tmp_path, environment):
+def test_without_a_terminal_the_overview_is_plain_lines(tmp_path, environment):
     command = steps(tmp_path, "2")
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -50,7 +50,7 @@ def test_amounts_grow_with_the_attempt_up_to_the_clusters_maximum(question_table
     assert free.answering(model(), question_tables["answers"], 4, 1) < minutes[0]
 
 
-def test_a_probe_is_asked_for_as_many_questions_as_it_measures(question_tables):
+def test_a_probe_requests_resources_for_the_questions_that_it_measures(question_tables):
     free = ResourceRequests(Call())
     sampled, everything = LensProbe(kind="lens"), PruningProbe(kind="pruning", layers_dropped=[0])
     few = LensProbe(kind="lens", questions=10)
@@ -60,7 +60,7 @@ def test_a_probe_is_asked_for_as_many_questions_as_it_measures(question_tables):
     assert free.probing(model(), sampled, **swapped, attempt=1) > times[1]
 
 
-def test_a_table_that_is_not_there_yet_is_snakemakes_own_case(tmp_path):
+def test_a_table_that_does_not_exist_yet_is_left_to_snakemake(tmp_path):
     with pytest.raises(FileNotFoundError):
         ResourceRequests(Call()).answering(model(), str(tmp_path / "none.parquet"), 1, 1)
 
@@ -74,7 +74,7 @@ def test_a_machine_without_cards_requests_none(monkeypatch, local, cards, gpus, 
     assert ResourceRequests(Call(is_local=local)).gpus(model(gpus=gpus)) == requested
 
 
-def test_jobs_with_and_without_cards_have_places_of_their_own():
+def test_jobs_with_and_without_cards_have_partitions_of_their_own():
     cluster = ResourceRequests(Call(defaults={"slurm_partition": "cpu", "gpu_partition": "gpu", "gpu_type": "a100"}))
     assert (cluster.partition(model(gpus=2)), cluster.gpu_type(model(gpus=2))) == ("gpu", "a100")
     assert (cluster.partition(model(gpus=0)), cluster.gpu_type(model(gpus=0))) == ("cpu", None)

@@ -10,7 +10,7 @@ from support.workspace import Workspace
 from vlmflow.jobs.run_messages import report_message
 
 
-def test_messages_at_the_end_of_a_run(tmp_path):
+def test_the_end_of_a_run_names_failed_jobs_and_how_to_go_on(tmp_path):
     """The real workflow: a model that cannot be loaded; what does not need it is done and kept."""
     workspace = Workspace(tmp_path, PYTHONPATH=str(ROOT / "workflow_scripts"))
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -30,7 +30,7 @@ def test_messages_at_the_end_of_a_run(tmp_path):
     assert "held up by them" in said, said
 
 
-def test_the_report_is_named_where_it_was_asked_for(tmp_path):
+def test_the_report_is_named_if_it_was_requested(tmp_path):
     jobs = [SimpleNamespace(rule=SimpleNamespace(name=name)) for name in ("all", "write_report")]
     page = tmp_path / "index.html"
     assert report_message(jobs, page) == ""

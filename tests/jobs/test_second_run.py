@@ -5,7 +5,7 @@ import pytest
 from vlmflow.jobs.second_run import folder_of_command, is_left_out, reason_lines, without_forcing
 
 
-def test_what_is_left_out():
+def test_failed_measurements_are_left_out():
     left = [{"model": "a", "task": "T", "why": "x"}, {"model": "b", "task": "T", "probe": "flow", "why": "y"}]
     assert is_left_out(left, "a", "T")
     assert is_left_out(left, "a", "T", "flow")

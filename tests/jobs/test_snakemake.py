@@ -95,7 +95,7 @@ def snakemake(folder, *arguments):
     return done
 
 
-def test_what_an_invocation_knows(tmp_path):
+def test_targets_files_and_resources_of_an_invocation_are_known(tmp_path):
     arguments = ["--cores", "1", "--resources", "gpu=3", "--default-resources", "most_mem_mb=700"]
     done = snakemake(tmp_path, *arguments)
     assert done.returncode == 1
@@ -127,7 +127,7 @@ def test_what_an_invocation_knows(tmp_path):
     }
 
 
-def test_a_dry_run_of_another_study_file(tmp_path):
+def test_a_dry_run_reads_the_given_study_file(tmp_path):
     (tmp_path / "mine.yaml").write_text("study: mine\n")
     done = snakemake(tmp_path, "--dry-run", "--configfile", "mine.yaml")
     assert done.returncode == 0, done.stderr
@@ -141,13 +141,13 @@ def test_the_oldest_version_is_the_tested_one():
     assert f"snakemake=={oldest}" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
-def test_how_snakemake_was_started():
+def test_a_command_of_snakemake_is_recognised():
     assert is_command("/home/me/my project/.venv/bin/snakemake")
     assert is_command("/usr/lib/python3/site-packages/snakemake/__main__.py")
     assert not is_command("/usr/bin/pytest")
 
 
-def test_errors_that_a_user_can_put_right_are_snakemakes_own():
+def test_errors_that_a_user_can_correct_are_snakemakes_own():
     from snakemake.exceptions import WorkflowError
 
     with pytest.raises(WorkflowError, match="study: this key is missing"), explained_by_snakemake():

@@ -48,7 +48,7 @@ def test_what_an_old_processor_lacks_is_taken_from_the_configuration(changed, ti
         ("vision_feature_select_strategy", "full", r"counts \+1 tokens besides an image's patches, but .* make \+0"),
     ],
 )
-def test_a_contradiction_is_told_when_the_model_is_loaded(changed, key, value, told):
+def test_a_contradiction_is_an_error_when_the_model_is_loaded(changed, key, value, told):
     folder = changed("processor_config.json", **{key: value})
     with pytest.raises(ModelError, match=told):
         load_model(folder, device="cpu")
@@ -56,19 +56,19 @@ def test_a_contradiction_is_told_when_the_model_is_loaded(changed, key, value, t
         load_processor(folder)
 
 
-def test_images_of_another_size_than_the_encoder_takes(changed):
+def test_images_of_another_size_than_the_encoders_are_refused(changed):
     own = json.loads((TINY_LLAVA / "processor_config.json").read_text())["image_processor"]
     other = own | {"crop_size": {"height": 48, "width": 48}, "size": {"shortest_edge": 48}}
     with pytest.raises(ModelError, match=r"crop_size\.height: 48, but config.json says vision_config\.image_size: 96"):
         load_model(changed("processor_config.json", image_processor=other), device="cpu")
 
 
-def test_an_image_token_that_is_another_for_the_tokenizer(changed):
+def test_an_image_token_that_the_processor_does_not_write_is_refused(changed):
     with pytest.raises(ModelError, match=r"the image token is 77 \('\w+'\), but the processor writes '<image>'.* 4;"):
         load_model(changed("config.json", image_token_index=77, image_token_id=None), device="cpu")
 
 
-def test_a_tokenizer_that_was_saved_while_it_cut_texts(changed, tiny_llava, scene):
+def test_a_tokenizer_that_was_saved_with_truncation_does_not_truncate(changed, tiny_llava, scene):
     cut = {"direction": "Right", "max_length": 45, "strategy": "LongestFirst", "stride": 0}
     vlm = load_model(changed("tokenizer.json", truncation=cut), device="cpu")
     prompt = vlm.prompt(scene[1], QUESTION)

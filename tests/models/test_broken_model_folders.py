@@ -69,7 +69,7 @@ def foreign(folder):
         (lambda folder: (folder / "chat_template.jinja").unlink(), "has no conversation template of its own; give"),
     ],
 )
-def test_a_models_folder_that_is_not_whole(tmp_path, change, message):
+def test_an_incomplete_or_damaged_model_folder_is_refused(tmp_path, change, message):
     folder = tmp_path / "mine"
     shutil.copytree(TINY_LLAVA, folder)
     change(folder)
@@ -77,7 +77,7 @@ def test_a_models_folder_that_is_not_whole(tmp_path, change, message):
         load_model(folder, device="cpu")
 
 
-def test_a_processor_alone_says_it_too(tmp_path):
+def test_a_processor_alone_is_refused_for_the_same_reason(tmp_path):
     shutil.copytree(TINY_LLAVA, tmp_path / "mine")
     cut("tokenizer.json", 99)(tmp_path / "mine")
     with pytest.raises(ProcessorError, match=r"mine: no processor could be loaded: tokenizer\.json is no JSON"):

@@ -64,12 +64,12 @@ def test_a_family_is_refused_by_name(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if is_lacking(family)])
-def test_what_a_family_needs_is_named(name, tmp_path):
+def test_a_package_that_a_family_needs_is_named(name, tmp_path):
     with pytest.raises(ModelError, match=FAMILIES[name].needs):
         loaded(FAMILIES[name], tmp_path)
 
 
-def test_older_hubs_have_no_file_for_the_video_part(tmp_path):
+def test_older_hubs_have_no_file_for_videos(tmp_path):
     FAMILIES["Qwen2-VL"].build(tmp_path)
     (tmp_path / "video_preprocessor_config.json").unlink()
     (tmp_path / "processor_config.json").unlink()

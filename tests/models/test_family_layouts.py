@@ -74,7 +74,7 @@ LAYOUTS = (one_file, video_part_unnamed, template_as_json, template_in_the_proce
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_layout_changes_nothing(name, tmp_path):
+def test_a_processor_in_another_layout_makes_the_same_prompt(name, tmp_path):
     FAMILIES[name].build(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}

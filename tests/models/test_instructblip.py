@@ -70,7 +70,7 @@ def rows(tmp_path):
     return found
 
 
-def test_a_saved_one_is_loaded_and_asked(tmp_path):
+def test_a_saved_instructblip_is_loaded_and_answers(tmp_path):
     save_instructblip(tmp_path, TEXTS, "red", tokens=TOKENS)
     with pytest.raises(ProcessorError, match=r"no conversation template of its own; give template: .*plain"):
         load_processor(tmp_path)
@@ -84,7 +84,7 @@ def test_a_saved_one_is_loaded_and_asked(tmp_path):
     assert vlm.model.language_model.generation_config.max_new_tokens != 16
 
 
-def test_segments(vlm):
+def test_segments_are_where_their_words_are(vlm):
     prompt = vlm.prompt(Image.new("RGB", (50, 40)), QUESTION, options=("red", "blue"), instruction=" Short answer:")
     tokens = prompt.inputs["input_ids"][0]
 
@@ -144,7 +144,7 @@ DOES_NOT = {
 
 
 @pytest.mark.parametrize("name", APPLIES)
-def test_what_needs_no_patches_is_measured(vlm, rows, name):
+def test_probes_without_patches_are_measured(vlm, rows, name):
     run = ProbeRun(vlm, APPLIES[name], name, questions=[Question.of(row) for row in rows])
     measured = run(rows[0])
     assert len(measured) >= 3
@@ -160,7 +160,7 @@ def test_what_needs_no_patches_is_measured(vlm, rows, name):
 
 
 @pytest.mark.parametrize("name", DOES_NOT)
-def test_what_needs_patches_says_that_it_does_not_apply(vlm, rows, name):
+def test_probes_of_patches_do_not_apply_to_query_tokens(vlm, rows, name):
     run = ProbeRun(vlm, DOES_NOT[name], name, questions=[Question.of(row) for row in rows])
     with pytest.raises(QuestionError) as caught:
         run(rows[0])
@@ -169,7 +169,7 @@ def test_what_needs_patches_says_that_it_does_not_apply(vlm, rows, name):
     assert "InstructBlip" in said
 
 
-def test_answers(vlm, rows):
+def test_an_answer_is_correct_and_the_instruction_ends_the_prompt(vlm, rows):
     assert answer_question(vlm, Question.of(rows[0]))["correct"]
     assert prompt_of(vlm, Question.of(rows[0]), " Short answer:").text.endswith("Short answer:")
 

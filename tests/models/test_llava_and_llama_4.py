@@ -24,7 +24,7 @@ from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 @pytest.mark.parametrize("name", LLAVAS)
-def test_llava(name, tmp_path):
+def test_llavas_know_where_their_tokens_lie(name, tmp_path):
     family = LLAVAS[name]
     vlm = loaded(family, tmp_path)
     prompt = prompt_of(vlm)
@@ -50,7 +50,7 @@ def test_a_token_that_the_processor_never_writes_is_refused(tmp_path):
         load_model(tmp_path, device="cpu")
 
 
-def test_the_token_that_stands_for_a_patch_is_the_one_that_the_processor_writes(llama_4):
+def test_the_patch_token_is_the_one_that_the_processor_writes(llama_4):
     tokenizer, model = llama_4
     both = {"tokenizer": tokenizer, "image_token": "<|image|>"}
     complete_processor(SimpleNamespace(**both, img_patch_token="<|patch|>"), model.config, "")
@@ -64,7 +64,7 @@ def llama_4():
     return tokenizer, randomised(Llama4ForConditionalGeneration(config)).double().eval()
 
 
-def test_the_parts_of_llama_4_are_found(llama_4):
+def test_the_modules_of_llama_4_are_found(llama_4):
     _, model = llama_4
     layers = find_layers(model)
     assert len(layers) == LAYERS
@@ -73,7 +73,7 @@ def test_the_parts_of_llama_4_are_found(llama_4):
     assert find_norm(model) is model.language_model.model.norm
 
 
-def test_llama_4_by_hand(llama_4):
+def test_llama_4_without_its_processor_equals_the_plain_method(llama_4):
     """Without its processor, which needs torchvision: four tokens of one square, and a question."""
     tokenizer, model = llama_4
     before, after = "<|begin_of_text|><|image_start|><|image|>", "<|image_end|>"

@@ -42,7 +42,7 @@ def test_only_safetensors_are_loaded(tmp_path):
         load_model(folder, device="cpu")
 
 
-def test_a_folder_that_is_no_model(tmp_path):
+def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"there is no model folder .*nothing"):
         load_model(tmp_path / "nothing", device="cpu")
     with pytest.raises(ProcessorError, match="no processor"):
@@ -54,7 +54,7 @@ def test_weights_are_float32_on_a_cpu_unless_asked_otherwise():
     assert load_model(TINY_LLAVA, device="cpu", dtype="float64").model.dtype == torch.float64
 
 
-def test_parts_are_found_or_the_model_is_refused(vlm):
+def test_modules_are_found_or_the_model_is_refused(vlm):
     decoder = vlm.model.get_decoder()
     assert find_layers(vlm.model) is decoder.layers
     assert find_norm(vlm.model) is decoder.norm
@@ -77,7 +77,7 @@ def test_a_model_that_reads_its_answer_in_another_way_is_refused(vlm):
         vlm.record(prompt)
 
 
-def test_a_model_that_accelerate_has_taken_apart(vlm, tmp_path):
+def test_a_model_that_accelerate_has_dispatched_gives_the_same(vlm, tmp_path):
     """Weights that are fetched for each call, by hooks on every layer: the engine calls the layers all the same."""
     edges = ["image -> question", "question -> last"]
     prompt = vlm.prompt(IMAGE, QUESTION)
@@ -149,7 +149,7 @@ def path(tmp_path):
     return tmp_path / "p.png"
 
 
-def test_from_a_row_to_rows(vlm, path):
+def test_a_question_becomes_patches_an_answer_and_rows_of_probes(vlm, path):
     row = question_row(path)
     patches = patch_row(vlm.processor, row, "overlap")
     PATCHES.frame([patches])
@@ -188,7 +188,7 @@ def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):
     assert run.skipped == [Skipped("q", edges[0], why)]
 
 
-def test_questions_that_cannot_go_on(vlm, path, tmp_path):
+def test_questions_that_cannot_be_measured_are_refused(vlm, path, tmp_path):
     truncated = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 90).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:900])
@@ -270,7 +270,7 @@ def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision(dtype):
+def test_knockouts_in_half_precision_are_close_to_float32(dtype):
     """Runs as it is, and says what float32 says to within half precision's own error."""
     edges = ["image -> question", "question -> last"]
     half, single = random_llava(dtype=dtype), random_llava(dtype=torch.float32)

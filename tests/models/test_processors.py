@@ -46,7 +46,7 @@ def test_templates_are_the_papers_to_the_letter(folder):
     assert chat_text(load_processor(path), QUESTION) == f"its own <image> {QUESTION}"
 
 
-def test_the_last_token_is_what_stands_before_the_answer(folder):
+def test_the_last_token_is_the_one_before_the_answer(folder):
     template, path = folder
     processor = load_processor(path, template=template)
     ids = processor.tokenizer(chat_text(processor, QUESTION), add_special_tokens=False).input_ids
@@ -75,7 +75,7 @@ def test_an_answer_ends_where_the_template_ends_a_turn(folder):
     assert turn_end(processor) is None
 
 
-def test_a_template_of_ones_own(folder, tmp_path):
+def test_a_template_may_be_a_file(folder, tmp_path):
     _, path = folder
     (tmp_path / "mine.jinja").write_text("MINE <image> {{ messages[0].content[1].text }}:")
     assert chat_text(load_processor(path, template=str(tmp_path / "mine.jinja")), "a?") == "MINE <image> a?:"

@@ -7,7 +7,7 @@ from vlmflow.models.vocabulary import Vocabulary, words_of
 
 
 @pytest.mark.parametrize("template", ["vicuna_v1", "llava_llama_3"])
-def test_words_of_trained_tokenizers(template):
+def test_words_of_trained_tokenizers_are_found(template):
     texts = ["the giraffe stands near a traffic light", "giraffe giraffes traffic lights red redder"] * 20
     tokenizer = build_processor("llava", template, texts).tokenizer
     vocabulary = Vocabulary(tokenizer, len(tokenizer) + 8)
@@ -29,7 +29,7 @@ def test_words_of_trained_tokenizers(template):
     assert not any(len(word) < 2 or not word.isalpha() for word in words)
 
 
-def test_a_word_is_said_by_its_first_piece_if_that_tells_it():
+def test_the_first_piece_of_a_word_counts_if_it_is_long_enough():
     tokenizer = build_processor("llava", "vicuna_v1", ["pineapple pinecone pine banana ban"] * 9).tokenizer
     vocabulary = Vocabulary(tokenizer, len(tokenizer))
     first = tokenizer("pinewood", add_special_tokens=False).input_ids[0]
@@ -39,7 +39,7 @@ def test_a_word_is_said_by_its_first_piece_if_that_tells_it():
     assert words_of(["Traffic light", "a", "x-ray", "glass of wine"]) == {"traffic", "light", "ray", "glass", "wine"}
 
 
-def test_pieces_from_within_words_say_nothing():
+def test_pieces_from_within_words_do_not_count():
     texts = ["raincoat coat rain raining training trains"] * 9
     tokenizer = build_processor("llava", "vicuna_v1", texts).tokenizer
     vocabulary = Vocabulary(tokenizer, len(tokenizer))

@@ -34,7 +34,7 @@ from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED
     ],
 )
 @pytest.mark.parametrize("rule", ["overlap", "painted"])
-def test_boxes_that_are_none(scene_folder, tiny_processor, tiny_llava, box, reason, rule):
+def test_an_invalid_box_costs_only_the_edges_of_patches(scene_folder, tiny_processor, tiny_llava, box, reason, rule):
     """From the scene graph to the patches; without them the question is asked all the same, and its edges measured."""
     questions, graphs = files_of(scene_folder)
     name = next(name for name, entry in questions.items() if entry["types"]["structural"] == "query")
@@ -64,7 +64,7 @@ def test_boxes_that_are_none(scene_folder, tiny_processor, tiny_llava, box, reas
     assert [(each.question, each.what) for each in run.skipped] == [(name, "related patches -> last")]
 
 
-def test_options_and_objects_that_are_not_in_the_question(scene_folder, tiny_llava):
+def test_options_and_objects_that_are_not_in_the_question_cost_only_their_edges(scene_folder, tiny_llava):
     questions, graphs = files_of(scene_folder)
     name, entry = next((n, e) for n, e in questions.items() if e["types"]["structural"] == "choose")
     entry["question"] = "What is it?"

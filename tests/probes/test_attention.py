@@ -15,7 +15,7 @@ from vlmflow.tables import Skipped
 
 
 @pytest.mark.oracle("attention")
-def test_edges_add_up_what_is_looked_at(random_vlm, noise_questions):
+def test_attention_along_an_edge_is_the_sum_over_its_positions(random_vlm, noise_questions):
     prompt = shown(random_vlm, noise_questions[0])
     found = attention(random_vlm, prompt, ["image -> last", "question -> last", "image -> question"])
     look = random_vlm.attention_stats(prompt, ["last"])["last"]
@@ -28,7 +28,7 @@ def test_edges_add_up_what_is_looked_at(random_vlm, noise_questions):
 
 
 @pytest.mark.oracle("attention-map")
-def test_maps_show_the_patches_in_their_places(random_vlm, probe_context, noise_questions):
+def test_maps_hold_the_attention_to_each_patch(random_vlm, probe_context, noise_questions):
     prompt = shown(random_vlm, noise_questions[0])
     found = attention_map(random_vlm, prompt, noise_questions[0].image, ["question"])
     assert set(found["target"]) == {"question"}

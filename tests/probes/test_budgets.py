@@ -91,7 +91,7 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
 
 
 @pytest.mark.parametrize("build", [pali_gemma, gemma_3])
-def test_images_whose_tokens_see_each_other(build):
+def test_losses_without_cells_hold_where_image_tokens_attend_to_each_other(build):
     """Nothing of a hidden cell reaches the answer by way of the tokens before it, and no answer sees what follows."""
     vlm, prompt = looking_ahead(build)
     answers = [[7, 8, 9], [7, 8, 11]]
@@ -138,7 +138,7 @@ def test_the_reference_is_written_as_the_model_writes():
 
 
 @pytest.mark.oracle("budget")
-def test_budgets(random_vlm, probe_context, noise_questions):
+def test_budgets_equal_a_forward_per_number_of_tokens(random_vlm, probe_context, noise_questions):
     prompts = {"own": "{question}", "please": "the image , {question}", "none": "is {object} red ?"}
     row = replace(noise_questions[0], objects=())
     found = budget(probe_context, row, prompts=prompts, keep=["first", "spread", "random"], draws=2)
@@ -160,7 +160,7 @@ def test_budgets(random_vlm, probe_context, noise_questions):
 
 
 @given(tokens=st.integers(1, 3000), seed=st.text(max_size=5))
-def test_which_tokens_are_kept(tokens, seed):
+def test_kept_tokens_are_first_spread_or_random(tokens, seed):
     for number in numbers_kept(tokens):
         assert number < tokens
         for way in ("first", "spread", "random"):
@@ -198,7 +198,7 @@ def test_occlusion_equals_a_forward_per_cell(random_vlm, probe_context, noise_qu
 
 @settings(max_examples=20, deadline=None)
 @given(width=st.integers(20, 200), height=st.integers(20, 200), grid=st.integers(2, 3))
-def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
+def test_every_patch_is_in_one_cell(width, height, grid, tmp_path_factory):
     path = tmp_path_factory.mktemp("any") / "image.png"
     Image.new("RGB", (width, height)).save(path)
     processor = build_processor("llava_next", "vicuna_v1", ["a b"])
@@ -222,7 +222,7 @@ def test_every_patch_has_its_cell(width, height, grid, tmp_path_factory):
                     assert row - 1e-6 <= y <= row + 1 + 1e-6
 
 
-def test_answers_that_are_no_numbers(noise_questions):
+def test_losses_that_are_no_numbers_are_an_error(noise_questions):
     broken = random_llava(layers=3, grid=3)
     with torch.no_grad():
         broken.layers[0].mlp.down_proj.weight[0, 0] = float("nan")

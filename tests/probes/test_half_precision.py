@@ -11,7 +11,7 @@ from vlmflow.probes.words.measure import words
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision(dtype):
+def test_probes_in_half_precision_are_close_to_float32(dtype):
     """Every probe runs as it is, and says about what float32 says."""
     half, single = talking_llava(4, 3, dtype=dtype), talking_llava(4, 3, dtype=torch.float32)
     with torch.no_grad():

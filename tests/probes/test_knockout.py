@@ -43,7 +43,7 @@ def test_one_recording_serves_all_windows(seed, layers, key_heads):
 
 @settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), answer=st.lists(st.integers(5, 20), min_size=1, max_size=4))
-def test_the_last_sub_word_with_the_earlier_ones_given(seed, answer):
+def test_the_last_sub_word_is_measured_given_the_earlier_ones(seed, answer):
     vlm = random_llava(3, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
     rows = knockout(vlm, prompt, FOUR_EDGES, 3, answer)
@@ -61,14 +61,14 @@ def test_the_last_sub_word_with_the_earlier_ones_given(seed, answer):
         assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
 
 
-def test_an_answer_of_one_sub_word_is_as_before():
+def test_an_answer_of_one_sub_word_changes_nothing():
     vlm = random_llava(4, 3)
     prompt = prompt_of(vlm, 3)
     token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
     assert knockout(vlm, prompt, FOUR_EDGES, 3, [token]).equals(knockout(vlm, prompt, FOUR_EDGES, 3))
 
 
-def test_what_has_been_said_is_template():
+def test_the_answers_earlier_sub_words_are_template():
     vlm = random_llava()
     prompt = prompt_of(vlm, 2)
     longer = vlm.continue_prompt(prompt, [5, 6])
@@ -82,7 +82,7 @@ def test_what_has_been_said_is_template():
     assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
 
 
-def test_every_edge_of_the_atlas_is_as_the_plain_method_has_it():
+def test_every_edge_of_the_atlas_equals_the_plain_method():
     vlm = random_llava(3, 3, seed=1)
     prompt = prompt_of(vlm, 3)
     rows = knockout(vlm, prompt, ALL_EDGES, [1, 3])
@@ -96,7 +96,7 @@ def test_every_edge_of_the_atlas_is_as_the_plain_method_has_it():
     assert rows["p_knockout"].to_list() == pytest.approx(probability(vlm, prompt.inputs, token, knockouts), rel=1e-9)
 
 
-def test_all_edges_lead_on():
+def test_all_edges_are_valid_and_without_sinks_and_captions():
     assert len(set(ALL_EDGES)) == len(ALL_EDGES) == 47
     for text in ALL_EDGES:
         Edge.parse(text)

@@ -43,7 +43,7 @@ def test_norms_are_those_of_the_encoders_features(kind, size):
         assert all((tiles - norm).abs().min() < 1e-5 * norm for norm in rest)
 
 
-def test_norms_of_a_model_that_joins_features():
+def test_norms_do_not_apply_to_a_model_that_joins_features():
     vlm = random_llava()
     vlm.model.model.multi_modal_projector = torch.nn.Sequential(torch.nn.AvgPool1d(1), torch.nn.Flatten())
     prompt = prompt_of(vlm, 2)

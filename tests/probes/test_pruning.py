@@ -24,7 +24,7 @@ from vlmflow.probes.pruning.measure import answers_without_image, pruning
 
 
 @pytest.mark.parametrize("name", DECODERS)
-def test_dropping_tokens_in_other_architectures(name):
+def test_dropping_tokens_equals_blocking_them_in_other_architectures(name):
     """Whatever layers are called with: sliding windows, no rotary phases, capped scores."""
     model = random_decoder(name)
     layers, dropped = model.get_decoder().layers, torch.arange(2, 8)
@@ -48,7 +48,7 @@ def test_dropping_tokens_in_other_architectures(name):
 
 @pytest.mark.parametrize(("attention", "tolerance"), [("sdpa", 1e-9), ("eager", 1e-4)])  # eager: softmax in float32
 @pytest.mark.parametrize("last", range(5))
-def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
+def test_dropping_tokens_equals_blocking_them(last, attention, tolerance):
     """Logits of the whole answer: really pruned, and blocked for every later position."""
     vlm = random_llava(5, 3, seed=last)
     vlm.model.set_attn_implementation(attention)
@@ -75,7 +75,7 @@ def test_dropping_tokens_is_blocking_them(last, attention, tolerance):
 @pytest.mark.oracle("pruning")
 @settings(max_examples=3)
 @given(seed=st.integers(0, 10**6))
-def test_answers_without_the_image(seed):
+def test_answers_without_the_image_equal_full_forwards_with_it_blocked(seed):
     """The engine's greedy answers are those of full forwards, token by token, and of a really pruned model."""
     vlm = talking_llava(4, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
@@ -103,7 +103,7 @@ def test_answers_without_the_image(seed):
                 assert vlm.answer(prompt).token_ids == found[number]
 
 
-def test_rows_of_pruning(tmp_path):
+def test_rows_of_pruning_hold_answer_and_time(tmp_path):
     vlm = talking_llava(4, 3)
     image = noise(3)
     prompt = prompt_of(vlm, 3, image)
@@ -136,7 +136,7 @@ def test_rows_of_pruning(tmp_path):
     assert probe.measure(relaxed, replace(asked, correct_answer=f"{right}."))["correct"][0]
 
 
-def test_more_layers_than_there_are():
+def test_more_dropped_layers_than_the_model_has_are_refused():
     vlm = random_llava(3)
     with pytest.raises(ValueError, match="the last 0 to 2 of 3 layers"), truncated(vlm.layers, torch.tensor([1]), 3):
         pass

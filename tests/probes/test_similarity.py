@@ -49,7 +49,7 @@ def unrelated_pair_by_pair(mine, other):
 
 
 @pytest.mark.oracle("similarity")
-def test_similarity_equals_the_pairs(random_vlm, probe_context, noise_questions):
+def test_similarity_equals_the_mean_over_pairs(random_vlm, probe_context, noise_questions):
     measured = similarity(probe_context, noise_questions[0], {"own": "{question}", "other": "is the {object} red ?"}, 2)
     for name, text in (("own", "{question}"), ("other", "is the {object} red ?")):
         sides = []
@@ -83,7 +83,7 @@ def test_similarity_equals_the_pairs(random_vlm, probe_context, noise_questions)
     seed=st.integers(0, 10**6),
     same=st.booleans(),
 )
-def test_sums_equal_pairs(image, text, theirs, seed, same):
+def test_similarity_of_sums_equals_the_mean_over_pairs(image, text, theirs, seed, same):
     rng = torch.Generator().manual_seed(seed)
 
     def side(words):
@@ -109,7 +109,7 @@ def test_sums_equal_pairs(image, text, theirs, seed, same):
     np.testing.assert_allclose(across, other.across(mine), atol=1e-12)
 
 
-def test_similarity_leaves_out_what_cannot_be_asked(probe_context, noise_questions):
+def test_prompts_that_do_not_apply_are_left_out(probe_context, noise_questions):
     row = replace(noise_questions[0], objects=())
     found = similarity(probe_context, row, {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
@@ -130,7 +130,7 @@ def test_similarity_leaves_out_what_cannot_be_asked(probe_context, noise_questio
     assert "no question on another image" in alone.skipped[-1].reason
 
 
-def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(random_vlm, noise_questions):
+def test_a_prompt_that_cannot_be_compared_costs_itself_only(random_vlm, noise_questions):
     bare = [noise_questions[0], *(replace(row, objects=()) for row in noise_questions[1:])]
     compared = ProbeContext(random_vlm, questions=bare)
     found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
@@ -138,7 +138,7 @@ def test_a_prompt_that_cannot_be_compared_does_not_take_the_others_with_it(rando
     assert len(compared.skipped) == 1
 
 
-def test_neighbours_are_not_asked_twice(random_vlm, noise_questions, monkeypatch):
+def test_unrelated_questions_are_recorded_once(random_vlm, noise_questions, monkeypatch):
     asked = []
     record = random_vlm.record
     monkeypatch.setattr(random_vlm, "record", lambda prompt: asked.append(prompt) or record(prompt))

@@ -18,7 +18,7 @@ from vlmflow.tables import Skipped
 
 
 @pytest.mark.oracle("visual-lens")
-def test_the_lens_equals_reading_state_by_state(random_vlm, probe_context, noise_questions):
+def test_the_visual_lens_equals_reading_state_by_state(random_vlm, probe_context, noise_questions):
     found = visual_lens(
         probe_context,
         noise_questions[0],
@@ -65,7 +65,7 @@ def test_the_lens_equals_reading_state_by_state(random_vlm, probe_context, noise
                 assert row["decoded"] == [s[0] for s in said]
 
 
-def test_what_stands_after_the_image_cannot_change_its_tokens(random_vlm, probe_context, noise_questions):
+def test_text_after_the_image_cannot_change_its_tokens(random_vlm, probe_context, noise_questions):
     """In a causal decoder the instruction after the image plays no part by construction; before it, it does."""
     found = visual_lens(
         probe_context,
@@ -114,7 +114,7 @@ def test_the_same_states_are_read_once(random_vlm, probe_context, noise_question
     assert read == (4 + 3 * 4) * [{"in_float32": True}]  # in float32, as the lens of words is
 
 
-def test_an_image_that_sees_what_stands_after_it_is_read_again():
+def test_image_tokens_that_attend_to_later_text_are_read_again():
     """In PaliGemma the whole prompt sees itself, so that another question makes other states of the same image."""
     vlm, prompt = looking_ahead(pali_gemma)
     other = replace(prompt, inputs=prompt.inputs | {"input_ids": prompt.inputs["input_ids"].clone()})
@@ -126,7 +126,7 @@ def test_an_image_that_sees_what_stands_after_it_is_read_again():
     assert known.decode(other).entropy.equal(second.entropy)
 
 
-def test_objects_that_have_no_place(probe_context, noise_questions):
+def test_an_object_without_a_box_costs_only_its_names(probe_context, noise_questions):
     absent = replace(noise_questions[0].objects[0], box=None)
     found = visual_lens(
         probe_context,

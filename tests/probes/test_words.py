@@ -29,7 +29,7 @@ from vlmflow.probes.words.measure import words
 )
 @example(seed=1, layers=4, window=1, top=3, pooled=False)  # the window ends before the model does
 @example(seed=2, layers=4, window=2, top=3, pooled=True)
-def test_words_under_module_knockout(seed, layers, window, top, pooled):
+def test_words_under_zero_ablation_equal_a_patched_model(seed, layers, window, top, pooled):
     vlm = random_llava(layers, 2, seed=seed)
     prompt = prompt_of(vlm, 2)
     rows = words(vlm, prompt, modules=["attention", "mlp"], window=window, top=top, pooled=pooled)
@@ -53,7 +53,7 @@ def test_words_under_module_knockout(seed, layers, window, top, pooled):
     assert said() == intact, "the model is left as it was"
 
 
-def test_words_under_attention_knockout():
+def test_words_under_knockout_equal_the_plain_method():
     vlm = random_llava(4, 3, seed=3)
     prompt = prompt_of(vlm, 3)
     rows = words(vlm, prompt, edges=["image -> question"], window=3, top=3)
@@ -68,7 +68,7 @@ def test_words_under_attention_knockout():
     assert rows["similarity"].min() < 1
 
 
-def test_layers_of_a_module_knockout():
+def test_a_zero_ablation_begins_at_its_layer_and_is_cut_at_the_models_end():
     """[flow] appendix D: from l on, cut at the model's end."""
     assert [list(module_layers(layer, 3, 5)) for layer in range(5)] == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4], [4]]
     assert list(module_layers(0, 9, 4)) == [0, 1, 2, 3]
@@ -86,7 +86,7 @@ def test_a_model_without_such_modules_is_refused_before_any_question(monkeypatch
         ProbeRun(vlm, WordsProbe(kind="words", modules=["mlp"], window=1), "d")
 
 
-def test_states_that_are_no_numbers_say_no_words(monkeypatch):
+def test_states_that_are_no_numbers_are_an_error(monkeypatch):
     vlm = random_llava()
     prompt = prompt_of(vlm, 2)
     nothing = torch.full((3, 10, 16), float("nan")).double()

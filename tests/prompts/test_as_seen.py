@@ -111,7 +111,7 @@ def test_large_views_are_not_enlarged(questions, tmp_path):
     assert np.abs(shown.astype(int) - expected).mean() < 2
 
 
-def test_patches_that_do_not_fill_the_view(questions, tmp_path):
+def test_only_what_patches_fill_is_shown(questions, tmp_path):
     """Of 50 pixels, patches of 16 cover 48; what is beyond is no part of the grid."""
     processor = word_level_processor(["?"], 50, 16)
     image = Image.new("RGB", (50, 50), "red")
@@ -136,7 +136,7 @@ def test_of_tiles_the_first_view_is_shown(questions, tmp_path):
     assert (shown[:, -1] == (0, 0, 255)).all()
 
 
-def test_the_same_examples_whatever_else_is_asked(processor, questions):
+def test_the_examples_do_not_depend_on_other_questions(processor, questions):
     whole = [set(views(processor, questions, count)["question_id"]) for count in range(COUNT + 1)]
     assert all(len(found) <= count for count, found in enumerate(whole))
     assert all(smaller <= larger for smaller, larger in itertools.pairwise(whole))

@@ -43,7 +43,7 @@ def decoded(model, prompt, segment):
 
 
 @pytest.mark.parametrize("which", ["reader", "tiny_llava"])
-def test_every_segment_is_where_its_words_are(request, which):
+def test_every_segment_of_a_caption_prompt_holds_its_words(request, which):
     model = request.getfixturevalue(which)
     prompt = model.caption_prompt(CAPTIONS, QUESTION, ["cup"], ("red", "blue"), instruction=" Answer in a word.")
     if which == "reader":
@@ -60,7 +60,7 @@ def test_every_segment_is_where_its_words_are(request, which):
             prompt.positions(missing)
 
 
-def test_the_captions_take_the_images_place(reader):
+def test_the_captions_replace_the_image(reader):
     prompt = reader.caption_prompt(CAPTIONS, QUESTION)
     assert prompt.text.endswith(f"USER: {CAPTIONS}\n{QUESTION} ASSISTANT:")
     assert prompt.inputs["input_ids"][0, 0] == reader.processor.tokenizer.bos_token_id
@@ -75,18 +75,18 @@ def test_the_captions_take_the_images_place(reader):
         (CAPTIONS, "what <unk>?", "the question .* holds '<unk>'"),
     ],
 )
-def test_texts_that_cannot_stand_in_a_prompt(reader, captions, question, message):
+def test_texts_that_cannot_be_in_a_prompt_are_refused(reader, captions, question, message):
     with pytest.raises(PromptError, match=message):
         reader.caption_prompt(captions, question)
 
 
-def test_a_question_that_stands_in_the_captions_too(reader):
+def test_a_question_that_the_captions_repeat_is_found_after_them(reader):
     prompt = reader.caption_prompt(f"{CAPTIONS} {QUESTION}", QUESTION)
     assert prompt.positions("question")[0] > prompt.positions("caption")[-1]
     assert decoded(reader, prompt, "caption").endswith(QUESTION)
 
 
-def test_a_models_own_template(tmp_path):
+def test_the_models_own_template_is_used(tmp_path):
     save_language_model(tmp_path, own_template=True, texts=TEXTS)
     model = load_language_model(tmp_path, device="cpu")
     assert model.caption_prompt(CAPTIONS, QUESTION).text == f"<user> {CAPTIONS}\n{QUESTION} answer:"
@@ -105,7 +105,7 @@ def test_pickled_weights_are_refused(tmp_path):
         load_language_model(tmp_path, device="cpu", template="vicuna_v1")
 
 
-def test_the_language_model_inside_of_a_vision_language_model(tiny_llava):
+def test_the_language_model_of_a_vision_language_model_reads_captions(tiny_llava):
     inside = load_language_model(TINY_LLAVA, device="cpu")
     assert type(inside) is LanguageModel
     assert isinstance(tiny_llava, VisionLanguageModel)
@@ -148,7 +148,7 @@ def row(**changes):
     } | changes
 
 
-def test_from_a_row_to_rows(reader):
+def test_a_question_with_captions_becomes_an_answer_and_rows_of_probes(reader):
     assert answer_question(reader, Question.of(row()))["answer"] == "red"
     probe = KnockoutProbe(kind="knockout", window=1, edges=["caption -> last", "question -> last"])
     assert len(ProbeRun(reader, probe, "captions")(row())) == 6
@@ -156,24 +156,24 @@ def test_from_a_row_to_rows(reader):
         prompt_of(reader, Question.of(row(captions=None)), "")
 
 
-def test_a_window_that_is_larger_than_the_model(reader):
+def test_a_window_that_is_larger_than_the_model_is_refused(reader):
     probe = KnockoutProbe(kind="knockout", window=[1, 5], edges=["caption -> last"])
     with pytest.raises(ModelError, match=r"probes\.text\.window: 5 is more than the 3 layers"):
         ProbeRun(reader, probe, "text")
 
 
-def test_a_reader_has_no_norms(reader):
+def test_norms_do_not_apply_to_a_model_that_reads_captions(reader):
     with pytest.raises(ModelError, match="no image encoder"):
         ProbeRun(reader, NormsProbe(kind="norms"), "norms")(row())
 
 
-def test_a_configuration_of_no_model(tmp_path):
+def test_a_configuration_of_no_language_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "of another world"}))
     with pytest.raises(ModelError, match="no language model"):
         load_language_model(tmp_path, device="cpu")
 
 
-def test_a_tokenizer_that_is_a_sentencepiece_file(tmp_path):
+def test_a_tokenizer_may_be_a_sentencepiece_file(tmp_path):
     """As of the Vicuna models: there is a tokenizer.model, and no tokenizer.json."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

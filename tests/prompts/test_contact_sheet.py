@@ -19,7 +19,7 @@ EVIL = "<script>alert(1)</script>"
 
 
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
-def test_a_contact_sheet(paper_candidates, kind, tmp_path):
+def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_path):
     candidates, folder = paper_candidates
     kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
@@ -52,7 +52,7 @@ def test_a_contact_sheet(paper_candidates, kind, tmp_path):
     assert contact_sheet(processor, gone, "gone").size[0] > 700
 
 
-def test_patches_by_the_published_rule(paper_candidates):
+def test_patches_by_the_published_rule_differ_little(paper_candidates):
     candidates, folder = paper_candidates
     kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())

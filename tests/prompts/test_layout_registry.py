@@ -1,4 +1,4 @@
-"""Every way in which an image becomes tokens is described, documented, chosen by its processors alone, and right."""
+"""Every way in which an image becomes tokens is described, documented, chosen by its processors alone, and correct."""
 
 import numpy as np
 import pytest

@@ -72,7 +72,7 @@ def test_every_token_is_a_patch_or_none(kind, case):
     assert found.no_patch == newlines
 
 
-def test_a_wide_image_at_any_resolution():
+def test_a_wide_image_loses_its_padding_on_the_grid():
     """Squeezed once, and once on a grid of which the model drops rows at both sides."""
     processor, size = KINDS["any resolution"], (200, 50)
     found = find_patch_map(processor, size)
@@ -105,14 +105,14 @@ def test_a_tall_image_loses_its_padding_on_the_grid():
     assert slim.shift_x == (48 - 15) // 2 - 2 * PATCH
 
 
-def test_a_square_image_on_a_grid_that_is_wider():
+def test_a_square_image_on_a_wider_grid_is_mapped():
     """The first grid of the list is taken where a larger one would gain nothing."""
     assert AnyResolutionLayout().grid(KINDS["any resolution"], (40, 40)) == (1, 2)
     shown = find_views(KINDS["any resolution"], Image.new("RGB", (40, 40), "red"))[1]
     assert all((view[0] == 255).all() for view in shown)
 
 
-def test_whole_patches_are_exact():
+def test_boxes_of_complete_patches_are_exact():
     found = find_patch_map(nearest(), (SIDE, SIDE))
     assert found.tokens == 36
     assert found.related([(0, 0, 8, 8)]) == [0]
@@ -132,7 +132,7 @@ def test_a_box_outside_is_refused_by_either_rule():
         painted_patches(KINDS["crop"], (2 * SIDE, SIDE), boxes)
 
 
-def test_a_wide_image_cropped_and_padded():
+def test_a_wide_image_is_mapped_cropped_or_padded():
     size = (2 * SIDE, SIDE)
     cropped = find_patch_map(KINDS["crop"], size)
     assert cropped.related([(SIDE / 2, 0, 8, 8)]) == [0]
@@ -144,14 +144,14 @@ def test_a_wide_image_cropped_and_padded():
     assert padded.related([(80, 40, 16, 8)]) == [29]
 
 
-def test_no_resizing_a_small_image_is_laid_on_black():
+def test_without_resizing_a_small_image_lies_on_black():
     cut = nearest(do_resize=False)
     assert set(find_patch_map(cut, (21, 34)).related([(2, 3, 8, 8)])) == set(
         painted_patches(cut, (21, 34), [(2, 3, 7, 7)])
     )
 
 
-def test_squeezed_to_a_square():
+def test_an_image_squeezed_to_a_square_is_mapped():
     cut = nearest(do_center_crop=False, size={"height": SIDE, "width": SIDE})
     size = (100, 60)
     assert set(find_patch_map(cut, size).related([(50, 0, 50, 30)])) == set(
@@ -160,7 +160,7 @@ def test_squeezed_to_a_square():
     assert len(find_patch_map(cut, size).related([(50, 0, 50, 30)])) == 9
 
 
-def test_a_model_that_keeps_the_class_token():
+def test_the_class_token_is_no_patch():
     processor = nearest()
     processor.vision_feature_select_strategy = "full"
     found = find_patch_map(processor, (SIDE, SIDE))
@@ -169,14 +169,14 @@ def test_a_model_that_keeps_the_class_token():
 
 
 @pytest.mark.parametrize("box", [(0, 0, 0, 5), (0, 0, 5, -1)])
-def test_boxes_without_area(box):
+def test_boxes_without_area_are_refused(box):
     with pytest.raises(GeometryError, match="has no area"):
         find_patch_map(nearest(), (SIDE, SIDE)).related([box])
 
 
 @pytest.mark.parametrize("place", range(4))
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf"), 1.7e308])
-def test_boxes_that_are_no_numbers(number, place):
+def test_boxes_that_are_no_numbers_are_refused(number, place):
     box = [1e308 if number == 1.7e308 else 1.0] * 4
     box[place] = number
     with pytest.raises(GeometryError, match="is not four finite numbers"):
@@ -186,7 +186,7 @@ def test_boxes_that_are_no_numbers(number, place):
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150)
 @given(case=sizes_and_boxes(), moved=st.tuples(*[st.sampled_from([-1e308, -300, -20, 0, 20, 300, 1e308])] * 2))
-def test_of_a_box_over_the_border_the_inside_counts(kind, case, moved):
+def test_only_the_inside_of_a_box_over_the_border_counts(kind, case, moved):
     """Nothing of it becomes a patch of what a processor pads images with."""
     size, (x, y, w, h) = case
     x, y = x + moved[0], y + moved[1]
@@ -200,7 +200,7 @@ def test_of_a_box_over_the_border_the_inside_counts(kind, case, moved):
         assert 0 not in wide, "the corner shows padding"
 
 
-def test_no_box():
+def test_a_question_without_boxes_has_no_related_patches():
     with pytest.raises(GeometryError, match="no box"):
         find_patch_map(nearest(), (SIDE, SIDE)).related([])
 
@@ -227,7 +227,7 @@ def test_no_box():
         ),
     ],
 )
-def test_processors_that_are_not_known(processor, message):
+def test_unknown_processors_are_refused(processor, message):
     with pytest.raises(GeometryError, match=message):
         find_patch_map(processor, (SIDE, SIDE))
 
@@ -239,7 +239,7 @@ def test_a_processor_that_counts_other_tokens_is_refused():
         find_patch_map(processor, (SIDE, SIDE))
 
 
-def test_views_say_where_a_box_lies():
+def test_a_view_maps_a_box_to_its_patches():
     view = View(2, 2, 10, 0.5, 0.25, 1.0, 2.0)
     assert view.project((4, 8, 20, 40)) == (3.0, 4.0, 13.0, 14.0)
     assert PatchMap((view,), 4, (100, 100)).related([(4, 8, 20, 40)]) == [0, 1, 2, 3]
@@ -265,7 +265,7 @@ def tiny(request):
 
 @settings(max_examples=25)
 @given(case=sizes_and_boxes())
-def test_the_model_has_each_patch_where_the_map_says(tiny, case):
+def test_the_models_patches_are_where_the_map_has_them(tiny, case):
     """Painting a box changes the tokens of the patches that it overlaps, and no others but those that it grazes."""
     size, (x, y, w, h) = case
     before, after = Image.new("RGB", size, "green"), Image.new("RGB", size, "green")

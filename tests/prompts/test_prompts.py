@@ -20,7 +20,7 @@ def words(vlm, prompt, segment):
     return vlm.processor.tokenizer.convert_ids_to_tokens(prompt.inputs["input_ids"][0, prompt.positions(segment)])
 
 
-def test_every_segment(vlm):
+def test_every_segment_holds_its_words(vlm):
     prompt = vlm.prompt(
         IMAGE, QUESTION, objects={"circle": [(0, 0, 4, 4)], "blue square": [(4, 4, 4, 4)]}, options=("red", "blue")
     )
@@ -61,7 +61,7 @@ def test_an_instruction_belongs_to_the_template(vlm):
         ("answer", {}, "unknown segment 'answer'; choose from"),
     ],
 )
-def test_what_a_prompt_does_not_have(vlm, segment, arguments, message):
+def test_a_segment_that_a_prompt_does_not_have_is_an_error(vlm, segment, arguments, message):
     prompt = vlm.prompt(IMAGE, QUESTION, **arguments)
     with pytest.raises(PromptError, match=message):
         prompt.positions(segment)
@@ -76,12 +76,12 @@ def test_an_object_outside_of_the_question_has_patches_but_no_words(vlm):
     ("question", "message"),
     [("", "empty"), ("  ", "empty"), ("what is <image> ?", "'<image>'"), ("red </s> blue", "'</s>'")],
 )
-def test_questions_that_cannot_be_asked(vlm, question, message):
+def test_questions_that_cannot_be_asked_are_refused(vlm, question, message):
     with pytest.raises(PromptError, match=message):
         vlm.prompt(IMAGE, question)
 
 
-def test_the_beginning_is_not_doubled(vlm):
+def test_the_begin_token_is_not_doubled(vlm):
     template = vlm.processor.chat_template
     vlm.processor.chat_template = "<s>" + template
     try:
@@ -91,7 +91,7 @@ def test_the_beginning_is_not_doubled(vlm):
     assert ids.count(vlm.processor.tokenizer.bos_token_id) == 1
 
 
-def test_words_are_found_whole():
+def test_only_complete_words_are_found():
     assert find_words("a hundred red cars", "red") == (10, 13)
     assert find_words("is there a category?", "cat") is None
     assert find_words("Is it RED?", "red") == (6, 9)
@@ -116,7 +116,7 @@ def test_an_object_is_found_in_another_form(text, name, found):
     assert text[start:end] == found
 
 
-def test_options_are_looked_for_as_a_pair():
+def test_options_are_searched_as_a_pair():
     text = "Is the orange orange or red?"
     true, false = find_options(text, "orange", "red")
     assert true == (14, 20)
@@ -143,7 +143,7 @@ def test_an_option_is_not_found_inside_of_the_other_one(vlm):
     assert (prompt.positions("false option") - first).tolist() == [2, 3]
 
 
-def test_an_image_whose_expansion_ends_in_other_text(vlm, monkeypatch):
+def test_an_expansion_that_ends_in_other_text_is_found(vlm, monkeypatch):
     """Some processors put words after the image's tokens; the question is found all the same."""
     plain = vlm.prompt(IMAGE, QUESTION)
     processor = type(vlm.processor)
@@ -154,7 +154,7 @@ def test_an_image_whose_expansion_ends_in_other_text(vlm, monkeypatch):
     assert words(vlm, longer, "question") == QUESTION.split()
 
 
-def test_edges():
+def test_edges_are_parsed_and_mistakes_are_named():
     edge = Edge.parse(" related patches->question ")
     assert str(edge) == "related patches -> question"
     assert edge.crossed == "related patches ↛ question"
@@ -175,6 +175,6 @@ def test_windows_are_cut_at_the_ends(layer, window, layers):
 
 
 @pytest.mark.parametrize(("layer", "window"), [(0, 2), (0, 0), (6, 3), (-1, 3)])
-def test_windows_without_meaning(layer, window):
+def test_windows_without_meaning_are_refused(layer, window):
     with pytest.raises(ValueError, match=r"window|layer"):
         window_layers(layer, window, 6)

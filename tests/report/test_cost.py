@@ -36,7 +36,7 @@ def job(tmp_path):
     return make
 
 
-def test_one_run(job):
+def test_a_benchmark_of_one_run_is_read(job):
     spent = read_benchmark(job("m", "answers", 1, HEADER + ONE).benchmark)
     assert (spent.seconds, spent.cpu_seconds, spent.memory) == (3600.5, 5000.0, 492.3)
 
@@ -46,7 +46,7 @@ def test_a_repeated_benchmark_is_the_sum_of_its_runs(job):
     assert (spent.seconds, spent.cpu_seconds, spent.memory) == (7201.02, 10000.0, 492.3)
 
 
-def test_what_could_not_be_measured_is_unknown_not_zero(job):
+def test_an_unmeasured_cost_is_unknown_not_zero(job):
     spent = read_benchmark(job("m", "answers", 1, HEADER + SHORT).benchmark)
     assert (spent.seconds, spent.cpu_seconds, spent.memory) == (0.02, None, None)
 
@@ -56,7 +56,7 @@ def test_without_a_time_there_is_no_measurement(job, content):
     assert read_benchmark(job("m", "answers", 1, content).benchmark) is None
 
 
-def test_the_gpus_that_a_job_held_stand_beside_its_log(tmp_path):
+def test_the_gpus_of_a_job_are_noted_beside_its_log(tmp_path):
     assert gpus_held(tmp_path / "job.log") == (0, 0), "no note: no GPU"
     note_gpus(tmp_path / "job.log", gpus=2)
     assert gpus_held(tmp_path / "job.log") == (2, 0)
@@ -88,14 +88,14 @@ def test_hours_of_each_model_and_step(job):
     assert rows["memory"].to_list() == [492.3, 9000.0, None]
 
 
-def test_waiting_for_a_card_is_not_holding_it(job):
+def test_time_spent_waiting_for_a_card_is_not_counted(job):
     made = job("m", "flow", 2, HEADER + ONE.replace("3600.5", "7200"), gpus=2)
     note_gpus(made.log, gpus=2, waited=3600)
     (row,) = cost_rows([made]).to_dicts()
     assert (row["hours"], row["gpus"], row["gpu_hours"]) == (2, 2, 2)
 
 
-def test_on_the_page(job):
+def test_the_page_shows_the_cost(job):
     shown = in_report(
         cost_rows([job("m", "flow", 10, HEADER + ONE, gpus=2), job("m", "lens", 5, None), job("m", "old", 4, None)])
     )
@@ -122,10 +122,10 @@ def test_a_processor_costs_no_gpu_hours(job):
     assert (row["gpu_hours"], row["gpus"], row["hours"]) == ("0", "0", "5.6e-06")
 
 
-def test_a_study_without_probes(job):
+def test_a_study_without_jobs_has_no_cost(job):
     assert in_report(cost_rows([])) == {"rows": [], "total": None, "unmeasured": 0}
 
 
-def test_questions_can_be_counted_in_every_table_that_asks():
+def test_every_table_of_measurements_has_question_ids():
     assert all("question_id" in probe.table.columns for probe in PROBES)
     assert "question_id" in ANSWERS.columns

@@ -17,7 +17,7 @@ COST_ROW |= {"cpu_hours": 1.0, "memory": 900.0}
 
 
 @pytest.mark.parametrize("asked", [0, 5])
-def test_the_report(flow_summary, lens_summary, tmp_path, asked):
+def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary, lens_summary, tmp_path, asked):
     evil = "<script>alert(1)</script>"
     study = Study.model_validate(
         {
@@ -114,7 +114,7 @@ def answered(task, pairs):
 
 
 @pytest.mark.parametrize("match", ["strict", "relaxed"])
-def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
+def test_the_report_shows_wrong_answers_where_most_are_wrong(tmp_path, match):
     evil, told = "<script>alert(1)</script>", "check its <code>template</code> and <code>instruction</code>"
     study = Study.model_validate(
         {
@@ -172,7 +172,7 @@ def test_where_most_answers_are_wrong_the_report_shows_some(tmp_path, match):
 
 
 @pytest.mark.parametrize(("size", "kind"), [(100, "svg+xml"), (2_000_000, "png")])
-def test_a_large_drawing_is_shown_by_its_pixels(tmp_path, size, kind):
+def test_a_large_drawing_is_shown_as_pixels(tmp_path, size, kind):
     for name in ("m.svg", "m-narrow.svg", "m.png"):
         (tmp_path / name).write_bytes(b"x" * (size if name == "m.svg" else 9))
     drawn = _drawn(tmp_path, "f", "m")

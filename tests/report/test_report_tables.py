@@ -12,7 +12,7 @@ from vlmflow.tables import ANSWERS, TASK
 EVIL = "<script>alert(1)</script>"
 
 
-def test_the_table_of_tasks(paper_candidates):
+def test_the_table_of_tasks_holds_counts_and_an_example(paper_candidates):
     candidates, folder = paper_candidates
     kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     evil = kept.with_columns(question=pl.lit(EVIL))
@@ -25,7 +25,7 @@ def test_the_table_of_tasks(paper_candidates):
     assert written["questions"].to_list() == [len(kept), 0]
 
 
-def test_the_table_of_accuracies(paper_candidates):
+def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
     candidates, folder = paper_candidates
     kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
     answers = ANSWERS.frame(

@@ -10,7 +10,7 @@ from vlmflow.tables import ANSWERS, SKIPPED
 
 
 @pytest.mark.slow
-def test_a_named_model_chooses_for_all(tmp_path):
+def test_correct_answers_of_one_model_decide_what_others_are_asked(tmp_path):
     """Files on disk, two models: the first is asked all candidates, the second what was drawn of its right ones."""
     workspace = Workspace(tmp_path)
     scenes.write_scenes(tmp_path / "mine", images=20, seed=1)

@@ -37,7 +37,7 @@ def test_the_demo_covers_every_kind_of_probe_and_chart(demo):
     assert {f.chart for f in full.figures.values()} - {f.chart for f in demo.study.figures.values()} == {"lens"}
 
 
-def test_windows(demo):
+def test_wider_windows_cost_more(demo):
     summary = summary_of(demo.results, demo.study, "windows")
     assert summary["window"].unique().sort().to_list() == [1, 3, 5, 7, 9]
     deepest = summary.group_by("window").agg(pl.col("mean").min()).sort("window")["mean"].to_list()
@@ -53,7 +53,7 @@ def test_an_answer_of_one_sub_word_is_counted_as_such(demo):
     ).read_text().replace("\u00a0", " ")
 
 
-def test_edges_that_do_not_apply_are_said_so_in_the_table(demo):
+def test_edges_that_do_not_apply_have_their_reason_in_the_summary(demo):
     summary = summary_of(demo.results, demo.study, "fine-grained")
     absent = summary.filter(pl.col("mean").is_null() & (pl.col("task") == "QueryAttr"))
     assert {"true option -> last", "image -> question without options"} <= set(absent["edge"])
@@ -193,7 +193,7 @@ def elsewhere(tmp_path_factory):
         yield SimpleNamespace(workspace=workspace, study=read, results=results, page=page, server=server, hub=models)
 
 
-def test_questions_that_need_knowledge(elsewhere):
+def test_edges_of_patches_are_left_out_without_boxes(elsewhere):
     """Without boxes: the edges of patches are left out with a note; the others are measured."""
     questions = QUESTIONS.read(elsewhere.results / "questions" / "OK-VQA.parquet")
     assert set(questions["answer"]) == {WORD}
@@ -210,7 +210,7 @@ def test_questions_that_need_knowledge(elsewhere):
     assert skipped["reason"].str.contains("the server says 404").all()
 
 
-def test_only_the_images_that_are_asked_about_are_fetched(elsewhere):
+def test_only_images_of_questions_are_fetched(elsewhere):
     fetched = {path for method, path, _ in elsewhere.server.requests if "/coco/" in path}
     assert len(fetched) == 2 * IMAGES
     assert len(list((elsewhere.workspace.folder / "resources/coco").rglob("*.jpg"))) == 2 * (IMAGES - 1)

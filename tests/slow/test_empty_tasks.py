@@ -11,7 +11,7 @@ from vlmflow.tables import ACCURACY, SKIPPED
 
 
 @pytest.mark.slow
-def test_a_task_without_questions_and_one_from_which_all_drop_out(tmp_path):
+def test_a_task_without_questions_is_explained_in_the_report(tmp_path):
     workspace = Workspace(tmp_path)
     scenes.write_scenes(tmp_path / "mine", images=6, seed=1)
     questions = json.loads((tmp_path / "mine" / "questions.json").read_text())

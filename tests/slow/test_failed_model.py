@@ -31,7 +31,7 @@ STUDY = {
 }
 
 
-def test_the_others_are_finished_and_the_mended_one_joins_them(tmp_path):
+def test_other_models_are_finished_and_the_corrected_one_joins_them(tmp_path):
     space = Workspace(tmp_path)
     shutil.copytree(TINY_LLAVA, tmp_path / "my/bad")
     file = tmp_path / "my/bad/processor_config.json"

@@ -122,7 +122,7 @@ def run(tmp_path_factory):
         )
 
 
-def test_an_archive_that_is_not_there_is_told_and_nothing_else_is_lost(run):
+def test_a_missing_archive_is_reported_and_nothing_else_is_lost(run):
     assert run.first.returncode != 0
     text = run.first.stdout + run.first.stderr
     assert "DownloadError" in text
@@ -148,7 +148,7 @@ def test_the_same_command_goes_on_to_the_end(run):
     assert "Nothing to be done" in third.stdout + third.stderr
 
 
-def test_nothing_is_half_written(run):
+def test_no_file_is_partial(run):
     inside = [path for path in run.workspace.folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts]
     temporary = [path for path in inside if path.name.startswith((".", "tmp")) and path.name != ".gitignore"]
     assert [path for path in temporary if not path.name.endswith(".lock")] == []
@@ -157,7 +157,7 @@ def test_nothing_is_half_written(run):
     assert not list((run.workspace.folder / "resources/gqa").glob("*.zip"))
 
 
-def test_images_that_cannot_be_had_drop_their_questions_with_the_reason(run):
+def test_images_that_cannot_be_fetched_drop_their_questions_with_the_reason(run):
     skipped = SKIPPED.read(run.results / "summary" / "skipped.parquet")
     reasons = skipped.filter((pl.col("stage") == "images") & (pl.col("task") != "table-2"))
     damaged = reasons.filter(pl.col("reason").str.contains("is damaged"))
@@ -187,7 +187,7 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
     assert accuracy.filter(pl.col("correct") == 0)["analysed"].sum() == 0
 
 
-def test_patches_are_those_of_each_way_to_cut_an_image(run):
+def test_patches_are_those_of_each_models_layout(run):
     fixed = PATCHES.read(run.results / "llava-1.5-7b" / "patches" / "QueryAttr.parquet")
     assert set(fixed["tokens"]) == {9}
     assert fixed["no_patch"].list.len().sum() == 0
@@ -200,7 +200,7 @@ def test_patches_are_those_of_each_way_to_cut_an_image(run):
             assert (run.results / model / "sheets" / f"{task}.png").stat().st_size > 5000
 
 
-def test_table_1(run):
+def test_table_1_has_a_row_per_task(run):
     table = pl.read_csv(run.results / "tables" / "table-1.csv")
     assert table["task"].to_list() == list(STUDY["tasks"])
     kinds = dict(zip(table["task"], table["kind"], strict=True))
@@ -212,7 +212,7 @@ def test_table_1(run):
     assert "data:image/jpeg;base64" in (run.results / "tables" / "table-1.html").read_text()
 
 
-def test_table_2(run):
+def test_table_2_is_the_accuracy_per_group(run):
     table = pl.read_csv(run.results / "tables" / "table-2.csv")
     answers = pl.concat(
         ANSWERS.read(path)

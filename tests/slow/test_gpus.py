@@ -124,7 +124,7 @@ def most_at_once(spans):
     [(["--resources", "gpu=4"], 2), ([], 0)],
     ids=["as many as there are", "not limited"],
 )
-def test_more_jobs_than_cards(tmp_path, arguments, double):
+def test_no_card_has_two_jobs_at_a_time(tmp_path, arguments, double):
     machine = Machine(tmp_path, jobs=8, double=double)
     assert machine.start(*arguments).wait(120) == 0, (tmp_path / "output").read_text()
     assert len(machine.check()) == 4
@@ -132,7 +132,7 @@ def test_more_jobs_than_cards(tmp_path, arguments, double):
 
 
 @pytest.mark.parametrize("victim", ["holder", "run", "both"])
-def test_sigkill(tmp_path, victim):
+def test_after_a_kill_the_same_command_finishes(tmp_path, victim):
     """After a kill, the same command finishes, and no card ever has two jobs."""
     machine = Machine(tmp_path, jobs=8)
     first = machine.start("--resources", "gpu=4", "--keep-going")

@@ -64,7 +64,7 @@ def kill(process):
         process.kill()
 
 
-def test_kills_at_random_moments(tmp_path, undisturbed, cards):
+def test_kills_at_random_moments_change_no_bytes(tmp_path, undisturbed, cards):
     rng = random.Random(0)
     longest = undisturbed.seconds / min(KILLS / 2, 5)  # between two kills, each of which also costs a start
     workspace = Workspace(tmp_path, **cards)

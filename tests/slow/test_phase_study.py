@@ -44,7 +44,7 @@ def test_the_demo_covers_every_kind_of_probe_and_chart(demo):
     assert {table.table for study in full for table in study.tables.values()} == {"curve-features"}
 
 
-def test_similarity_is_corrected_and_its_phases_are_told(demo):
+def test_similarity_is_corrected_and_its_phases_are_tabulated(demo):
     summary = summary_of(demo.results, demo.study, "contextualisation")
     assert set(summary["layer"]) == set(range(-1, 10))
     raw, corrected = (
@@ -187,7 +187,7 @@ def elsewhere(tmp_path_factory):
         yield SimpleNamespace(study=read, results=results, page=page, log=done.stdout + done.stderr)
 
 
-def test_captions_are_described_and_nothing_is_right(elsewhere):
+def test_captions_are_described_and_nothing_is_correct_or_wrong(elsewhere):
     answers = ANSWERS.read(elsewhere.results / "llava-1.5-7b" / "answers" / "COCO.parquet")
     assert len(answers) == IMAGES
     assert answers["correct"].null_count() == IMAGES
@@ -199,7 +199,7 @@ def test_captions_are_described_and_nothing_is_right(elsewhere):
     assert set(rows["prompt"]) == {"describe", "shows", "caption"}
 
 
-def test_winoground_without_access_is_said_and_stops_nothing(elsewhere):
+def test_winoground_without_access_is_reported_and_stops_nothing(elsewhere):
     skipped = SKIPPED.read(elsewhere.results / "summary" / "skipped.parquet")
     reason = skipped.filter(pl.col("question_id") == "winoground")["reason"][0]
     assert "huggingface.co/datasets/facebook/winoground" in reason
@@ -208,7 +208,7 @@ def test_winoground_without_access_is_said_and_stops_nothing(elsewhere):
     assert "Winoground" not in set(summary.filter(pl.col("questions") > 0)["task"])
 
 
-def test_what_needs_patches_does_not_apply_to_query_tokens(elsewhere):
+def test_probes_of_patches_do_not_apply_to_instructblip(elsewhere):
     for probe in ("occlusion", "looks"):
         summary = summary_of(elsewhere.results, elsewhere.study, probe)
         mine = summary.filter((pl.col("model") == "instructblip-vicuna-7b") & pl.col("note").is_not_null())

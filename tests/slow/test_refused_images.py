@@ -50,7 +50,7 @@ def served_study(url):
 
 
 @pytest.mark.slow
-def test_a_mended_image_is_fetched_and_measured_by_the_same_command(tmp_path):
+def test_a_corrected_image_is_fetched_and_measured_by_the_same_command(tmp_path):
     (tmp_path / "served").mkdir()
     (tmp_path / "work").mkdir()
     with serving(tmp_path / "served") as server:

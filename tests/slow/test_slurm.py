@@ -105,7 +105,7 @@ def test_the_tables_are_those_of_a_run_on_one_machine(finished, hub, tmp_path):
     assert [name for name in here if here[name] != finished.tables[name]] == []
 
 
-def test_jobs_ask_for_what_the_profile_and_the_rules_say(finished):
+def test_jobs_request_what_the_profile_and_the_rules_set(finished):
     assert {job["JobState"] for job in finished.jobs} == {"COMPLETED"}
     assert {job["Account"] for job in finished.jobs} == {"some_account"}
     assert {job["NumNodes"] for job in finished.jobs} == {"1"}
@@ -134,7 +134,7 @@ def test_downloads_and_steps_of_seconds_stay_where_snakemake_runs(finished):
     assert not ran & {rule_of(job) for job in finished.jobs}
 
 
-def test_jobs_on_the_nodes_ask_nobody_for_the_model(finished, cluster, hub):
+def test_jobs_on_the_nodes_do_not_contact_the_hub(finished, cluster, hub):
     assert any("model.safetensors" in path for _, path, _ in hub.server.requests)
     for job in finished.jobs:
         assert cluster.environment_of(job)["HF_HUB_OFFLINE"] == "1"
@@ -210,7 +210,7 @@ def test_a_job_that_exceeds_its_memory_gets_more(run):
     assert all("exceeded memory limit" in Path(job["StdOut"]).read_text() for job in killed)
 
 
-def test_a_node_goes_down_in_the_middle(run, cluster):
+def test_a_node_that_goes_down_costs_no_result(run, cluster):
     run.start(*WIDE)
     until(lambda: len(run.computing()) == 2, "both jobs to run", 120)
     cluster.kill_node("node2")

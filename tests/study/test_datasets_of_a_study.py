@@ -8,7 +8,7 @@ from vlmflow.errors import StudyError
 from vlmflow.study import read_study
 
 
-def test_captions_have_to_be_there():
+def test_a_model_that_reads_captions_needs_a_dataset_with_captions():
     config = changed_demo("models/reader", {"path": "x", "reads": "captions"})
     config["probes"]["text"] = {"kind": "knockout", "edges": ["caption -> last"], "window": 3}
     read_study(config, "mine.yaml")

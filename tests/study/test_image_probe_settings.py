@@ -67,7 +67,7 @@ def test_mistakes_in_prompts(probe, prompts, messages):
         assert message in text
 
 
-def test_prompts_that_are_right():
+def test_valid_prompts_are_accepted():
     prompts = {"a": "{question} {answer} {object}", "other": "Braces {{stay}}.", "first": "plain"}
     study = read_study(changed(probes__contextualisation__prompts=prompts), "mine.yaml")
     assert study.probes["contextualisation"].prompts == prompts
@@ -204,7 +204,7 @@ def test_figures_of_the_visual_lens_show_what_was_measured():
     assert "figures.mine.probe: the probe 'words' keeps no words; set probes.words.examples to at least 1" in text
 
 
-def test_the_embedding_has_words():
+def test_examples_of_words_may_show_the_embedding():
     study = read_study(changed(figures__mine={"chart": "examples", "probe": "words", "layers": [-1, 3]}), "mine.yaml")
     assert study.figures["mine"].layers == [-1, 3]
 
@@ -222,7 +222,7 @@ def test_curve_features_are_those_of_curves(probe):
     assert f"{message.removesuffix('there is ')}add one" in refusal(config)
 
 
-def test_images_are_needed():
+def test_image_probes_need_a_model_that_reads_images():
     """By all of these probes but attention, which is about them only where its edges are."""
     reader = {"path": "x", "reads": "captions"}
     config = changed(models={"reader": reader})

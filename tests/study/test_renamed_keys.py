@@ -35,13 +35,13 @@ def test_a_value_with_an_old_name_is_refused_with_the_new_one():
         ),
     ],
 )
-def test_renamed_parts_of_probes(probe, message):
+def test_old_names_in_probes_are_refused_with_the_new_ones(probe, message):
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"probes": {"p": probe}, "figures": {}}
     with pytest.raises(StudyError, match=message):
         read_study(config, "mine.yaml")
 
 
-def test_a_renamed_table():
+def test_an_old_name_of_a_table_is_refused_with_the_new_one():
     config = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
     config["tables"]["phases"]["table"] = "landmarks"
     with pytest.raises(StudyError, match=r"tables\.phases: table: landmarks is now called curve-features"):

@@ -188,7 +188,7 @@ def test_a_probe_is_run_where_it_fits():
         read_study(config, "mine.yaml")
 
 
-def test_all_edges_are_spelled_out():
+def test_the_word_all_stands_for_every_edge():
     study = read_study(changed_demo("probes/atlas", {"kind": "knockout", "edges": "all"}), "mine.yaml")
     assert study.probes["atlas"].edges == list(ALL_EDGES)
 
@@ -203,7 +203,7 @@ def test_a_path_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):
     assert Model(path="./owner/name").folder == Path("./owner/name")
 
 
-def test_every_mistake_is_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     config = changed_demo("probes/flow/window", 2)
     config["extra"] = 1
     with pytest.raises(StudyError, match="2 mistake"):

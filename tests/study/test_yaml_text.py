@@ -24,7 +24,7 @@ from vlmflow.study.yaml_text import check_text
         (None, "this file cannot be read"),
     ],
 )
-def test_a_study_file_that_cannot_be_read(tmp_path, text, message):
+def test_a_study_file_that_cannot_be_read_is_named_with_the_line(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -28,12 +28,12 @@ def test_written_and_read_back(tmp_path):
         (pl.DataFrame({"a": ["x"], "b": [1.0]}), "table t"),
     ],
 )
-def test_tables_that_are_not_what_they_say(rows, message):
+def test_a_table_with_other_columns_or_values_is_refused(rows, message):
     with pytest.raises(TableError, match=message):
         TABLE.frame(rows)
 
 
-def test_reading_another_file_names_it(tmp_path):
+def test_an_error_of_reading_names_the_file(tmp_path):
     path = tmp_path / "other.parquet"
     pl.DataFrame({"c": [1]}).write_parquet(path)
     with pytest.raises(TableError, match=r"other\.parquet: table t: without"):
@@ -43,7 +43,7 @@ def test_reading_another_file_names_it(tmp_path):
         TABLE.read(path)
 
 
-def test_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_completely_or_not_at_all(tmp_path):
     path = tmp_path / "t.txt"
     path.write_text("old")
 
@@ -82,7 +82,7 @@ def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
     assert "MemoryError: no room" in (tmp_path / "log").read_text()
 
 
-def test_what_a_killed_process_left_is_taken_away(tmp_path):
+def test_files_that_a_killed_process_left_are_removed(tmp_path):
     """And nothing that another process is still writing, or that only looks alike."""
     code = (
         "import sys, os; from vlmflow.tables import whole\n"

@@ -36,7 +36,7 @@ def test_without_the_image_it_guesses(scores, task):
     assert scores[task].blanked <= scores[task].guess + 0.08
 
 
-def test_size_and_form():
+def test_the_model_has_its_size_and_architecture():
     weights = list(TINY_LLAVA.glob("*.safetensors"))
     assert [path.name for path in weights] == ["model.safetensors"]
     assert weights[0].stat().st_size <= 6_000_000
@@ -75,7 +75,7 @@ def test_the_word_comes_before_its_capital(tiny_llava):
     assert best["capital"]["probability"] > 0.9
 
 
-def test_the_model_card_tells_what_was_measured():
+def test_the_model_card_reports_what_was_measured():
     card = (TINY_LLAVA / "README.md").read_text()
     for task in TASKS:
         assert f"| {task} |" in card
@@ -98,7 +98,7 @@ def test_the_model_cards_accuracy_is_the_weights(scores):
         assert float(accuracy) >= 98
 
 
-def test_patch_labels_lie_where_things_are():
+def test_patch_labels_are_the_shapes_on_the_patches():
     scene = scenes.draw_scene(6, seed=0)
     labels = patch_labels([scene])
     for thing in scene.things:

@@ -32,7 +32,7 @@ def test_the_catalogues_file_has_the_keys_that_it_may_have():
     assert usage["report"] is True
 
 
-def test_the_catalogue_finds_what_it_looks_for():
+def test_the_catalogue_finds_the_workflows_files():
     readme = (ROOT / "README.md").read_text().lower()
     assert "snakemake" in readme
     assert "workflow" in readme

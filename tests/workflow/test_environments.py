@@ -124,7 +124,7 @@ def test_pins_are_brought_up_to_date():
 
 
 @pytest.mark.parametrize("path", environments(), ids=lambda path: path.name)
-def test_python_is_conda_forges_and_the_rest_is_pips(path):
+def test_python_comes_from_conda_forge_and_the_rest_from_pip(path):
     """Snakemake hands Python's own packages to pip: the same files as in an installation without conda."""
     environment = yaml.safe_load(path.read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]

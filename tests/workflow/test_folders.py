@@ -47,7 +47,7 @@ def python_inside(folder):
     return str(folder / ".venv/bin/python")
 
 
-def test_python_lies_in_a_folder_that_a_shell_would_take_apart(tmp_path):
+def test_python_may_lie_in_a_folder_that_a_shell_would_split(tmp_path):
     """All that a shell would take apart at once; .ci/run has a simpler name of this kind."""
     (folder := tmp_path / NAME).mkdir()
     workspace = Workspace(folder)
@@ -58,7 +58,7 @@ def test_python_lies_in_a_folder_that_a_shell_would_take_apart(tmp_path):
     assert (folder / "results/small/candidates/QueryAttr.parquet").is_file()
 
 
-def test_jobs_that_are_processes_of_their_own(tmp_path):
+def test_jobs_in_processes_of_their_own_use_the_same_python(tmp_path):
     """As jobs of a cluster are started too."""
     (folder := tmp_path / NAME).mkdir()
     python = python_inside(folder)
@@ -91,7 +91,7 @@ except FolderError as error:
 """
 
 
-def test_a_snakemake_that_starts_python_in_another_way(tmp_path):
+def test_a_snakemake_that_starts_python_in_another_way_is_reported(tmp_path):
     (tmp_path / "guard.py").write_text(GUARD)
     command = [sys.executable, tmp_path / "guard.py", ROOT / "workflow_scripts"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -99,7 +99,7 @@ def test_a_snakemake_that_starts_python_in_another_way(tmp_path):
     assert "install the workflow in a folder whose path has no spaces" in done.stdout
 
 
-def test_a_folder_with_braces_is_named(tmp_path):
+def test_a_folder_with_braces_is_refused_by_name(tmp_path):
     (folder := tmp_path / "{x}").mkdir()
     workspace = Workspace(folder)
     workspace.write(smallest_study())
@@ -109,7 +109,7 @@ def test_a_folder_with_braces_is_named(tmp_path):
     assert "NameError" not in done.stdout + done.stderr
 
 
-def test_a_locale_that_is_not_utf_8(tmp_path):
+def test_a_run_works_in_a_locale_that_is_not_utf_8(tmp_path):
     workspace = Workspace(tmp_path, **ASCII)
     written = smallest_study() | {"tasks": {"QueryAttr": {"structural": "query", "semantic": "attr"}}}
     written["figures"]["f"]["title"] = "où → ü"

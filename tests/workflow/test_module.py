@@ -62,7 +62,7 @@ def test_a_module_plans_the_demo_and_runs_its_first_rules(tmp_path, study):
     assert (tmp_path / "results/demo/candidates/ChooseAttr.parquet").is_file()
 
 
-def test_a_module_takes_a_part_of_the_configuration_and_leaves_the_importers_rules_alone(tmp_path, study):
+def test_a_module_reads_one_key_of_the_configuration_and_leaves_the_importers_rules_alone(tmp_path, study):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"own": 1, "vlm": study}))
     importer = Importer(
         tmp_path,

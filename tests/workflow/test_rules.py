@@ -15,7 +15,7 @@ from vlmflow.data import DATASETS, dataset_from
 from vlmflow.study import read_study
 
 
-def test_snakemakes_own_lint_has_nothing_to_say():
+def test_snakemakes_lint_finds_nothing():
     done = subprocess.run([*SNAKEMAKE, "--lint"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -33,7 +33,7 @@ RULE = re.compile(
         for found in RULE.finditer(path.read_text())
     ],
 )
-def test_every_rule_says_where_it_logs_and_what_it_takes(name, inherits, body):
+def test_every_rule_has_a_log_and_a_benchmark(name, inherits, body):
     """A rule made of another one has its own log and benchmark file, and the rest from there."""
     directives = set(re.findall(r"^    (\w+):", body, re.MULTILINE))
     assert directives >= {"output", "log", "benchmark"}
@@ -59,7 +59,7 @@ def test_rules_that_download_run_where_snakemake_runs():
     assert [name for name, body in bodies.items() if "    localrule: True\n" not in body] == []
 
 
-def test_no_rule_is_overlooked():
+def test_every_rule_is_checked():
     found = sum(len(RULE.findall(path.read_text())) for path in (ROOT / "rules").glob("*.smk"))
     lines = [line for path in (ROOT / "rules").glob("*.smk") for line in path.read_text().splitlines()]
     assert found == sum(line.startswith(("rule ", "use rule ")) for line in lines) > 25

@@ -33,7 +33,7 @@ def quotes():
     yield from re.findall(r"`(No question[^`]+)`", text)
 
 
-def test_quoted_messages_are_the_codes():
+def test_quoted_messages_are_in_the_code():
     known = [*texts(), *OTHERS]
     found = list(quotes())
     assert len(found) > 45
@@ -43,5 +43,5 @@ def test_quoted_messages_are_the_codes():
         assert any(re.search(pattern, text) for text in known), quote
 
 
-def test_the_readme_leads_there():
+def test_the_readme_links_to_the_page_on_trouble():
     assert "(docs/trouble.md)" in (ROOT / "README.md").read_text()

@@ -61,7 +61,7 @@ print(sorted(file.name for file in folder.rglob("*") if file.is_file()))
     ],
     ids=["full", "read-only"],
 )
-def test_a_disk_that_takes_no_files(tmp_path, options, message):
+def test_a_full_or_read_only_disk_is_named_and_holds_no_partial_file(tmp_path, options, message):
     """Tables, other files, and what is asked before a long job; nothing half-written is left."""
     (tmp_path / "write.py").write_text(WRITE)
     code, text = mounted(options, tmp_path / "disk", sys.executable, tmp_path / "write.py", tmp_path / "disk")
@@ -85,13 +85,13 @@ def nobody():
     os.seteuid(0)
 
 
-def test_a_folder_of_somebody_elses(tmp_path, nobody):
+def test_a_folder_of_another_user_is_named(tmp_path, nobody):
     place = "/usr/vlmflow-test"
     with pytest.raises(WriteError, match=f"{place}/t.parquet cannot be written: {place} is read-only, or not yours"):
         check_room([f"{place}/t.parquet"])
 
 
-def test_something_else_in_the_place_of_a_file(tmp_path):
+def test_a_folder_or_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder" / "s.parquet").mkdir(parents=True)
     for path in (tmp_path / "file" / "s.parquet", tmp_path / "folder" / "s.parquet"):
@@ -100,7 +100,7 @@ def test_something_else_in_the_place_of_a_file(tmp_path):
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["file", "folder", "s.parquet"]
 
 
-def test_an_error_inside_is_not_the_files(tmp_path):
+def test_an_error_while_writing_is_not_taken_for_the_files(tmp_path):
     def read_another():
         with whole(tmp_path / "a") as name:
             name.write_bytes((tmp_path / "none").read_bytes())
@@ -111,7 +111,7 @@ def test_an_error_inside_is_not_the_files(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["run_probe.py", "answer_questions.py", "answer_shard.py", "map_patches.py"])
-def test_long_jobs_look_before_they_compute(tmp_path, script):
+def test_long_jobs_check_their_outputs_before_they_compute(tmp_path, script):
     """Nothing is read and no model loaded: what they would need is not there at all."""
     (tmp_path / "taken").write_text("a file")
     job = SimpleNamespace(log=[str(tmp_path / "log")], output=[tmp_path / "taken" / "x.parquet"])

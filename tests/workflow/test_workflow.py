@@ -23,7 +23,7 @@ def workspace(tmp_path_factory):
     return workspace
 
 
-def test_every_file_is_where_the_design_says(workspace):
+def test_every_file_is_there_with_its_rows(workspace):
     results = workspace.folder / "results" / "small"
     assert len(QUESTIONS.read(results / "questions.parquet")) > 100
     for task in TASKS:
@@ -79,7 +79,7 @@ def test_every_question_is_accounted_for(workspace):
         assert row["asked"] - row["right"] == count
 
 
-def test_what_it_took_is_in_the_report(workspace):
+def test_the_cost_is_in_the_report(workspace):
     """The demo's model runs on the processor: hours of jobs, none of a GPU."""
     results = workspace.folder / "results" / "small"
     cost = COST.read(results / "summary" / "cost.parquet")
@@ -105,7 +105,7 @@ def test_snakemakes_report_holds_page_figures_and_sheets_with_captions(workspace
     assert all(len(entry["caption"]) > 100 and entry["labels"] for entry in shown.values())
 
 
-def test_a_benchmark_file_that_is_gone_costs_no_job(workspace):
+def test_a_missing_benchmark_file_repeats_no_job(workspace):
     path = workspace.folder / "results/small/benchmarks/run_probe/tiny-llava/flow/QueryAttr.tsv"
     kept = path.read_bytes()
     path.unlink()
@@ -124,7 +124,7 @@ def test_a_benchmark_file_that_is_gone_costs_no_job(workspace):
         ("summary/cost.parquet", "summarise_cost"),
     ],
 )
-def test_a_deleted_file_of_those_that_are_shown_comes_back(workspace, file, rule):
+def test_a_deleted_result_is_made_again(workspace, file, rule):
     path = workspace.folder / "results/small" / file
     kept = path.rename(path.with_name("kept"))
     try:
@@ -244,7 +244,7 @@ def test_a_template_file_is_watched_and_must_be_there(workspace):
     (workspace.folder / "mine.jinja").unlink()
 
 
-def test_training_is_asked_for_by_name_only(workspace):
+def test_training_is_planned_only_if_named(workspace):
     everything = workspace.snakemake("--dry-run", "--forceall")
     assert everything.returncode == 0
     assert "run_probe" in everything.stdout + everything.stderr
@@ -253,7 +253,7 @@ def test_training_is_asked_for_by_name_only(workspace):
     assert re.search(r"^train_tiny_llava +1$", plan.stdout + plan.stderr, re.MULTILINE)
 
 
-def test_a_study_file_replaces_the_default_whole(workspace):
+def test_a_study_file_replaces_the_default_completely(workspace):
     workspace.write({"sample": {"per_task": 3}}, "bare.yaml")
     done = workspace.snakemake("--dry-run", study="bare.yaml")
     assert done.returncode != 0
