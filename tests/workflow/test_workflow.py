@@ -76,7 +76,7 @@ def test_every_question_is_accounted_for(workspace):
     wrong = skipped.filter(pl.col("reason") == "answered wrongly").group_by("task").len()
     for task, count in wrong.iter_rows():
         row = accuracy.row(by_predicate=pl.col("task") == task, named=True)
-        assert row["asked"] - row["right"] == count
+        assert row["asked"] - row["correct"] == count
 
 
 def test_the_cost_is_in_the_report(workspace):
