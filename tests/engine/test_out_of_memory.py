@@ -11,10 +11,7 @@ from support.random_prompts import EDGES
 from support.random_prompts import prompt_with_words as prompt_of
 from vlmflow.engine import batch_size, replay
 from vlmflow.engine.batch_size import AdaptiveBatchSize, ran_out
-from vlmflow.errors import (
-    OutOfMemoryError,
-    RetryableQuestionError,
-)
+from vlmflow.errors import OutOfMemoryError, RetryableQuestionError
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.one_question import of_one_question
 

@@ -4,13 +4,7 @@ import polars as pl
 import pytest
 
 from support.frames import cells_of, data_of, drawn, panels_of, specified
-from support.image_frames import (
-    LOOKS_PROBE,
-    MAP,
-    PLACES_PROBE,
-    TASKS,
-    growths,
-)
+from support.image_frames import LOOKS_PROBE, MAP, PLACES_PROBE, TASKS, growths
 from vlmflow.figures import MapChart
 from vlmflow.probes import AttentionMapProbe
 

@@ -6,12 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from vlmflow.errors import (
-    GeometryError,
-    JobError,
-    NotApplicableError,
-    QuestionError,
-)
+from vlmflow.errors import GeometryError, JobError, NotApplicableError, QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.probes.one_question import of_one_question
 

@@ -7,14 +7,7 @@ import pytest
 from PIL import Image
 
 from support.frames import interval
-from vlmflow.figures import (
-    AttentionChart,
-    BudgetChart,
-    ExamplesChart,
-    MapChart,
-    SimilarityChart,
-    VisualLensChart,
-)
+from vlmflow.figures import AttentionChart, BudgetChart, ExamplesChart, MapChart, SimilarityChart, VisualLensChart
 from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
