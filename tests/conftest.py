@@ -1,5 +1,6 @@
 """Settings of the tests, and the fixtures that they share."""
 
+import gc
 import os
 
 import pytest
@@ -40,6 +41,14 @@ def scene():
     """A drawn scene with its image."""
     scene = scenes.draw_scene(6, seed=0)
     return scene, scenes.render(scene)
+
+
+@pytest.fixture(scope="module")
+def frozen_heap():
+    """Each time that memory runs out, garbage is collected: not among all that the libraries hold."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 # Files that take longest, the longest first: begun last, one of them would keep a process busy when the other is idle.

@@ -4,12 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    DeepseekV2Config,
-    DeepseekV2ForCausalLM,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-)
+from transformers import DeepseekV2Config, DeepseekV2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
 
 from support.decoders import DECODERS, SMALL, random_decoder
 from support.paths import random_llava

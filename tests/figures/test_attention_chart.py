@@ -3,12 +3,7 @@
 import polars as pl
 
 from support.frames import axes_of, cells_of, data_of, drawn, legend_of, nothing, panels_of, specified
-from support.image_frames import (
-    ATTENTION,
-    ATTENTION_PROBE,
-    EDGES,
-    TASKS,
-)
+from support.image_frames import ATTENTION, ATTENTION_PROBE, EDGES, TASKS
 from vlmflow.probes import AttentionProbe
 
 

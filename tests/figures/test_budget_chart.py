@@ -4,14 +4,7 @@ import polars as pl
 import pytest
 
 from support.frames import axes_of, cells_of, data_of, drawn, legend_of, panels_of, specified
-from support.image_frames import (
-    BUDGET_PROBE,
-    BY_KEEP,
-    KEPT,
-    PROMPTS,
-    TASKS,
-    WAYS,
-)
+from support.image_frames import BUDGET_PROBE, BY_KEEP, KEPT, PROMPTS, TASKS, WAYS
 from vlmflow.figures import BudgetChart
 
 BUDGET_BY_PROMPT = BudgetChart(chart="budget", probe="p", by="prompt")

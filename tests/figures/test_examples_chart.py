@@ -9,13 +9,13 @@ from PIL import Image
 
 from support.frames import drawn, specified
 from support.image_frames import (
+    ATTENTION_MAP_PROBE,
     EXAMPLES,
     LENS_PROBE,
-    LOOKS_PROBE,
-    PLACES_PROBE,
+    OCCLUSION_PROBE,
     TASKS,
+    attention_map_rows,
     lens_rows,
-    looks_rows,
     painted,
     view,
 )
@@ -61,8 +61,8 @@ def examples_of(figure, probe, table, rows, views, columns=3, summary=None):
 def test_examples_of_attention_have_a_veil_per_layer():
     blue = painted("blue", "JPEG")
     views = {"other": [view("1"), view("2", image=blue)], "first": [view("3", question="Which?")]}
-    rows = {"other": looks_rows("1") + looks_rows("2"), "first": looks_rows("3")}
-    chart = examples_of(EXAMPLES, LOOKS_PROBE, AttentionMapProbe.table, rows, views)
+    rows = {"other": attention_map_rows("1") + attention_map_rows("2"), "first": attention_map_rows("3")}
+    chart = examples_of(EXAMPLES, ATTENTION_MAP_PROBE, AttentionMapProbe.table, rows, views)
     lines = lines_of(chart)
     assert [title for title, _ in lines] == ["other: What? (a1)", "other: What? (a2)", "first: Which? (a3)"]
     assert [title for title, _, _ in lines[0][1]] == [
@@ -81,7 +81,7 @@ def test_examples_of_attention_have_a_veil_per_layer():
     assert {base64.b64decode(url.removeprefix(png)) for _, _, url in lines[0][1]} == {painted("red")}
     assert {base64.b64decode(url.removeprefix(jpeg)) for _, _, url in lines[1][1]} == {blue}
     figure = ExamplesChart(chart="examples", probe="p", target="last", quantity="weight", layers=[2, 4])
-    lines = lines_of(examples_of(figure, LOOKS_PROBE, AttentionMapProbe.table, rows, views))
+    lines = lines_of(examples_of(figure, ATTENTION_MAP_PROBE, AttentionMapProbe.table, rows, views))
     assert [title for title, _, _ in lines[0][1]] == ["input image", "layer 2"], "in layer 4 nothing is known"
     assert [cell["share"] for cell in lines[0][1][1][1]] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
@@ -93,7 +93,7 @@ def test_examples_of_occlusion_have_a_veil_on_each_cell():
         about | {"question_id": "2", "loss_increase": [-0.5, -0.5, 0.0, 0.0]},
     ]
     chart = examples_of(
-        EXAMPLES, PLACES_PROBE, OcclusionProbe.table, {"other": rows}, {"other": [view("1"), view("2")]}
+        EXAMPLES, OCCLUSION_PROBE, OcclusionProbe.table, {"other": rows}, {"other": [view("1"), view("2")]}
     )
     (_, first), (_, second) = lines_of(chart)
     assert [title for title, _, _ in first] == ["input image", "without each cell"]

@@ -4,13 +4,7 @@ import polars as pl
 import pytest
 
 from support.frames import cells_of, data_of, drawn, panels_of, specified
-from support.image_frames import (
-    LOOKS_PROBE,
-    MAP,
-    PLACES_PROBE,
-    TASKS,
-    growths,
-)
+from support.image_frames import ATTENTION_MAP_PROBE, MAP, OCCLUSION_PROBE, TASKS, growths
 from vlmflow.figures import MapChart
 from vlmflow.probes import AttentionMapProbe
 
@@ -33,7 +27,7 @@ def legend_title(chart):
     ],
 )
 def test_maps_of_attention_have_a_panel_per_task_and_layer(attention_map_summary, figure, layers, most, title):
-    chart = drawn(attention_map_summary, figure, LOOKS_PROBE, "m", TASKS, columns=3)
+    chart = drawn(attention_map_summary, figure, ATTENTION_MAP_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == [f"{task}, layer {layer}" for task in TASKS for layer in layers]
     assert specified(chart)["title"]["subtitle"] == [
         f"m; n = 7 questions per task; attention from {figure.target or 'question'}"
@@ -47,13 +41,15 @@ def test_maps_of_attention_have_a_panel_per_task_and_layer(attention_map_summary
 
 
 def test_the_sentence_and_table_of_maps_of_attention_name_the_largest_values(attention_map_summary):
-    words = MAP.sentence(LOOKS_PROBE, attention_map_summary, "m")
+    words = MAP.sentence(ATTENTION_MAP_PROBE, attention_map_summary, "m")
     assert words == (
         "m: question attends to the image most in layer 6 (19 % of the total, other), and to a single patch most in "
         "layer 6 (6.2 %, row 2, column 3, other)."
     )
     cells = cells_of(
-        MapChart(chart="map", probe="p", target="last", quantity="weight").effects(LOOKS_PROBE, attention_map_summary)
+        MapChart(chart="map", probe="p", target="last", quantity="weight").effects(
+            ATTENTION_MAP_PROBE, attention_map_summary
+        )
     )
     assert cells["first", "last: attention weights, percent"] == {
         "value": "124.00",
@@ -88,7 +84,7 @@ def test_a_map_that_was_not_measured_is_empty_and_explained(attention_map_summar
 )
 def test_maps_of_occlusion_have_white_where_the_loss_does_not_change(values, domain, white):
     """White is no growth; below it there are colours only where there is something to see."""
-    chart = drawn(growths(values), MAP, PLACES_PROBE, "m", TASKS, columns=3)
+    chart = drawn(growths(values), MAP, OCCLUSION_PROBE, "m", TASKS, columns=3)
     assert panels_of(chart) == TASKS
     assert legend_title(chart) == "Increase of the loss, nats per token"
     assert scale_of(chart)["domain"] == pytest.approx(domain)
@@ -100,12 +96,12 @@ def test_maps_of_occlusion_have_white_where_the_loss_does_not_change(values, dom
 
 def test_the_sentence_and_table_of_maps_of_occlusion_name_the_largest_values():
     summary = growths([-0.8, 0.3, 0.1, 0.2])
-    assert MAP.sentence(PLACES_PROBE, summary, "m") == (
+    assert MAP.sentence(OCCLUSION_PROBE, summary, "m") == (
         "m: the loss increases in other: most without the cell in row 1, column 2, +0.30 [+0.20, +0.40] nats per "
         "token; the interval is above 0 for 2 of 4 cells. first: most without the cell in row 1, column 2, +0.15 "
         "[+0.05, +0.25] nats per token; the interval is above 0 for 1 of 4 cells."
     )
-    cells = cells_of(MAP.effects(PLACES_PROBE, summary))
+    cells = cells_of(MAP.effects(OCCLUSION_PROBE, summary))
     assert cells["other", "increase of the loss, nats per token"] == {
         "value": "0.30",
         "interval": "[0.20, 0.40]",

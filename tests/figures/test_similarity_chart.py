@@ -4,16 +4,7 @@ import polars as pl
 import pytest
 
 from support.frames import axes_of, cells_of, data_of, drawn, legend_of, nothing, panels_of, specified
-from support.image_frames import (
-    BY_PAIR,
-    BY_PROMPT,
-    LAYERS,
-    PROMPTS,
-    SIMILARITY_PROBE,
-    TASKS,
-    WITH_PHASES,
-    similar,
-)
+from support.image_frames import BY_PAIR, BY_PROMPT, LAYERS, PROMPTS, SIMILARITY_PROBE, TASKS, WITH_PHASES, similar
 from vlmflow.figures import SimilarityChart
 from vlmflow.probes import SimilarityProbe
 from vlmflow.probes.similarity import PAIRS

@@ -3,11 +3,7 @@
 import pytest
 
 from support.frames import axes_of, cells_of, data_of, drawn, legend_of, panels_of
-from support.image_frames import (
-    LENS_PROBE,
-    TASKS,
-    lens_figure,
-)
+from support.image_frames import LENS_PROBE, TASKS, lens_figure
 
 LENS_UNITS = {
     "names": "Patches with the name, %",

@@ -7,14 +7,7 @@ import pytest
 from PIL import Image
 
 from support.frames import interval
-from vlmflow.figures import (
-    AttentionChart,
-    BudgetChart,
-    ExamplesChart,
-    MapChart,
-    SimilarityChart,
-    VisualLensChart,
-)
+from vlmflow.figures import AttentionChart, BudgetChart, ExamplesChart, MapChart, SimilarityChart, VisualLensChart
 from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
@@ -216,8 +209,8 @@ def knee_table():
     )
 
 
-LOOKS_PROBE = AttentionMapProbe(kind="attention-map", targets=["question", "last"])
-PLACES_PROBE = OcclusionProbe(kind="occlusion", grid=2)
+ATTENTION_MAP_PROBE = AttentionMapProbe(kind="attention-map", targets=["question", "last"])
+OCCLUSION_PROBE = OcclusionProbe(kind="occlusion", grid=2)
 MAP = MapChart(chart="map", probe="p")
 
 
@@ -232,7 +225,7 @@ def attention_map_summary():
                 0.05,
             )
             for task, target, quantity, layer, row, column in itertools.product(
-                TASKS, LOOKS_PROBE.targets, ("weight", "share"), range(11), range(2), range(3)
+                TASKS, ATTENTION_MAP_PROBE.targets, ("weight", "share"), range(11), range(2), range(3)
             )
         ]
     )
@@ -278,7 +271,7 @@ def lens_rows(number, words, layers=range(-1, 4)):
     ]
 
 
-def looks_rows(number, layers=range(5)):
+def attention_map_rows(number, layers=range(5)):
     about = {"question_id": number, "image_id": number, "rows": 2, "columns": 3}
     return [
         about
