@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vlmflow.data.base import Download
-from vlmflow.data.fetch.files import download
+from vlmflow.data.fetch.download import download
 from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):

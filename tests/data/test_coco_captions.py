@@ -12,7 +12,7 @@ from support.any_json import JSON
 from support.servers import serving
 from vlmflow.data.coco_captions import MEMBER, CocoCaptionsDataset, read_coco_captions
 from vlmflow.data.entries import SAME_ID
-from vlmflow.data.fetch.files import download
+from vlmflow.data.fetch.download import download
 from vlmflow.data.sampling import select_task
 from vlmflow.data.tasks import Task
 from vlmflow.errors import DatasetError

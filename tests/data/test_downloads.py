@@ -12,7 +12,7 @@ import pytest
 from support.archives import write_tar
 from support.paths import ROOT
 from vlmflow.data.fetch import http
-from vlmflow.data.fetch.files import fetch_archived, fetch_file, fetch_files
+from vlmflow.data.fetch.download import fetch_archived, fetch_file, fetch_files
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError
 
@@ -202,7 +202,7 @@ def test_a_file_is_known_by_its_checksum(server, tmp_path, monkeypatch):
 
 
 def test_downloads_need_no_torch():
-    code = "import sys, vlmflow.data.fetch.files, vlmflow.data.fetch.images; assert 'torch' not in sys.modules"
+    code = "import sys, vlmflow.data.fetch.download, vlmflow.data.fetch.images; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

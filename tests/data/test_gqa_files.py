@@ -10,8 +10,8 @@ from support.gqa_entries import entry, step
 from support.scene_files import rows_of
 from vlmflow.data import dataset_from
 from vlmflow.data.entries import SAME_ID
-from vlmflow.data.files import question_files
 from vlmflow.data.gqa.reader import read_questions
+from vlmflow.data.published_files import question_files
 from vlmflow.errors import DatasetError
 
 

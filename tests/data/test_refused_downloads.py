@@ -14,8 +14,8 @@ from PIL import Image
 
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch import http, images
+from vlmflow.data.fetch.download import fetch_files
 from vlmflow.data.fetch.expected import IMAGE, Expected, Refused
-from vlmflow.data.fetch.files import fetch_files
 from vlmflow.data.fetch.images import ask_again, with_images
 from vlmflow.data.fetch.remote_zip import fetch_members
 from vlmflow.errors import DownloadError

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from vlmflow.settings import Strict
 
 from .entries import Rows
-from .files import problem_with
+from .published_files import problem_with
 
 RELATIVE = "paths are relative to the folder in which snakemake runs, not to the study file"
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from vlmflow.errors import DatasetError
 
 from .answer_match import plain
-from .files import reading
+from .published_files import reading
 
 # Rows of the tables `questions` and `skipped`.
 Rows = tuple[list[dict[str, Any]], list[dict[str, Any]]]

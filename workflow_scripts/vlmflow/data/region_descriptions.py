@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from vlmflow.errors import DatasetError
 
 from .entries import Loose, first_mistake
-from .files import by_lines, reading
+from .published_files import by_lines, reading
 
 
 class Region(Loose):

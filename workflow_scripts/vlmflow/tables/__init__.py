@@ -4,7 +4,6 @@ from vlmflow.errors import TableError, WriteError
 
 from .base import Column, Table
 from .cost import COST
-from .files import atomic_write, check_writable
 from .questions import (
     ACCURACY,
     ANSWERS,
@@ -18,6 +17,7 @@ from .questions import (
     Skipped,
     full_reason,
 )
+from .writing import atomic_write, check_writable
 
 __all__ = [
     "ACCURACY",

@@ -7,7 +7,7 @@ import polars as pl
 
 from vlmflow.errors import TableError
 
-from .files import atomic_write
+from .writing import atomic_write
 
 
 @dataclass(frozen=True)

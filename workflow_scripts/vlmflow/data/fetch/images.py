@@ -14,8 +14,8 @@ from vlmflow.errors import DownloadError
 from vlmflow.tables import TASK, atomic_write
 from vlmflow.tables.questions import skipped
 
+from .download import fetch_files
 from .expected import IMAGE, Refused
-from .files import fetch_files
 from .remote_zip import fetch_members
 
 # Of the formats that `vlmflow.data.open_image` opens; capitals are allowed too.

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from vlmflow.data.base import Dataset, Download, Files, ImageSource, OwnPath, UserPath, path_of, paths_of
 from vlmflow.data.entries import Rows
-from vlmflow.data.files import question_files
+from vlmflow.data.published_files import question_files
 from vlmflow.settings import Url
 
 GQA_URL = "https://downloads.cs.stanford.edu/nlp/data/gqa"

@@ -28,7 +28,7 @@ from vlmflow.data.entries import (
     read_lines,
     skipped_entry,
 )
-from vlmflow.data.files import by_lines, problem_with, question_files
+from vlmflow.data.published_files import by_lines, problem_with, question_files
 from vlmflow.data.region_descriptions import read_captions
 from vlmflow.errors import DatasetError
 

@@ -2,7 +2,7 @@
 tasks."""
 
 from .drawing import render
-from .files import scene_questions, write_scenes
+from .gqa_files import scene_questions, write_scenes
 from .questions import MAKERS, describe, describe_thing, make_question
 from .scene import CELL, COLORS, KINDS, SHAPES, SIDE, SIZES, TEXTURES, Scene, Thing, draw_scene
 
