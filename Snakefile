@@ -53,6 +53,7 @@ include: "rules/data.smk"
 include: "rules/model.smk"
 include: "rules/summary.smk"
 include: "rules/figures.smk"
+include: "rules/tables.smk"
 include: "rules/training.smk"
 
 

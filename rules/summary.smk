@@ -159,32 +159,6 @@ rule find_curve_features:
         "../workflow_scripts/find_curve_features.py"
 
 
-rule tabulate_curve_features:
-    input:
-        curve_features=lambda wildcards: f"{RESULTS}/summary/{study.tables[wildcards.table].probe}.curve-features.parquet",
-    output:
-        csv=f"{RESULTS}/tables/{{table}}.csv",
-        html=TABLE_PAGE,
-    log:
-        f"{RESULTS}/logs/tabulate_curve_features/{{table}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/tabulate_curve_features/{{table}}.tsv"
-    wildcard_constraints:
-        table=get_wildcard_pattern(CURVE_FEATURE_TABLES),
-    localrule: True
-    conda:
-        "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled_by_attempt(1000),
-        runtime=scaled_by_attempt(10),
-    params:
-        kind=lambda wildcards: study.probes[study.tables[wildcards.table].probe].kind,
-        title=lambda wildcards: study.tables[wildcards.table].title,
-    script:
-        "../workflow_scripts/tabulate_curve_features.py"
-
-
 rule show_examples:
     input:
         questions=f"{RESULTS}/tasks/{{task}}.parquet",
