@@ -62,16 +62,16 @@ use rule read_questions as read_task_questions with:
         dataset=lambda wildcards: get_task_dataset(wildcards).settings_read(),
 
 
-rule select_task:
+rule select_candidates:
     input:
         questions=get_task_questions,
     output:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         skipped=f"{RESULTS}/candidates/{{task}}.skipped.parquet",
     log:
-        f"{RESULTS}/logs/select_task/{{task}}.log",
+        f"{RESULTS}/logs/select_candidates/{{task}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/select_task/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/select_candidates/{{task}}.tsv"
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -84,4 +84,4 @@ rule select_task:
         # A sample of all questions is the same with every seed.
         seed=study.sample.seed if study.sample.candidates else None,
     script:
-        "../workflow_scripts/select_task.py"
+        "../workflow_scripts/select_candidates.py"

@@ -13,7 +13,7 @@ from support.servers import serving
 from vlmflow.data.coco_captions import MEMBER, CocoCaptionsDataset, read_coco_captions
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.fetch.download import download
-from vlmflow.data.sampling import select_task
+from vlmflow.data.sampling import usable_questions
 from vlmflow.data.tasks import Task
 from vlmflow.errors import DatasetError
 from vlmflow.tables import QUESTIONS, SKIPPED
@@ -64,7 +64,7 @@ def test_captions_of_coco_are_read(tmp_path):
     assert frame.select("question_id", "answer", "width").row(1) == ("12", "Seven", None)
     described = CocoCaptionsDataset(source="coco-captions", prompt=PROMPT)
     assert described.read({"questions": str(path)}) == (rows, skipped)
-    usable, broken = select_task(frame, "D", Task(structural="describe", semantic="caption"))
+    usable, broken = usable_questions(frame, "D", Task(structural="describe", semantic="caption"))
     assert (len(usable), len(broken)) == (2, 0)
     without = json.loads(path.read_text())
     del without["images"]

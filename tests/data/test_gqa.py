@@ -13,7 +13,7 @@ from support.scene_files import rows_of
 from vlmflow.data import scenes
 from vlmflow.data.answers import is_correct
 from vlmflow.data.gqa.reader import Question, derive_mentions, derive_options
-from vlmflow.data.sampling import select_task
+from vlmflow.data.sampling import usable_questions
 from vlmflow.study import Task
 from vlmflow.tables import QUESTIONS, SKIPPED
 
@@ -171,7 +171,7 @@ def test_a_broken_entry_costs_itself_only(scene_folder):
     assert "malformed scene graph of 3b: width" in problems["bad-graph"]
     SKIPPED.frame(skipped)
     table = QUESTIONS.frame(rows)
-    usable, lost = select_task(table, "Query", Task(structural="query", semantic="attr"))
+    usable, lost = usable_questions(table, "Query", Task(structural="query", semantic="attr"))
     assert set(lost["question_id"]) == {"no-graph", "bad-graph"}
     assert usable["question_id"].is_in(pl.Series(list(questions)).implode()).all()
 

@@ -19,7 +19,7 @@ from vlmflow.data.base import ImageSource
 from vlmflow.data.entries import SAME_ID
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.gqa_paper import PaperQuestion
-from vlmflow.data.sampling import in_task, select_task
+from vlmflow.data.sampling import in_task, usable_questions
 from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
@@ -149,7 +149,7 @@ def check(rows, skipped, folder):
 def follow(questions, images, processor):
     """Every question through tasks, images and patch maps, at each of which it goes on or is skipped."""
     task = Task()
-    usable, lacking = select_task(questions, "T", task)
+    usable, lacking = usable_questions(questions, "T", task)
     assert len(usable) + len(lacking) == len(questions.filter(in_task(task)))
     kept, unseen = with_images(CANDIDATES.frame(usable), ImageSource(str(images)), task="T")
     kept = TASK.frame(kept)

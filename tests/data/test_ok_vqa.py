@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vlmflow.data.answer_match import plain
 from vlmflow.data.ok_vqa import MEMBERS, OkVqaDataset, read_ok_vqa
 from vlmflow.data.open_questions import majority
-from vlmflow.data.sampling import select_task
+from vlmflow.data.sampling import usable_questions
 from vlmflow.data.tasks import Task
 from vlmflow.errors import DatasetError
 from vlmflow.tables import QUESTIONS
@@ -88,7 +88,7 @@ def test_questions_of_ok_vqa_are_read(tmp_path):
     assert frame["problem"].to_list()[1:] == ["a.json has no answer to this question"] * 2
     assert skipped == []
     # A task that is all of a dataset.
-    usable, broken = select_task(frame, "OK-VQA", Task.model_validate({"dataset": {"source": "ok-vqa"}}))
+    usable, broken = usable_questions(frame, "OK-VQA", Task.model_validate({"dataset": {"source": "ok-vqa"}}))
     assert (len(usable), len(broken)) == (1, 2)
 
 

@@ -14,7 +14,7 @@ from support.scene_files import files_of, read_files
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_image
-from vlmflow.data.sampling import select_task
+from vlmflow.data.sampling import usable_questions
 from vlmflow.errors import QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.patch_row import patch_row
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_image_costs_its_questions_only(scene_folder, tiny_pro
     elif content is not None:
         path.write_bytes(content)
     read_files(scene_folder, *files_of(scene_folder))
-    table, _ = select_task(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
+    table, _ = usable_questions(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
     kept, unseen = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     rows, skipped = for_each_question(
         TASK.frame(kept), lambda row: patch_row(tiny_processor, row, "overlap"), stage="patches", task="T", model="m"

@@ -5,7 +5,7 @@ import pytest
 from support.scene_files import files_of, read_files
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
-from vlmflow.data.sampling import select_task
+from vlmflow.data.sampling import usable_questions
 from vlmflow.errors import QuestionError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.probes import KnockoutProbe
@@ -43,7 +43,7 @@ def test_an_invalid_box_costs_only_the_edges_of_patches(scene_folder, tiny_proce
         thing |= dict(zip("xywh", box, strict=True))
     problems, _ = read_files(scene_folder, questions, graphs)
     assert problems[name] is None
-    table, _ = select_task(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
+    table, _ = usable_questions(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
     kept, _ = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     rows, skipped = for_each_question(
         kept, lambda row: patch_row(tiny_processor, row, rule), stage="patches", task="T", model="m"
@@ -69,7 +69,7 @@ def test_options_and_objects_that_are_not_in_the_question_cost_only_their_edges(
     name, entry = next((n, e) for n, e in questions.items() if e["types"]["structural"] == "choose")
     entry["question"] = "What is it?"
     read_files(scene_folder, questions, graphs)
-    table, _ = select_task(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="choose"))
+    table, _ = usable_questions(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="choose"))
     kept, _ = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     row = kept.filter(question_id=name).row(0, named=True) | {"related": None, "token_ids": [5]}
     edges = ["true option -> last", "false option -> last", "options -> last", "objects -> last", "question -> last"]

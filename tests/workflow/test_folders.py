@@ -53,7 +53,7 @@ def test_python_may_lie_in_a_folder_that_a_shell_would_split(tmp_path):
     workspace = Workspace(folder)
     workspace.python = python_inside(folder)
     workspace.write(smallest_study())
-    done = workspace.snakemake("--until", "select_task")
+    done = workspace.snakemake("--until", "select_candidates")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "results/small/candidates/QueryAttr.parquet").is_file()
 
@@ -114,7 +114,7 @@ def test_a_run_works_in_a_locale_that_is_not_utf_8(tmp_path):
     written = smallest_study() | {"tasks": {"QueryAttr": {"structural": "query", "semantic": "attr"}}}
     written["figures"]["f"]["title"] = "où → ü"
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")
-    done = workspace.snakemake("--until", "select_task")
+    done = workspace.snakemake("--until", "select_candidates")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

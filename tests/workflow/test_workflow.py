@@ -190,7 +190,7 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
         (
             lambda study: study["sample"].update(seed=5),
             {"sample_answered", "run_probe"},
-            {"select_task", "answer_questions"},
+            {"select_candidates", "answer_questions"},
         ),
         (
             lambda study: study["models"]["tiny-llava"].update(patch_rule="painted"),
@@ -206,7 +206,7 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
         (
             lambda study: study["models"]["tiny-llava"].update(fit="pad"),
             {"map_patches", "answer_questions", "run_probe"},
-            {"select_task", "fetch_images"},
+            {"select_candidates", "fetch_images"},
         ),
         (
             lambda study: study["models"]["tiny-llava"].update(template="vicuna_v1"),
@@ -218,7 +218,7 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
             {"tabulate_tasks", "write_report"},
             {"answer_questions", "collect_skipped"},
         ),
-        (lambda study: study["sample"].update(candidates=9), {"select_task", "fetch_images"}, {"read_questions"}),
+        (lambda study: study["sample"].update(candidates=9), {"select_candidates", "fetch_images"}, {"read_questions"}),
     ],
     ids=["seed", "patch_rule", "gpus", "note", "fit", "template", "table", "candidates"],
 )

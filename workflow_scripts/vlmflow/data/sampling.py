@@ -19,7 +19,7 @@ def in_task(task: Task) -> pl.Expr:
     return wanted if task.detailed is None else wanted & pl.col("detailed").is_in(task.detailed)
 
 
-def select_task(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
+def usable_questions(questions: pl.DataFrame, name: str, task: Task) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(the task's usable questions, rows of `skipped` for its questions that lack something)."""
     of_task = questions.filter(in_task(task))
     usable = of_task.filter(pl.col("problem").is_null()).drop("problem")
@@ -39,7 +39,7 @@ def select_candidates(
         count: the largest number of candidates; None for all.
         seed: of their sample.
     """
-    usable, broken = select_task(questions, name, task)
+    usable, broken = usable_questions(questions, name, task)
     candidates, rest = split_by_ids(usable, sample(usable["question_id"], count, seed))
     print(f"{len(candidates)} questions are candidates, {len(broken)} are incomplete, {len(rest)} were not sampled")
     others = skipped(rest["question_id"], "not sampled as a candidate", stage="tasks", task=name)
