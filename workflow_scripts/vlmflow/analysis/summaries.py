@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vlmflow.tables import Column, Table, full_reason
-from vlmflow.tables.columns import CELL, INTERVAL, NOTE, PLACE_COLUMNS, QUANTITY
+from vlmflow.tables.columns import CELL, INTERVAL, MODEL_TASK, NOTE, QUANTITY
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Averaging:
         known = QUANTITY | rows.columns | dict(self.columns)
         return Table(
             f"summary of {rows.name}",
-            PLACE_COLUMNS
+            MODEL_TASK
             | {name: known[name] for name in self.by}
             | (CELL if self.map_columns else {})
             | INTERVAL

@@ -15,7 +15,7 @@ WINDOW = {
 LAYER = {"layer": Column(pl.Int32, "from 0")}
 STATE = {"layer": Column(pl.Int32, "after which the state is read, from 0; −1 is the embedding")}
 PROMPT = {"prompt": Column(pl.String, "name in the study file")}
-PLACE_COLUMNS = {
+MODEL_TASK = {
     "model": Column(pl.String, "name in the study file"),
     "task": Column(pl.String, "name in the study file"),
 }

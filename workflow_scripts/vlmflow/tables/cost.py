@@ -3,12 +3,12 @@
 import polars as pl
 
 from .base import Column, Table
-from .columns import PLACE_COLUMNS
+from .columns import MODEL_TASK
 
 COST = Table(
     "summary of cost",
     {
-        "model": PLACE_COLUMNS["model"],
+        "model": MODEL_TASK["model"],
         "step": Column(pl.String, "answers, the name of a probe, or `table` and the name of a table"),
         "jobs": Column(pl.Int32, "jobs whose time is known"),
         "unmeasured": Column(pl.Int32, "jobs without a benchmark file; no other column counts them"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from .base import Column, Table
-from .columns import PLACE_COLUMNS
+from .columns import MODEL_TASK
 
 OBJECT = pl.Struct(
     {
@@ -126,7 +126,7 @@ SELECTED = Table(
 
 ACCURACY = Table(
     "summary of answers",
-    PLACE_COLUMNS
+    MODEL_TASK
     | {
         "asked": Column(pl.Int32, "questions"),
         "correct": Column(pl.Int32, "answered correctly; null if there is no correct answer", nullable=True),

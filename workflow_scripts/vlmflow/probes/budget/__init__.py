@@ -14,14 +14,14 @@ from vlmflow.probes.cost import Work, forward, text_share, truncated_share
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
-from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, PLACE_COLUMNS, PROMPT
+from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, MODEL_TASK, PROMPT
 
 ALL_TOKENS = -1  # in the column `number`: all of the image's tokens
 KEEP = {"keep": Column(pl.String, "first, spread or random")}
 
 KNEES = Table(
     "knees",
-    PLACE_COLUMNS
+    MODEL_TASK
     | PROMPT
     | KEEP
     | {

@@ -12,7 +12,7 @@ from vlmflow.probes.base import ImageProbe, ProbeFiles, in_random_order
 from vlmflow.probes.cost import Work, forward
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.tables import Column, Table
-from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, PLACE_COLUMNS, PROMPT, STATE
+from vlmflow.tables.columns import ABOUT, FEATURE_INTERVAL, MODEL_TASK, PROMPT, STATE
 
 # The pairs of segments whose similarity is measured.
 PAIRS = ("image and text", "within image", "within text")
@@ -21,7 +21,7 @@ PHASE_NAMES = ("alignment", "intra-modal encoding", "inter-modal encoding", "out
 
 PHASES = Table(
     "phases",
-    PLACE_COLUMNS
+    MODEL_TASK
     | PROMPT
     | {
         "phase_count": Column(pl.Int32, "how many phases the curves support"),
