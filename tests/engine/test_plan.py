@@ -71,7 +71,7 @@ def test_batches_hold_as_many_rows_as_fit_and_at_least_one():
         (knockout([4], 1, 1), "the model has 0 to 3"),
         (StatePatch(torch.tensor([4]), torch.zeros(1, 3), 4), "layers 4 to 4: the model has 0 to 3"),
         (knockout([4], sources=(5,)), "nothing to knock out"),
-        (knockout([0]), "position 0 nothing to attend to"),
+        (knockout([0]), "position 0 would have nothing to attend to"),
     ],
 )
 def test_interventions_without_meaning_are_refused(intervention, message):

@@ -187,7 +187,7 @@ def test_recording_leaves_the_model_as_it_was():
         ([1], [4], (2, 2), "the model has 0 to 2"),
         ([1], [4], (0, 9), "the model has 0 to 2"),
         ([5], [4], (0, 1), "nothing to knock out"),
-        ([0], [0], (0, 1), "position 0 nothing to attend to"),
+        ([0], [0], (0, 1), "position 0 would have nothing to attend to"),
     ],
 )
 def test_knockouts_without_meaning_are_refused(sources, targets, layers, message):

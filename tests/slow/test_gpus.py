@@ -44,19 +44,24 @@ rule compute:
     script:
         "compute.py"
 """
-# Notes when it has which cards, by the clock that all processes share.
+# Notes when it has which cards, by the clock that all processes share.  It keeps them for at least a second, and until
+# all cards have had a job: on a busy machine, the first card may be free again before the fourth job begins.
 COMPUTE = f"""
 import json, os, sys, time
+from pathlib import Path
 sys.path.insert(0, {str(ROOT / "workflow_scripts")!r})
 from vlmflow.jobs import gpu_lease
 from vlmflow.jobs.job import logged
 gpu_lease.POLL = 0.05
+def cards_with_a_job():
+    return {{card for file in Path("spans").glob("*.json") for card in json.loads(file.read_text())[1]}}
+
 with logged(snakemake.log[0]):
     gpu_lease.lease_until_exit(snakemake.resources.gpu)
     cards = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     mine = f"spans/{{snakemake.wildcards.number}}-{{os.getpid()}}.json"
     begin = time.monotonic()
-    while (now := time.monotonic()) < begin + 1:
+    while (now := time.monotonic()) < begin + 1 or (now < begin + 60 and len(cards_with_a_job()) < int(os.environ["CARDS_USED"])):
         with open(mine + "-", "w") as file:
             json.dump([os.getpid(), cards, begin, now], file)
         os.replace(mine + "-", mine)
@@ -71,7 +76,10 @@ class Machine:
     def __init__(self, folder, jobs, double=0):
         self.folder = folder
         self.cards = [f"GPU-test-{os.getpid()}-{folder.name}-{number}" for number in range(4)]
-        self.environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(self.cards)}
+        self.environment = os.environ | {
+            "CUDA_VISIBLE_DEVICES": ",".join(self.cards),
+            "CARDS_USED": str(min(jobs, len(self.cards))),
+        }
         (folder / "spans").mkdir()
         (folder / "Snakefile").write_text(
             SNAKEFILE.format(library=str(ROOT / "workflow_scripts"), jobs=jobs, double=double)
