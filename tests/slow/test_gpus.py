@@ -61,7 +61,9 @@ with logged(snakemake.log[0]):
     cards = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
     mine = f"spans/{{snakemake.wildcards.number}}-{{os.getpid()}}.json"
     begin = time.monotonic()
-    while (now := time.monotonic()) < begin + 1 or (now < begin + 60 and len(cards_with_a_job()) < int(os.environ["CARDS_USED"])):
+    while (now := time.monotonic()) < begin + 1 or (
+        now < begin + 60 and len(cards_with_a_job()) < int(os.environ["CARDS_USED"])
+    ):
         with open(mine + "-", "w") as file:
             json.dump([os.getpid(), cards, begin, now], file)
         os.replace(mine + "-", mine)
