@@ -1,6 +1,6 @@
 """Kill anything at any time, run the same command again, get the same bytes.
 
-`VLMFLOW_KILLS=20 VLMFLOW_KILL_STUDY=config.yaml pytest -m slow --no-cov -n 0 tests/slow/test_killed.py` kills the whole
+`VLMFLOW_KILLS=20 VLMFLOW_KILL_STUDY=config.yaml pytest -m slow -n 0 tests/slow/test_killed.py` kills the whole
 demo, and more often.
 """
 

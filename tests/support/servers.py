@@ -3,10 +3,12 @@
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -233,3 +235,4 @@ def server(tmp_path):
 def short_waits(monkeypatch):
     """Broken connections are tried again almost at once."""
     monkeypatch.setattr(http, "WAIT", 0.01)
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 100)))

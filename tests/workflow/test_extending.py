@@ -61,7 +61,7 @@ def extended(tmp_path_factory):
 def test_what_the_page_adds_is_complete(extended):
     folder, written = extended
     new_tests = [path for path in written if path.startswith("tests/")]
-    command = [sys.executable, "-m", "pytest", "-q", "--no-cov", "-n", "0", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(folder / "workflow_scripts")}
     environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(

@@ -28,7 +28,7 @@ from remotezip import (
     RemoteZip,
     RemoteZipError,
 )
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
+from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from vlmflow.errors import ContentError, DownloadError, WriteError
 from vlmflow.tables import atomic_write
@@ -170,7 +170,7 @@ class _RemoteArchive:
     @retry(
         retry=retry_if_exception(_may_pass),
         stop=stop_after_attempt(http.TRIES),
-        wait=wait_exponential(http.WAIT),
+        wait=lambda state: http.WAIT * 2 ** (state.attempt_number - 1),
         reraise=True,
     )
     def _read_contents(self) -> RemoteZip:
