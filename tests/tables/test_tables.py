@@ -101,3 +101,13 @@ def test_files_that_a_killed_process_left_are_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3  # the note, the file, and what is being written
     writers[1].communicate("", timeout=30)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a-note.parquet", "a.parquet"]
+
+
+def test_a_reader_of_the_old_file_never_sees_a_part_of_the_new_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with path.open() as reader:
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"

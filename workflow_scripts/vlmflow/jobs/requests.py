@@ -6,6 +6,8 @@ Local runs ignore memory and time.  Each amount grows with the attempt, up to th
 import functools
 from pathlib import Path
 
+import polars as pl
+
 from vlmflow.errors import DeviceError
 from vlmflow.probes import Probe
 from vlmflow.probes.cost import Work
@@ -80,8 +82,6 @@ def count_rows(file: str) -> int:
     Raises:
         FileNotFoundError: it does not exist yet, as in a dry run; Snakemake handles this error, but not that of polars.
     """
-    import polars as pl  # not needed by a dry run without tables
-
     Path(file).stat()
     return int(pl.scan_parquet(file).select(pl.len()).collect().item())
 
