@@ -13,6 +13,7 @@ import polars as pl
 from PIL import Image
 from transformers import LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
+from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.gqa.reader import read_questions
 from vlmflow.data.scenes import write_scenes
@@ -42,7 +43,8 @@ def scenes(folder: Path) -> pl.DataFrame:
     (folder / "sceneGraphs.json").write_text(json.dumps(graphs))
     rows, _ = read_questions(folder / "questions.json", folder / "sceneGraphs.json")
     candidates = CANDIDATES.frame(pl.DataFrame(rows, infer_schema_length=None).drop("problem"))
-    return with_images(candidates, folder / "images", None, task="ChooseRel")[0].filter(pl.col("semantic") == "rel")
+    with_image, _ = with_images(candidates, ImageSource(str(folder / "images")), task="ChooseRel")
+    return with_image.filter(pl.col("semantic") == "rel")
 
 
 if __name__ == "__main__":
@@ -51,7 +53,12 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         questions = scenes(Path(folder))
         for images, name in zip(PROCESSORS, ("padded to a square", "any resolution"), strict=True):
-            processor = SimpleNamespace(image_processor=images, patch_size=14)
+            processor = SimpleNamespace(
+                image_processor=images,
+                patch_size=14,
+                num_additional_image_tokens=1,
+                vision_feature_select_strategy="default",
+            )
             patches = PATCHES.frame([patch_row(processor, row, "overlap") for row in questions.iter_rows(named=True)])
             sheets.append(
                 contact_sheet(processor, questions.join(patches, on="question_id", maintain_order="left"), name)

@@ -1,5 +1,8 @@
 """Contact sheets, and the patches that they show."""
 
+import subprocess
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +10,7 @@ from PIL import Image
 from transformers import LlavaImageProcessorPil
 
 from support import tiny_models
+from support.paths import ROOT
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.sampling import sample
@@ -65,3 +69,10 @@ def test_patches_by_the_published_rule_differ_little(paper_candidates):
         assert theirs
         assert len(ours ^ theirs) <= 4
         assert Image.open(row["image"]).size == (row["width"], row["height"])
+
+
+def test_the_sheet_of_the_documentation_can_be_drawn_again(tmp_path):
+    drawn = tmp_path / "sheet.png"
+    subprocess.run([sys.executable, ROOT / "benchmarks" / "contact_sheet.py", drawn], check=True, capture_output=True)
+    with Image.open(drawn) as now, Image.open(ROOT / "docs" / "images" / "contact-sheet.png") as shown:
+        assert now.size == shown.size
