@@ -46,6 +46,7 @@ wildcard_constraints:
     probe=get_wildcard_pattern(study.probes),
     figure=get_wildcard_pattern(study.figures),
     table=get_wildcard_pattern(study.tables),
+    shard=r"\d+-of-\d+",
 
 
 include: "rules/download.smk"
@@ -80,4 +81,4 @@ onsuccess:
 
 
 onerror:
-    handlers.fail(invocation, study.models, MODEL_TASKS)
+    handlers.fail(invocation, study.models)

@@ -2,33 +2,41 @@
 import os
 import re
 from dataclasses import asdict
+from pathlib import Path
 
 from snakemake.logging import logger
 from vlmflow.data.synthetic import FOLDER as SCENES
 from vlmflow.data.winoground import FOLDER as WINOGROUND
 from vlmflow.jobs.requests import ResourceRequests
 from vlmflow.jobs.second_run import is_left_out, read_left_out
+from vlmflow.jobs.contents import FileContents, ImageContents, ModelContents
 from vlmflow.models.hub_cache import forget_if_gone
+from vlmflow.probes.address import ANSWERING, probing_modules
+from vlmflow.store.code import code_digest
+from vlmflow.tables import shard_names
 
 # Jobs read models from the disk; only the rule `fetch_model` connects to the hub.
 os.environ.update(HF_HUB_OFFLINE="1")
 
-MODEL_ENDINGS = {".json", ".jinja", ".model", ".safetensors", ".txt"}
+# The contents of models and images, by which changed files are noticed; see docs/store.md.
+model_contents, image_contents, file_contents = ModelContents(), ImageContents(), FileContents()
 
 # Measurements that failed in a first run; this run finishes all others.
 LEFT_OUT = read_left_out()
 
-IMAGE_MODELS = [name for name, model in study.models.items() if model.reads == "image"]
-
-# Every model and task that a probe needs, in the order of the study file; a model is asked no other questions.
-MODEL_TASKS = [
-    (model, task)
+# Model → the tasks that a probe needs, in the order of the study file; a model is asked no other questions.
+TASKS_OF = {
+    model: [
+        task
+        for task in study.tasks
+        if any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
+    ]
     for model in study.models
-    for task in study.tasks
-    if not is_left_out(LEFT_OUT, model, task)
-    and any(model in study.models_of(probe) and task in study.tasks_of(probe) for probe in study.probes)
-]
-IMAGE_MODEL_TASKS = [(model, task) for model, task in MODEL_TASKS if model in IMAGE_MODELS]
+    if not is_left_out(LEFT_OUT, model)
+}
+MODELS = [model for model, tasks in TASKS_OF.items() if tasks]
+MODEL_TASKS = [(model, task) for model in MODELS for task in TASKS_OF[model]]
+IMAGE_MODELS = [model for model in MODELS if study.models[model].reads == "image"]
 
 
 def get_wildcard_pattern(names):
@@ -36,26 +44,42 @@ def get_wildcard_pattern(names):
     return "|".join(map(re.escape, names)) or "none"
 
 
-def get_paths(model_tasks, pattern):
-    """A path for each model and task, in their order."""
-    return [f"{RESULTS}/{pattern.format(model=model, task=task)}" for model, task in model_tasks]
+def get_probe_models(probe):
+    """The models of a probe, without those for which it has failed."""
+    return [
+        model
+        for model in study.models_of(probe)
+        if model in MODELS and not is_left_out(LEFT_OUT, model, probe) and study.tasks_of(probe)
+    ]
 
 
-def get_model_tasks(probe):
-    """Model and task of each table of a probe."""
-    model_tasks = [(model, task) for model in study.models_of(probe) for task in study.tasks_of(probe)]
-    return [(model, task) for model, task in model_tasks if not is_left_out(LEFT_OUT, model, task, probe)]
+def get_probe_model_tasks(probe):
+    """Model and task of everything that a probe measures."""
+    return [(model, task) for model in get_probe_models(probe) for task in study.tasks_of(probe)]
+
+
+def get_shards(models, step, ending=".parquet"):
+    """The files of all shards of a step (answers, or a probe), model by model."""
+    return [
+        f"{RESULTS}/{model}/{step}/{shard}{ending}"
+        for model in models
+        for shard in shard_names(study.models[model].shards)
+    ]
+
+
+def get_models_of_shards(models):
+    """The model of each file that `get_shards` lists."""
+    return [model for model in models for _ in range(study.models[model].shards)]
+
+
+def get_task_files(tasks):
+    """The questions of tasks."""
+    return [f"{RESULTS}/tasks/{task}.parquet" for task in tasks]
 
 
 def get_drawn_models(figure):
     """The models of a figure, without those for which there is nothing to draw."""
-    return list(dict.fromkeys(model for model, _ in get_model_tasks(study.figures[figure].probe)))
-
-
-def get_figure_tasks(wildcards):
-    """The tasks of a model's figure."""
-    model_tasks = get_model_tasks(study.figures[wildcards.figure].probe)
-    return [task for model, task in model_tasks if model == wildcards.model]
+    return get_probe_models(study.figures[figure].probe)
 
 
 def get_model(wildcards):
@@ -72,50 +96,68 @@ def forget_missing_files(note):
         )
 
 
-def get_model_files(wildcards):
-    """The files of a model, so that a change of the model in a folder is noticed; for a hub id, the note of what was
-    fetched."""
+def get_model_note(wildcards):
+    """For a hub id, the note of what was fetched. The content of a model's files is a param, not an input: Snakemake
+    would take a file that is merely touched for a changed one, and not notice a changed file with an older date."""
     model = get_model(wildcards)
-    template = [model.template] if model.template.endswith(".jinja") else []
-    if model.folder is None:
-        forget_missing_files(model.fetched)
-        return [model.fetched, *template]
-    return sorted(str(file) for file in model.folder.iterdir() if file.suffix in MODEL_ENDINGS) + template
+    if model.fetched is None:
+        return []
+    forget_missing_files(model.fetched)
+    return [model.fetched]
+
+
+def get_model_loaded(wildcards):
+    """The note that the model could be loaded."""
+    name = wildcards.model if "model" in wildcards.keys() else study.tables[wildcards.table].model
+    return f"{RESULTS}/{name}/model.parquet"
 
 
 def get_processor_settings(wildcards):
-    """The settings on which a model's patch maps depend, besides its files."""
+    """The settings on which a model's patch maps depend, and the content of its files without the weights."""
     model = get_model(wildcards)
-    return model.model_dump(mode="json", include={"path", "template", "fit"}) | {"fetched": model.fetched}
+    settings = model.model_dump(mode="json", include={"path", "template", "fit"})
+    return settings | {"fetched": model.fetched} | model_contents.of_processor(model)
 
 
 def get_model_settings(wildcards):
-    """The settings on which a model's answers depend, besides its files."""
+    """The settings on which a model's measurements depend, and the content of all its files."""
     model = get_model(wildcards)
-    return get_processor_settings(wildcards) | model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
+    further = model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
+    return get_processor_settings(wildcards) | further | model_contents.of_all(model)
+
+
+def get_images_content(wildcards):
+    """The content of the images of a model's questions, or a table's."""
+    if "model" in wildcards.keys():
+        return image_contents.of_tables(get_task_files(TASKS_OF[wildcards.model]))
+    return image_contents.of_tables([f"{RESULTS}/tables/{wildcards.table}/asked.parquet"])
 
 
 def get_chosen_questions(wildcards):
     """The sample from the answers of the model that `sample.answered_by` names; none for that model itself."""
     chooser = study.sample.answered_by
-    others = chooser is not None and wildcards.model != chooser
-    return [f"{RESULTS}/{chooser}/selected/{wildcards.task}.parquet"] if others else []
+    return [f"{RESULTS}/{chooser}/selected.parquet"] if chooser not in (None, wildcards.model) else []
 
 
 def get_patches(wildcards):
     """The patch map of a model that reads images."""
-    return [f"{RESULTS}/{wildcards.model}/patches/{wildcards.task}.parquet"] if wildcards.model in IMAGE_MODELS else []
+    return [f"{RESULTS}/{wildcards.model}/patches.parquet"] if wildcards.model in IMAGE_MODELS else []
 
 
 def get_sink_norms(wildcards):
     """The norms that define a probe's attention sinks, if it needs them."""
     norms = study.probes[wildcards.probe].norms_probe
-    return [f"{RESULTS}/{wildcards.model}/{norms}/{wildcards.task}.parquet"] if norms is not None else []
+    return get_shards([wildcards.model], norms) if norms is not None else []
 
 
 def get_probe_settings(wildcards):
     """The settings on which a probe's rows depend, besides the questions; not its other models and tasks."""
     return study.probes[wildcards.probe].model_dump(mode="json", exclude={"models", "tasks"})
+
+
+def get_probe_code(wildcards):
+    """The digest of the code that measures a probe."""
+    return code_digest(*probing_modules(study.probes[wildcards.probe]))
 
 
 def get_probe_seed(wildcards):
@@ -138,8 +180,37 @@ def get_image_source(dataset):
 
 
 def get_image_folder(dataset):
-    """A folder of images that must exist before the job; none if the job fetches the images."""
-    return dataset.image_source().needed
+    """A folder of images that a rule makes before the job; none if the job fetches the images, or if the user has them:
+    a file that is added to such a folder concerns nobody who does not ask about it."""
+    return [folder for folder in dataset.image_source().needed if invocation.makes(folder)]
+
+
+def get_available_images(pattern, get_dataset):
+    """The function of a param: the digest of the names of those images in the user's folder that are asked about."""
+
+    def available(wildcards):
+        source = get_dataset(wildcards).image_source()
+        own = [folder for folder in source.needed if not invocation.makes(folder)]
+        return image_contents.available(f"{RESULTS}/{pattern.format(**wildcards)}", source) if own else None
+
+    return available
+
+
+def get_dataset_files(dataset):
+    """The files with a dataset's questions. Of the user's own files the content is a param, so that a file that is
+    merely touched is not read again."""
+
+    def judged(paths):
+        listed = [paths] if isinstance(paths, (str, Path)) else paths
+        return [str(path) if invocation.makes(str(path)) else ancient(str(path)) for path in listed]
+
+    return {key: judged(paths) for key, paths in dataset.files().items()}
+
+
+def get_dataset_content(dataset):
+    """The digest of those files with a dataset's questions that are the user's own."""
+    paths = [path for each in dataset.files().values() for path in ([each] if isinstance(each, (str, Path)) else each)]
+    return file_contents.of_files([path for path in paths if not invocation.makes(str(path))])
 
 
 REQUESTED_AGAIN = set()
@@ -207,16 +278,21 @@ def get_model_memory(wildcards, attempt):
     return requests.memory(get_model(wildcards), attempt)
 
 
+def get_loading_runtime(wildcards, attempt):
+    """Minutes of loading a model."""
+    return requests.loading(get_model(wildcards), attempt)
+
+
 def get_answering_runtime(wildcards, input, attempt):
-    """Minutes of asking all questions of a task, or those of a shard."""
-    shards = int(wildcards.scatteritem.split("-of-")[1]) if "scatteritem" in wildcards.keys() else 1
-    return requests.answering(get_model(wildcards), input.questions, shards, attempt)
+    """Minutes of asking the questions of a shard."""
+    return requests.answering(get_model(wildcards), input.questions, attempt)
 
 
 def get_probing_runtime(wildcards, input, attempt):
-    """Minutes of a probe."""
+    """Minutes of a shard of a probe."""
     probe = study.probes[wildcards.probe]
-    return requests.probing(get_model(wildcards), probe, input.selected, input.answers, attempt)
+    tasks = study.tasks_of(wildcards.probe)
+    return requests.probing(get_model(wildcards), probe, tasks, input.selected, input.answers, attempt)
 
 
 def get_gpus(wildcards):
@@ -243,6 +319,12 @@ SHOWN_TABLES = [name for name in study.tables if name not in FAILED_TABLES]
 TASKS_TABLES = study.tables_of("tasks")
 
 
+def get_table_shards(table, ending=".parquet"):
+    """The files of all shards of a table's own answers."""
+    shards = study.models[study.tables[table].model].shards
+    return [f"{RESULTS}/tables/{table}/answers/{shard}{ending}" for shard in shard_names(shards)]
+
+
 # How every table is shown by `snakemake --report report.html`.
 TABLE_PAGE = report(
     f"{RESULTS}/tables/{{table}}.html",
@@ -266,10 +348,13 @@ def get_figure_curve_features(wildcards):
     return [f"{RESULTS}/summary/{figure.probe}.curve-features.parquet"] if figure.curve_features_shown else []
 
 
-def get_example_files(wildcards, pattern):
-    """A file for each task if the figure shows examples; none otherwise."""
+def get_example_rows(wildcards):
+    """The probe's rows if the figure shows examples; none otherwise."""
     figure = study.figures[wildcards.figure]
-    if not figure.examples_per_task:
-        return []
-    names = {"model": wildcards.model, "probe": figure.probe, "figure": wildcards.figure}
-    return expand(f"{RESULTS}/{pattern}", task=get_figure_tasks(wildcards), **names)
+    return get_shards([wildcards.model], figure.probe) if figure.examples_per_task else []
+
+
+def get_example_views(wildcards):
+    """The images of examples if the figure shows them; none otherwise."""
+    shows = study.figures[wildcards.figure].examples_per_task
+    return [f"{RESULTS}/figures/{wildcards.figure}/{wildcards.model}.views.parquet"] if shows else []

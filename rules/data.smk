@@ -26,7 +26,7 @@ rule render_scenes:
 
 rule read_questions:
     input:
-        **study.dataset.files(),
+        unpack(lambda wildcards: get_dataset_files(study.dataset)),
     output:
         questions=f"{RESULTS}/questions.parquet",
         skipped=f"{RESULTS}/questions.skipped.parquet",
@@ -42,13 +42,14 @@ rule read_questions:
         runtime=scaled_by_attempt(30),
     params:
         dataset=study.dataset.settings_read(),
+        content=lambda wildcards: get_dataset_content(study.dataset),
     script:
         "../workflow_scripts/read_questions.py"
 
 
 use rule read_questions as read_task_questions with:
     input:
-        unpack(lambda wildcards: get_task_dataset(wildcards).files()),
+        unpack(lambda wildcards: get_dataset_files(get_task_dataset(wildcards))),
     output:
         questions=f"{RESULTS}/questions/{{task}}.parquet",
         skipped=f"{RESULTS}/questions/{{task}}.skipped.parquet",
@@ -60,6 +61,7 @@ use rule read_questions as read_task_questions with:
         task=get_wildcard_pattern(OWN_TASKS),
     params:
         dataset=lambda wildcards: get_task_dataset(wildcards).settings_read(),
+        content=lambda wildcards: get_dataset_content(get_task_dataset(wildcards)),
 
 
 rule select_candidates:

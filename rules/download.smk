@@ -44,6 +44,7 @@ rule fetch_images:
         runtime=scaled_by_attempt(240),
     params:
         source=lambda wildcards: get_image_source(get_task_dataset(wildcards)),
+        available=get_available_images("candidates/{task}.parquet", get_task_dataset),
     script:
         "../workflow_scripts/fetch_images.py"
 

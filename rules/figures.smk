@@ -9,8 +9,8 @@ rule draw_figure:
     input:
         summary=lambda wildcards: f"{RESULTS}/summary/{get_figure_probe(wildcards)}.parquet",
         curve_features=get_figure_curve_features,
-        rows=lambda wildcards: get_example_files(wildcards, "{model}/{probe}/{task}.parquet"),
-        views=lambda wildcards: get_example_files(wildcards, "figures/{figure}/{model}/{task}.views.parquet"),
+        rows=get_example_rows,
+        views=get_example_views,
     output:
         html=report(
             f"{RESULTS}/figures/{{figure}}/{{model}}.html",
@@ -35,7 +35,7 @@ rule draw_figure:
     params:
         figure=lambda wildcards: study.figures[wildcards.figure].model_dump(mode="json"),
         probe=lambda wildcards: study.probes[get_figure_probe(wildcards)].model_dump(mode="json"),
-        tasks=get_figure_tasks,
+        tasks=lambda wildcards: study.tasks_of(get_figure_probe(wildcards)),
     script:
         "../workflow_scripts/draw_figure.py"
 
@@ -53,7 +53,7 @@ SHOWN_FILES = {
         for model in get_drawn_models(name)
         for ending in (".html", ".svg", ".png", "-narrow.svg")
     ],
-    "sheets": get_paths(IMAGE_MODEL_TASKS, "{model}/sheets/{task}.png"),
+    "sheets": [f"{RESULTS}/{model}/sheets" for model in IMAGE_MODELS],
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
 }
@@ -63,7 +63,7 @@ rule write_report:
     input:
         **SHOWN_FILES,
         questions=f"{RESULTS}/questions.parquet",
-        answers=get_paths(MODEL_TASKS, "{model}/answers/{task}.parquet"),
+        answers=get_shards(MODELS, "answers"),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
     output:
         report=report(
@@ -85,6 +85,7 @@ rule write_report:
     params:
         study=study.model_dump(mode="json"),
         own_tasks=OWN_TASKS,
+        models=get_models_of_shards(MODELS),
         model_tasks=MODEL_TASKS,
         curve_features=CURVE_FEATURE_PROBES,
         drawn={name: get_drawn_models(name) for name in study.figures},

@@ -1,49 +1,81 @@
-# Jobs of each model: patches from boxes, with a sheet to check them by eye; answers, samples and probes.
+# Jobs of each model: loading it once to see that it works; patches from boxes, with sheets to check them by eye;
+# answers, samples and probes, each over all tasks, in shards.
+
+
+rule load_model:
+    input:
+        note=get_model_note,
+    output:
+        model=f"{RESULTS}/{{model}}/model.parquet",
+    log:
+        f"{RESULTS}/logs/load_model/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/load_model/{{model}}.tsv"
+    # Before all other jobs: hours of them are lost if the model cannot be loaded.
+    priority: 10
+    conda:
+        "../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=get_model_memory,
+        runtime=get_loading_runtime,
+        gpu=get_gpus,
+        gpu_model=get_gpu_type,
+        slurm_partition=get_partition,
+    params:
+        model=get_model_settings,
+    script:
+        "../workflow_scripts/load_model.py"
 
 
 rule map_patches:
     input:
-        questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        model=get_model_files,
+        questions=lambda wildcards: get_task_files(TASKS_OF[wildcards.model]),
+        loaded=ancient(get_model_loaded),
+        note=get_model_note,
     output:
-        patches=f"{RESULTS}/{{model}}/patches/{{task}}.parquet",
-        skipped=f"{RESULTS}/{{model}}/patches/{{task}}.skipped.parquet",
-        sheet=report(
-            f"{RESULTS}/{{model}}/sheets/{{task}}.png",
+        patches=f"{RESULTS}/{{model}}/patches.parquet",
+        skipped=f"{RESULTS}/{{model}}/patches.skipped.parquet",
+        sheets=report(
+            directory(f"{RESULTS}/{{model}}/sheets"),
+            patterns=["{task}.png"],
             caption="../workflow_scripts/captions/sheet.rst",
             category="Contact sheets",
             subcategory="{model}",
             labels={"task": "{task}"},
         ),
     log:
-        f"{RESULTS}/logs/map_patches/{{model}}/{{task}}.log",
+        f"{RESULTS}/logs/map_patches/{{model}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/map_patches/{{model}}/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/map_patches/{{model}}.tsv"
     conda:
         "../envs/inference.yaml"
     threads: 1
     resources:
         mem_mb=scaled_by_attempt(2000),
-        runtime=scaled_by_attempt(30),
+        runtime=scaled_by_attempt(60),
     params:
         model=get_processor_settings,
         rule=lambda wildcards: study.models[wildcards.model].patch_rule,
+        tasks=lambda wildcards: TASKS_OF[wildcards.model],
+        images=get_images_content,
     script:
         "../workflow_scripts/map_patches.py"
 
 
 rule answer_questions:
     input:
-        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        questions=lambda wildcards: get_task_files(TASKS_OF[wildcards.model]),
         chosen=get_chosen_questions,
-        model=get_model_files,
+        loaded=ancient(get_model_loaded),
+        note=get_model_note,
     output:
-        answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
-        skipped=f"{RESULTS}/{{model}}/answers/{{task}}.skipped.parquet",
+        answers=f"{RESULTS}/{{model}}/answers/{{shard}}.parquet",
+        skipped=f"{RESULTS}/{{model}}/answers/{{shard}}.skipped.parquet",
     log:
-        f"{RESULTS}/logs/answer_questions/{{model}}/{{task}}.log",
+        f"{RESULTS}/logs/answer_questions/{{model}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/answer_questions/{{model}}/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/answer_questions/{{model}}/{{shard}}.tsv"
     conda:
         "../envs/inference.yaml"
     threads: 1
@@ -54,22 +86,26 @@ rule answer_questions:
         gpu_model=get_gpu_type,
         slurm_partition=get_partition,
     params:
+        name=lambda wildcards: wildcards.model,
         model=get_model_settings,
+        tasks=lambda wildcards: TASKS_OF[wildcards.model],
+        images=get_images_content,
         answers_match=study.answers_match,
+        code=code_digest(*ANSWERING),
     script:
         "../workflow_scripts/answer_questions.py"
 
 
 rule sample_answered:
     input:
-        answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
+        answers=lambda wildcards: get_shards([wildcards.model], "answers"),
     output:
-        selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
-        skipped=f"{RESULTS}/{{model}}/selected/{{task}}.skipped.parquet",
+        selected=f"{RESULTS}/{{model}}/selected.parquet",
+        skipped=f"{RESULTS}/{{model}}/selected.skipped.parquet",
     log:
-        f"{RESULTS}/logs/sample_answered/{{model}}/{{task}}.log",
+        f"{RESULTS}/logs/sample_answered/{{model}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/sample_answered/{{model}}/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/sample_answered/{{model}}.tsv"
     localrule: True
     conda:
         "../envs/data.yaml"
@@ -78,6 +114,8 @@ rule sample_answered:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(5),
     params:
+        name=lambda wildcards: wildcards.model,
+        tasks=lambda wildcards: TASKS_OF[wildcards.model],
         per_task=study.sample.per_task,
         seed=study.sample.seed,
     script:
@@ -86,19 +124,20 @@ rule sample_answered:
 
 rule run_probe:
     input:
-        questions=f"{RESULTS}/tasks/{{task}}.parquet",
+        questions=lambda wildcards: get_task_files(study.tasks_of(wildcards.probe)),
         patches=get_patches,
-        answers=f"{RESULTS}/{{model}}/answers/{{task}}.parquet",
-        selected=f"{RESULTS}/{{model}}/selected/{{task}}.parquet",
+        answers=lambda wildcards: get_shards([wildcards.model], "answers"),
+        selected=f"{RESULTS}/{{model}}/selected.parquet",
         norms=get_sink_norms,
-        model=get_model_files,
+        loaded=ancient(get_model_loaded),
+        note=get_model_note,
     output:
-        rows=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.parquet",
-        skipped=f"{RESULTS}/{{model}}/{{probe}}/{{task}}.skipped.parquet",
+        rows=f"{RESULTS}/{{model}}/{{probe}}/{{shard}}.parquet",
+        skipped=f"{RESULTS}/{{model}}/{{probe}}/{{shard}}.skipped.parquet",
     log:
-        f"{RESULTS}/logs/run_probe/{{model}}/{{probe}}/{{task}}.log",
+        f"{RESULTS}/logs/run_probe/{{model}}/{{probe}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/run_probe/{{model}}/{{probe}}/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/run_probe/{{model}}/{{probe}}/{{shard}}.tsv"
     conda:
         "../envs/inference.yaml"
     threads: 1
@@ -111,7 +150,24 @@ rule run_probe:
     params:
         model=get_model_settings,
         probe=get_probe_settings,
+        tasks=lambda wildcards: study.tasks_of(wildcards.probe),
         seed=get_probe_seed,
         answers_match=study.answers_match,
+        code=get_probe_code,
     script:
         "../workflow_scripts/run_probe.py"
+
+
+# Not part of any other target: `snakemake clean_store --cores 1`.
+rule clean_store:
+    log:
+        f"{RESULTS}/logs/clean_store.log",
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(60),
+    script:
+        "../workflow_scripts/clean_store.py"

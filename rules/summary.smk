@@ -1,35 +1,39 @@
 # Rows of single questions become means with intervals; and the tables of skipped questions and of cost.
 
-# (model, step, path of its files under the results, path of its benchmark and log) of every job with a model.
+# (model, step, its files without their endings under the logs and benchmarks) of every job with a model; and the
+# table that each of them makes.
 MODEL_JOBS = [
-    *((model, "answers", f"{model}/answers/{task}", f"answer_questions/{model}/{task}") for model, task in MODEL_TASKS),
+    *((model, "loading", f"load_model/{model}") for model in MODELS),
     *(
-        (model, probe, f"{model}/{probe}/{task}", f"run_probe/{model}/{probe}/{task}")
+        (model, "answers", f"answer_questions/{model}/{shard}")
+        for model in MODELS
+        for shard in shard_names(study.models[model].shards)
+    ),
+    *(
+        (model, probe, f"run_probe/{model}/{probe}/{shard}")
         for probe in study.probes
-        for model, task in get_model_tasks(probe)
+        for model in get_probe_models(probe)
+        for shard in shard_names(study.models[model].shards)
     ),
     *(
-        (
-            table.model,
-            f"table {name}",
-            f"tables/{name}/answers/{shard}-of-{table.shards}",
-            f"answer_shard/{name}/{shard}-of-{table.shards}",
-        )
-        for name, table in study.accuracy_tables.items()
-        if name in SHOWN_TABLES
-        for shard in range(1, table.shards + 1)
+        (study.tables[table].model, f"table {table}", f"answer_table/{table}/{shard}")
+        for table in study.accuracy_tables
+        if table in SHOWN_TABLES
+        for shard in shard_names(study.models[study.tables[table].model].shards)
     ),
+]
+MODEL_JOB_TABLES = [
+    *(f"{RESULTS}/{model}/model.parquet" for model in MODELS),
+    *get_shards(MODELS, "answers"),
+    *(path for probe in study.probes for path in get_shards(get_probe_models(probe), probe)),
+    *(path for table in study.accuracy_tables if table in SHOWN_TABLES for path in get_table_shards(table)),
 ]
 
 
 rule summarise_probe:
     input:
-        rows=lambda wildcards: get_paths(
-            get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"
-        ),
-        skipped=lambda wildcards: get_paths(
-            get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.skipped.parquet"
-        ),
+        rows=lambda wildcards: get_shards(get_probe_models(wildcards.probe), wildcards.probe),
+        skipped=lambda wildcards: get_shards(get_probe_models(wildcards.probe), wildcards.probe, ".skipped.parquet"),
     output:
         summary=f"{RESULTS}/summary/{{probe}}.parquet",
     log:
@@ -44,15 +48,16 @@ rule summarise_probe:
         runtime=scaled_by_attempt(20),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
-        model_tasks=lambda wildcards: get_model_tasks(wildcards.probe),
+        models=lambda wildcards: get_models_of_shards(get_probe_models(wildcards.probe)),
+        model_tasks=lambda wildcards: get_probe_model_tasks(wildcards.probe),
     script:
         "../workflow_scripts/summarise_probe.py"
 
 
 rule summarise_answers:
     input:
-        answers=get_paths(MODEL_TASKS, "{model}/answers/{task}.parquet"),
-        selected=get_paths(MODEL_TASKS, "{model}/selected/{task}.parquet"),
+        answers=get_shards(MODELS, "answers"),
+        selected=[f"{RESULTS}/{model}/selected.parquet" for model in MODELS],
     output:
         summary=f"{RESULTS}/summary/answers.parquet",
     log:
@@ -67,6 +72,7 @@ rule summarise_answers:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(10),
     params:
+        models=get_models_of_shards(MODELS),
         model_tasks=MODEL_TASKS,
     script:
         "../workflow_scripts/summarise_answers.py"
@@ -74,24 +80,20 @@ rule summarise_answers:
 
 rule collect_skipped:
     input:
-        questions=[f"{RESULTS}/questions.skipped.parquet"]
-        + expand(f"{RESULTS}/questions/{{task}}.skipped.parquet", task=OWN_TASKS),
-        tasks=expand(
+        whole=[f"{RESULTS}/questions.skipped.parquet"]
+        + expand(f"{RESULTS}/questions/{{task}}.skipped.parquet", task=OWN_TASKS)
+        + expand(
             [
                 f"{RESULTS}/candidates/{{task}}.skipped.parquet",
                 f"{RESULTS}/tasks/{{task}}.images.skipped.parquet",
             ],
             task=study.tasks,
-        ),
-        answers=get_paths(MODEL_TASKS, "{model}/answers/{task}.skipped.parquet"),
-        selected=get_paths(MODEL_TASKS, "{model}/selected/{task}.skipped.parquet"),
-        patches=get_paths(IMAGE_MODEL_TASKS, "{model}/patches/{task}.skipped.parquet"),
-        probes=[
-            table
-            for probe in study.probes
-            for table in get_paths(get_model_tasks(probe), f"{{model}}/{probe}/{{task}}.skipped.parquet")
-        ],
-        tables=[f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables if table in SHOWN_TABLES],
+        )
+        + [f"{RESULTS}/{model}/selected.skipped.parquet" for model in MODELS]
+        + [f"{RESULTS}/{model}/patches.skipped.parquet" for model in IMAGE_MODELS]
+        + [f"{RESULTS}/tables/{table}.skipped.parquet" for table in study.accuracy_tables if table in SHOWN_TABLES],
+        shards=get_shards(MODELS, "answers", ".skipped.parquet")
+        + [path for probe in study.probes for path in get_shards(get_probe_models(probe), probe, ".skipped.parquet")],
     output:
         skipped=f"{RESULTS}/summary/skipped.parquet",
     log:
@@ -111,7 +113,7 @@ rule collect_skipped:
 
 rule summarise_cost:
     input:
-        [f"{RESULTS}/{table}.parquet" for _, _, table, _ in MODEL_JOBS],
+        MODEL_JOB_TABLES,
     output:
         summary=f"{RESULTS}/summary/cost.parquet",
     log:
@@ -129,7 +131,7 @@ rule summarise_cost:
         # Not an input: a missing benchmark file must not cause a job to run again.
         jobs=[
             (model, step, f"{RESULTS}/benchmarks/{files}.tsv", f"{RESULTS}/logs/{files}.log")
-            for model, step, _, files in MODEL_JOBS
+            for model, step, files in MODEL_JOBS
         ],
     script:
         "../workflow_scripts/summarise_cost.py"
@@ -137,9 +139,7 @@ rule summarise_cost:
 
 rule find_curve_features:
     input:
-        rows=lambda wildcards: get_paths(
-            get_model_tasks(wildcards.probe), f"{{model}}/{wildcards.probe}/{{task}}.parquet"
-        ),
+        rows=lambda wildcards: get_shards(get_probe_models(wildcards.probe), wildcards.probe),
     output:
         curve_features=f"{RESULTS}/summary/{{probe}}.curve-features.parquet",
     log:
@@ -154,22 +154,23 @@ rule find_curve_features:
         runtime=scaled_by_attempt(60),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
-        model_tasks=lambda wildcards: get_model_tasks(wildcards.probe),
+        models=lambda wildcards: get_models_of_shards(get_probe_models(wildcards.probe)),
+        model_tasks=lambda wildcards: get_probe_model_tasks(wildcards.probe),
     script:
         "../workflow_scripts/find_curve_features.py"
 
 
 rule show_examples:
     input:
-        questions=f"{RESULTS}/tasks/{{task}}.parquet",
-        rows=lambda wildcards: f"{RESULTS}/{wildcards.model}/{get_figure_probe(wildcards)}/{wildcards.task}.parquet",
-        model=get_model_files,
+        questions=lambda wildcards: get_task_files(study.tasks_of(get_figure_probe(wildcards))),
+        rows=lambda wildcards: get_shards([wildcards.model], get_figure_probe(wildcards)),
+        note=get_model_note,
     output:
-        views=f"{RESULTS}/figures/{{figure}}/{{model}}/{{task}}.views.parquet",
+        views=f"{RESULTS}/figures/{{figure}}/{{model}}.views.parquet",
     log:
-        f"{RESULTS}/logs/show_examples/{{figure}}/{{model}}/{{task}}.log",
+        f"{RESULTS}/logs/show_examples/{{figure}}/{{model}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/show_examples/{{figure}}/{{model}}/{{task}}.tsv"
+        f"{RESULTS}/benchmarks/show_examples/{{figure}}/{{model}}.tsv"
     conda:
         "../envs/inference.yaml"
     threads: 1
@@ -180,5 +181,6 @@ rule show_examples:
         model=get_processor_settings,
         kind=lambda wildcards: study.probes[get_figure_probe(wildcards)].kind,
         most=lambda wildcards: study.figures[wildcards.figure].examples_per_task,
+        tasks=lambda wildcards: study.tasks_of(get_figure_probe(wildcards)),
     script:
         "../workflow_scripts/show_examples.py"

@@ -1,22 +1,14 @@
 # The tables of the report: tasks, accuracy by group (with questions and answers of its own), features of curves.
 
 
-scattergather:
-    **{name: table.shards for name, table in study.accuracy_tables.items()},
-
-
-# Tasks of which questions are shown; if one model answers for all, only those with a sample of its answers.
-TASKS_SHOWN = [task for task in study.tasks if not is_left_out(LEFT_OUT, study.sample.answered_by, task)]
+# Tasks of which questions are shown; if one model chooses those of all models, none while it has no sample.
+TASKS_SHOWN = list(study.tasks) if study.sample.answered_by in (None, *MODELS) else []
 
 
 rule tabulate_tasks:
     input:
         tasks=expand(f"{RESULTS}/tasks/{{task}}.parquet", task=TASKS_SHOWN),
-        chosen=[
-            f"{RESULTS}/{study.sample.answered_by}/selected/{task}.parquet"
-            for task in TASKS_SHOWN
-            if study.sample.answered_by is not None
-        ],
+        chosen=[f"{RESULTS}/{model}/selected.parquet" for model in MODELS if model == study.sample.answered_by],
     output:
         csv=f"{RESULTS}/tables/{{table}}.csv",
         html=TABLE_PAGE,
@@ -42,7 +34,7 @@ rule tabulate_tasks:
 
 use rule read_questions as read_table_questions with:
     input:
-        unpack(lambda wildcards: get_table_dataset(wildcards).files()),
+        unpack(lambda wildcards: get_dataset_files(get_table_dataset(wildcards))),
     output:
         questions=f"{RESULTS}/tables/{{table}}/questions.parquet",
         skipped=f"{RESULTS}/tables/{{table}}/questions.skipped.parquet",
@@ -52,6 +44,7 @@ use rule read_questions as read_table_questions with:
         f"{RESULTS}/benchmarks/read_table_questions/{{table}}.tsv"
     params:
         dataset=lambda wildcards: get_table_dataset(wildcards).settings_read(),
+        content=lambda wildcards: get_dataset_content(get_table_dataset(wildcards)),
 
 
 rule sample_groups:
@@ -92,49 +85,39 @@ use rule fetch_images as fetch_table_images with:
     localrule: True
     params:
         source=lambda wildcards: get_image_source(get_table_dataset(wildcards)),
+        available=get_available_images("tables/{table}/candidates.parquet", get_table_dataset),
 
 
-rule answer_shard:
+use rule answer_questions as answer_table with:
     input:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
-        model=get_model_files,
+        chosen=[],
+        loaded=ancient(get_model_loaded),
+        note=get_model_note,
     output:
-        answers=f"{RESULTS}/tables/{{table}}/answers/{{scatteritem}}.parquet",
-        skipped=f"{RESULTS}/tables/{{table}}/answers/{{scatteritem}}.skipped.parquet",
+        answers=f"{RESULTS}/tables/{{table}}/answers/{{shard}}.parquet",
+        skipped=f"{RESULTS}/tables/{{table}}/answers/{{shard}}.skipped.parquet",
     log:
-        f"{RESULTS}/logs/answer_shard/{{table}}/{{scatteritem}}.log",
+        f"{RESULTS}/logs/answer_table/{{table}}/{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/answer_shard/{{table}}/{{scatteritem}}.tsv"
-    conda:
-        "../envs/inference.yaml"
-    threads: 1
-    resources:
-        mem_mb=get_model_memory,
-        runtime=get_answering_runtime,
-        gpu=get_gpus,
-        gpu_model=get_gpu_type,
-        slurm_partition=get_partition,
+        f"{RESULTS}/benchmarks/answer_table/{{table}}/{{shard}}.tsv"
     params:
-        model=get_model_settings,
-        answers_match=study.answers_match,
         name=lambda wildcards: study.tables[wildcards.table].model,
-    script:
-        "../workflow_scripts/answer_shard.py"
+        model=get_model_settings,
+        tasks=lambda wildcards: [wildcards.table],
+        images=get_images_content,
+        answers_match=study.answers_match,
+        code=code_digest(*ANSWERING),
 
 
 rule tabulate_accuracy:
     input:
         questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
-        answers=lambda wildcards: getattr(gather, wildcards.table)(
-            f"{RESULTS}/tables/{wildcards.table}/answers/{{scatteritem}}.parquet"
+        answers=lambda wildcards: get_table_shards(wildcards.table),
+        skipped=expand(
+            f"{RESULTS}/tables/{{{{table}}}}/{{stage}}.skipped.parquet", stage=("questions", "candidates", "asked")
         ),
-        skipped=lambda wildcards: [
-            f"{RESULTS}/tables/{wildcards.table}/{stage}.skipped.parquet"
-            for stage in ("questions", "candidates", "asked")
-        ]
-        + getattr(gather, wildcards.table)(
-            f"{RESULTS}/tables/{wildcards.table}/answers/{{scatteritem}}.skipped.parquet"
-        ),
+        not_answered=lambda wildcards: get_table_shards(wildcards.table, ".skipped.parquet"),
     output:
         csv=f"{RESULTS}/tables/{{table}}.csv",
         html=TABLE_PAGE,

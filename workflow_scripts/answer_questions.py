@@ -1,28 +1,29 @@
-"""The model's answer to each question, and whether it is correct."""
+"""The model's answers to the questions of one shard, and whether they are correct."""
 
 import polars as pl
 
-from vlmflow.jobs.job import for_each_question, logged
-from vlmflow.jobs.open_model import open_model
-from vlmflow.probes.answer import answer_question
-from vlmflow.probes.question import Question
-from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, TASK, check_writable
+from vlmflow.jobs.job import logged
+from vlmflow.jobs.measure import answering, measure_shard
+from vlmflow.probes.rows import read_questions
+from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, Shard, check_writable, read_shards
 from vlmflow.tables.questions import skipped
 
 with logged(snakemake.log[0]):
     check_writable(snakemake.output)
-    settings, source = snakemake.params.model, snakemake.input
-    columns = {"stage": "answers", "task": snakemake.wildcards.task, "model": snakemake.wildcards.model}
-    questions = TASK.read(source.questions)
-    chosen = pl.concat([SELECTED.read(path) for path in source.chosen] or [SELECTED.frame(questions)])
-    to_ask = questions.join(chosen, on="question_id", how="semi", maintain_order="left")
-    rest = questions.join(chosen, on="question_id", how="anti", maintain_order="left")
-    with open_model(settings, snakemake.resources.gpu, snakemake.threads) as vlm:
-        rows, failed = for_each_question(
-            to_ask,
-            lambda row: answer_question(vlm, Question.of(row), settings["instruction"], snakemake.params.answers_match),
-            **columns,
-        )
+    params, source, shard = snakemake.params, snakemake.input, Shard.parse(snakemake.wildcards.shard)
+    questions = read_questions(source.questions, params.tasks)
+    chosen = read_shards(SELECTED, source.chosen) if source.chosen else questions
+    ask = {"on": ["task", "question_id"], "maintain_order": "left"}
+    rest = shard.questions(questions.join(chosen, how="anti", **ask))
+    rows, failed = measure_shard(
+        answering(params.name, params.model, params.code, params.answers_match),
+        questions.join(chosen, how="semi", **ask),
+        shard,
+        snakemake.output.answers,
+        gpus=snakemake.resources.gpu,
+        threads=snakemake.threads,
+    )
     ANSWERS.write(rows, snakemake.output.answers)
-    not_chosen = skipped(rest["question_id"], "not in the sample of the model that `answered_by` names", **columns)
+    reason = "not in the sample of the model that `answered_by` names"
+    not_chosen = skipped(rest["question_id"], reason, stage="answers", task=rest["task"], model=params.name)
     SKIPPED.write(pl.concat([failed, not_chosen]), snakemake.output.skipped)

@@ -1,5 +1,6 @@
 """One figure of one model, in four files: interactive, SVG, PNG, and a narrow SVG."""
 
+import polars as pl
 from pydantic import TypeAdapter
 
 from vlmflow.figures import AnyChart, FigureData, Layout
@@ -7,7 +8,13 @@ from vlmflow.figures.drawing import draw
 from vlmflow.figures.save import save
 from vlmflow.jobs.job import logged
 from vlmflow.probes import AnyProbe
-from vlmflow.tables import VIEWS
+from vlmflow.tables import VIEWS, read_shards
+
+
+def by_task(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Task → its rows, for the tasks of the figure, if the figure shows single questions."""
+    return {task: rows.filter(pl.col("task") == task) for task in tasks} if source.views else {}
+
 
 with logged(snakemake.log[0]):
     source, tasks = snakemake.input, snakemake.params.tasks
@@ -19,8 +26,8 @@ with logged(snakemake.log[0]):
         snakemake.wildcards.model,
         tasks,
         curve_features=features[0] if features else None,
-        rows={task: probe.table.read(path) for task, path in zip(tasks, source.rows, strict=False)},
-        views={task: VIEWS.read(path) for task, path in zip(tasks, source.views, strict=False)},
+        rows=by_task(read_shards(probe.table, source.rows)),
+        views=by_task(VIEWS.read(source.views[0])) if source.views else {},
     )
     for path, columns in zip(snakemake.output, (3, 3, 3, 1), strict=True):
         save(draw(figure, probe, data, Layout(columns, interactive=path.endswith(".html"))), path)

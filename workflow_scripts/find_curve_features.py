@@ -5,14 +5,16 @@ import polars as pl
 from vlmflow.jobs.job import logged
 from vlmflow.probes import probe_class
 from vlmflow.progress import with_progress
+from vlmflow.tables import read_models
 
 with logged(snakemake.log[0]):
-    model_tasks = snakemake.params.model_tasks
-    probe = probe_class(snakemake.params.kind)
+    params = snakemake.params
+    probe = probe_class(params.kind)
+    rows = read_models(probe.table, snakemake.input.rows, params.models)
     frames = [
-        probe.features.find(probe.table.read(path), model, task)
-        for path, (model, task) in with_progress(
-            zip(snakemake.input.rows, model_tasks, strict=True), snakemake.wildcards.probe, len(model_tasks), "curves"
+        probe.features.find(rows[model].filter(pl.col("task") == task), model, task)
+        for model, task in with_progress(
+            params.model_tasks, snakemake.wildcards.probe, len(params.model_tasks), "curves"
         )
     ]
     table = probe.features.table

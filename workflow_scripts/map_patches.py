@@ -1,28 +1,33 @@
-"""The patches that the boxes of each question overlap, and a contact sheet on which to check them by eye."""
+"""The patches that the boxes of each question overlap, and contact sheets on which to check them by eye."""
+
+from pathlib import Path
+
+import polars as pl
 
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
+from vlmflow.probes.rows import read_questions
 from vlmflow.prompts.contact_sheet import contact_sheet
 from vlmflow.prompts.patch_row import patch_row
-from vlmflow.tables import PATCHES, SKIPPED, TASK, atomic_write, check_writable
+from vlmflow.tables import PATCHES, SKIPPED, atomic_write, check_writable
 
 with logged(snakemake.log[0]):
-    check_writable(snakemake.output)
-    settings, wildcards = snakemake.params.model, snakemake.wildcards
+    settings, params, output = snakemake.params.model, snakemake.params, snakemake.output
+    check_writable([output.patches, output.skipped])
     processor = load_processor(
         model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )
-    questions = TASK.read(snakemake.input.questions)
+    questions = read_questions(snakemake.input.questions, params.tasks)
+    model = snakemake.wildcards.model
     rows, skipped = for_each_question(
-        questions,
-        lambda row: patch_row(processor, row, snakemake.params.rule),
-        stage="patches",
-        task=wildcards.task,
-        model=wildcards.model,
+        questions, lambda row: patch_row(processor, row, params.rule), stage="patches", model=model
     )
-    PATCHES.write(rows, snakemake.output.patches)
-    SKIPPED.write(skipped, snakemake.output.skipped)
-    mapped = questions.join(PATCHES.frame(rows), on="question_id", maintain_order="left")
-    with atomic_write(snakemake.output.sheet) as temporary:
-        contact_sheet(processor, mapped, f"{wildcards.model}, {wildcards.task}").save(temporary)
+    patches = PATCHES.frame(rows)
+    PATCHES.write(patches, output.patches)
+    SKIPPED.write(skipped, output.skipped)
+    mapped = questions.join(patches, on=["task", "question_id"], how="left", maintain_order="left")
+    for task in params.tasks:
+        with atomic_write(Path(output.sheets, f"{task}.png")) as temporary:
+            sheet = contact_sheet(processor, mapped.filter(pl.col("task") == task), f"{model}, {task}")
+            sheet.save(temporary)

@@ -7,8 +7,5 @@ from vlmflow.report.cost import Job, cost_rows
 from vlmflow.tables import COST
 
 with logged(snakemake.log[0]):
-    jobs = [
-        Job(model, step, Path(table), Path(benchmark), Path(log))
-        for table, (model, step, benchmark, log) in zip(snakemake.input, snakemake.params.jobs, strict=True)
-    ]
+    jobs = [Job(model, step, Path(benchmark), Path(log)) for model, step, benchmark, log in snakemake.params.jobs]
     COST.write(cost_rows(jobs), snakemake.output.summary)

@@ -7,7 +7,7 @@ import polars as pl
 from vlmflow.jobs.job import logged
 from vlmflow.report.page import render
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, atomic_write
+from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, atomic_write, read_models
 
 with logged(snakemake.log[0]):
     study = Study.model_validate(snakemake.params.study)
@@ -15,6 +15,7 @@ with logged(snakemake.log[0]):
         name: probe.summary_table().read(path)
         for (name, probe), path in zip(study.probes.items(), snakemake.input.summaries, strict=True)
     }
+    answers = read_models(ANSWERS, snakemake.input.answers, snakemake.params.models)
     page = render(
         study,
         questions=QUESTIONS.read(snakemake.input.questions),
@@ -24,8 +25,7 @@ with logged(snakemake.log[0]):
         },
         accuracy=ACCURACY.read(snakemake.input.accuracy),
         answers={
-            (model, task): ANSWERS.read(path)
-            for (model, task), path in zip(snakemake.params.model_tasks, snakemake.input.answers, strict=True)
+            (model, task): answers[model].filter(pl.col("task") == task) for model, task in snakemake.params.model_tasks
         },
         skipped=SKIPPED.read(snakemake.input.skipped),
         cost=COST.read(snakemake.input.cost),

@@ -92,6 +92,10 @@ class GeometryError(NotApplicableError):
     """A box or an image that cannot be mapped to patches; the message gives the cause."""
 
 
+class ImageError(QuestionError):
+    """A file that cannot be opened as an image; the message names it and gives the cause."""
+
+
 class PromptError(QuestionError):
     """A prompt that cannot be built, or a segment that it does not have; the message says which and why."""
 

@@ -11,7 +11,7 @@ from vlmflow.edges import ALL_EDGES, Edge
 # Names that files and folders of the results have.
 RESERVED = set(
     "training candidates tasks summary figures tables patches sheets answers selected skipped logs benchmarks "
-    "questions".split()
+    "questions model store".split()
 )
 
 

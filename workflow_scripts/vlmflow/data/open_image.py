@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vlmflow.errors import QuestionError
+from vlmflow.errors import ImageError
 
 # The formats that are opened.  Other formats of PIL run external programs (EPS), or are not for photographs.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
@@ -43,7 +43,7 @@ def open_image(path: str, name: str | None = None) -> Image.Image:
         name: its name in messages; by default "the image" and its path.
 
     Raises:
-        QuestionError: the file is missing, cut off, not an image, several images, or far too large.
+        ImageError: the file is missing, cut off, not an image, several images, or far too large.
         OSError: the disk does not answer, or the whole folder is gone, so other images cannot be read either.
     """
     name = name or f"the image {path}"
@@ -57,17 +57,17 @@ def open_image(path: str, name: str | None = None) -> Image.Image:
     except (MemoryError, RecursionError):
         raise
     except UnidentifiedImageError as error:
-        raise QuestionError(
+        raise ImageError(
             f"{name} cannot be read: it is empty, or in none of the formats {', '.join(FORMATS)}"
         ) from error
     except OSError as error:
         if error.errno in OF_THE_MACHINE or not Path(path).parent.exists():
             raise  # every other image is gone as well
-        raise QuestionError(f"{name} cannot be read: {error}") from error
+        raise ImageError(f"{name} cannot be read: {error}") from error
     except Image.DecompressionBombError as error:
-        raise QuestionError(f"{name} cannot be read: {error} {SMALLER}") from error
+        raise ImageError(f"{name} cannot be read: {error} {SMALLER}") from error
     except Exception as error:  # for bytes that are not an image, PIL raises errors of many kinds
-        raise QuestionError(f"{name} cannot be read: {error}") from error
+        raise ImageError(f"{name} cannot be read: {error}") from error
 
 
 def _check(image: Image.Image) -> None:

@@ -92,7 +92,7 @@ def sample_answered(
     others = [
         skipped(each["question_id"], each["reason"], stage="selected", task=task, model=model) for each in (wrong, rest)
     ]
-    return selected.select("question_id"), pl.concat(others)
+    return selected.select("task", "question_id"), pl.concat(others)
 
 
 def sample(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Series:

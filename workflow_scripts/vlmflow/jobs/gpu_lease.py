@@ -7,7 +7,6 @@ that could remain, be deleted by mistake, or belong to another user.
 
 import contextlib
 import errno
-import json
 import os
 import socket
 import subprocess
@@ -82,22 +81,10 @@ _HELD: dict[int, tuple[contextlib.ExitStack, str | None]] = {}
 _LEASES: list[tuple[int, float]] = []
 
 
-def gpu_note(log: str | Path) -> Path:
-    """The file that holds the number of GPUs leased by the job with this log."""
-    return Path(log).with_suffix(".gpus.json")
-
-
-def write_gpu_note(log: str | Path) -> None:
-    """Write the number of GPUs that this process has leased, and the seconds for which it waited for them.
-
-    The table of the study's cost is computed from it; a process without GPUs leaves no note.
-    """
+def held_gpus() -> dict[str, float]:
+    """The number of GPUs that this process has leased, and the seconds for which it waited; empty without GPUs."""
     gpus = max((gpus for gpus, _ in _LEASES), default=0)
-    if not gpus:
-        gpu_note(log).unlink(missing_ok=True)
-        return
-    waited = sum(seconds for _, seconds in _LEASES)
-    gpu_note(log).write_text(json.dumps({"gpus": gpus, "waited": round(waited, 1)}), encoding="utf-8")
+    return {"gpus": gpus, "waited": round(sum(seconds for _, seconds in _LEASES), 1)} if gpus else {}
 
 
 def visible_gpus() -> list[str]:

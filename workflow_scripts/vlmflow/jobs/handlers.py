@@ -1,6 +1,6 @@
 """The actions when a run of the workflow starts, when it has succeeded, and when jobs have failed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,22 @@ def succeed(invocation: Invocation, page: str) -> None:
     inform(lambda: report_message(invocation.jobs, Path(page)), run_has_ended=lambda: True)
 
 
-def fail(invocation: Invocation, models: Mapping[str, Any], model_tasks: Sequence[tuple[str, str]]) -> None:
+def fail(invocation: Invocation, models: Mapping[str, Any]) -> None:
     """List the failed jobs, and make the report of all models that have not failed."""
     inform(lambda: remaining_jobs_message(invocation.jobs, invocation.failed_jobs), run_has_ended=lambda: True)
     if not read_left_out():
         try:
-            _finish_others(invocation, models, model_tasks)
+            _finish_others(invocation, models)
         except Exception as error:
             warn(f"The report of the models that have not failed cannot be made now ({error}).")
 
 
-def _finish_others(invocation: Invocation, models: Mapping[str, Any], model_tasks: Sequence[tuple[str, str]]) -> None:
+def _finish_others(invocation: Invocation, models: Mapping[str, Any]) -> None:
     """Run the same command without the failed measurements, if the report is its target and only models failed."""
     if invocation.arguments is None or not invocation.jobs.is_target("all"):
         return
     left_out = find_left_out(invocation.jobs, invocation.failed_jobs)
-    if left_out and not all(is_left_out(left_out, *each) for each in model_tasks):
+    if left_out and not all(is_left_out(left_out, model) for model in models):
         heading = "The rest of the study is finished without the failed measurements of these models:"
         inform(lambda: "\n".join([heading, *reason_lines(left_out, models)]))
         run_without(left_out, invocation.arguments)

@@ -5,7 +5,7 @@ import json
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,10 +14,9 @@ import polars as pl
 
 from vlmflow.errors import JobError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.progress import with_progress
-from vlmflow.tables import Skipped
-from vlmflow.tables.questions import skipped
+from vlmflow.tables import SKIPPED, Skipped
 
-from .gpu_lease import write_gpu_note
+from .cost_note import write_cost_note
 from .lifetime import exit_with_run
 
 NumberedRow = tuple[int, dict[str, Any]]
@@ -36,7 +35,7 @@ def logged(path: str) -> Iterator[None]:
     exit_with_run(log)
     with contextlib.ExitStack() as stack:
         stack.callback(_close, log)
-        stack.callback(write_gpu_note, path)
+        stack.callback(write_cost_note, path)
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
         try:
@@ -77,9 +76,9 @@ def for_each_question(
     work: Callable[[dict[str, Any]], Any],
     *,
     stage: str,
-    task: str,
     model: str,
-    notes: Iterable[Skipped] = (),
+    notes: Mapping[str, Iterable[Skipped]] | None = None,
+    share: bool = False,
 ) -> tuple[list[Any], pl.DataFrame]:
     """(results of `work` for each question, rows of `skipped` for the questions at which it raised an error).
 
@@ -89,10 +88,11 @@ def for_each_question(
     end.
 
     Args:
-        questions: rows with a column `question_id`.
+        questions: rows with the columns `question_id` and `task`.
         work: computes the result of a row.
-        stage, task, model: written into the rows of `skipped` and the progress bar.
-        notes: parts of questions that `work` skips; read when all questions are done.
+        stage, model: written into the rows of `skipped` and the progress bar.
+        notes: task → parts of questions that `work` skips; read when all questions are done.
+        share: whether other jobs have further questions; the few of a small shard may all be broken.
 
     Raises:
         JobError: there are questions, and none could be measured; the message has the most frequent reason.
@@ -100,22 +100,29 @@ def for_each_question(
     outcome = _Outcome()
     waiting = list(enumerate(questions.iter_rows(named=True)))
     for suffix in ("", ", once more"):
-        waiting = outcome.try_each(waiting, work, f"{stage} {model} {task}{suffix}")
+        waiting = outcome.try_each(waiting, work, f"{stage} {model}{suffix}")
         if not waiting:
             break
-    if not outcome.results and len(outcome.inapplicable) < len(outcome.reasons) / 2:
+    enough = not share or len(questions) >= ENOUGH
+    if not outcome.results and len(outcome.inapplicable) < len(outcome.reasons) / 2 and enough:
         _raise_for_all(outcome.reasons)
-    left_out = outcome.skipped(questions["question_id"].to_list())
-    left_out += dict.fromkeys(notes)  # a question that was tried twice may have skipped the same part twice
-    frame = skipped(
-        pl.Series([each.question for each in left_out], dtype=pl.String),
-        pl.Series([each.reason for each in left_out], dtype=pl.String),
-        what=pl.Series([each.what for each in left_out], dtype=pl.String),
-        stage=stage,
-        task=task,
-        model=model,
-    )
-    return [result for _, result in sorted(outcome.results.items())], frame
+    left_out = outcome.skipped(questions.select("task", "question_id").rows())
+    # A question that was tried twice may have skipped the same part twice.
+    left_out += dict.fromkeys((task, each) for task, parts in (notes or {}).items() for each in parts)
+    return [result for _, result in sorted(outcome.results.items())], _skipped_rows(left_out, stage, model)
+
+
+ENOUGH = 20  # questions of a shard that are not all broken by chance
+
+
+def _skipped_rows(left_out: Iterable[tuple[str, Skipped]], stage: str, model: str) -> pl.DataFrame:
+    """Rows of the table `skipped`."""
+    rows = [
+        {"question_id": each.question, "task": task, "model": model, "stage": stage, "what": each.what}
+        | {"reason": each.reason}
+        for task, each in left_out
+    ]
+    return SKIPPED.frame(rows)
 
 
 @dataclass
@@ -156,9 +163,13 @@ class _Outcome:
                 _print_once(row["question_id"], error, self.printed)
         return again
 
-    def skipped(self, ids: list[str]) -> list[Skipped]:
-        """The questions without a result, in their order."""
-        return [Skipped(ids[n], "", why) for n, why in sorted(self.reasons.items()) if n not in self.results]
+    def skipped(self, names: list[tuple[str, str]]) -> list[tuple[str, Skipped]]:
+        """(task, question) without a result, in their order; `names` are task and id of every question."""
+        return [
+            (names[number][0], Skipped(names[number][1], "", why))
+            for number, why in sorted(self.reasons.items())
+            if number not in self.results
+        ]
 
 
 def _print_once(question: str, error: Exception, printed: set[str]) -> None:

@@ -4,6 +4,9 @@ Local runs ignore memory and time.  Each amount grows with the attempt, up to th
 """
 
 import functools
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -34,23 +37,33 @@ class ResourceRequests:
         requested = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
         return self._limited("most_mem_mb", requested)
 
-    def answering(self, model: Model, questions: str, shards: int, attempt: int) -> int:
-        """Minutes of asking the questions of a table, or those of one of its shards."""
-        return self._minutes(model, estimates.answering(), count_rows(questions) // shards + 1, attempt)
+    def loading(self, model: Model, attempt: int) -> int:
+        """Minutes of loading the model."""
+        return self._minutes(model, Work(0, 0), 0, attempt)
 
-    def probing(self, model: Model, probe: Probe, selected: str, answers: str, attempt: int) -> int:
-        """Minutes of a probe.
+    def answering(self, model: Model, questions: str | Iterable[str], attempt: int) -> int:
+        """Minutes of asking a shard of the questions of these tables."""
+        files = [questions] if isinstance(questions, str) else questions
+        return self._minutes(model, estimates.answering(), sum(map(count_rows, files)) // model.shards + 1, attempt)
+
+    def probing(
+        self, model: Model, probe: Probe, tasks: Sequence[str], selected: str, answers: Iterable[str], attempt: int
+    ) -> int:
+        """Minutes of a shard of a probe.
 
         Args:
             model: on which it runs.
             probe: as the study file has it.
+            tasks: that it measures.
             selected: the table of the sample of correctly answered questions.
-            answers: the table of all questions that were asked.
+            answers: the tables of all questions that were asked, one per shard.
             attempt: of the job, from 1.
         """
-        questions = count_rows(selected if probe.answers_analysed == "correct" else answers)
-        questions = min(questions, probe.questions or questions)
-        return self._minutes(model, probe.cost(size_of(model), questions), questions, attempt)
+        analysed = count_per_task([selected] if probe.answers_analysed == "correct" else answers)
+        most = probe.questions or math.inf
+        questions = int(sum(min(analysed.get(task, 0), most) for task in tasks))
+        work = probe.cost(size_of(model), questions)
+        return self._minutes(model, work, questions // model.shards + 1, attempt)
 
     def gpus(self, model: Model) -> int:
         """Number of GPUs; 0 in place of 1 on a machine without GPUs, where several jobs may then run."""
@@ -84,6 +97,19 @@ def count_rows(file: str) -> int:
     """
     Path(file).stat()
     return int(pl.scan_parquet(file).select(pl.len()).collect().item())
+
+
+def count_per_task(files: Iterable[str]) -> dict[str, int]:
+    """Task → number of rows, over all of these tables.
+
+    Raises:
+        FileNotFoundError: as for `count_rows`.
+    """
+    counts: Counter[str] = Counter()
+    for file in files:
+        Path(file).stat()
+        counts.update(pl.read_parquet(file, columns=["task"])["task"].to_list())
+    return counts
 
 
 @functools.cache

@@ -20,9 +20,9 @@ from .snakemake import JobGraph
 
 LEFT_OUT = "VLMFLOW_LEFT_OUT"
 
-# The rules whose jobs belong to one model and one task, and all rules whose jobs belong to one model.
-TASK_RULES = {"answer_questions", "sample_answered", "map_patches"}
-MODEL_RULES = {"fetch_model", "run_probe", "answer_shard", "show_examples", *TASK_RULES}
+# The rules without whose jobs nothing can be measured on their model, and all rules whose jobs belong to one model.
+ENTIRE_RULES = {"load_model", "map_patches", "answer_questions", "sample_answered"}
+MODEL_RULES = {"fetch_model", "run_probe", "answer_table", "show_examples", *ENTIRE_RULES}
 
 # Arguments that make finished jobs run again, alone or among other switches in one word; and the folder to run in.
 FORCING = re.compile(r"--force(all|run)?(=.*)?")
@@ -34,17 +34,17 @@ LONGEST = 400
 
 
 def read_left_out() -> list[dict[str, str]]:
-    """The measurements that this run leaves out: for each `model`, `why`, and `task`, `probe` or `table`.
+    """The measurements that this run leaves out: for each `model`, `why`, and `probe` or `table` if it is only that.
 
     They come from the run before it, through the environment.
     """
     return json.loads(os.environ.get(LEFT_OUT, "[]"))
 
 
-def is_left_out(left_out: Sequence[dict[str, str]], model: str, task: str, probe: str | None = None) -> bool:
-    """Whether a model's answers to a task, or a probe on them, are left out."""
-    missing = {(each["model"], each.get("task"), each.get("probe")) for each in left_out}
-    return bool(missing & {(model, task, None), (model, task, probe)})
+def is_left_out(left_out: Sequence[dict[str, str]], model: str, probe: str | None = None) -> bool:
+    """Whether all measurements on a model, or those of a probe on it, are left out."""
+    missing = {(each["model"], each.get("probe")) for each in left_out if "table" not in each}
+    return bool(missing & {(model, None), (model, probe)})
 
 
 def find_left_out(jobs: JobGraph, failed: Iterable[Any]) -> list[dict[str, str]]:
@@ -71,19 +71,19 @@ def find_left_out(jobs: JobGraph, failed: Iterable[Any]) -> list[dict[str, str]]
         measurement = _measurement(job)
         if measurement is not None:
             missing.setdefault(tuple(measurement.items()), measurement | {"why": why[job]})
-    entire = {(each["model"], each["task"]) for each in missing.values() if {"model", "task", "why"} == set(each)}
-    return [each for each in missing.values() if "probe" not in each or (each["model"], each["task"]) not in entire]
+    entire = {each["model"] for each in missing.values() if {"model", "why"} == set(each)}
+    return [each for each in missing.values() if "probe" not in each or each["model"] not in entire]
 
 
 def _measurement(job: Any) -> dict[str, str] | None:
-    """The measurement of a job: its model, and task, probe or table; None for a job of all models."""
+    """The measurement of a job: its model, and probe or table; None for a job of all models."""
     names = job.wildcards_dict
-    if job.rule.name in TASK_RULES:
-        return {"model": names["model"], "task": names["task"]}
+    if job.rule.name in ENTIRE_RULES:
+        return {"model": names["model"]}
     if job.rule.name in ("run_probe", "show_examples"):
-        probe = names["probe"] if "probe" in names else Path(job.input.rows).parent.name
-        return {"model": names["model"], "task": names["task"], "probe": probe}
-    if job.rule.name == "answer_shard":
+        probe = names["probe"] if "probe" in names else Path(job.input.rows[0]).parent.name
+        return {"model": names["model"], "probe": probe}
+    if job.rule.name == "answer_table":
         return {"model": job.params.name, "table": names["table"]}
     return None
 

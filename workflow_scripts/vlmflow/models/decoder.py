@@ -56,6 +56,16 @@ class DecoderModel:
                 f"{type(model).__name__} has no output embeddings, so no answer can be read from its states"
             )
 
+    def facts(self) -> dict[str, Any]:
+        """What the model is, as columns of the table `model`."""
+        return {
+            "architecture": type(self.model).__name__,
+            "layers": len(self.layers),
+            "width": self.unembedding.weight.shape[1],
+            "parameters": sum(each.numel() for each in self.model.parameters()),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
+
     @property
     def device(self) -> torch.device:
         """The device of the model's first weights, on which its inputs belong."""

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import polars as pl
+
 from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.answers import is_correct
 from vlmflow.models.vision_language import LanguageModel
+from vlmflow.tables import ANSWERS, Skipped
 
 from .context import prompt_of
 from .one_question import of_one_question
@@ -28,6 +31,7 @@ def answer_question(
     with of_one_question():
         answer = vlm.answer(prompt_of(vlm, question, instruction))
     return {
+        "task": question.task,
         "question_id": question.id,
         "image_id": question.image_id,
         "predicted": answer.text,
@@ -36,3 +40,17 @@ def answer_question(
         "probability": answer.probability,
         "token_ids": answer.token_ids,
     }
+
+
+class AnswerRun:
+    """Asks one model questions; see `vlmflow.probes.stored.Run`."""
+
+    def __init__(self, vlm: LanguageModel, instruction: str, match: AnswersMatch) -> None:
+        self._asked = (vlm, instruction, match)
+        self.skipped: list[Skipped] = []
+        self.read: list[Question | None] = []
+
+    def measure(self, question: Question) -> pl.DataFrame:
+        """The row of the table `answers` for one question."""
+        vlm, instruction, match = self._asked
+        return ANSWERS.frame([answer_question(vlm, question, instruction, match)])

@@ -7,9 +7,9 @@ the probe's cost and requirements.  Reading a study imports it, so it must not i
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
 
 import polars as pl
 from pydantic import AfterValidator, Field, model_validator
@@ -53,28 +53,23 @@ class StudyView(Protocol):
         """The tasks on which a probe is run."""
 
 
-class ProbeFiles(Protocol):
-    """Paths of the tables that a probe's job reads; `patches` and `norms` are lists of one path, or empty."""
+@dataclass(frozen=True)
+class ProbeTables:
+    """What a probe's job reads about one task.
 
-    @property
-    def questions(self) -> str | Path:
-        """The table `task`."""
+    Attributes:
+        questions: the table `task`.
+        answers: the table `answers`.
+        selected: the table `selected`.
+        patches: the table `patches`; None for models that do not read images.
+        norms: the table of the probe `Probe.norms_probe`, if there is one.
+    """
 
-    @property
-    def answers(self) -> str | Path:
-        """The table `answers`."""
-
-    @property
-    def selected(self) -> str | Path:
-        """The table `selected`."""
-
-    @property
-    def patches(self) -> Sequence[str | Path]:
-        """The table `patches`, of models that read images."""
-
-    @property
-    def norms(self) -> Sequence[str | Path]:
-        """The table of the probe `Probe.norms_probe`."""
+    questions: pl.DataFrame
+    answers: pl.DataFrame
+    selected: pl.DataFrame
+    patches: pl.DataFrame | None = None
+    norms: pl.DataFrame | None = None
 
 
 class Probe(Strict, ABC):
@@ -84,6 +79,9 @@ class Probe(Strict, ABC):
     averaging: ClassVar[Averaging]  # how these rows are averaged over questions
     features: ClassVar[CurveFeatures | None] = None  # phases or knees of its averaged curves
     former_kinds: ClassVar[tuple[str, ...]] = ()  # earlier names of `kind`
+    # Keys that only choose questions, or only name other probes: the measurement of a question does not depend on them.
+    choosing_keys: ClassVar[frozenset[str]] = frozenset({"models", "tasks", "questions", "answers"})
+    uses_match: ClassVar[bool] = False  # whether its rows depend on the study's `answers_match`
 
     kind: str
     models: Annotated[list[ModelName], AfterValidator(each_once("model"))] | None = Field(
@@ -146,6 +144,11 @@ class Probe(Strict, ABC):
         return bool(self.questions or self.detailed)
 
     @property
+    def measuring_settings(self) -> dict[str, Any]:
+        """The settings on which the measurement of a question depends."""
+        return self.model_dump(mode="json", exclude=set(self.choosing_keys))
+
+    @property
     def norms_probe(self) -> str | None:
         """The probe of kind norms whose table it reads; None if it reads none."""
         return None
@@ -202,12 +205,12 @@ class Probe(Strict, ABC):
             questions: number of questions of the job.
         """
 
-    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
+    def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
         """The question rows with the additional columns that this probe needs, in the order in which it measures them.
 
         Args:
             rows: rows of the table `task`, with the columns of `patches` and the answer's token ids.
-            files: further tables.
+            tables: of the task.
             seed: of the sample.
         """
         if not self.detailed:
@@ -260,6 +263,8 @@ def parse_edges(edges: Sequence[str] | None) -> list[Edge]:
     return [Edge.parse(edge) for edge in edges or ()]
 
 
-def in_random_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """The question rows in an order that depends only on their ids, since neighbours in a file may be related."""
-    return rows.sort(pl.col("question_id").map_elements(sampling_order, return_dtype=pl.Binary))
+def in_random_order(rows: pl.DataFrame, seed: int | None) -> pl.DataFrame:
+    """The question rows in the order of the sample, since neighbours in a file may be related; a larger sample begins
+    with the smaller one."""
+    order = pl.Series([sampling_order(name, seed or 0) for name in rows["question_id"]], dtype=pl.Binary)
+    return rows.sort(order)

@@ -1,4 +1,4 @@
-"""The context of a measurement: the model, the other questions of the job, and their prompts."""
+"""The context of a measurement: the model, the other questions of the task, and their prompts."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
@@ -14,7 +14,7 @@ from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.tables import Skipped
 
-from .question import Question
+from .question import Question, unrelated
 
 
 def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Prompt:
@@ -54,11 +54,12 @@ class ProbeContext:
     Attributes:
         vlm: the model.
         instruction: text after each question.
-        questions: all questions of the job, in its order.
+        questions: all questions of the task, in the order in which they are measured.
         match: when an answer counts as correct.
         cache_size: number of results that are kept.
         cache: results that the probe keeps for the following questions, the oldest first.
         skipped: the parts of questions that were skipped so far.
+        read: the other questions that were read since the measurement began, in their order; None after the last one.
     """
 
     vlm: LanguageModel
@@ -68,6 +69,7 @@ class ProbeContext:
     cache_size: int = 64
     cache: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
     skipped: list[Skipped] = field(default_factory=list)
+    read: list[Question | None] = field(default_factory=list)
 
     @property
     def image_model(self) -> VisionLanguageModel:
@@ -102,11 +104,14 @@ class ProbeContext:
         )
 
     def unrelated(self, question: Question) -> Iterator[Question]:
-        """The other questions of the job that are about another image: those after this one, then those before it."""
-        index = next(n for n, other in enumerate(self.questions) if other.id == question.id)
-        for other in (*self.questions[index + 1 :], *self.questions[:index]):
-            if other.image_id != question.image_id:
-                yield other
+        """The other questions of the task that are about another image; they are noted in `read`."""
+        number = 0
+        for number, other in enumerate(unrelated(self.questions, question), 1):
+            if number > len(self.read):
+                self.read.append(other)
+            yield other
+        if number == len(self.read):
+            self.read.append(None)
 
     def keep(self, key: Hashable, result: Any) -> None:
         """Put a result into the cache, and drop the oldest ones beyond `cache_size`."""

@@ -1,12 +1,11 @@
 """The question type that probes receive."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmflow.data.answers import correct_answer
-from vlmflow.prompts.layouts.patch_map import Box
-from vlmflow.prompts.segments import Patches
+from vlmflow.prompts.layouts.patch_map import Box, Patches
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Question:
         sinks: numbers of the attention sinks among the image tokens; None if the probe needs no sinks.
         token_ids: token ids of the model's own answer.
         in_detail: whether the probe measures more on this question; see the keys `timed` and `examples`.
+        task: its name in the study file; a measurement does not depend on it.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Question:
     sinks: list[int] | None
     token_ids: list[int]
     in_detail: bool
+    task: str = ""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -84,7 +85,20 @@ class Question:
             sinks=row.get("sinks"),
             token_ids=row.get("token_ids") or [],
             in_detail=bool(row.get("in_detail")),
+            task=row.get("task") or "",
         )
+
+
+def unrelated(questions: Sequence[Question], question: Question) -> Iterator[Question]:
+    """The questions about another image: those before this one, the nearest first; then those after it.
+
+    In this order, questions that a larger sample adds at the end are read last, so that the measurements of the smaller
+    one stay valid.
+    """
+    index = next(number for number, other in enumerate(questions) if other.id == question.id)
+    for other in (*reversed(questions[:index]), *questions[index + 1 :]):
+        if other.image_id != question.image_id:
+            yield other
 
 
 def _object(entry: Mapping[str, Any]) -> QuestionObject:

@@ -16,7 +16,7 @@ from .question import Question
 
 
 class ProbeRun:
-    """A probe with one model and the questions of one job; a call with a question row returns the probe's rows.
+    """A probe with one model and the questions of one task; a call with a question row returns the probe's rows.
 
     A part that does not apply to a question, such as an edge whose segment the prompt does not have, is skipped, and
     the other parts are measured.
@@ -39,7 +39,7 @@ class ProbeRun:
             probe: the probe, as the study file has it.
             name: its name in the study file.
             instruction: text after each question.
-            questions: all questions of the job, for probes that compare a question with others.
+            questions: all questions of the task, for probes that compare a question with others.
             match: when an answer counts as correct.
 
         Raises:
@@ -53,6 +53,11 @@ class ProbeRun:
     def skipped(self) -> list[Skipped]:
         """The parts of questions that were skipped so far."""
         return self.context.skipped
+
+    @property
+    def read(self) -> list[Question | None]:
+        """The other questions that the current measurement has read; see `ProbeContext.read`."""
+        return self.context.read
 
     def __call__(self, row: Mapping[str, Any]) -> pl.DataFrame:
         """The probe's rows for a question row; see `measure`."""
@@ -68,5 +73,7 @@ class ProbeRun:
         with of_one_question():
             rows = self.probe.measure(self.context, question)
             return self.probe.table.frame(
-                rows.with_columns(question_id=pl.lit(question.id), image_id=pl.lit(question.image_id))
+                rows.with_columns(
+                    task=pl.lit(question.task), question_id=pl.lit(question.id), image_id=pl.lit(question.image_id)
+                )
             )

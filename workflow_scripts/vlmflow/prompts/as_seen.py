@@ -26,7 +26,7 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
 
     Args:
         processor: of the model; there are no rows if its tokens are not patches.
-        questions: rows of the table `task`.
+        questions: rows of the table `task`, with the name of the task.
         measured: ids of the questions that have a measurement to show.
         count: the largest number; the choice hardly depends on the other rows of the table.
     """
@@ -46,6 +46,7 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
         buffer = io.BytesIO()
         view_image.save(buffer, "PNG", optimize=True) if zoom > 1 else view_image.save(buffer, "JPEG", quality=88)
         yield {
+            "task": row["task"],
             "question_id": row["question_id"],
             "question": row["question"],
             "answer": row["answer"],

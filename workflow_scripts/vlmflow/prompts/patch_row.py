@@ -33,7 +33,7 @@ def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
 
     Args:
         processor: of the model.
-        row: of the table `task`.
+        row: of the table `task`, with the name of the task.
         rule: "overlap" (patches that a box overlaps) or "painted" (the rule of the published code of [flow]).
 
     Raises:
@@ -53,6 +53,7 @@ def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
         # Only the edges of patches are left out then; all others are measured.
         raise NotApplicableError(str(error)) from error
     return {
+        "task": row["task"],
         "question_id": row["question_id"],
         "tokens": patch_map.tokens,
         "related": related,

@@ -1,7 +1,6 @@
 """The positions of each named segment of a prompt, from characters and patches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from PIL import Image
 
 from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
-from vlmflow.prompts.layouts.patch_map import Box
+from vlmflow.prompts.layouts.patch_map import Box, Patches
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 from .spans import Span, find_objects, find_options
@@ -18,21 +17,6 @@ IMAGE_SEGMENTS = [name for name, order in SEGMENTS.items() if order == 0 and nam
 
 Positions = dict[str, torch.Tensor]
 Missing = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Patches:
-    """The related patches among the tokens that an image becomes.
-
-    Attributes:
-        tokens: number of the image's tokens.
-        related: indices of the related patches among them, from 0.
-        no_patch: indices of the tokens that are not patches, such as row newlines.
-    """
-
-    tokens: int
-    related: Sequence[int]
-    no_patch: Sequence[int] = ()
 
 
 class Finder:

@@ -16,11 +16,10 @@ HOUR = 3600  # seconds
 
 @dataclass(frozen=True)
 class Job:
-    """A job that ran a model, with the paths of its table, its benchmark file and its log."""
+    """A job that ran a model, with the paths of its benchmark file and its log."""
 
     model: str
-    step: str  # answers, the name of a probe, or `table` and the name of a table
-    table: Path
+    step: str  # loading, answers, the name of a probe, or `table` and the name of a table
     benchmark: Path
     log: Path
 
@@ -61,16 +60,23 @@ def _number(row: dict[str, str], column: str) -> float | None:
         return None
 
 
-def gpus_held(log: Path) -> tuple[int, float]:
-    """(GPUs that a job held, seconds for which it waited for them), from the note beside its log; else (0, 0).
+@dataclass(frozen=True)
+class Note:
+    """What a job noted beside its log: GPUs that it held, seconds for which it waited for them, numbers of questions
+    that it measured and that the store had."""
 
-    `jobs.gpu_lease` writes the note, a JSON object, as `<stem of the log>.gpus.json`.
-    """
+    gpus: int = 0
+    waited: float = 0
+    measured: int = 0
+    kept: int = 0
+
+
+def read_note(log: Path) -> Note:
+    """The note of the job with this log; `vlmflow.jobs.cost_note` writes it as `<stem of the log>.cost.json`."""
     try:
-        note = json.loads(log.with_suffix(".gpus.json").read_text(encoding="utf-8"))
+        return Note(**json.loads(log.with_suffix(".cost.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return 0, 0
-    return note["gpus"], note.get("waited", 0)
+        return Note()
 
 
 def cost_rows(jobs: Iterable[Job]) -> pl.DataFrame:
@@ -86,23 +92,21 @@ def cost_rows(jobs: Iterable[Job]) -> pl.DataFrame:
 
 def _row(model: str, step: str, jobs: list[Job]) -> dict[str, Any]:
     measured = [(job, spent) for job in jobs if (spent := read_benchmark(job.benchmark)) is not None]
-    held = {job: gpus_held(job.log) for job, _ in measured}
+    notes = {job: read_note(job.log) for job, _ in measured}
     return {
         "model": model,
         "step": step,
         "jobs": len(measured),
         "unmeasured": len(jobs) - len(measured),
-        "questions": sum(_questions(job.table) for job, _ in measured),
+        "questions": sum(note.measured for note in notes.values()),
+        "kept": sum(note.kept for note in notes.values()),
         "hours": sum(spent.seconds for _, spent in measured) / HOUR,
-        "gpus": max((count for count, _ in held.values()), default=0),
-        "gpu_hours": sum(held[job][0] * max(0.0, spent.seconds - held[job][1]) for job, spent in measured) / HOUR,
+        "gpus": max((note.gpus for note in notes.values()), default=0),
+        "gpu_hours": sum(notes[job].gpus * max(0.0, spent.seconds - notes[job].waited) for job, spent in measured)
+        / HOUR,
         "cpu_hours": _total([spent.cpu_seconds for _, spent in measured]),
         "memory": max((spent.memory for _, spent in measured if spent.memory is not None), default=None),
     }
-
-
-def _questions(table: Path) -> int:
-    return pl.scan_parquet(table).select(pl.col("question_id").n_unique()).collect().item()
 
 
 def _total(seconds: list[float | None]) -> float | None:
@@ -114,7 +118,7 @@ def _total(seconds: list[float | None]) -> float | None:
 def in_report(cost: pl.DataFrame) -> dict[str, Any]:
     """The rows as text, their sum, and the number of jobs without a benchmark file."""
     rows = cost.to_dicts()
-    total: dict[str, Any] = {name: cost[name].sum() for name in ("jobs", "questions", "hours", "gpu_hours")}
+    total: dict[str, Any] = {name: cost[name].sum() for name in ("jobs", "questions", "kept", "hours", "gpu_hours")}
     total |= {"cpu_hours": cost["cpu_hours"].sum() if cost["cpu_hours"].count() else None}
     total |= {"gpus": cost["gpus"].max(), "memory": cost["memory"].max()}
     return {
@@ -132,6 +136,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "step": row.get("step"),
         "jobs": f"{row['jobs']:,}",
         "questions": f"{row['questions']:,}",
+        "kept": f"{row['kept']:,}",
         "gpus": "–" if not row["jobs"] else str(row["gpus"]),
         "memory": "–" if row["memory"] is None else f"{row['memory'] / 1000:.1f}",
         "per_question": _digits(per_question),

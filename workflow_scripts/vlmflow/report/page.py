@@ -124,7 +124,7 @@ def _failures(left_out: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The failed measurements of each model, with the reason; measurements with the same reason share a row."""
     measurements: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
-        name = each.get("table") or f"{each['task']}, {each.get('probe', 'all')}"
+        name = each.get("table") or each.get("probe", "all")
         measurements.setdefault((each["model"], each["why"]), []).append(name)
     return [{"model": model, "why": why, "what": "; ".join(names)} for (model, why), names in measurements.items()]
 

@@ -41,6 +41,9 @@ class Model(Strict):
         "the painted box stays pure.",
     )
     gpus: int = Field(1, ge=0, le=16, description="Number of GPUs that a job of this model uses; 0: the CPU.")
+    shards: int = Field(
+        1, ge=1, le=999, description="Number of jobs over which the questions of each step of this model are divided."
+    )
     note: str = Field("", description="A remark about this model, shown in the report.")
 
     @model_validator(mode="after")

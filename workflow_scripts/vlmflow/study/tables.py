@@ -71,13 +71,13 @@ class AccuracyTable(TableSettings):
     """A model's accuracy in each structural and semantic group of a whole dataset; [flow] table 2."""
 
     macro: ClassVar = "accuracy_table"
+    renamed_keys: ClassVar = {"shards": "models.….shards, and divides all questions of the model"}
 
     table: Literal["accuracy"]
     model: ModelName
     dataset: AnyDataset | None = Field(None, description="A dataset other than the study's.")
     per_group: int | None = Field(None, ge=1, description="Maximum number of questions per group; all by default.")
     seed: int = Field(0, ge=0, description="Seed of the sample, if `per_group` limits it.")
-    shards: int = Field(16, ge=1, description="Number of jobs over which the questions are divided.")
 
     @property
     def note(self) -> str:

@@ -4,6 +4,7 @@ from vlmflow.errors import TableError, WriteError
 
 from .base import Column, Table
 from .cost import COST
+from .models import MODEL
 from .questions import (
     ACCURACY,
     ANSWERS,
@@ -17,6 +18,7 @@ from .questions import (
     Skipped,
     full_reason,
 )
+from .shards import Shard, read_models, read_shards, shard_names
 from .writing import atomic_write, check_writable
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "ANSWERS",
     "CANDIDATES",
     "COST",
+    "MODEL",
     "PATCHES",
     "QUESTIONS",
     "SELECTED",
@@ -31,6 +34,7 @@ __all__ = [
     "TASK",
     "VIEWS",
     "Column",
+    "Shard",
     "Skipped",
     "Table",
     "TableError",
@@ -38,4 +42,7 @@ __all__ = [
     "atomic_write",
     "check_writable",
     "full_reason",
+    "read_models",
+    "read_shards",
+    "shard_names",
 ]

@@ -4,7 +4,8 @@ import polars as pl
 
 from .base import Column
 
-ABOUT = {
+TASK_NAME = {"task": Column(pl.String, "name in the study file")}
+ABOUT = TASK_NAME | {
     "question_id": Column(pl.String, "id in the source"),
     "image_id": Column(pl.String, "id of the image"),
 }

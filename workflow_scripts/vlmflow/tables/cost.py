@@ -9,10 +9,11 @@ COST = Table(
     "summary of cost",
     {
         "model": MODEL_TASK["model"],
-        "step": Column(pl.String, "answers, the name of a probe, or `table` and the name of a table"),
+        "step": Column(pl.String, "loading, answers, the name of a probe, or `table` and the name of a table"),
         "jobs": Column(pl.Int32, "jobs whose time is known"),
         "unmeasured": Column(pl.Int32, "jobs without a benchmark file; no other column counts them"),
-        "questions": Column(pl.Int64, "questions that these jobs answered or measured"),
+        "questions": Column(pl.Int64, "questions that these jobs measured"),
+        "kept": Column(pl.Int64, "questions whose measurements the store had"),
         "hours": Column(pl.Float64, "sum of the times from a job's start to its end, hours"),
         "gpus": Column(pl.Int32, "largest number of GPUs that one job held"),
         "gpu_hours": Column(pl.Float64, "sum over jobs of the hours times the GPUs that the job held, hours"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from .base import Column, Table
-from .columns import MODEL_TASK
+from .columns import ABOUT, MODEL_TASK, TASK_NAME
 
 OBJECT = pl.Struct(
     {
@@ -83,7 +83,8 @@ def full_reason() -> pl.Expr:
 
 PATCHES = Table(
     "patches",
-    {
+    TASK_NAME
+    | {
         "question_id": Column(pl.String, "id in the source"),
         "tokens": Column(pl.Int32, "number of the image's tokens"),
         "related": Column(pl.List(pl.Int32), "numbers of the related patches among the image's tokens, from 0"),
@@ -92,9 +93,8 @@ PATCHES = Table(
 )
 ANSWERS = Table(
     "answers",
-    {
-        "question_id": Column(pl.String, "id in the source"),
-        "image_id": Column(pl.String, "id of the image"),
+    ABOUT
+    | {
         "predicted": Column(pl.String, "the model's answer, decoded greedily"),
         "answer": Column(pl.String, "the correct answer, or a person's description if many answers are correct"),
         "correct": Column(
@@ -108,7 +108,8 @@ ANSWERS = Table(
 )
 VIEWS = Table(
     "views",
-    {
+    TASK_NAME
+    | {
         "question_id": Column(pl.String, "id in the source"),
         "question": Column(pl.String, "the question's own words"),
         "answer": Column(pl.String, "correct answer, or caption"),
@@ -119,7 +120,8 @@ VIEWS = Table(
 )
 SELECTED = Table(
     "selected",
-    {
+    TASK_NAME
+    | {
         "question_id": Column(pl.String, "a question that the probes analyse"),
     },
 )
@@ -141,13 +143,13 @@ def skipped(
     reasons: pl.Series | str,
     *,
     stage: str,
-    task: str,
+    task: pl.Series | str,
     model: str | None = None,
     what: pl.Series | str = "",
 ) -> pl.DataFrame:
     """Rows of the table `skipped`; `what` is the part of each question that is left out, by default all of it."""
     return pl.DataFrame({"question_id": question_ids}, schema={"question_id": pl.String}).with_columns(
-        task=pl.lit(task),
+        task=task if isinstance(task, pl.Series) else pl.lit(task),
         model=pl.lit(model, dtype=pl.String),
         stage=pl.lit(stage),
         what=what.cast(pl.String) if isinstance(what, pl.Series) else pl.lit(what),

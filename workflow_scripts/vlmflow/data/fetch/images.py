@@ -1,8 +1,6 @@
 """Find the images of questions on the disk, and fetch the missing ones."""
 
 import json
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +8,7 @@ import requests
 from filelock import FileLock, Timeout
 
 from vlmflow.data.base import ImageSource
+from vlmflow.data.images_on_disk import ENDINGS, images_on_disk, is_image_name
 from vlmflow.errors import DownloadError
 from vlmflow.tables import TASK, atomic_write
 from vlmflow.tables.questions import skipped
@@ -18,8 +17,6 @@ from .download import fetch_files
 from .expected import IMAGE, Refused
 from .remote_zip import fetch_members
 
-# Of the formats that `vlmflow.data.open_image` opens; capitals are allowed too.
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 REACHED = 5  # seconds in which a server has to answer before a run is planned, or it gets no further request
 
 
@@ -40,17 +37,17 @@ def with_images(
     """
     folder = Path(source.folder)
     ids = candidates["image_id"].unique(maintain_order=True).to_list()
-    reasons = {image_id: f"{image_id!r} is not a name of an image" for image_id in ids if not _is_name(image_id)}
+    reasons = {image_id: f"{image_id!r} is not a name of an image" for image_id in ids if not is_image_name(image_id)}
     ids = [image_id for image_id in ids if image_id not in reasons]
-    found = _on_disk(ids, source)
+    found = images_on_disk(ids, source)
     missing = [image_id for image_id in ids if image_id not in found]
     if missing and source.url is not None:
         folder.mkdir(parents=True, exist_ok=True)
         # One job at a time: others use the server too, and images that another job has fetched are not fetched again.
         with FileLock(folder.parent / ".fetching.lock"):
-            found |= _on_disk(missing, source)
+            found |= images_on_disk(missing, source)
             reasons |= _fetch([image_id for image_id in missing if image_id not in found], source)
-        found |= _on_disk(missing, source)
+        found |= images_on_disk(missing, source)
     refused = {image_id: why for image_id, why in reasons.items() if isinstance(why, Refused)}
     if refused and len(refused) == len(ids):
         first = next(iter(refused.values()))
@@ -68,28 +65,6 @@ def with_images(
     kept = with_paths.filter(pl.col("image").is_not_null()).select(list(TASK.columns))
     missing_rows = with_paths.filter(pl.col("image").is_null())
     return kept, skipped(missing_rows["question_id"], missing_rows["reason"], stage="images", task=task)
-
-
-def _is_name(image_id: str) -> bool:
-    """Whether a file of this name lies in its folder, and nowhere else."""
-    return re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", image_id) is not None
-
-
-def _on_disk(ids: Iterable[str], source: ImageSource) -> dict[str, str]:
-    """Image id → path, for the images that are in the folder."""
-    folder = Path(source.folder)
-    names_by_stem: dict[str, dict[str, str]] = {}
-    # Of names that differ only in the ending's case, the lowercase one is used, which is sorted behind the others.
-    for name in sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ():
-        stem, dot, ending = name.rpartition(".")
-        names_by_stem.setdefault(stem, {})[dot + ending.lower()] = name
-    paths = {}
-    for image_id in ids:
-        names = [name.format(number=int(image_id)) for name in source.names] if image_id.isdecimal() else []
-        found = [names_by_stem.get(stem, {}).get(ending) for stem in (image_id, *names) for ending in ENDINGS]
-        if any(found):
-            paths[image_id] = str(folder / next(filter(None, found)))
-    return paths
 
 
 def _fetch(ids: list[str], source: ImageSource) -> dict[str, str]:
@@ -142,10 +117,10 @@ def ask_again(note: Path, came: Path, source: ImageSource) -> str:
         source: the folder of the images, and the address of missing ones.
     """
     known = json.loads(note.read_text(encoding="utf-8"))["images"]
-    ids = [image_id for image_id in known if _is_name(image_id)]
+    ids = [image_id for image_id in known if is_image_name(image_id)]
     try:
-        why = _request_once([image_id for image_id in ids if image_id not in _on_disk(ids, source)], source)
-        found = _on_disk(ids, source)
+        why = _request_once([image_id for image_id in ids if image_id not in images_on_disk(ids, source)], source)
+        found = images_on_disk(ids, source)
         if found:
             with atomic_write(came) as temporary:
                 before = came.read_text(encoding="utf-8") if came.is_file() else ""

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import SINK_SEGMENTS, Edge
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Probe, ProbeFiles, StudyView, parse_edges
+from vlmflow.probes.base import Probe, ProbeTables, StudyView, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.norms import NormsProbe
 from vlmflow.settings import Edges, Name, Strict, Windows
@@ -62,6 +62,8 @@ class KnockoutProbe(Probe):
         },
     )
 
+    choosing_keys: ClassVar = Probe.choosing_keys | {"sinks"}  # the rows of questions name their sinks
+
     kind: Literal["knockout"]
     window: Windows = Field([9], description="Number of layers, odd; one number or several.")
     edges: Edges = Field(description="Each as 'source -> target'; or all, for every segment to every later one.")
@@ -91,15 +93,14 @@ class KnockoutProbe(Probe):
         rows = len(self.window) * size.layers * replayed_shares(self.parsed_edges, size)
         return Work(forward() + rows / 2, 3 + rows * size.tokens / REPLAYED)
 
-    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
+    def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
         """See `Probe.columns`; adds `sinks`, numbers of tokens among the image's."""
-        if self.sinks is not None:
+        if self.sinks is not None and tables.norms is not None:
             from vlmflow.probes.norms.sinks import sinks_of
 
-            norms = NormsProbe.table.read(files.norms[0])
-            sinks = sinks_of(norms, self.sinks.above, self.sinks.quantile)
+            sinks = sinks_of(tables.norms, self.sinks.above, self.sinks.quantile)
             rows = rows.join(sinks, on="question_id", how="left", maintain_order="left")
-        return super().columns(rows, files, seed)
+        return super().columns(rows, tables, seed)
 
     def check(self, name: str, study: StudyView) -> None:
         """See `Probe.check`; the norms for its sinks must be measured on all of its questions."""

@@ -86,6 +86,9 @@ class PruningProbe(Probe):
         """See `Probe.layers_required`."""
         return {"layers_dropped": max(self.layers_dropped)}
 
+    choosing_keys: ClassVar = Probe.choosing_keys | {"timed"}
+    uses_match: ClassVar = True
+
     @property
     def detailed(self) -> int:
         """See `Probe.detailed`."""

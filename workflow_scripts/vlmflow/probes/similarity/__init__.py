@@ -8,7 +8,7 @@ from pydantic import Field
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ImageProbe, ProbeFiles, in_random_order
+from vlmflow.probes.base import ImageProbe, ProbeTables, in_random_order
 from vlmflow.probes.cost import Work, forward
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.tables import Column, Table
@@ -76,10 +76,15 @@ class SimilarityProbe(ImageProbe):
         """See `Probe.cache_size`; neighbouring questions are compared with the same unrelated questions."""
         return len(self.prompts) * (self.partners + 2)
 
+    @property
+    def uses_seed(self) -> bool:
+        """See `Probe.uses_seed`; the order of questions decides which are compared."""
+        return True
+
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         return Work(len(self.prompts) * forward(), 4 * len(self.prompts))
 
-    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
-        """See `Probe.columns`; a question is compared with those that follow it."""
-        return super().columns(in_random_order(rows), files, seed)
+    def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`; a question is compared with those before it."""
+        return super().columns(in_random_order(rows, seed), tables, seed)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ImageProbe, ProbeFiles, in_random_order
+from vlmflow.probes.base import ImageProbe, ProbeTables, in_random_order
 from vlmflow.probes.cost import READ, Work, forward, unembedding
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
@@ -80,6 +80,13 @@ class VisualLensProbe(ImageProbe):
         4, ge=0, description="Number of questions per task for which the word of every patch is kept."
     )
 
+    choosing_keys: ClassVar = ImageProbe.choosing_keys | {"examples"}
+
+    @property
+    def uses_seed(self) -> bool:
+        """See `Probe.uses_seed`; the order of questions decides which are compared."""
+        return True
+
     @property
     def detailed(self) -> int:
         """See `Probe.detailed`."""
@@ -91,9 +98,9 @@ class VisualLensProbe(ImageProbe):
         read = size.image_tokens * unembedding(size)
         return Work(prompts * (forward() + read), prompts * (1 + size.image_tokens / READ))
 
-    def columns(self, rows: pl.DataFrame, files: ProbeFiles, seed: int | None) -> pl.DataFrame:
-        """See `Probe.columns`; a question is compared with those that follow it."""
-        return super().columns(in_random_order(rows), files, seed)
+    def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`; a question is compared with those before it."""
+        return super().columns(in_random_order(rows, seed), tables, seed)
 
     @model_validator(mode="after")
     def _correct_one_is_measured(self) -> "VisualLensProbe":

@@ -6,7 +6,7 @@ at (scale_x · x + shift_x, scale_y · y + shift_y), and patches become tokens r
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,21 @@ import numpy as np
 from vlmflow.errors import GeometryError
 
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the original image
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The related patches among the tokens that an image becomes.
+
+    Attributes:
+        tokens: number of the image's tokens.
+        related: indices of the related patches among them, from 0.
+        no_patch: indices of the tokens that are not patches, such as row newlines.
+    """
+
+    tokens: int
+    related: Sequence[int]
+    no_patch: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
