@@ -2,6 +2,7 @@
 import os
 import re
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -157,7 +158,7 @@ def get_probe_settings(wildcards):
 
 def get_probe_code(wildcards):
     """The digest of the code that measures a probe."""
-    return code_digest(*probing_modules(study.probes[wildcards.probe]))
+    return code_digest(*probing_modules(type(study.probes[wildcards.probe])))
 
 
 def get_probe_seed(wildcards):

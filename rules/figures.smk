@@ -5,8 +5,29 @@
 report: "../workflow_scripts/captions/workflow.rst"
 
 
+# Once for all figures of all studies: bundling takes longer than drawing.
+rule bundle_javascript:
+    output:
+        libraries="resources/javascript/vega-embed.js",
+    log:
+        "resources/javascript/bundle.log",
+    benchmark:
+        "resources/javascript/bundle.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
+    params:
+        version=version("vl-convert-python"),
+    script:
+        "../workflow_scripts/bundle_javascript.py"
+
+
 rule draw_figure:
     input:
+        libraries="resources/javascript/vega-embed.js",
         summary=lambda wildcards: f"{RESULTS}/summary/{get_figure_probe(wildcards)}.parquet",
         curve_features=get_figure_curve_features,
         rows=get_example_rows,

@@ -1,5 +1,7 @@
 """One figure of one model, in four files: interactive, SVG, PNG, and a narrow SVG."""
 
+from pathlib import Path
+
 import polars as pl
 from pydantic import TypeAdapter
 
@@ -29,5 +31,6 @@ with logged(snakemake.log[0]):
         rows=by_task(read_shards(probe.table, source.rows)),
         views=by_task(VIEWS.read(source.views[0])) if source.views else {},
     )
+    libraries = Path(source.libraries).read_text(encoding="utf-8")
     for path, columns in zip(snakemake.output, (3, 3, 3, 1), strict=True):
-        save(draw(figure, probe, data, Layout(columns, interactive=path.endswith(".html"))), path)
+        save(draw(figure, probe, data, Layout(columns, interactive=path.endswith(".html"))), path, libraries)

@@ -1,7 +1,8 @@
 """Record one ordinary forward: the arguments, keys and values of each decoder layer, and the output."""
 
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -128,13 +129,19 @@ def _keys_and_values(cache: DynamicCache, layers: int, length: int) -> list[tupl
 
 def bound_arguments(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
     """(the states that a layer was called with, its other arguments by name)."""
-    signature = inspect.signature(layer.forward)
-    arguments = dict(signature.bind(*args, **kwargs).arguments)
+    signature = _signature(type(layer).forward)
+    arguments = dict(signature.bind(layer, *args, **kwargs).arguments)
     for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             arguments.update(arguments.pop(name, {}))
-    hidden = arguments.pop(next(iter(arguments)))
+    _, hidden = (arguments.pop(name) for name in list(arguments)[:2])
     return hidden, arguments
+
+
+@functools.cache
+def _signature(forward: Callable) -> inspect.Signature:
+    """The signature of the forward of a kind of layer; its first parameter is the layer itself."""
+    return inspect.signature(forward)
 
 
 def last_logits(model: PreTrainedModel) -> dict[str, int]:

@@ -7,12 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import vl_convert
+from altair.utils.html import INLINE_HTML_TEMPLATE
 
 from vlmflow.tables import atomic_write
 
 
-def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
+def javascript() -> str:
+    """The libraries that draw an interactive figure, as one script; bundling them takes seconds."""
+    vega_lite = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    return str(vl_convert.javascript_bundle(None, vl_version=vega_lite))
+
+
+def save(chart: alt.TopLevelMixin, path: str | Path, libraries: str | None = None) -> None:
     """Write the chart as HTML that needs no network, as SVG, or as PNG at twice the size, by the suffix of `path`.
+
+    Args:
+        chart: to write.
+        path: of the file.
+        libraries: the result of `javascript`, for HTML; by default it is made.
 
     Raises:
         ValueError: the suffix is another one.
@@ -20,7 +33,8 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
     with atomic_write(path) as temporary:
         match Path(path).suffix:
             case ".html":
-                chart.save(temporary, format="html", inline=True, json_kwds={"cls": _EscapedJson})
+                inlined = _Inlined(javascript() if libraries is None else libraries)
+                chart.save(temporary, format="html", template=inlined, json_kwds={"cls": _EscapedJson})
             case ".svg":
                 chart.save(temporary, format="svg")
                 temporary.write_text(_renumber_gradients(temporary.read_text(encoding="utf-8")), encoding="utf-8")
@@ -28,6 +42,16 @@ def save(chart: alt.TopLevelMixin, path: str | Path) -> None:
                 chart.save(temporary, format="png", scale_factor=2)
             case suffix:
                 raise ValueError(f"{path}: charts are written as .html, .svg or .png, not as {suffix!r}")
+
+
+class _Inlined:
+    """Altair's template of a page that holds its libraries, which are given instead of being bundled again."""
+
+    def __init__(self, libraries: str) -> None:
+        self._libraries = libraries
+
+    def render(self, **values: Any) -> str:
+        return str(INLINE_HTML_TEMPLATE.render(vegaembed_script=self._libraries, **values))
 
 
 class _EscapedJson(json.JSONEncoder):

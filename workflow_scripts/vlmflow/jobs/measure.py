@@ -1,7 +1,7 @@
 """Measure the questions of one shard, those of all tasks, with one model; or take them from the store."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ class Step:
         kind: answers, or the kind of the probe.
         table: of the rows.
         depends_on: everything besides the question that they depend on.
+        in_order: whether a measurement uses results of those before it, so that another order would cost more.
         make_run: from the loaded model and the questions of one task, what measures them.
     """
 
@@ -46,6 +47,7 @@ class Step:
     kind: str
     table: Table
     depends_on: Mapping[str, Any]
+    in_order: bool
     make_run: "Callable[[LanguageModel, Sequence[Question]], Run]"
 
 
@@ -57,7 +59,7 @@ def answering(model: str, settings: Mapping[str, Any], code: str, match: Answers
 
         return AnswerRun(vlm, settings["instruction"], match)
 
-    return Step("answers", model, settings, "answers", ANSWERS, depends_on(settings, code, match), make_run)
+    return Step("answers", model, settings, "answers", ANSWERS, depends_on(settings, code, match), False, make_run)
 
 
 def probing(probe: Probe, name: str, model: str, settings: Mapping[str, Any], code: str, match: AnswersMatch) -> Step:
@@ -69,7 +71,7 @@ def probing(probe: Probe, name: str, model: str, settings: Mapping[str, Any], co
         return ProbeRun(vlm, probe, name, instruction=settings["instruction"], questions=questions, match=match)
 
     address = depends_on(settings, code, match if probe.uses_match else None, probe.measuring_settings)
-    return Step(name, model, settings, probe.kind_name(), probe.table, address, make_run)
+    return Step(name, model, settings, probe.kind_name(), probe.table, address, probe.cache_size > 0, make_run)
 
 
 def measure_shard(
@@ -91,6 +93,8 @@ def measure_shard(
     """
     contents = Contents(contents_note(store_folder()))
     mine = shard.questions(rows)
+    if not step.in_order:
+        mine = mine.sort("image", maintain_order=True)  # each image is then opened and encoded once
     asked = mine.select("task", "question_id").rows()
     with Collection(step.kind, step.depends_on, step.table) as collection, ExitStack() as stack:
         tasks = {
@@ -103,6 +107,7 @@ def measure_shard(
         runs: dict[str, Run] = {}
         if missing:
             vlm = stack.enter_context(open_model(step.settings, gpus, threads))
+            stack.enter_context(_keeping_features(vlm))
             runs = {task: step.make_run(vlm, stored.questions) for task, stored in tasks.items()}
         print(f"{len(missing)} questions to measure; {len(asked) - len(missing)} are in the store")
         count_questions(len(missing), len(asked) - len(missing))
@@ -116,3 +121,9 @@ def measure_shard(
         )
     note_used(store_folder(), path, collection.folder, keys)
     return pl.concat([step.table.frame([]), *frames]), skipped
+
+
+def _keeping_features(vlm: "LanguageModel") -> AbstractContextManager[object]:
+    from vlmflow.engine.kept_features import KeptFeatures
+
+    return KeptFeatures(vlm.model)

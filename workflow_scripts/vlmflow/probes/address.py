@@ -22,9 +22,9 @@ ANSWERING = (*MODULES, "vlmflow.probes.answer")
 MODEL_SETTINGS = ("content", "template", "template_text", "dtype", "instruction", "fit", "reads")
 
 
-def probing_modules(probe: Probe) -> tuple[str, ...]:
-    """The modules that measure a probe."""
-    return (*MODULES, "vlmflow.probes.run", f"{type(probe).__module__}.measure")
+def probing_modules(probe: type[Probe]) -> tuple[str, ...]:
+    """The modules that measure a kind of probe."""
+    return (*MODULES, "vlmflow.probes.run", f"{probe.__module__}.measure")
 
 
 def depends_on(
