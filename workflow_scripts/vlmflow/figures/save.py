@@ -16,7 +16,7 @@ from vlmflow.tables import atomic_write
 def javascript() -> str:
     """The libraries that draw an interactive figure, as one script; bundling them takes seconds."""
     vega_lite = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return str(vl_convert.javascript_bundle(None, vl_version=vega_lite))
+    return str(vl_convert.javascript_bundle(vl_version=vega_lite))  # type: ignore[call-arg]
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path, libraries: str | None = None) -> None:
