@@ -23,6 +23,7 @@ class Job:
     benchmark: str | None = None
     needs: frozenset[int] = frozenset()  # ids of the jobs of this run that it waits for
     needs_model: bool = False  # such jobs take much longer than all others
+    step: tuple[str, str] | None = None  # model, and what is done with it; the shards of a step are several jobs
     log: str | None = None
     submitted: float | None = None
     begun: float | None = None
@@ -32,11 +33,6 @@ class Job:
     def key(self) -> Key:
         """The facts on which its duration depends, the broadest first: whether it needs a model, rule, wildcards."""
         return (self.needs_model, self.rule, *(self.wildcards[name] for name in KEYS if name in self.wildcards))
-
-    @property
-    def model(self) -> str | None:
-        """The name of the model that the job needs, if any."""
-        return self.wildcards.get("model")
 
 
 class Run:
@@ -139,7 +135,15 @@ class Run:
 
 def _planned(entry: Mapping[str, Any]) -> Job:
     needs = frozenset(entry["needs"])
-    return Job(entry["rule"], dict(entry["wildcards"]), entry["benchmark"], needs, needs_model=entry["needs_model"])
+    step = entry.get("step")
+    return Job(
+        entry["rule"],
+        dict(entry["wildcards"]),
+        entry["benchmark"],
+        needs,
+        needs_model=entry["needs_model"],
+        step=None if step is None else tuple(step),
+    )
 
 
 def _measured(benchmark: str | None) -> float | None:

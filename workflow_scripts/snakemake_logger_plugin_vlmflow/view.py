@@ -12,7 +12,7 @@ from .estimate import Estimate, estimate
 from .logs import last_line
 from .state import Job, Run, stamp
 
-MOST_MODELS = 8  # models listed at most
+MOST_STEPS = 8  # steps of models listed at most
 MOST_FAILED = 5  # failed jobs listed at most
 OTHERS = 10  # lines at most besides those of running jobs, models and failed jobs
 ROOMY = 24  # lines of a terminal from which groups are separated by blank lines
@@ -79,7 +79,7 @@ def ended(run: Run, now: float) -> str:
 
 
 def overview(run: Run, now: float, clock: float, height: int) -> RenderableType:
-    """The state of the run, of its models if there are several, of running jobs and failed jobs."""
+    """The state of the run, of the steps of its models, of running jobs and failed jobs."""
     lines: list[RenderableType] = [
         _total_line(run),
         _states(run, now),
@@ -87,10 +87,10 @@ def overview(run: Run, now: float, clock: float, height: int) -> RenderableType:
     ]
     gap: list[RenderableType] = [Text()] if height >= ROOMY else []
     failed = list(run.failed)
-    models = _models(run)
-    most = height - OTHERS - min(len(models), MOST_MODELS) - min(len(failed), MOST_FAILED)
-    if len(models) > 1:
-        lines += [*gap, _model_lines(run, models)]
+    steps = _steps(run)
+    most = height - OTHERS - min(len(steps), MOST_STEPS) - min(len(failed), MOST_FAILED)
+    if len(steps) > 1:
+        lines += [*gap, _step_lines(run, steps)]
     if run.running:
         lines += [*gap, _job_lines(run, now, max(1, most))]
     if failed:
@@ -119,24 +119,48 @@ def _states(run: Run, now: float) -> Text:
     return text.append(f"{duration(now - run.start)} gone", style="dim")
 
 
-def _models(run: Run) -> list[str]:
-    return list(dict.fromkeys(job.model for job in run.jobs.values() if job.model is not None))
+Step = tuple[str, str]
 
 
-def _model_lines(run: Run, models: list[str]) -> Table:
+def _steps(run: Run) -> dict[Step, list[int]]:
+    """(model, step) → its jobs, the steps that are not done first."""
+    steps: dict[Step, list[int]] = {}
+    for jobid, job in run.jobs.items():
+        if job.step is not None:
+            steps.setdefault(job.step, []).append(jobid)
+    return dict(sorted(steps.items(), key=lambda item: _urgency(run, item[1])))
+
+
+def _urgency(run: Run, jobs: list[int]) -> int:
+    """0 for a step that runs or has failed, 1 for one that waits, 2 for one that is done."""
+    if any(jobid in run.running or jobid in run.failed for jobid in jobs):
+        return 0
+    return 2 if all(jobid in run.done for jobid in jobs) else 1
+
+
+def _step_lines(run: Run, steps: dict[Step, list[int]]) -> Table:
+    """A line for each step of a model, with the share of its questions that is done."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, overflow="ellipsis", max_width=32)
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=24)
     grid.add_column(width=20)
     grid.add_column(justify="right", no_wrap=True)
     grid.add_column(no_wrap=True, style="red")
-    for model in models[:MOST_MODELS]:
-        total = sum(job.model == model for job in run.jobs.values())
-        done, failed = (sum(run.jobs[each].model == model for each in state) for state in (run.done, run.failed))
-        bar = _bar(done, total, "green", width=20)
-        grid.add_row(model, bar, f"{done} of {total}", f"{failed} failed" if failed else "")
-    if len(models) > MOST_MODELS:
-        grid.add_row(f"and {len(models) - MOST_MODELS} more models")
+    for (model, step), jobs in list(steps.items())[:MOST_STEPS]:
+        done = sum(jobid in run.done for jobid in jobs)
+        failed = sum(jobid in run.failed for jobid in jobs)
+        share = done + sum(_share(run.jobs[jobid]) for jobid in jobs if jobid in run.running)
+        shards = f"{done} of {len(jobs)} shards" if len(jobs) > 1 else f"{100 * share:.0f} %"
+        bar = _bar(share, len(jobs), "green", width=20)
+        grid.add_row(model, step, bar, shards, f"{failed} failed" if failed else "")
+    if len(steps) > MOST_STEPS:
+        grid.add_row(f"and {len(steps) - MOST_STEPS} more steps")
     return grid
+
+
+def _share(job: Job) -> float:
+    """The share of a running job's questions that is done, by its log."""
+    return (last_line(job.log).share or 0.0) if _has_new_log(job) else 0.0
 
 
 def _names(job: Job) -> str:

@@ -21,10 +21,27 @@ def planned_jobs(jobs: JobGraph) -> list[dict[str, Any]]:
             "benchmark": None if job.benchmark is None else str(job.benchmark),
             "needs": [jobs.number(other) for other in jobs.needs(job) if other in run],
             "needs_model": "gpu" in job.rule.resources,
+            "step": step_of(job),
             "runs": job in run,
         }
         for job in jobs
     ]
+
+
+# Rule → name of the step; a probe's job has the name of the probe.
+STEPS = {"load_model": "loading", "map_patches": "patches", "answer_questions": "answers"}
+
+
+def step_of(job: Any) -> tuple[str, str] | None:
+    """(model, step) of a job; None if it does not belong to a step of a model."""
+    names = job.wildcards_dict
+    if job.rule.name in STEPS:
+        return names["model"], STEPS[job.rule.name]
+    if job.rule.name == "run_probe":
+        return names["model"], names["probe"]
+    if job.rule.name == "answer_table":
+        return job.params.name, f"table {names['table']}"
+    return None
 
 
 def report_message(jobs: JobGraph, page: Path) -> str:
