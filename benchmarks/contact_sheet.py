@@ -44,7 +44,7 @@ def scenes(folder: Path) -> pl.DataFrame:
     rows, _ = read_questions(folder / "questions.json", folder / "sceneGraphs.json")
     candidates = CANDIDATES.frame(pl.DataFrame(rows, infer_schema_length=None).drop("problem"))
     with_image, _ = with_images(candidates, ImageSource(str(folder / "images")), task="ChooseRel")
-    return with_image.filter(pl.col("semantic") == "rel")
+    return with_image.filter(pl.col("semantic") == "rel").with_columns(task=pl.lit("ChooseRel"))
 
 
 if __name__ == "__main__":
@@ -61,7 +61,9 @@ if __name__ == "__main__":
             )
             patches = PATCHES.frame([patch_row(processor, row, "overlap") for row in questions.iter_rows(named=True)])
             sheets.append(
-                contact_sheet(processor, questions.join(patches, on="question_id", maintain_order="left"), name)
+                contact_sheet(
+                    processor, questions.join(patches, on=["task", "question_id"], maintain_order="left"), name
+                )
             )
     whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
     top = 0

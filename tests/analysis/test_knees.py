@@ -58,6 +58,7 @@ def budget_rows(curve, questions=30, noise=0.02, seed=0, tokens=TOKENS):
             whole = kept == tokens[-1]
             rows.append(
                 {
+                    "task": "T",
                     "question_id": str(question),
                     "image_id": str(question // 2),
                     "prompt": "own",

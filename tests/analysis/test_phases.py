@@ -46,6 +46,7 @@ def planted(knots, curves, questions=40, noise=0.02, seed=0, images=None):
             corrected = np.interp(layers, knots, values) + off
             frames.append(
                 pl.DataFrame({"layer": layers, "corrected": corrected, "raw": corrected + 0.1}).with_columns(
+                    task=pl.lit("T"),
                     question_id=pl.lit(str(question)),
                     image_id=pl.lit(str(question % images if images else question)),
                     prompt=pl.lit("own"),
@@ -248,7 +249,7 @@ def test_phases_are_found_from_states_with_planted_similarities():
         measured = pl.concat(
             [
                 similarity(context, row, {"own": "{question}"}, 2).with_columns(
-                    question_id=pl.lit(row.id), image_id=pl.lit(row.image_id)
+                    task=pl.lit("T"), question_id=pl.lit(row.id), image_id=pl.lit(row.image_id)
                 )
                 for row in rows
             ]

@@ -35,6 +35,7 @@ def knockout_rows():
     return KnockoutProbe.table.frame(
         [
             {
+                "task": "T",
                 "question_id": str(question),
                 "image_id": str(question),
                 "edge": edge,
@@ -91,6 +92,7 @@ def test_similarity_of_words_is_averaged():
     rows = WordsProbe.table.frame(
         [
             {
+                "task": "T",
                 "question_id": str(q),
                 "image_id": "1",
                 "intervention": "mlp",
@@ -109,8 +111,8 @@ def test_similarity_of_words_is_averaged():
 def norms():
     return NormsProbe.table.frame(
         [
-            {"question_id": "1", "image_id": "1", "norms": [1.0, 1.0, None, 60.0], "related": [3]},
-            {"question_id": "2", "image_id": "2", "norms": [1.0, 2.0**-50, 2.0**50], "related": None},
+            {"task": "T", "question_id": "1", "image_id": "1", "norms": [1.0, 1.0, None, 60.0], "related": [3]},
+            {"task": "T", "question_id": "2", "image_id": "2", "norms": [1.0, 2.0**-50, 2.0**50], "related": None},
         ]
     )
 
@@ -134,6 +136,7 @@ def test_pruning_has_accuracy_work_and_time():
     rows = PruningProbe.table.frame(
         [
             {
+                "task": "T",
                 "question_id": str(q),
                 "image_id": str(q),
                 "layers_dropped": last,
@@ -162,6 +165,7 @@ def test_pruning_has_accuracy_work_and_time():
 
 def test_pruning_without_a_correct_answer_has_no_accuracy():
     row = {
+        "task": "T",
         "question_id": "1",
         "image_id": "1",
         "layers_dropped": 5,
@@ -203,7 +207,7 @@ def test_maps_of_several_grids_have_one_average():
     def row(question, rows, columns):
         cells = rows * columns
         shares = {"weight": [60.0 / cells] * cells, "share": [30.0 / cells] * cells}
-        about = {"question_id": question, "image_id": question, "target": "question", "layer": 0}
+        about = {"task": "T", "question_id": question, "image_id": question, "target": "question", "layer": 0}
         return about | {"rows": rows, "columns": columns} | shares
 
     summary = place("attention-map", AttentionMapProbe.table.frame([row("a", 2, 3), row("b", 3, 2), row("c", 4, 4)]))
@@ -217,6 +221,7 @@ def test_maps_of_several_grids_have_one_average():
 def test_the_lens_reports_what_the_instruction_changes():
     def row(question, instruction, said):
         about = {
+            "task": "T",
             "question_id": question,
             "image_id": question,
             "instruction": instruction,
@@ -237,7 +242,8 @@ def test_the_lens_reports_what_the_instruction_changes():
 def test_where_no_object_has_patches_the_lens_says_why():
     rows = VisualLensProbe.table.frame(
         [
-            {"question_id": "a", "image_id": "a", "instruction": "correct", "instruction_position": "after", "layer": 0}
+            {"task": "T", "question_id": "a", "image_id": "a", "layer": 0}
+            | {"instruction": "correct", "instruction_position": "after"}
             | {"object": None, "elsewhere": None, "shuffled": None, "decoded": None}
             | {"entropy": 2.0, "words": 50.0, "agreement": 100.0}
         ]

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from support.paths import TINY_LLAVA
+from support.questions import of_task
 from vlmflow.data import dataset_from
 from vlmflow.data.base import ImageSource
 from vlmflow.data.entries import SAME_ID
@@ -156,9 +157,9 @@ def follow(questions, images, processor):
     assert Counter([*kept["question_id"], *unseen["question_id"]]) == Counter(usable["question_id"])
     for rule in ("overlap", "painted"):
         rows, unmapped = for_each_question(
-            kept, lambda row, rule=rule: patch_row(processor, row, rule), stage="patches", task="T", model="m"
+            of_task(kept, "T"), lambda row, rule=rule: patch_row(processor, row, rule), stage="patches", model="m"
         )
-        PATCHES.frame(rows)
+        assert set(PATCHES.frame(rows)["task"]) <= {"T"}
         SKIPPED.frame(pl.concat([lacking, unseen, unmapped]))
         assert not unmapped["reason"].str.contains("unexpected").any(), unmapped["reason"].to_list()
         assert Counter([*(row["question_id"] for row in rows), *unmapped["question_id"]]) == Counter(

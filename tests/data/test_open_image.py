@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from support.questions import of_task
 from support.scene_files import files_of, read_files
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_image
 from vlmflow.data.sampling import usable_questions
-from vlmflow.errors import QuestionError
+from vlmflow.errors import ImageError
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report.tables import task_row, tasks_page
@@ -80,7 +81,10 @@ def test_a_file_that_is_no_image_costs_its_questions_only(scene_folder, tiny_pro
     table, _ = usable_questions(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
     kept, unseen = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     rows, skipped = for_each_question(
-        TASK.frame(kept), lambda row: patch_row(tiny_processor, row, "overlap"), stage="patches", task="T", model="m"
+        of_task(TASK.frame(kept), "T"),
+        lambda row: patch_row(tiny_processor, row, "overlap"),
+        stage="patches",
+        model="m",
     )
     reasons = dict(SKIPPED.frame(pl.concat([unseen, skipped])).select("question_id", "reason").rows())
     assert set(reasons) == set(table.filter(image_id="1")["question_id"])
@@ -95,7 +99,7 @@ def test_a_file_that_is_no_image_costs_its_questions_only(scene_folder, tiny_pro
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path):
     """Within the limits an image is opened, whatever PIL warns of; beyond, its size is all that is read."""
     (tmp_path / "bomb.png").write_bytes(png(LONGEST + 1, LONGEST + 1)[:2000])
-    with pytest.raises(QuestionError, match=f"it has {LONGEST + 1} × {LONGEST + 1} pixels"):
+    with pytest.raises(ImageError, match=f"it has {LONGEST + 1} × {LONGEST + 1} pixels"):
         open_image(str(tmp_path / "bomb.png"))
     (tmp_path / "large.png").write_bytes(png(LONGEST, LONGEST // LONGEST_TO_SHORTEST + 1))
     assert open_image(str(tmp_path / "large.png")).size == (LONGEST, LONGEST // LONGEST_TO_SHORTEST + 1)
@@ -126,7 +130,7 @@ def test_a_missing_disk_stops_the_job_and_costs_no_question(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "1.png")
-    with pytest.raises(QuestionError, match="cannot be read"):
+    with pytest.raises(ImageError, match="cannot be read"):
         open_image(str(folder / "2.png"))
     folder.rename(tmp_path / "away")
     with pytest.raises(FileNotFoundError):

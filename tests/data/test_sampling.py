@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from support.questions import of_task
 from vlmflow.data.sampling import sample, sample_answered, sample_groups, select_candidates
 from vlmflow.data.tasks import Task
 from vlmflow.tables import ANSWERS, CANDIDATES, QUESTIONS, SELECTED, SKIPPED
@@ -10,7 +11,7 @@ from vlmflow.tables import ANSWERS, CANDIDATES, QUESTIONS, SELECTED, SKIPPED
 
 def answers(*correct):
     """A table of answers, by whether each is correct."""
-    row = {"image_id": "i", "predicted": "p", "answer": "a", "probability": 0.5, "token_ids": [1]}
+    row = {"task": "T", "image_id": "i", "predicted": "p", "answer": "a", "probability": 0.5, "token_ids": [1]}
     return ANSWERS.frame([row | {"question_id": str(n), "correct": each} for n, each in enumerate(correct)])
 
 
@@ -24,8 +25,8 @@ def questions(*types, problem=None):
 @pytest.mark.parametrize("per_task", [1, 2, 9])
 def test_what_cannot_be_correct_is_sampled_too(per_task):
     selected, account = sample_answered(answers(True, False, None, None, True), per_task, 0, task="T", model="m")
-    drawn = SELECTED.frame(selected)["question_id"].to_list()
-    assert len(drawn) == min(per_task, 4)
+    assert SELECTED.frame(selected)["task"].to_list() == ["T"] * min(per_task, 4)
+    drawn = selected["question_id"].to_list()
     reasons = {
         "0": "answered correctly, but not in the sample",
         "1": "answered wrongly",
@@ -82,4 +83,4 @@ def test_a_larger_sample_holds_the_smaller_one():
     without = sample(ids.filter(ids != few[0]), 10, seed=0)
     assert set(few) - set(without) == {few[0]}
     assert len(sample(ids, 1000, seed=0)) == len(sample(ids, None, seed=0)) == 100
-    SELECTED.frame(few.to_frame("question_id"))
+    SELECTED.frame(of_task(few.to_frame("question_id"), "T"))

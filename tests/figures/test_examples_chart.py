@@ -60,8 +60,8 @@ def examples_of(figure, probe, table, rows, views, columns=3, summary=None):
 
 def test_examples_of_attention_have_a_veil_per_layer():
     blue = painted("blue", "JPEG")
-    views = {"other": [view("1"), view("2", image=blue)], "first": [view("3", question="Which?")]}
-    rows = {"other": attention_map_rows("1") + attention_map_rows("2"), "first": attention_map_rows("3")}
+    views = {"other": [view("1"), view("2", image=blue)], "first": [view("3", question="Which?", task="first")]}
+    rows = {"other": attention_map_rows("1") + attention_map_rows("2"), "first": attention_map_rows("3", task="first")}
     chart = examples_of(EXAMPLES, ATTENTION_MAP_PROBE, AttentionMapProbe.table, rows, views)
     lines = lines_of(chart)
     assert [title for title, _ in lines] == ["other: What? (a1)", "other: What? (a2)", "first: Which? (a3)"]
@@ -87,7 +87,7 @@ def test_examples_of_attention_have_a_veil_per_layer():
 
 
 def test_examples_of_occlusion_have_a_veil_on_each_cell():
-    about = {"image_id": "1", "grid": 2, "loss": 1.0}
+    about = {"task": "other", "image_id": "1", "grid": 2, "loss": 1.0}
     rows = [
         about | {"question_id": "1", "loss_increase": [-0.5, 0.5, 1.0, 2.0]},
         about | {"question_id": "2", "loss_increase": [-0.5, -0.5, 0.0, 0.0]},

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from vlmflow.errors import GeometryError, JobError, NotApplicableError, QuestionError
-from vlmflow.jobs.job import for_each_question
+from vlmflow.jobs.job import ENOUGH, for_each_question
 from vlmflow.probes.one_question import of_one_question
+from vlmflow.tables import SKIPPED, Skipped
 
 pytestmark = pytest.mark.usefixtures("frozen_heap")
 
-QUESTIONS = pl.DataFrame({"question_id": ["a", "b", "c"]})
-WHERE = {"stage": "flow", "task": "T", "model": "m"}
+QUESTIONS = pl.DataFrame({"task": ["T", "T", "U"], "question_id": ["a", "b", "c"]})
+WHERE = {"stage": "flow", "model": "m"}
 
 
 def fails(**errors):
@@ -87,6 +88,34 @@ def test_an_error_of_all_questions_stops_the_job():
         for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", QuestionError("no image"))), **WHERE)
     done, account = for_each_question(QUESTIONS.clear(), fails(), **WHERE)
     assert (done, len(account)) == ([], 0)
+    assert account.schema == SKIPPED.schema
+
+
+def test_the_few_questions_of_a_small_shard_may_all_be_broken():
+    """Another shard has others; where there are many, or all of the questions, the questions are not the cause."""
+    no_image = QuestionError("no image")
+    done, account = for_each_question(QUESTIONS, fails(**dict.fromkeys("abc", no_image)), **WHERE, share=True)
+    assert done == []
+    assert account.select("task", "question_id", "reason").rows() == [
+        (task, name, "no image") for task, name in QUESTIONS.rows()
+    ]
+    names = [f"q{number}" for number in range(ENOUGH)]
+    many = pl.DataFrame({"task": "T", "question_id": names})
+    with pytest.raises(JobError, match=rf"none of the {ENOUGH} questions .* \(all for this reason\): no image"):
+        for_each_question(many, fails(**dict.fromkeys(names, no_image)), **WHERE, share=True)
+
+
+def test_parts_that_were_skipped_are_rows_of_their_tasks():
+    """Once each, though a question that is measured twice may skip a part twice."""
+    twice = [Skipped("a", "image -> last", "no image")] * 2
+    notes = {"T": twice, "U": [Skipped("c", "image -> last", "no image")]}
+    _, account = for_each_question(QUESTIONS, fails(b=QuestionError("no answer")), **WHERE, notes=notes)
+    assert account.select("task", "question_id", "what", "reason").rows() == [
+        ("T", "b", "", "no answer"),
+        ("T", "a", "image -> last", "no image"),
+        ("U", "c", "image -> last", "no image"),
+    ]
+    assert set(account.select("stage", "model").rows()) == {("flow", "m")}
 
 
 @pytest.mark.parametrize("error", [GeometryError("no patch map"), NotApplicableError("no such part")])

@@ -285,7 +285,7 @@ def test_a_job_notes_how_many_cards_it_had(two_gpus, tmp_path):
         "gpu_lease.POLL = 0.05\n"
         "with logged(sys.argv[1]): gpu_lease.lease_until_exit(int(sys.argv[2]))"
     )
-    note = tmp_path / "job.gpus.json"
+    note = tmp_path / "job.cost.json"
     for count, expected in ((2, {"gpus": 2, "waited": 0.0}), (1, {"gpus": 1, "waited": 0.0}), (0, None)):
         subprocess.run([sys.executable, "-c", code, tmp_path / "job.log", str(count)], check=True)
         assert (json.loads(note.read_text()) if note.exists() else None) == expected

@@ -23,18 +23,27 @@ class Call:
         return self.defaults.get(name)
 
 
+TASKS = ["T", "U"]
+
+
 def model(**settings):
     return Model.model_validate({"path": str(TINY_LLAVA)} | settings)
 
 
 @pytest.fixture
 def question_tables(tmp_path):
-    """Tables of 100,000 answers and of a sample of 50,000."""
+    """Tables of 100,000 answers and of a sample of 50,000, a third of each about another task."""
     paths = {}
     for name, rows in (("answers", 100_000), ("selected", 50_000)):
         paths[name] = str(tmp_path / f"{name}.parquet")
-        pl.DataFrame({"question_id": range(rows)}).write_parquet(paths[name])
+        tasks = pl.Series(TASKS).gather([0 if number % 3 else 1 for number in range(rows)])
+        pl.DataFrame({"task": tasks, "question_id": range(rows)}).write_parquet(paths[name])
     return paths
+
+
+def inputs(answers, selected):
+    """The tables that a probe's job reads; there is one of answers per shard."""
+    return {"answers": [answers], "selected": selected}
 
 
 def test_amounts_grow_with_the_attempt_up_to_the_clusters_maximum(question_tables):
@@ -44,25 +53,38 @@ def test_amounts_grow_with_the_attempt_up_to_the_clusters_maximum(question_table
     )
     assert 2 * free.memory(model(), 1) == free.memory(model(), 2) > 900
     assert limited.memory(model(), 1) == limited.memory(model(), 2) == 900
-    minutes = [free.answering(model(), question_tables["answers"], 1, attempt) for attempt in (1, 2)]
+    minutes = [free.answering(model(), question_tables["answers"], attempt) for attempt in (1, 2)]
     assert 2 * minutes[0] == minutes[1] > 7
-    assert limited.answering(model(), question_tables["answers"], 1, 1) == 7
-    assert free.answering(model(), question_tables["answers"], 4, 1) < minutes[0]
+    assert limited.answering(model(), question_tables["answers"], 1) == 7
+    assert free.answering(model(shards=4), question_tables["answers"], 1) < minutes[0]
+    assert free.answering(model(), [*question_tables.values()], 1) > minutes[0], "of all tasks"
+    loading = [free.loading(model(), attempt) for attempt in (1, 2)]
+    assert 2 * loading[0] == loading[1] < 2 * minutes[0]
+    assert limited.loading(model(), 1) == 7
 
 
 def test_a_probe_requests_resources_for_the_questions_that_it_measures(question_tables):
     free = ResourceRequests(Call())
     sampled, everything = LensProbe(kind="lens"), PruningProbe(kind="pruning", layers_dropped=[0])
     few = LensProbe(kind="lens", questions=10)
-    times = [free.probing(model(), probe, **question_tables, attempt=1) for probe in (few, sampled, everything)]
+    tables = inputs(**question_tables)
+    times = [free.probing(model(), probe, TASKS, **tables, attempt=1) for probe in (few, sampled, everything)]
     assert times == sorted(set(times))
-    swapped = {"answers": question_tables["selected"], "selected": question_tables["answers"]}
-    assert free.probing(model(), sampled, **swapped, attempt=1) > times[1]
+    swapped = inputs(answers=question_tables["selected"], selected=question_tables["answers"])
+    assert free.probing(model(), sampled, TASKS, **swapped, attempt=1) > times[1]
+    assert free.probing(model(shards=4), sampled, TASKS, **tables, attempt=1) < times[1]
+    assert free.probing(model(), sampled, TASKS[1:], **tables, attempt=1) < times[1], "one task of two"
+    shards = tables | {"answers": 2 * tables["answers"]}
+    assert free.probing(model(), everything, TASKS, **shards, attempt=1) > times[2], "the answers of all shards"
 
 
 def test_a_table_that_does_not_exist_yet_is_left_to_snakemake(tmp_path):
     with pytest.raises(FileNotFoundError):
-        ResourceRequests(Call()).answering(model(), str(tmp_path / "none.parquet"), 1, 1)
+        ResourceRequests(Call()).answering(model(), str(tmp_path / "none.parquet"), 1)
+    absent = inputs(*[str(tmp_path / "none.parquet")] * 2)
+    for probe in (LensProbe(kind="lens"), PruningProbe(kind="pruning", layers_dropped=[0])):
+        with pytest.raises(FileNotFoundError):
+            ResourceRequests(Call()).probing(model(), probe, TASKS, **absent, attempt=1)
 
 
 @pytest.mark.parametrize(

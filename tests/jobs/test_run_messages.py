@@ -22,7 +22,7 @@ def test_the_end_of_a_run_names_failed_jobs_and_how_to_go_on(tmp_path):
     done = workspace.snakemake()
     assert done.returncode == 1
     assert "Failed, with the log of each job:\n" in done.stderr
-    assert "    answer_questions tiny-llava QueryAttr: results/small/logs/" in done.stderr
+    assert "    load_model tiny-llava: results/small/logs/load_model/tiny-llava.log" in done.stderr
     assert re.search(r"\d+ of \d+ jobs are done and kept; to go on, correct the causes and run", done.stderr)
     # By the overview, which the profile switches on, and which knows the plan.
     (said,) = [line for line in done.stderr.splitlines() if " jobs: " in line]

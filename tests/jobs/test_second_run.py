@@ -6,14 +6,20 @@ from vlmflow.jobs.second_run import folder_of_command, is_left_out, reason_lines
 
 
 def test_failed_measurements_are_left_out():
-    left = [{"model": "a", "task": "T", "why": "x"}, {"model": "b", "task": "T", "probe": "flow", "why": "y"}]
-    assert is_left_out(left, "a", "T")
-    assert is_left_out(left, "a", "T", "flow")
-    assert not is_left_out(left, "a", "U")
-    assert is_left_out(left, "b", "T", "flow")
-    assert not is_left_out(left, "b", "T")
-    assert not is_left_out(left, "b", "T", "lens")
-    assert reason_lines([*left, left[0]], ["b", "a", "c"]) == ["  b: y", "  a: x"]
+    left = [
+        {"model": "a", "why": "x"},
+        {"model": "b", "probe": "flow", "why": "y"},
+        {"model": "c", "table": "accuracy", "why": "z"},
+    ]
+    assert is_left_out(left, "a")
+    assert is_left_out(left, "a", "flow")
+    assert is_left_out(left, "b", "flow")
+    assert not is_left_out(left, "b")
+    assert not is_left_out(left, "b", "lens")
+    assert not is_left_out(left, "c")
+    assert not is_left_out(left, "c", "flow")
+    assert not is_left_out(left, "d")
+    assert reason_lines([*left, left[0]], ["b", "a", "d", "c"]) == ["  b: y", "  a: x", "  c: z"]
 
 
 @pytest.mark.parametrize(

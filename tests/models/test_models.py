@@ -12,7 +12,7 @@ from support.paths import TINY_LLAVA, random_llava
 from vlmflow import load_model
 from vlmflow.data.open_image import open_image
 from vlmflow.engine.modules import find_layers, find_norm
-from vlmflow.errors import InterventionError, ModelError, ProcessorError, PromptError, QuestionError
+from vlmflow.errors import ImageError, InterventionError, ModelError, ProcessorError, PromptError, QuestionError
 from vlmflow.models.processor import load_processor
 from vlmflow.probes import KnockoutProbe, LensProbe
 from vlmflow.probes.answer import answer_question
@@ -125,6 +125,7 @@ def test_the_lens_ends_where_the_model_ends(vlm):
 def question_row(path, **changes):
     box = {"name": "circle", "id": "1", "x": 0.0, "y": 0.0, "w": 4.0, "h": 4.0, "attributes": []}
     row = {
+        "task": "T",
         "question_id": "q",
         "image_id": "i",
         "image": str(path),
@@ -152,10 +153,10 @@ def path(tmp_path):
 def test_a_question_becomes_patches_an_answer_and_rows_of_probes(vlm, path):
     row = question_row(path)
     patches = patch_row(vlm.processor, row, "overlap")
-    PATCHES.frame([patches])
+    assert PATCHES.frame([patches]).select("task", "question_id").rows() == [("T", "q")]
     assert patches["related"] == [0]
     answer = answer_question(vlm, Question.of(row), instruction="")
-    ANSWERS.frame([answer])
+    assert ANSWERS.frame([answer]).select("task", "question_id", "image_id").rows() == [("T", "q", "i")]
     assert answer["correct"] == (answer["predicted"].lower() == "red")
     spelled = row | {"answer": f"the {answer['predicted']}"}
     assert [answer_question(vlm, Question.of(spelled), "", match)["correct"] for match in ("strict", "relaxed")] == [
@@ -168,7 +169,7 @@ def test_a_question_becomes_patches_an_answer_and_rows_of_probes(vlm, path):
     row |= patches
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"])
     flow = ProbeRun(vlm, probe, "flow")(row)
-    assert len(KnockoutProbe.table.frame(flow)) == 3
+    assert KnockoutProbe.table.frame(flow).select("task", "question_id", "image_id").rows() == 3 * [("T", "q", "i")]
     lens = ProbeRun(vlm, LensProbe(kind="lens"), "tracking")(row)
     assert set(LensProbe.table.frame(lens)["word"]) == {
         "capitalised answer",
@@ -193,7 +194,7 @@ def test_questions_that_cannot_be_measured_are_refused(vlm, path, tmp_path):
     Image.effect_noise((64, 64), 90).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:900])
     for image in (truncated, tmp_path / "none.png", tmp_path):
-        with pytest.raises(QuestionError, match="cannot be read"):
+        with pytest.raises(ImageError, match="cannot be read"):
             open_image(str(image))
     absent = {"name": "mud", "id": None, "x": None, "y": None, "w": None, "h": None, "attributes": []}
     outside = {"name": "circle", "id": "1", "x": 90.0, "y": 0.0, "w": 4.0, "h": 4.0, "attributes": []}

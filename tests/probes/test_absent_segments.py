@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.questions import of_task
 from support.scene_files import files_of, read_files
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
@@ -46,7 +47,7 @@ def test_an_invalid_box_costs_only_the_edges_of_patches(scene_folder, tiny_proce
     table, _ = usable_questions(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
     kept, _ = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     rows, skipped = for_each_question(
-        kept, lambda row: patch_row(tiny_processor, row, rule), stage="patches", task="T", model="m"
+        of_task(kept, "T"), lambda row: patch_row(tiny_processor, row, rule), stage="patches", model="m"
     )
     patches = {row["question_id"]: row["related"] for row in PATCHES.frame(rows).to_dicts()}
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())
@@ -56,11 +57,11 @@ def test_an_invalid_box_costs_only_the_edges_of_patches(scene_folder, tiny_proce
         assert patches[name] == ([0] if box[0] < 0 else [35])
         return
     assert reason in reasons[name]
-    row = kept.filter(question_id=name).row(0, named=True) | {"related": None}
+    row = of_task(kept, "T").filter(question_id=name).row(0, named=True) | {"related": None}
     row |= {"token_ids": answer_question(tiny_llava, Question.of(row))["token_ids"]}
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> last", "image -> last"])
     run = ProbeRun(tiny_llava, probe, "flow")
-    assert set(run(row)["edge"]) == {"image -> last"}
+    assert set(run(row).select("task", "edge").rows()) == {("T", "image -> last")}
     assert [(each.question, each.what) for each in run.skipped] == [(name, "related patches -> last")]
 
 

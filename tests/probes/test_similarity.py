@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.rows import hidden, shown
+from vlmflow.data.sampling import sample
 from vlmflow.errors import OutOfMemoryError, QuestionError, RetryableQuestionError
-from vlmflow.probes import SimilarityProbe
+from vlmflow.probes import SimilarityProbe, VisualLensProbe
+from vlmflow.probes.base import ProbeTables
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.run import ProbeRun
 from vlmflow.probes.similarity import PAIRS
@@ -136,6 +138,38 @@ def test_a_prompt_that_cannot_be_compared_costs_itself_only(random_vlm, noise_qu
     found = similarity(compared, bare[0], {"own": "{question}", "yes-no": "is the {object} red ?"}, 1)
     assert set(found["prompt"]) == {"own"}
     assert len(compared.skipped) == 1
+
+
+def ids_of(questions):
+    return [None if other is None else other.id for other in questions]
+
+
+def test_unrelated_questions_are_read_backwards_first_and_noted(random_vlm, noise_questions):
+    """The last two are about one image."""
+    context = ProbeContext(random_vlm, questions=noise_questions)
+    found = [ids_of(context.unrelated(row)) for row in noise_questions]
+    assert found == [["1", "2", "3"], ["0", "2", "3"], ["1", "0"], ["1", "0"]]
+    context.read.clear()
+    next(context.unrelated(noise_questions[1]))
+    assert ids_of(context.read) == ["0"]
+    for _ in range(2):
+        assert ids_of(context.unrelated(noise_questions[1])) == ["0", "2", "3"]
+        assert ids_of(context.read) == ["0", "2", "3", None], "once, with the end"
+    run = ProbeRun(random_vlm, SimilarityProbe(kind="similarity", partners=1), "s", questions=noise_questions)
+    run.measure(noise_questions[2])
+    assert ids_of(run.read) == ["1"]
+
+
+@pytest.mark.parametrize("probe", [SimilarityProbe(kind="similarity"), VisualLensProbe(kind="visual-lens")])
+def test_a_larger_sample_changes_no_comparison_of_the_smaller_one(probe):
+    """It begins with the same questions, which are compared with those before them."""
+    rows = pl.DataFrame({"question_id": [str(number) for number in range(40)]})
+    tables = ProbeTables(rows, rows, rows)
+    smaller = rows.filter(pl.col("question_id").is_in(sample(rows["question_id"], 9, seed=3).implode()))
+    few, many = (probe.columns(each, tables, seed=3)["question_id"].to_list() for each in (smaller, rows))
+    assert many[:9] == few
+    assert probe.columns(rows, tables, seed=4)["question_id"].to_list() != many
+    assert probe.uses_seed
 
 
 def test_unrelated_questions_are_recorded_once(random_vlm, noise_questions, monkeypatch):

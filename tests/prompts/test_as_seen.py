@@ -10,6 +10,7 @@ from PIL import Image
 
 from support import tiny_models
 from support.paths import TINY_LLAVA
+from support.questions import of_task
 from vlmflow.calibration.word_level_processor import word_level_processor
 from vlmflow.data import scenes
 from vlmflow.models.processor import load_processor
@@ -26,7 +27,7 @@ def processor():
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory):
-    """Rows of the table `task`, of which the image of the question 4 is missing and that of the question 5 broken."""
+    """Rows of the table `task`, with its name; the image of question 4 is missing, that of question 5 is broken."""
     folder = tmp_path_factory.mktemp("images")
     rows = []
     for number in range(COUNT):
@@ -49,7 +50,7 @@ def questions(tmp_path_factory):
                 "image": str(path),
             }
         )
-    return TASK.frame(rows)
+    return of_task(TASK.frame(rows), "T")
 
 
 def views(processor, questions, count=COUNT, measured=None):
@@ -63,7 +64,7 @@ def pixels_of(row):
 
 def test_a_row_for_each_question_whose_image_can_be_read(processor, questions):
     found = views(processor, questions)
-    assert found["question_id"].to_list() == list("0123678")
+    assert found.select("task", "question_id").rows() == [("T", number) for number in "0123678"]
     assert found.select("question", "answer").row(4) == ("Is it 6?", "a6")
     side = scenes.SIDE // scenes.CELL
     assert set(found.select("rows", "columns").iter_rows()) == {(side, side)}

@@ -11,6 +11,7 @@ from transformers import LlavaImageProcessorPil
 
 from support import tiny_models
 from support.paths import ROOT
+from support.questions import of_task
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.sampling import sample
@@ -25,14 +26,12 @@ EVIL = "<script>alert(1)</script>"
 @pytest.mark.parametrize("kind", ["llava", "llava_next"])
 def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_path):
     candidates, folder = paper_candidates
-    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
+    kept = of_task(with_images(candidates, ImageSource(str(folder)), task="T")[0], "T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
-    rows, lost = for_each_question(
-        kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", task="T", model="m"
-    )
+    rows, lost = for_each_question(kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", model="m")
     assert len(rows) + len(lost) == len(kept)
     assert len(lost) == 0 or kind == "llava"  # the crop loses some boxes, tiles lose none
-    questions = kept.join(PATCHES.frame(rows), on="question_id", maintain_order="left")
+    questions = kept.join(PATCHES.frame(rows), on=["task", "question_id"], maintain_order="left")
     sheet = contact_sheet(processor, questions, EVIL, count=5)
     assert sheet.size[0] > 900
     assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
@@ -58,7 +57,7 @@ def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_p
 
 def test_patches_by_the_published_rule_differ_little(paper_candidates):
     candidates, folder = paper_candidates
-    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
+    kept = of_task(with_images(candidates, ImageSource(str(folder)), task="T")[0], "T")
     processor = tiny_models.build_processor("llava", "vicuna_v1", kept["question"].to_list())
     processor.image_processor = LlavaImageProcessorPil(
         size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True

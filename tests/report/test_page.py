@@ -12,7 +12,7 @@ from vlmflow.report.tables import task_row, without_images
 from vlmflow.study import Study
 from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, TASK
 
-COST_ROW = {"jobs": 2, "unmeasured": 0, "questions": 10, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
+COST_ROW = {"jobs": 2, "unmeasured": 0, "questions": 10, "kept": 7, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
 COST_ROW |= {"cpu_hours": 1.0, "memory": 900.0}
 
 
@@ -72,15 +72,18 @@ def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary
         figures=tmp_path,
         drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
         left_out=[
-            {"model": "m", "task": "First", "probe": "flow", "why": evil},
-            {"model": "m", "task": "Second", "why": evil},
+            {"model": "m", "probe": "flow", "why": evil},
+            {"model": "m", "table": "a", "why": evil},
+            {"model": "n", "why": evil},
         ],
     )
-    assert "First, flow; Second, all" in page
+    for model, missing in (("m", "flow; a"), ("n", "all")):
+        reason = "&lt;script&gt;alert(1)&lt;/script&gt;"
+        assert f'<tr><td>{model}</td><td class="example">{reason}</td><td class="example">{missing}</td></tr>' in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page
-    assert '<th>All</th><td class="n">4</td><td class="n">20</td><td class="n">6.00</td>' in page
+    assert '<th>All</th><td class="n">4</td><td class="n">20</td><td class="n">14</td><td class="n">6.00</td>' in page
     assert "62.50 %" in page
     assert f'<td>Second</td><td class="n">{asked}</td><td class="n">–</td><td class="n">–</td>' in page
     assert ("no answer is correct or wrong" in page) == (asked > 0)
@@ -98,6 +101,7 @@ def answered(task, pairs):
     """Answers to a task's questions: what the model said, and the reference."""
     rows = [
         {
+            "task": task,
             "question_id": f"{task}-{number}",
             "image_id": "1",
             "predicted": said,

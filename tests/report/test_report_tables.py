@@ -31,6 +31,7 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
     answers = ANSWERS.frame(
         [
             {
+                "task": "T",
                 "question_id": row["question_id"],
                 "image_id": row["image_id"],
                 "predicted": "left",

@@ -251,15 +251,15 @@ def painted(color, kind="PNG", side=240):
     return buffer.getvalue()
 
 
-def view(number, rows=2, columns=3, question="What?", image=None):
-    about = {"question_id": number, "question": question, "answer": f"a{number}", "rows": rows, "columns": columns}
-    return about | {"image": image or painted("red")}
+def view(number, rows=2, columns=3, question="What?", image=None, task="other"):
+    about = {"task": task, "question_id": number, "question": question, "answer": f"a{number}"}
+    return about | {"rows": rows, "columns": columns} | {"image": image or painted("red")}
 
 
 def lens_rows(number, words, layers=range(-1, 4)):
     """Words for the correct instruction after the image; before it and for the others there are none, or others."""
     rest = dict.fromkeys(("object", "elsewhere", "shuffled", "agreement")) | {"entropy": 1.0, "words": 1.0}
-    about = {"question_id": number, "image_id": number} | rest
+    about = {"task": "other", "question_id": number, "image_id": number} | rest
     return [
         about | {"instruction": instruction, "instruction_position": place, "layer": layer, "decoded": decoded}
         for layer in layers
@@ -271,8 +271,8 @@ def lens_rows(number, words, layers=range(-1, 4)):
     ]
 
 
-def attention_map_rows(number, layers=range(5)):
-    about = {"question_id": number, "image_id": number, "rows": 2, "columns": 3}
+def attention_map_rows(number, layers=range(5), task="other"):
+    about = {"task": task, "question_id": number, "image_id": number, "rows": 2, "columns": 3}
     return [
         about
         | {"target": target, "layer": layer}

@@ -67,8 +67,8 @@ def test_one_broken_question_stops_no_other():
             raise QuestionError("no image")
         return row["question_id"]
 
-    frame = pl.DataFrame({"question_id": ["a", "b", "c"]})
-    results, skipped = for_each_question(frame, work, stage="answers", task="T", model="m")
+    frame = pl.DataFrame({"task": ["T", "T", "U"], "question_id": ["a", "b", "c"]})
+    results, skipped = for_each_question(frame, work, stage="answers", model="m")
     assert results == ["a", "c"]
     assert SKIPPED.frame(skipped).rows() == [("b", "T", "m", "answers", "", "no image")]
 
@@ -78,7 +78,7 @@ def test_an_error_of_the_job_is_logged_and_raised(tmp_path, capsys):
         raise MemoryError("no room")
 
     with pytest.raises(MemoryError), logged(str(tmp_path / "log")):
-        for_each_question(pl.DataFrame({"question_id": ["a"]}), work, stage="answers", task="T", model="m")
+        for_each_question(pl.DataFrame({"task": ["T"], "question_id": ["a"]}), work, stage="answers", model="m")
     assert "MemoryError: no room" in (tmp_path / "log").read_text()
 
 
