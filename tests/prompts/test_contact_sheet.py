@@ -1,7 +1,9 @@
 """Contact sheets, and the patches that they show."""
 
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,7 @@ from PIL import Image
 from transformers import LlavaImageProcessorPil
 
 from support import tiny_models
-from support.paths import ROOT
+from support.paths import ROOT, TINY_LLAVA
 from support.questions import of_task
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
@@ -18,7 +20,7 @@ from vlmflow.data.sampling import sample
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.contact_sheet import GAP, HEIGHT, TEXT, contact_sheet
 from vlmflow.prompts.patch_row import patch_row
-from vlmflow.tables import PATCHES
+from vlmflow.tables import PATCHES, SKIPPED, TASK
 
 EVIL = "<script>alert(1)</script>"
 
@@ -53,6 +55,36 @@ def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_p
     assert contact_sheet(processor, questions.head(0), "none").size[0] > 700
     gone = questions.head(1).with_columns(image=pl.lit(str(tmp_path / "gone.jpg")))
     assert contact_sheet(processor, gone, "gone").size[0] > 700
+
+
+def test_a_question_without_a_patch_map_is_skipped_alone(paper_candidates, tmp_path):
+    """By the script itself: the sheets show the other questions, of their own task each."""
+    candidates, folder = paper_candidates
+    kept, _ = with_images(candidates, ImageSource(str(folder)), task="T")
+    first, *others = (row for row in kept.to_dicts() if any(thing["x"] is not None for thing in row["objects"]))
+    outside = {"x": 2000.0, "y": 0.0, "w": 5.0, "h": 5.0}
+    first["objects"] = [thing | outside for thing in first["objects"]]
+    made = {name: tmp_path / f"{name}.parquet" for name in ("T", "U", "patches", "skipped")}
+    TASK.write([first, *others], made["T"])
+    TASK.write([first], made["U"])
+    (tmp_path / "sheets").mkdir()
+    model = {"path": str(ROOT / TINY_LLAVA), "fetched": None, "template": "own", "fit": "pad"}
+    job = SimpleNamespace(
+        log=[str(tmp_path / "log")],
+        wildcards=SimpleNamespace(model="m"),
+        params=SimpleNamespace(model=model, rule="overlap", tasks=["T", "U"]),
+        input=SimpleNamespace(questions=[made["T"], made["U"]]),
+        output=SimpleNamespace(patches=made["patches"], skipped=made["skipped"], sheets=tmp_path / "sheets"),
+    )
+    runpy.run_path(str(ROOT / "workflow_scripts" / "map_patches.py"), {"snakemake": job})
+    mapped = PATCHES.read(made["patches"])
+    assert mapped.select("task", "question_id").rows() == [("T", row["question_id"]) for row in others]
+    lost = SKIPPED.read(made["skipped"])
+    assert lost.select("task", "question_id").rows() == [("T", first["question_id"]), ("U", first["question_id"])]
+    assert lost["reason"].str.contains("lies outside of the image").all()
+    sizes = {path.stem: Image.open(path).size for path in (tmp_path / "sheets").iterdir()}
+    assert set(sizes) == {"T", "U"}
+    assert sizes["T"][1] > HEIGHT > sizes["U"][1], "of the task U no question is shown"
 
 
 def test_patches_by_the_published_rule_differ_little(paper_candidates):
