@@ -78,6 +78,14 @@ def test_a_probe_requests_resources_for_the_questions_that_it_measures(question_
     assert free.probing(model(), everything, TASKS, **shards, attempt=1) > times[2], "the answers of all shards"
 
 
+def test_what_is_measured_on_some_questions_per_task_is_requested_for_each_task(question_tables):
+    """One task has twice as many questions as the other, and as many of each are timed."""
+    free, tables = ResourceRequests(Call()), inputs(**question_tables)
+    timed = PruningProbe(kind="pruning", layers_dropped=[0], timed=10_000)
+    apart = sum(free.probing(model(), timed, [task], **tables, attempt=1) for task in TASKS)
+    assert free.probing(model(), timed, TASKS, **tables, attempt=1) == pytest.approx(apart, rel=0.01)
+
+
 def test_a_table_that_does_not_exist_yet_is_left_to_snakemake(tmp_path):
     with pytest.raises(FileNotFoundError):
         ResourceRequests(Call()).answering(model(), str(tmp_path / "none.parquet"), 1)

@@ -62,7 +62,7 @@ class ResourceRequests:
         analysed = count_per_task([selected] if probe.answers_analysed == "correct" else answers)
         most = probe.questions or math.inf
         questions = int(sum(min(analysed.get(task, 0), most) for task in tasks))
-        work = probe.cost(size_of(model), questions)
+        work = probe.cost(size_of(model), questions // max(1, len(tasks)))
         return self._minutes(model, work, questions // model.shards + 1, attempt)
 
     def gpus(self, model: Model) -> int:

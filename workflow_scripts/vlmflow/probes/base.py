@@ -202,7 +202,7 @@ class Probe(Strict, ABC):
 
         Args:
             size: size of the model.
-            questions: number of questions of the job.
+            questions: number of questions of a task; some probes measure more on a few of each task.
         """
 
     def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
