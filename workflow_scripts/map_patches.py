@@ -27,7 +27,7 @@ with logged(snakemake.log[0]):
     patches = PATCHES.frame(rows)
     PATCHES.write(patches, output.patches)
     SKIPPED.write(skipped, output.skipped)
-    mapped = questions.join(patches, on=["task", "question_id"], how="left", maintain_order="left")
+    mapped = questions.join(patches, on=["task", "question_id"], maintain_order="left")
     for task in params.tasks:
         with atomic_write(Path(output.sheets, f"{task}.png")) as temporary:
             sheet = contact_sheet(processor, mapped.filter(pl.col("task") == task), f"{model}, {task}")
