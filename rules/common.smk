@@ -108,7 +108,8 @@ def get_model_note(wildcards):
 
 
 def get_model_loaded(wildcards):
-    """The note that the model could be loaded."""
+    """The note that the model could be loaded. It is not `ancient`: Snakemake does not look at the params of jobs that
+    need a job that must run, so that a changed model would be loaded, and nothing measured with it."""
     name = wildcards.model if "model" in wildcards.keys() else study.tables[wildcards.table].model
     return f"{RESULTS}/{name}/model.parquet"
 
@@ -120,11 +121,16 @@ def get_processor_settings(wildcards):
     return settings | {"fetched": model.fetched} | model_contents.of_processor(model)
 
 
+def get_loading_settings(wildcards):
+    """The settings with which a model is loaded, and the content of all its files."""
+    model = get_model(wildcards)
+    further = model.model_dump(mode="json", include={"dtype", "reads"})
+    return get_processor_settings(wildcards) | further | model_contents.of_all(model)
+
+
 def get_model_settings(wildcards):
     """The settings on which a model's measurements depend, and the content of all its files."""
-    model = get_model(wildcards)
-    further = model.model_dump(mode="json", include={"dtype", "instruction", "reads"})
-    return get_processor_settings(wildcards) | further | model_contents.of_all(model)
+    return get_loading_settings(wildcards) | {"instruction": get_model(wildcards).instruction}
 
 
 def get_images_content(wildcards):
@@ -181,7 +187,7 @@ def get_image_source(dataset):
 
 
 def get_image_folder(dataset):
-    """A folder of images that a rule makes before the job; none if the job fetches the images, or if the user has them:
+    """A folder of images that a rule makes before the job; none if the job fetches the images, or if the user has them;
     a file that is added to such a folder concerns nobody who does not ask about it."""
     return [folder for folder in dataset.image_source().needed if invocation.makes(folder)]
 

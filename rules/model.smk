@@ -23,7 +23,7 @@ rule load_model:
         gpu_model=get_gpu_type,
         slurm_partition=get_partition,
     params:
-        model=get_model_settings,
+        model=get_loading_settings,
     script:
         "../workflow_scripts/load_model.py"
 
@@ -31,7 +31,7 @@ rule load_model:
 rule map_patches:
     input:
         questions=lambda wildcards: get_task_files(TASKS_OF[wildcards.model]),
-        loaded=ancient(get_model_loaded),
+        loaded=get_model_loaded,
         note=get_model_note,
     output:
         patches=f"{RESULTS}/{{model}}/patches.parquet",
@@ -67,7 +67,7 @@ rule answer_questions:
     input:
         questions=lambda wildcards: get_task_files(TASKS_OF[wildcards.model]),
         chosen=get_chosen_questions,
-        loaded=ancient(get_model_loaded),
+        loaded=get_model_loaded,
         note=get_model_note,
     output:
         answers=f"{RESULTS}/{{model}}/answers/{{shard}}.parquet",
@@ -129,7 +129,7 @@ rule run_probe:
         answers=lambda wildcards: get_shards([wildcards.model], "answers"),
         selected=f"{RESULTS}/{{model}}/selected.parquet",
         norms=get_sink_norms,
-        loaded=ancient(get_model_loaded),
+        loaded=get_model_loaded,
         note=get_model_note,
     output:
         rows=f"{RESULTS}/{{model}}/{{probe}}/{{shard}}.parquet",

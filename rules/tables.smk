@@ -90,9 +90,9 @@ use rule fetch_images as fetch_table_images with:
 
 use rule answer_questions as answer_table with:
     input:
-        questions=f"{RESULTS}/tables/{{table}}/asked.parquet",
+        questions=[f"{RESULTS}/tables/{{table}}/asked.parquet"],
         chosen=[],
-        loaded=ancient(get_model_loaded),
+        loaded=get_model_loaded,
         note=get_model_note,
     output:
         answers=f"{RESULTS}/tables/{{table}}/answers/{{shard}}.parquet",

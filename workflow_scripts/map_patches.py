@@ -13,8 +13,9 @@ from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import PATCHES, SKIPPED, atomic_write, check_writable
 
 with logged(snakemake.log[0]):
-    settings, params, output = snakemake.params.model, snakemake.params, snakemake.output
+    output = snakemake.output
     check_writable([output.patches, output.skipped])
+    settings, params = snakemake.params.model, snakemake.params
     processor = load_processor(
         model_folder(settings["path"], settings["fetched"]), template=settings["template"], fit=settings["fit"]
     )

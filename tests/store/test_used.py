@@ -84,5 +84,18 @@ def test_a_working_folder_can_be_moved_with_its_store(results, tmp_path):
     assert again.find("a", lambda count: [None][:count]) is not None
 
 
+def test_what_a_killed_job_left_half_written_is_removed(results):
+    _, store, folder, _ = results
+    (whole,) = folder.glob("*.parquet")
+    broken = [folder / f".{whole.stem}-abcdefgh.parquet", folder / "broken.parquet"]
+    for path in broken:
+        path.write_bytes(whole.read_bytes()[:20])
+    assert clean(store, time.time()).kept == 3
+    assert all(path.exists() for path in broken), "their jobs may still run"
+    assert clean(store, LATER).kept == 2
+    assert not any(path.exists() for path in broken)
+    assert kept(folder) == {"a", "b"}
+
+
 def test_an_empty_store_is_clean(tmp_path):
     assert clean(tmp_path / "none", LATER).kept == 0

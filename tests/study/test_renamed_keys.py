@@ -48,6 +48,14 @@ def test_an_old_name_of_a_table_is_refused_with_the_new_one():
         read_study(config, "mine.yaml")
 
 
+def test_the_shards_of_a_table_are_refused_with_the_key_that_takes_their_place():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["tables"] = {"t": {"table": "accuracy", "model": "tiny-llava", "shards": 4}}
+    message = r"tables\.t: shards: this key is now called models\.….shards, and divides all questions of the model"
+    with pytest.raises(StudyError, match=message):
+        read_study(config, "mine.yaml")
+
+
 def test_a_key_with_an_old_name_is_refused_with_the_new_one():
     class Settings(Strict):
         renamed_keys: ClassVar = {"old": "new"}

@@ -8,10 +8,19 @@ from support.paths import ROOT
 from support.workspace import Workspace
 from vlmflow.probes import probe_class
 from vlmflow.study import read_study
+from vlmflow.tables import read_shards
 
 
 def summary_of(results, study, probe):
     return probe_class(study.probes[probe].kind).summary_table().read(results / "summary" / f"{probe}.parquet")
+
+
+def rows_of(table, folder, task=None):
+    """The rows of all shards of a step, whose files are in the folder; those of one task if it is named."""
+    paths = [path for path in folder.glob("*.parquet") if not path.name.endswith(".skipped.parquet")]
+    assert paths, folder
+    rows = read_shards(table, paths)
+    return rows if task is None else rows.filter(task=task)
 
 
 def assert_complete(workspace, study):

@@ -54,8 +54,9 @@ def test_a_module_plans_the_demo_and_runs_its_first_rules(tmp_path, study):
     code, text = importer.snakemake("--dry-run")
     assert code == 0, text
     jobs = count_jobs(text)
-    tasks, figures = len(study["tasks"]), len(study["figures"])
-    assert jobs["run_probe"] == tasks * len(study["probes"])
+    shards, figures = study["models"]["tiny-llava"]["shards"], len(study["figures"])
+    assert jobs["run_probe"] == shards * len(study["probes"])
+    assert (jobs["load_model"], jobs["answer_questions"]) == (1, shards)
     assert (jobs["draw_figure"], jobs["write_report"], jobs["all"]) == (figures, 1, 1)
     code, text = importer.snakemake("results/demo/candidates/ChooseAttr.parquet")
     assert code == 0, text

@@ -16,7 +16,7 @@ from support.workspace import SNAKEMAKE, Workspace
 from vlmflow.errors import WriteError
 from vlmflow.tables import SELECTED, atomic_write, check_writable
 
-IDS = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]})
+IDS = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]}).with_columns(task=pl.lit("T"))
 
 
 def mounted(options, folder, *command):
@@ -36,7 +36,7 @@ import polars as pl, sys
 from pathlib import Path
 from vlmflow.tables import SELECTED, WriteError, check_writable, atomic_write
 folder = Path(sys.argv[1])
-ids = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]})
+ids = pl.DataFrame({"question_id": [str(number) * 9 for number in range(100_000)]}).with_columns(task=pl.lit("T"))
 def page():
     with atomic_write(folder / "page.html") as name:
         name.write_text("x" * 3_000_000)
@@ -110,11 +110,18 @@ def test_an_error_while_writing_is_not_taken_for_the_files(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("script", ["run_probe.py", "answer_questions.py", "answer_shard.py", "map_patches.py"])
+class Outputs(list):
+    """Of a job, by number and by any name."""
+
+    def __getattr__(self, name):
+        return self[0]
+
+
+@pytest.mark.parametrize("script", ["load_model.py", "run_probe.py", "answer_questions.py", "map_patches.py"])
 def test_long_jobs_check_their_outputs_before_they_compute(tmp_path, script):
     """Nothing is read and no model loaded: what they would need is not there at all."""
     (tmp_path / "taken").write_text("a file")
-    job = SimpleNamespace(log=[str(tmp_path / "log")], output=[tmp_path / "taken" / "x.parquet"])
+    job = SimpleNamespace(log=[str(tmp_path / "log")], output=Outputs([tmp_path / "taken" / "x.parquet"]))
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / "workflow_scripts" / script), {"snakemake": job})
     (line,) = (tmp_path / "log").read_text().splitlines()

@@ -1,6 +1,7 @@
 """The workflow itself, run by Snakemake in a copy of the repository on a small study."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -8,10 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from support.results import rows_of
 from support.studies import TASKS, small_study
 from support.workspace import Workspace
 from vlmflow.probes import KnockoutProbe, LensProbe, probe_class
-from vlmflow.tables import ACCURACY, ANSWERS, COST, PATCHES, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, COST, MODEL, PATCHES, QUESTIONS, SELECTED, SKIPPED, TASK
+
+SHARDS = small_study()["models"]["tiny-llava"]["shards"]
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +29,18 @@ def workspace(tmp_path_factory):
 
 def test_every_file_is_there_with_its_rows(workspace):
     results = workspace.folder / "results" / "small"
+    model = results / "tiny-llava"
     assert len(QUESTIONS.read(results / "questions.parquet")) > 100
+    assert MODEL.read(model / "model.parquet").select("model", "layers", "dtype").rows() == [
+        ("tiny-llava", 10, "float32")
+    ]
     for task in TASKS:
         asked = TASK.read(results / "tasks" / f"{task}.parquet")
-        patches = PATCHES.read(results / "tiny-llava" / "patches" / f"{task}.parquet")
-        answers = ANSWERS.read(results / "tiny-llava" / "answers" / f"{task}.parquet")
+        patches = PATCHES.read(model / "patches.parquet").filter(task=task)
+        answers = rows_of(ANSWERS, model / "answers", task)
         assert len(asked) == len(patches) == len(answers) == 25
-        flow = KnockoutProbe.table.read(results / "tiny-llava" / "flow" / f"{task}.parquet")
-        tracking = LensProbe.table.read(results / "tiny-llava" / "tracking" / f"{task}.parquet")
+        flow = rows_of(KnockoutProbe.table, model / "flow", task)
+        tracking = rows_of(LensProbe.table, model / "tracking", task)
         assert len(flow) == 6 * 6 * 10  # questions × edges × layers
         assert tracking["layer"].unique().sort().to_list() == list(range(-1, 10))
         joined = flow.join(answers, on="question_id", suffix=" answered")
@@ -54,20 +62,26 @@ def test_every_question_is_accounted_for(workspace):
     results = workspace.folder / "results" / "small"
     skipped = SKIPPED.read(results / "summary" / "skipped.parquet")
 
-    def ids(path):
-        return set(pl.read_parquet(results / path)["question_id"])
+    tables = {
+        "patches": PATCHES.read(results / "tiny-llava" / "patches.parquet"),
+        "answers": rows_of(ANSWERS, results / "tiny-llava" / "answers"),
+        "selected": SELECTED.read(results / "tiny-llava" / "selected.parquet"),
+        "flow": rows_of(KnockoutProbe.table, results / "tiny-llava" / "flow"),
+        "tracking": rows_of(LensProbe.table, results / "tiny-llava" / "tracking"),
+    }
+    assert {task for table in tables.values() for task in table["task"]} == set(TASKS)
 
     def lost(stage, task):
         return set(skipped.filter((pl.col("stage") == stage) & (pl.col("task") == task))["question_id"])
 
     for task in TASKS:
-        asked, answered = ids(f"tasks/{task}.parquet"), ids(f"tiny-llava/answers/{task}.parquet")
-        selected = ids(f"tiny-llava/selected/{task}.parquet")
+        asked = set(TASK.read(results / "tasks" / f"{task}.parquet")["question_id"])
+        of_task = {name: set(table.filter(task=task)["question_id"]) for name, table in tables.items()}
         stages = [
-            ("patches", asked, ids(f"tiny-llava/patches/{task}.parquet")),
-            ("answers", asked, answered),
-            ("selected", answered, selected),
-            *((probe, selected, ids(f"tiny-llava/{probe}/{task}.parquet")) for probe in ("flow", "tracking")),
+            ("patches", asked, of_task["patches"]),
+            ("answers", asked, of_task["answers"]),
+            ("selected", of_task["answers"], of_task["selected"]),
+            *((probe, of_task["selected"], of_task[probe]) for probe in ("flow", "tracking")),
         ]
         for stage, before, after in stages:
             assert before == after | lost(stage, task), (stage, task)
@@ -79,14 +93,29 @@ def test_every_question_is_accounted_for(workspace):
         assert row["asked"] - row["correct"] == count
 
 
+def test_every_question_is_in_one_shard_of_every_step(workspace):
+    """In the same one, whatever its task: the part of a question depends on its id alone."""
+    shard_of = {}
+    for table, step in ((ANSWERS, "answers"), (KnockoutProbe.table, "flow"), (LensProbe.table, "tracking")):
+        folder = workspace.folder / "results" / "small" / "tiny-llava" / step
+        names = {f"{number}-of-{SHARDS}{ending}" for number in range(1, SHARDS + 1) for ending in ("", ".skipped")}
+        assert {path.name.removesuffix(".parquet") for path in folder.iterdir()} == names
+        for number in range(1, SHARDS + 1):
+            rows = table.read(folder / f"{number}-of-{SHARDS}.parquet")
+            assert set(rows["task"]) == set(TASKS)
+            for question in rows["question_id"].unique():
+                assert shard_of.setdefault(question, number) == number, (step, question)
+
+
 def test_the_cost_is_in_the_report(workspace):
     """The demo's model runs on the processor: hours of jobs, none of a GPU."""
     results = workspace.folder / "results" / "small"
     cost = COST.read(results / "summary" / "cost.parquet")
-    assert cost.select("model", "step", "jobs", "unmeasured", "questions", "gpu_hours").rows() == [
-        ("tiny-llava", "answers", 2, 0, 50, 0),
-        ("tiny-llava", "flow", 2, 0, 12, 0),
-        ("tiny-llava", "tracking", 2, 0, 12, 0),
+    assert cost.select("model", "step", "jobs", "unmeasured", "questions", "kept", "gpu_hours").rows() == [
+        ("tiny-llava", "loading", 1, 0, 0, 0, 0),
+        ("tiny-llava", "answers", SHARDS, 0, 50, 0, 0),
+        ("tiny-llava", "flow", SHARDS, 0, 12, 0, 0),
+        ("tiny-llava", "tracking", SHARDS, 0, 12, 0, 0),
     ]
     assert (cost["hours"] > 0).all()
     assert (cost["memory"] > 100).all()
@@ -106,7 +135,7 @@ def test_snakemakes_report_holds_page_figures_and_sheets_with_captions(workspace
 
 
 def test_a_missing_benchmark_file_repeats_no_job(workspace):
-    path = workspace.folder / "results/small/benchmarks/run_probe/tiny-llava/flow/QueryAttr.tsv"
+    path = workspace.folder / "results/small/benchmarks/run_probe/tiny-llava/flow/1-of-2.tsv"
     kept = path.read_bytes()
     path.unlink()
     try:
@@ -119,7 +148,7 @@ def test_a_missing_benchmark_file_repeats_no_job(workspace):
     ("file", "rule"),
     [
         ("figures/answer-position/tiny-llava.png", "draw_figure"),
-        ("tiny-llava/sheets/QueryAttr.png", "map_patches"),
+        ("tiny-llava/sheets", "map_patches"),
         ("summary/flow.parquet", "summarise_probe"),
         ("summary/cost.parquet", "summarise_cost"),
     ],
@@ -148,13 +177,13 @@ def test_an_added_probe_computes_that_probe(workspace):
     study["probes"]["wide"] = {"kind": "knockout", "window": 5, "edges": ["image -> last"]}
     plan = workspace.plan(study)
     assert plan == {
-        "run_probe": len(TASKS),
+        "run_probe": SHARDS,
         "summarise_probe": 1,
         "collect_skipped": 1,
         "summarise_cost": 1,
         "write_report": 1,
         "all": 1,
-        "total": len(TASKS) + 5,
+        "total": SHARDS + 5,
     }
 
 
@@ -162,7 +191,7 @@ def test_a_changed_probe_leaves_answers_and_other_probes_alone(workspace):
     study = small_study()
     study["probes"]["flow"]["window"] = 5
     plan = workspace.plan(study)
-    assert plan["run_probe"] == len(TASKS)
+    assert plan["run_probe"] == SHARDS
     assert plan["summarise_probe"] == 1
     assert plan["draw_figure"] == 3  # those of the probe `flow`
     assert not {"answer_questions", "sample_answered", "map_patches", "read_questions"} & set(plan)
@@ -172,14 +201,14 @@ def test_another_sample_leaves_the_answers_alone(workspace):
     study = small_study()
     study["sample"]["per_task"] = 8
     plan = workspace.plan(study)
-    assert plan["sample_answered"] == len(TASKS)
+    assert plan["sample_answered"] == 1
     assert "answer_questions" not in plan
 
 
 def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(workspace):
     study = small_study() | {"answers_match": "relaxed"}
     plan = workspace.plan(study)
-    assert plan["answer_questions"] == len(TASKS)
+    assert plan["answer_questions"] == SHARDS
     assert not {"read_questions", "fetch_images", "map_patches"} & set(plan)
     assert workspace.plan(small_study() | {"answers_match": "strict"}) == {}
 
@@ -200,18 +229,33 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
         (
             lambda study: study["models"]["tiny-llava"].update(gpus=1),
             {"write_report"},
-            {"answer_questions", "run_probe"},
+            {"load_model", "answer_questions", "run_probe"},
         ),
         (lambda study: study["models"]["tiny-llava"].update(note="another"), {"write_report"}, {"answer_questions"}),
         (
             lambda study: study["models"]["tiny-llava"].update(fit="pad"),
-            {"map_patches", "answer_questions", "run_probe"},
+            {"load_model", "map_patches", "answer_questions", "run_probe"},
             {"select_candidates", "fetch_images"},
         ),
         (
             lambda study: study["models"]["tiny-llava"].update(template="vicuna_v1"),
-            {"answer_questions", "run_probe"},
+            {"load_model", "answer_questions", "run_probe"},
             {"fetch_images"},
+        ),
+        (
+            lambda study: study["models"]["tiny-llava"].update(dtype="float64"),
+            {"load_model", "answer_questions", "run_probe"},
+            {"fetch_images"},
+        ),
+        (
+            lambda study: study["models"]["tiny-llava"].update(instruction=" in one word"),
+            {"answer_questions", "run_probe"},
+            {"load_model", "map_patches", "fetch_images"},
+        ),
+        (
+            lambda study: study["models"]["tiny-llava"].update(shards=3),
+            {"answer_questions", "run_probe"},
+            {"load_model", "map_patches", "fetch_images"},
         ),
         (
             lambda study: study.update(tables={"t": {"table": "tasks"}}),
@@ -220,7 +264,7 @@ def test_another_way_to_compare_answers_asks_again_and_reads_nothing_again(works
         ),
         (lambda study: study["sample"].update(candidates=9), {"select_candidates", "fetch_images"}, {"read_questions"}),
     ],
-    ids=["seed", "patch_rule", "gpus", "note", "fit", "template", "table", "candidates"],
+    ids="seed patch_rule gpus note fit template dtype instruction shards table candidates".split(),
 )
 def test_a_change_recomputes_what_depends_on_it(workspace, change, again, not_again):
     study = small_study()
@@ -238,10 +282,60 @@ def test_a_template_file_is_watched_and_must_be_there(workspace):
     assert f"models.tiny-llava.template: there is no file {workspace.folder}/mine.jinja" in done.stdout + done.stderr
     own = (workspace.folder / "resources/tiny-llava/chat_template.jinja").read_text()
     (workspace.folder / "mine.jinja").write_text(own)
-    target = "results/small/tiny-llava/patches/QueryAttr.parquet"
-    done = workspace.snakemake("--dry-run", target, study="mine.yaml")
-    assert "mine.jinja" in done.stdout + done.stderr
-    (workspace.folder / "mine.jinja").unlink()
+    workspace.write(study | {"study": "watched"}, "mine.yaml")
+    target = "results/watched/tiny-llava/model.parquet"
+    done = workspace.snakemake(target, study="mine.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def planned():
+        done = workspace.snakemake("--dry-run", target, study="mine.yaml")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return set(re.findall(r"^(\w+) +1$", done.stdout + done.stderr, re.MULTILINE))
+
+    assert planned() == set()
+    (workspace.folder / "mine.jinja").touch()
+    assert planned() == set()
+    (workspace.folder / "mine.jinja").write_text(own + " ")
+    assert planned() == {"load_model", "total"}
+
+
+@pytest.mark.parametrize(
+    ("file", "again", "not_again"),
+    [
+        (
+            "resources/tiny-llava/model.safetensors",
+            {"load_model", "answer_questions", "run_probe"},
+            {"fetch_images", "select_candidates"},
+        ),
+        (
+            "resources/tiny-llava/processor_config.json",
+            {"load_model", "map_patches", "answer_questions", "run_probe"},
+            {"fetch_images", "select_candidates"},
+        ),
+        (
+            "resources/synthetic/25-0/images/{image_id}.png",
+            {"map_patches", "answer_questions", "run_probe"},
+            {"render_scenes", "fetch_images", "load_model"},
+        ),
+    ],
+    ids=["weights", "processor", "image"],
+)
+def test_a_file_is_changed_if_its_content_is(workspace, file, again, not_again):
+    """Whatever its date: a file that is merely touched is as it was, and a changed one may have an older date."""
+    asked = TASK.read(workspace.folder / "results/small/tasks/QueryAttr.parquet")
+    path = workspace.folder / file.format(image_id=asked["image_id"][0])
+    content = path.read_bytes()
+    path.touch()
+    assert workspace.plan(small_study()) == {}
+    try:
+        path.write_bytes(content + b" ")
+        os.utime(path, (0, 0))
+        plan = set(workspace.plan(small_study()))
+        assert plan >= again
+        assert not plan & not_again
+    finally:
+        path.write_bytes(content)
+    assert workspace.plan(small_study()) == {}
 
 
 def test_training_is_planned_only_if_named(workspace):
@@ -279,16 +373,23 @@ def test_a_file_that_a_rule_makes_need_not_be_there_and_a_folder_of_questions_is
 def test_a_probe_of_one_task_is_run_for_that_task_only(workspace):
     study = small_study()
     study["probes"]["wide"] = {"kind": "knockout", "window": 5, "edges": ["image -> last"], "tasks": TASKS[:1]}
-    plan = workspace.plan(study)
-    assert plan["run_probe"] == 1
-    # Which tasks a probe is run on does not change what it measures there.
+    assert workspace.plan(study)["run_probe"] == SHARDS
+    done = workspace.snakemake("--dry-run", study="changed.yaml")
+    inputs = re.findall(r"^rule run_probe:\n    input: (.+)$", done.stdout + done.stderr, re.MULTILINE)
+    assert len(inputs) == SHARDS
+    for files in inputs:
+        assert re.findall(r"/tasks/(\w+)\.parquet", files) == TASKS[:1]
+    # Tables of a probe are written again for other tasks, from the store (tests/slow/test_store.py); nothing else is.
     study = small_study()
     study["probes"]["flow"]["tasks"] = TASKS[:1]
-    assert "run_probe" not in workspace.plan(study)
+    plan = workspace.plan(study)
+    assert plan["run_probe"] == SHARDS
+    assert not {"load_model", "answer_questions", "sample_answered", "map_patches"} & set(plan)
 
 
 @pytest.mark.slow
-def test_the_same_bytes_after_a_run_from_scratch(workspace):
+@pytest.mark.parametrize("stored", [False, True], ids=["measured again", "from the store"])
+def test_the_same_bytes_after_a_run_from_scratch(workspace, stored):
     def tables(folder):
         paths = sorted(folder.rglob("*.parquet")) + sorted(folder.rglob("*.svg"))
         paths.remove(folder / "summary" / "cost.parquet")  # what a run took differs from run to run
@@ -297,6 +398,8 @@ def test_the_same_bytes_after_a_run_from_scratch(workspace):
     results = workspace.folder / "results" / "small"
     before = tables(results)
     kept = results.rename(results.with_name("kept"))
+    if not stored:
+        shutil.rmtree(workspace.folder / "results" / "store")
     try:
         done = workspace.snakemake("--forceall")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -305,6 +408,8 @@ def test_the_same_bytes_after_a_run_from_scratch(workspace):
         shutil.rmtree(kept)
     assert before.keys() == after.keys()
     assert [str(path) for path in before if before[path] != after[path]] == []
+    cost = COST.read(results / "summary" / "cost.parquet")
+    assert cost["kept" if stored else "questions"].to_list() == [0, 50, 12, 12]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import atexit
 import errno
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import polars as pl
 
 from vlmflow.data.base import ImageSource
 from vlmflow.data.images_on_disk import images_on_disk
-from vlmflow.models.hub_cache import find_snapshot
+from vlmflow.models.hub_cache import fetched_digests, find_snapshot
 from vlmflow.models.templates import CHAT_FOLDER, TEMPLATES
 from vlmflow.store.contents import Contents, contents_note, digest_of
 from vlmflow.store.measurements import store_folder
@@ -44,24 +45,33 @@ class ModelContents(_Saved):
 
     def of_processor(self, model: Model) -> dict[str, str]:
         """`processor_content` (all files of a model but its weights) and `template_text`, as digests."""
-        files = [path for path in self._files(model) if path.suffix in PROCESSOR]
         return {
-            "processor_content": self._contents.digest_of_all(files),
+            "processor_content": digest_of(self._digests(model, PROCESSOR)),
             "template_text": "" if (path := _template(model)) is None else self._contents.digest(path),
         }
 
     def of_all(self, model: Model) -> dict[str, str]:
         """`content`, the digest of all files of a model."""
-        return {"content": self._contents.digest_of_all(self._files(model))}
+        return {"content": digest_of(self._digests(model, PROCESSOR | {WEIGHTS}))}
 
-    def _files(self, model: Model) -> list[Path]:
-        folder = model.folder
-        if folder is None:
-            note = Path(str(model.fetched))
-            if not note.is_file():
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(note))
-            folder, _ = find_snapshot(note)
-        return sorted(path for path in folder.iterdir() if path.suffix in PROCESSOR | {WEIGHTS})
+    def _digests(self, model: Model, endings: set[str]) -> list[tuple[str, str]]:
+        """(name, digest) of a model's files with these endings.
+
+        Files that are gone from the hub's cache are as they were when they were fetched: they are fetched again if a
+        job needs them, and results that are there need none.
+        """
+        if model.folder is not None:
+            digests = {path.name: self._contents.digest(path) for path in _with_endings(model.folder, endings)}
+            return sorted(digests.items())
+        note = Path(str(model.fetched))
+        digests = {name: digest for name, digest in fetched_digests(note).items() if Path(name).suffix in endings}
+        with suppress(OSError, ValueError):
+            digests |= {
+                path.name: self._contents.digest(path) for path in _with_endings(find_snapshot(note)[0], endings)
+            }
+        if not digests:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(note))
+        return sorted(digests.items())
 
 
 class FileContents(_Saved):
@@ -110,6 +120,10 @@ class ImageContents(_Saved):
             return self._contents.digest(path)
         except OSError as error:
             return f"{type(error).__name__}"
+
+
+def _with_endings(folder: Path, endings: set[str]) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix in endings]
 
 
 def _template(model: Model) -> Path | None:

@@ -11,8 +11,17 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 
 def files_of(note: Path) -> Path:
-    """The file with the names of the fetched files; it is beside the note, on which jobs depend."""
+    """The file with the names and digests of the fetched files; it is beside the note, on which jobs depend."""
     return note.with_suffix(".files.json")
+
+
+def fetched_digests(note: Path) -> dict[str, str]:
+    """Name → digest of each file of a fetched model, as it was when it was fetched; empty if this is not known."""
+    try:
+        kept = json.loads(files_of(note).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def find_snapshot(note: Path) -> tuple[Path, list[str]]:

@@ -104,7 +104,7 @@ class Collection:
     def load(self, keys: Iterable[str]) -> None:
         """Read the measurements of these questions, as far as there are any."""
         wanted = pl.Series(list(keys), dtype=pl.String)
-        for path in sorted(self.folder.glob("*.parquet")):
+        for path in sorted(self.folder.glob("[!.]*.parquet")):  # not those that are being written
             kept = self._read(path, wanted)
             for row, rows in zip(kept.drop("rows").iter_rows(named=True), kept["rows"], strict=True):
                 self._found.setdefault(row["key"], []).append(_measurement(row, rows))

@@ -62,9 +62,13 @@ def clean(store: Path, now: float) -> Cleaned:
     for folder in sorted(path.parent for path in store.glob("*/*/about.json")):
         keys = used.get(os.path.relpath(folder, store), set())
         for path in sorted(folder.glob("*.parquet")):
-            measured = pl.read_parquet(path)
+            measured, old = _measurements(path), path.stat().st_mtime + RECENT < now
+            if measured is None:
+                if old:
+                    path.unlink(missing_ok=True)
+                continue
             needed = measured.filter(pl.col("key").is_in(list(keys)))
-            if len(needed) < len(measured) and path.stat().st_mtime + RECENT < now:
+            if len(needed) < len(measured) and old:
                 _replace(path, needed)
                 removed += len(measured) - len(needed)
                 kept += len(needed)
@@ -74,6 +78,14 @@ def clean(store: Path, now: float) -> Cleaned:
             (folder / "about.json").unlink()
             folder.rmdir()
     return Cleaned(kept, removed, before - _size(store))
+
+
+def _measurements(path: Path) -> pl.DataFrame | None:
+    """The measurements of a file; None if it is the half-written one of a killed job, or cannot be read."""
+    try:
+        return None if path.name.startswith(".") else pl.read_parquet(path)
+    except pl.exceptions.PolarsError:
+        return None
 
 
 def _used_keys(store: Path) -> dict[str, set[str]]:
