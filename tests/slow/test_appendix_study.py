@@ -1,6 +1,7 @@
 """The appendices' studies: in small on the demo's model, and with data and models from elsewhere on local servers."""
 
 import json
+import re
 import zipfile
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from support.archives import write_gqa_archives, write_tar
 from support.language_model import save_language_model
 from support.paper_rows import write_gqa
 from support.paths import ROOT
-from support.results import assert_complete, run_study, summary_of
+from support.results import assert_complete, rows_of, run_study, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.edges import ALL_EDGES
@@ -45,7 +46,7 @@ def test_wider_windows_cost_more(demo):
 
 
 def test_an_answer_of_one_sub_word_is_counted_as_such(demo):
-    rows = KnockoutProbe.table.read(demo.results / "tiny-llava" / "last-sub-word" / "QueryAttr.parquet")
+    rows = rows_of(KnockoutProbe.table, demo.results / "tiny-llava" / "last-sub-word", "QueryAttr")
     assert set(rows["sub_words"]) == {1}
     assert set(summary_of(demo.results, demo.study, "last-sub-word")["multi_token_answers"]) == {0}
     assert "0 with several sub-words" in (
@@ -66,19 +67,21 @@ def test_edges_that_do_not_apply_have_their_reason_in_the_summary(demo):
 
 
 def test_sinks_are_the_patches_above_the_quantile(demo):
-    norms = probe_class("norms").table.read(demo.results / "tiny-llava" / "norms" / "ChooseAttr.parquet")
-    assert set(norms["norms"].list.len()) == {36}
-    log = (demo.results / "logs/run_probe/tiny-llava/without-sinks/ChooseAttr.log").read_text()
-    count = int(log.split(" of ")[0].splitlines()[-1])
-    assert count == pytest.approx(0.01 * 36 * len(norms), abs=1.5)
+    log = (demo.results / "logs/run_probe/tiny-llava/without-sinks/1-of-1.log").read_text()
+    counts = re.findall(r"^(\d+) of (\d+) patches have a norm above", log, re.MULTILINE)
+    for task, (count, patches) in zip(demo.study.tasks_of("without-sinks"), counts, strict=True):
+        norms = rows_of(probe_class("norms").table, demo.results / "tiny-llava" / "norms", task)
+        assert set(norms["norms"].list.len()) == {36}
+        assert int(patches) == 36 * len(norms)
+        assert int(count) == pytest.approx(0.01 * 36 * len(norms), abs=1.5)
     skipped = SKIPPED.read(demo.results / "summary" / "skipped.parquet").filter(pl.col("stage") == "without-sinks")
     lost = skipped.filter(pl.col("what") == "sinks -> question")
     assert lost["reason"].str.contains("this prompt has no 'sinks': no token is left", literal=True).any()
 
 
 def test_pruning_begins_with_the_models_own_accuracy(demo):
-    answers = ANSWERS.read(demo.results / "tiny-llava" / "answers" / "QueryAttr.parquet")
-    rows = probe_class("pruning").table.read(demo.results / "tiny-llava" / "pruning" / "QueryAttr.parquet")
+    answers = rows_of(ANSWERS, demo.results / "tiny-llava" / "answers", "QueryAttr")
+    rows = rows_of(probe_class("pruning").table, demo.results / "tiny-llava" / "pruning", "QueryAttr")
     intact = rows.filter(pl.col("layers_dropped") == 0).join(answers, on="question_id", suffix=" answered")
     assert (intact["predicted"] == intact["predicted answered"]).all()
     assert rows["time_share"].drop_nulls().len() == 4 * 8  # questions × numbers of layers, but for all layers
@@ -88,7 +91,7 @@ def test_pruning_begins_with_the_models_own_accuracy(demo):
 
 
 def test_captions_are_read_by_the_language_model_alone(demo):
-    assert not (demo.results / "tiny-llava-text" / "patches").exists()
+    assert not (demo.results / "tiny-llava-text" / "patches.parquet").exists()
     assert set(summary_of(demo.results, demo.study, "captions")["model"]) == {"tiny-llava-text"}
     assert "reads captions" in demo.page
 
@@ -217,12 +220,12 @@ def test_only_images_of_questions_are_fetched(elsewhere):
 
 
 def test_vicuna_reads_visual_genomes_captions(elsewhere):
-    answers = ANSWERS.read(elsewhere.results / "vicuna-13b" / "answers" / "ChooseRel.parquet")
+    answers = rows_of(ANSWERS, elsewhere.results / "vicuna-13b" / "answers")
     assert set(answers["predicted"]) == {WORD}
+    assert set(answers["task"]) == {"ChooseRel"}, "no probe asks for another one"
     summary = summary_of(elsewhere.results, elsewhere.study, "captions")
     assert set(summary["edge"]) == {"caption -> last", "question -> last", "caption -> question"}
     assert summary["mean"].null_count() == 0
-    assert not (elsewhere.results / "vicuna-13b" / "answers" / "OK-VQA.parquet").exists(), "no probe asks for it"
     paths = [path for _, path, _ in elsewhere.hub.requests if "vicuna-13b-v1.5" in path]
     assert any("/revision/refs/pr/5" in path for path in paths)
 

@@ -46,6 +46,10 @@ def test_other_models_are_finished_and_the_corrected_one_joins_them(tmp_path):
     assert f"without the failed measurements of these models:\n  bad: {told}" in done.stderr
     assert "Traceback" not in done.stderr
     results = tmp_path / "results/two"
+    failed = [str(path.relative_to(results / "logs")) for path in results.rglob("*.error.json")]
+    assert failed == ["load_model/bad.error.json"], "one early job has failed, and none that would need hours"
+    assert not (results / "bad").exists()
+    answers = (results / "good/answers/1-of-1.parquet").stat()
     page = (results / "index.html").read_text()
     assert "What failed" in page
     assert "vision_config.patch_size: 16" in page
@@ -60,4 +64,5 @@ def test_other_models_are_finished_and_the_corrected_one_joins_them(tmp_path):
     assert "What failed" not in page
     assert "figures/edges/bad.html" in page
     assert set(pl.read_parquet(results / "summary/flow.parquet")["model"]) == {"good", "bad"}
+    assert (results / "good/answers/1-of-1.parquet").stat() == answers, "what was measured is kept as it is"
     assert "Nothing to be done" in space.snakemake().stderr

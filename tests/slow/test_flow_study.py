@@ -15,6 +15,7 @@ import yaml
 from support import tiny_models
 from support.paper_rows import write_gqa, write_paper_files
 from support.paths import ROOT
+from support.results import rows_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.probes import probe_class
@@ -60,7 +61,8 @@ def small_flow(server, files):
     study = json.loads(json.dumps(STUDY))
     checksums = {name: hashlib.sha256((files / name).read_bytes()).hexdigest() for name in STUDY_FILES}
     study["dataset"] |= {"base_url": f"{server.url}/paper", "gqa_url": f"{server.url}/gqa", "sha256": checksums}
-    study["tables"]["table-2"] |= {"dataset": {"source": "gqa", "base_url": f"{server.url}/gqa"}, "shards": SHARDS}
+    study["tables"]["table-2"] |= {"dataset": {"source": "gqa", "base_url": f"{server.url}/gqa"}}
+    study["models"][study["tables"]["table-2"]["model"]]["shards"] = SHARDS
     for model in study["models"].values():
         model["dtype"] = "float32"
     return study
@@ -176,22 +178,22 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
         right = accuracy.filter((pl.col("model") == name) & (pl.col("correct") > 0))
         assert len(right) > 0, name
         for task in right["task"]:
-            answers = ANSWERS.read(run.results / name / "answers" / f"{task}.parquet")
+            answers = rows_of(ANSWERS, run.results / name / "answers", task)
             assert answers.filter("correct")["predicted"].unique().to_list() == [word]
             probe = "flow" if name in STUDY["probes"]["flow"]["models"] else "flow-32"
-            flow = probe_class("knockout").table.read(run.results / name / probe / f"{task}.parquet")
+            flow = rows_of(probe_class("knockout").table, run.results / name / probe, task)
             assert set(flow["question_id"]) == set(answers.filter("correct")["question_id"])
             assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
-            lens = probe_class("lens").table.read(run.results / name / "tracking" / f"{task}.parquet")
+            lens = rows_of(probe_class("lens").table, run.results / name / "tracking", task)
             assert set(lens["question_id"]) == set(flow["question_id"])
     assert accuracy.filter(pl.col("correct") == 0)["analysed"].sum() == 0
 
 
 def test_patches_are_those_of_each_models_layout(run):
-    fixed = PATCHES.read(run.results / "llava-1.5-7b" / "patches" / "QueryAttr.parquet")
+    fixed = PATCHES.read(run.results / "llava-1.5-7b" / "patches.parquet").filter(task="QueryAttr")
     assert set(fixed["tokens"]) == {9}
     assert fixed["no_patch"].list.len().sum() == 0
-    tiles = PATCHES.read(run.results / "llama3-llava-next-8b" / "patches" / "QueryAttr.parquet")
+    tiles = PATCHES.read(run.results / "llama3-llava-next-8b" / "patches.parquet").filter(task="QueryAttr")
     assert min(tiles["tokens"]) > 9
     assert len(set(tiles["tokens"])) > 1  # the images' shapes differ
     assert tiles["no_patch"].list.len().min() > 0
@@ -214,11 +216,9 @@ def test_table_1_has_a_row_per_task(run):
 
 def test_table_2_is_the_accuracy_per_group(run):
     table = pl.read_csv(run.results / "tables" / "table-2.csv")
-    answers = pl.concat(
-        ANSWERS.read(path)
-        for path in (run.results / "tables" / "table-2" / "answers").glob("*.parquet")
-        if "skipped" not in path.name
-    )
+    shards = run.results / "tables" / "table-2" / "answers"
+    assert len(list(shards.glob(f"?-of-{SHARDS}.parquet"))) == SHARDS
+    answers = rows_of(ANSWERS, shards)
     assert answers["question_id"].is_unique().all()
     assert table["questions"].sum() == len(answers)
     assert table["accuracy"].dot(table["questions"]) == pytest.approx(answers["correct"].sum())
@@ -234,19 +234,24 @@ def test_only_safetensors_and_data_come_from_the_hub(run):
     assert "model.safetensors" in fetched
     assert not {"pytorch_model.bin", "modeling_evil.py"} & fetched
     files_kept = next((run.workspace.folder / "resources/hub/llava-hf").rglob("*.files.json"))
-    assert {"config.json", "model.safetensors"} <= set(json.loads(files_kept.read_text()))
+    digests = json.loads(files_kept.read_text())
+    assert {"config.json", "model.safetensors"} <= set(digests)
+    assert {len(digest) for digest in digests.values()} == {64}
     note = json.loads(files_kept.with_name(files_kept.name.replace(".files", "")).read_text())
     assert note["bytes"] > 0
     revisions = {path.split("/resolve/")[1].split("/")[0] for _, path in files}
     assert revisions == {model["revision"] for model in STUDY["models"].values()}
 
 
-def test_inference_needs_no_hub(run):
+def test_inference_needs_no_hub(run, monkeypatch, tmp_path):
+    """With an empty store, so that every answer is measured again."""
+    monkeypatch.setitem(run.workspace.environment, "VLMFLOW_STORE", str(tmp_path))
     run.hub.requests.clear()
-    target = "results/flow/llama3-llava-next-8b/answers/ChooseRel.parquet"
-    done = run.workspace.snakemake("--force", target)
+    done = run.workspace.snakemake("--force", "results/flow/llama3-llava-next-8b/answers/1-of-1.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert run.hub.requests == []
+    log = run.results / "logs" / "answer_questions" / "llama3-llava-next-8b" / "1-of-1.log"
+    assert "; 0 are in the store" in log.read_text()
 
 
 def test_a_model_that_was_deleted_from_the_cache_is_fetched_again(run):
@@ -254,7 +259,9 @@ def test_a_model_that_was_deleted_from_the_cache_is_fetched_again(run):
     run.cache.rename(hidden)
     run.hub.requests.clear()
     try:
-        done = run.workspace.snakemake("--force", "results/flow/llava-1.5-7b/answers/ChooseRel.parquet")
+        dry = run.workspace.snakemake("--dry-run")
+        assert "Nothing to be done" in dry.stdout + dry.stderr, "results that are there need no model"
+        done = run.workspace.snakemake("--force", "results/flow/llava-1.5-7b/answers/1-of-1.parquet")
     finally:
         shutil.rmtree(run.cache, ignore_errors=True)
         hidden.rename(run.cache)

@@ -14,7 +14,7 @@ from support import tiny_models
 from support.archives import write_gqa_archives
 from support.paper_rows import write_gqa
 from support.paths import ROOT
-from support.results import assert_complete, run_study, summary_of
+from support.results import assert_complete, rows_of, run_study, summary_of
 from support.servers import HubHandler, serving
 from support.workspace import Workspace
 from vlmflow.data.coco_captions import MEMBER as COCO_CAPTIONS_MEMBER
@@ -83,7 +83,7 @@ def test_the_instruction_after_the_image_changes_nothing_and_before_it_does(demo
 
 
 def test_examples_hold_words_and_images(demo):
-    rows = probe_class("visual-lens").table.read(demo.results / "tiny-llava" / "words" / "ChooseAttr.parquet")
+    rows = rows_of(probe_class("visual-lens").table, demo.results / "tiny-llava" / "words", "ChooseAttr")
     kept = rows.filter(pl.col("decoded").is_not_null())
     assert kept["question_id"].n_unique() == 4
     assert set(kept["decoded"].list.len()) == {36}
@@ -188,13 +188,13 @@ def elsewhere(tmp_path_factory):
 
 
 def test_captions_are_described_and_nothing_is_correct_or_wrong(elsewhere):
-    answers = ANSWERS.read(elsewhere.results / "llava-1.5-7b" / "answers" / "COCO.parquet")
+    answers = rows_of(ANSWERS, elsewhere.results / "llava-1.5-7b" / "answers", "COCO")
     assert len(answers) == IMAGES
     assert answers["correct"].null_count() == IMAGES
     accuracy = ACCURACY.read(elsewhere.results / "summary" / "answers.parquet")
     described = accuracy.filter(pl.col("task") == "COCO")
     assert described["accuracy"].null_count() == len(described) == 2
-    rows = probe_class("budget").table.read(elsewhere.results / "llava-1.5-7b" / "tokens" / "COCO.parquet")
+    rows = rows_of(probe_class("budget").table, elsewhere.results / "llava-1.5-7b" / "tokens", "COCO")
     assert rows["question_id"].n_unique() == IMAGES
     assert set(rows["prompt"]) == {"describe", "shows", "caption"}
 

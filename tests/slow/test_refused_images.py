@@ -9,6 +9,7 @@ from PIL import Image
 
 from support.archives import write_tar
 from support.paths import ROOT
+from support.results import rows_of
 from support.servers import serving
 from support.workspace import Workspace
 from vlmflow.data.scenes import write_scenes
@@ -45,7 +46,7 @@ def served_study(url):
     study |= {"study": "served", "tasks": {"All": {"structural": "query", "semantic": "global"}}, "figures": {}}
     study["dataset"] = {"source": "a-okvqa", "url": f"{url}/a.tar.gz", "coco_url": f"{url}/coco"}
     study["probes"] = {"tracking": {"kind": "lens"}}
-    study["tables"] = {"accuracy": {"table": "accuracy", "model": "tiny-llava", "shards": 1}}
+    study["tables"] = {"accuracy": {"table": "accuracy", "model": "tiny-llava"}}
     return study
 
 
@@ -69,8 +70,7 @@ def test_a_corrected_image_is_fetched_and_measured_by_the_same_command(tmp_path)
             return done.stdout + done.stderr, {path for _, path, _ in server.requests if path.endswith(".jpg")}
 
         def asked():
-            shards = [path for path in results.glob("tables/accuracy/answers/*.parquet") if "skipped" not in path.name]
-            tables = [ANSWERS.read(path) for path in (results / "tiny-llava/answers/All.parquet", *shards)]
+            tables = [rows_of(ANSWERS, results / step / "answers") for step in ("tiny-llava", "tables/accuracy")]
             return [sorted(table["image_id"]) for table in tables]
 
         def lost():

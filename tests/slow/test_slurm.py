@@ -22,9 +22,10 @@ ON_CLUSTER += ["--slurm-init-seconds-before-status-checks", "2"]
 FILLED_IN = {"slurm_account": "some_account", "slurm_partition": "cpu", "gpu_partition": "gpu", "gpu_type": GPU_TYPE}
 FILLED_IN |= {"most_runtime": 9, "most_mem_mb": 1200}
 HUB_ID = "somebody/tiny-llava"
-MODEL_RULES = {"answer_questions", "run_probe"}
+MODEL_RULES = {"load_model", "answer_questions", "run_probe"}
 PROBE, LOGS = "results/small/tiny-llava/flow", "results/small/logs/run_probe"
 SUMMARY = "results/small/summary/flow.parquet"
+STORED = "results/store/knockout"
 LOCAL_RULES = {
     "fetch_model",
     "fetch_images",
@@ -120,7 +121,8 @@ def test_jobs_request_what_the_profile_and_the_rules_set(finished):
 
 def test_a_job_takes_the_gpu_that_it_was_given(finished, cluster):
     given = [cluster.environment_of(job)["CUDA_VISIBLE_DEVICES"] for job in finished.jobs if job.get("TresPerJob")]
-    logs = [*(finished.workspace.folder / "results/small/logs").glob("*/tiny-llava/**/*.log")]
+    folder = finished.workspace.folder / "results/small/logs"
+    logs = [*folder.glob("*/tiny-llava.log"), *folder.glob("*/tiny-llava/**/*.log")]
     taken = [line for log in logs for line in re.findall(r"^GPU (\d+)", log.read_text(), re.MULTILINE)]
     assert sorted(taken) == sorted(given)
     assert set(given) <= {str(number) for number in range(GPUS)}
@@ -146,13 +148,14 @@ WIDE = ["--set-resources", "run_probe:cpus_per_task=2"]
 
 
 class Disturbed:
-    """A run of the study whose probe's tables are missing; whatever is done to it, the same tables come of it."""
+    """A run of the study whose probe's tables and measurements are missing; whatever is done to it, the same tables
+    come of it."""
 
     def __init__(self, finished, cluster, output):
         self.workspace, self.tables = finished.workspace, finished.tables
         self.cluster, self.output = cluster, output
-        shutil.rmtree(self.workspace.folder / PROBE)
-        shutil.rmtree(self.workspace.folder / LOGS)
+        for folder in (PROBE, STORED, LOGS):
+            shutil.rmtree(self.workspace.folder / folder)
         (self.workspace.folder / SUMMARY).unlink()
 
     def start(self, *arguments):
