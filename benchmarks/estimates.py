@@ -4,6 +4,7 @@
     python benchmarks/estimates.py studies/demo-appendix.yaml
 
 `expected` is the cost model's estimate, `requested` the amount that is requested from a cluster at the first attempt.
+Jobs that measured no question, since the store had all of them, are not shown.
 """
 
 import argparse
@@ -15,7 +16,9 @@ import yaml
 
 from vlmflow.jobs import estimates
 from vlmflow.models.size import folder_size
+from vlmflow.report.cost import read_note
 from vlmflow.study import Study, read_study
+from vlmflow.tables import shard_names
 
 
 def jobs(study: Study, results: Path) -> Iterator[dict]:
@@ -25,19 +28,22 @@ def jobs(study: Study, results: Path) -> Iterator[dict]:
             continue
         size = folder_size(model.folder)
         for kind, folder in (("answers", "answer_questions"), *((probe, "run_probe") for probe in study.probes)):
-            benchmarks = results / "benchmarks" / folder / name / ("" if kind == "answers" else kind)
-            for file in sorted(benchmarks.glob("*.tsv")):
-                answered = pl.scan_parquet(results / name / "answers" / file.with_suffix(".parquet").name)
-                rows = pl.scan_parquet(results / name / kind / file.with_suffix(".parquet").name)
-                measured = rows.select(pl.col("question_id").n_unique()).collect().item()
-                questions = answered.select(pl.len()).collect().item() if kind == "answers" else measured
-                work = estimates.answering() if kind == "answers" else study.probes[kind].cost(size, questions)
+            step = Path(folder, name, *([] if kind == "answers" else [kind]))
+            for shard in shard_names(model.shards):
+                file = results / "benchmarks" / step / f"{shard}.tsv"
+                questions = read_note(results / "logs" / step / f"{shard}.log").measured
+                if not questions or not file.exists():
+                    continue
+                work = estimates.answering()
+                if kind != "answers":
+                    per_task = questions * model.shards // len(study.tasks_of(kind))
+                    work = study.probes[kind].cost(size, per_task)
                 measurement = pl.read_csv(file, separator="\t", null_values=["-", "NA"])
                 expected = estimates.seconds(work, size, questions, gpu=model.gpus > 0)
                 yield {
                     "model": name,
                     "work": kind,
-                    "task": file.stem,
+                    "shard": shard,
                     "questions": questions,
                     "seconds": measurement["s"][0],
                     "expected": round(expected, 1),

@@ -3,8 +3,9 @@
     snakemake --configfile studies/demo-appendix.yaml --cores all
     python benchmarks/probes.py studies/demo-appendix.yaml
 
-Token-layers (positions × layers that are computed, over all rows) are counted by hooks on the decoder's layers, and
-given in forwards of the question's own prompt.
+The job is the first shard of each probe with its first model; `questions` are those that it measured, and did not take
+from the store. Token-layers (positions × layers that are computed, over all rows) are counted by hooks on the decoder's
+layers, and given in forwards of the question's own prompt.
 """
 
 import argparse
@@ -13,16 +14,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 import yaml
 
 from vlmflow.jobs.open_model import open_model
 from vlmflow.probes.question import Question
-from vlmflow.probes.rows import rows_to_probe
+from vlmflow.probes.rows import rows_of_tasks
 from vlmflow.probes.run import ProbeRun
+from vlmflow.report.cost import read_note
 from vlmflow.study import Study, read_study
+from vlmflow.tables import shard_names
 
 IMPORTS = (
     "import time; t = time.perf_counter(); import vlmflow.probes.run, vlmflow.probes.rows; "
@@ -30,16 +32,20 @@ IMPORTS = (
 )
 
 
-def tables(results: Path, model: str, task: str, probe) -> SimpleNamespace:
-    """The inputs of a probe's job."""
-    patches = results / model / "patches" / f"{task}.parquet"
-    return SimpleNamespace(
-        questions=results / "tasks" / f"{task}.parquet",
-        answers=results / model / "answers" / f"{task}.parquet",
-        selected=results / model / "selected" / f"{task}.parquet",
-        patches=[patches] if patches.exists() else [],
-        norms=[results / model / probe.norms_probe / f"{task}.parquet"] if probe.norms_probe else [],
-    )
+def inputs(results: Path, model: str, task: str, probe, shards: list[str]) -> dict[str, Path | list[Path]]:
+    """The inputs of a probe's job, with one task."""
+    patches = results / model / "patches.parquet"
+
+    def all_shards(step: str) -> list[Path]:
+        return [results / model / step / f"{shard}.parquet" for shard in shards]
+
+    return {
+        "questions": [results / "tasks" / f"{task}.parquet"],
+        "answers": all_shards("answers"),
+        "selected": results / model / "selected.parquet",
+        "patches": [patches] if patches.exists() else [],
+        "norms": all_shards(probe.norms_probe) if probe.norms_probe else [],
+    }
 
 
 def cost(study: Study, name: str, results: Path, number: int, threads: int) -> dict[str, float | str]:
@@ -47,7 +53,8 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
     probe, model, task = study.probes[name], study.models_of(name)[0], study.tasks_of(name)[0]
     settings = study.models[model]
     shared = settings.model_dump(include={"path", "template", "fit", "dtype", "reads"}) | {"fetched": settings.fetched}
-    questions = rows_to_probe(probe, tables(results, model, task, probe), study.sample.seed)
+    shards = shard_names(settings.shards)
+    questions = rows_of_tasks(probe, inputs(results, model, task, probe, shards), [task], study.sample.seed)
     all_questions = [Question.of(row) for row in questions.iter_rows(named=True)]
     first, *others = all_questions[: number + 1]
     start = time.perf_counter()
@@ -65,17 +72,18 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
         seconds = (time.perf_counter() - start) / len(others)
         computed = sum(sizes) / len(others)
         forward = len(vlm.layers) * sum(len(run.context.prompt(question)) for question in others) / len(others)
-    benchmark = results / "benchmarks" / "run_probe" / model / name / f"{task}.tsv"
-    job = pl.read_csv(benchmark, separator="\t")["s"][0]
+    step = Path("run_probe", model, name, shards[0])
+    job = pl.read_csv(results / "benchmarks" / step.with_suffix(".tsv"), separator="\t")["s"][0]
+    measured = read_note(results / "logs" / step.with_suffix(".log")).measured
     return {
         "probe": name,
-        "questions": len(questions),
+        "questions": measured,
         "token_layers": round(computed),
         "forwards": round(computed / forward, 1),
         "ms_per_question": round(1000 * seconds, 1),
         "loading_s": round(loading, 2),
         "job_s": round(job, 1),
-        "start_up_share": round(max(0.0, 1 - len(questions) * seconds / job), 2),
+        "start_up_share": round(max(0.0, 1 - measured * seconds / job), 2),
     }
 
 

@@ -109,7 +109,7 @@ def test_without_a_terminal_there_is_a_line_every_five_percent(overview, monkeyp
 def test_the_overview_fits_the_terminal_whatever_runs():
     from rich.console import Console
 
-    run = run_of(*(planned(n, model=f"model-{n % 12}", probe="p" * 50, task="t") for n in range(300)))
+    run = run_of(*(planned(n, model=f"model-{n % 12}", probe="p" * 50, shard="1-of-1") for n in range(300)))
     for n in range(120):
         run.submit(n, "run_probe", run.jobs[n].wildcards, f"log-{n}", now=0.0)
     for n in range(20):

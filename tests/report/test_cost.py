@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from vlmflow.jobs import cost_note
 from vlmflow.probes import PROBES
 from vlmflow.report.cost import Job, Note, cost_rows, in_report, read_benchmark, read_note
 from vlmflow.tables import ANSWERS
@@ -58,6 +59,17 @@ def test_gpus_and_questions_of_a_job_are_noted_beside_its_log(tmp_path):
     assert read_note(tmp_path / "job.log") == Note(gpus=2)
     note_cost(tmp_path / "job.log", gpus=1, waited=12.5, measured=3, kept=4)
     assert read_note(tmp_path / "job.log") == Note(gpus=1, waited=12.5, measured=3, kept=4)
+
+
+def test_the_note_of_a_job_is_the_one_that_is_read(tmp_path, monkeypatch):
+    """A job that measured nothing and leased no GPU leaves no note of an earlier one."""
+    monkeypatch.setattr(cost_note, "_QUESTIONS", {})
+    cost_note.count_questions(measured=3, kept=4)
+    cost_note.write_cost_note(tmp_path / "job.log")
+    assert read_note(tmp_path / "job.log") == Note(measured=3, kept=4)
+    monkeypatch.setattr(cost_note, "_QUESTIONS", {})
+    cost_note.write_cost_note(tmp_path / "job.log")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_hours_of_each_model_and_step(job):
