@@ -147,8 +147,9 @@ def get_chosen_questions(wildcards):
 
 
 def get_patches(wildcards):
-    """The patch map of a model that reads images."""
-    return [f"{RESULTS}/{wildcards.model}/patches.parquet"] if wildcards.model in IMAGE_MODELS else []
+    """The patch map of a model that reads images, if the probe needs it."""
+    needed = wildcards.model in IMAGE_MODELS and study.probes[wildcards.probe].needs_patches
+    return [f"{RESULTS}/{wildcards.model}/patches.parquet"] if needed else []
 
 
 def get_sink_norms(wildcards):

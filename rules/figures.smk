@@ -74,7 +74,7 @@ SHOWN_FILES = {
         for model in get_drawn_models(name)
         for ending in (".html", ".svg", ".png", "-narrow.svg")
     ],
-    "sheets": [f"{RESULTS}/{model}/sheets" for model in IMAGE_MODELS],
+    "sheets": [f"{RESULTS}/{model}/sheets/{task}.png" for model in IMAGE_MODELS for task in TASKS_OF[model]],
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
 }

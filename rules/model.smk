@@ -36,14 +36,17 @@ rule map_patches:
     output:
         patches=f"{RESULTS}/{{model}}/patches.parquet",
         skipped=f"{RESULTS}/{{model}}/patches.skipped.parquet",
-        sheets=report(
-            directory(f"{RESULTS}/{{model}}/sheets"),
-            patterns=["{task}.png"],
-            caption="../workflow_scripts/captions/sheet.rst",
-            category="Contact sheets",
-            subcategory="{model}",
-            labels={"task": "{task}"},
-        ),
+        # Of every task, since outputs cannot depend on the model; one of which it is asked nothing is empty.
+        sheets=[
+            report(
+                f"{RESULTS}/{{model}}/sheets/{task}.png",
+                caption="../workflow_scripts/captions/sheet.rst",
+                category="Contact sheets",
+                subcategory="{model}",
+                labels={"task": task},
+            )
+            for task in study.tasks
+        ],
     log:
         f"{RESULTS}/logs/map_patches/{{model}}.log",
     benchmark:

@@ -28,7 +28,7 @@ with logged(snakemake.log[0]):
     PATCHES.write(patches, output.patches)
     SKIPPED.write(skipped, output.skipped)
     mapped = questions.join(patches, on=["task", "question_id"], maintain_order="left")
-    for task in params.tasks:
-        with atomic_write(Path(output.sheets, f"{task}.png")) as temporary:
-            sheet = contact_sheet(processor, mapped.filter(pl.col("task") == task), f"{model}, {task}")
-            sheet.save(temporary)
+    for path in output.sheets:
+        task = Path(path).stem
+        with atomic_write(path) as temporary:
+            contact_sheet(processor, mapped.filter(pl.col("task") == task), f"{model}, {task}").save(temporary)

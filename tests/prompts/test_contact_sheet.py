@@ -68,13 +68,18 @@ def test_a_question_without_a_patch_map_is_skipped_alone(paper_candidates, tmp_p
     TASK.write([first, *others], made["T"])
     TASK.write([first], made["U"])
     (tmp_path / "sheets").mkdir()
+    sheets = [str(tmp_path / "sheets" / f"{task}.png") for task in ("T", "U")]
     model = {"path": str(ROOT / TINY_LLAVA), "fetched": None, "template": "own", "fit": "pad"}
     job = SimpleNamespace(
         log=[str(tmp_path / "log")],
         wildcards=SimpleNamespace(model="m"),
         params=SimpleNamespace(model=model, rule="overlap", tasks=["T", "U"]),
         input=SimpleNamespace(questions=[made["T"], made["U"]]),
-        output=SimpleNamespace(patches=made["patches"], skipped=made["skipped"], sheets=tmp_path / "sheets"),
+        output=SimpleNamespace(
+            patches=made["patches"],
+            skipped=made["skipped"],
+            sheets=sheets,
+        ),
     )
     runpy.run_path(str(ROOT / "workflow_scripts" / "map_patches.py"), {"snakemake": job})
     mapped = PATCHES.read(made["patches"])

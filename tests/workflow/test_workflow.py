@@ -148,7 +148,7 @@ def test_a_missing_benchmark_file_repeats_no_job(workspace):
     ("file", "rule"),
     [
         ("figures/answer-position/tiny-llava.png", "draw_figure"),
-        ("tiny-llava/sheets", "map_patches"),
+        ("tiny-llava/sheets/QueryAttr.png", "map_patches"),
         ("summary/flow.parquet", "summarise_probe"),
         ("summary/cost.parquet", "summarise_cost"),
     ],

@@ -124,6 +124,11 @@ class Probe(Strict, ABC):
         return "image" if images else "captions" if "caption" in segments else None
 
     @property
+    def needs_patches(self) -> bool:
+        """Whether it needs the patch maps of its questions: only then do its jobs wait for them."""
+        return any("patches" in name for edge in self.parsed_edges for name in (edge.source, edge.target))
+
+    @property
     def answers_analysed(self) -> Literal["any", "correct"]:
         """The questions that are measured: any question that was asked, or the sample of correctly answered ones."""
         return "correct"

@@ -48,6 +48,11 @@ class NormsProbe(Probe):
         """See `Probe.needs`."""
         return "image"
 
+    @property
+    def needs_patches(self) -> bool:
+        """See `Probe.needs_patches`; the norms of related patches are averaged by themselves."""
+        return True
+
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         return Work(2 * encoder_forward(), 1)
