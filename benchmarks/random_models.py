@@ -16,6 +16,8 @@ PRESETS = {
     "small": {"layers": 16, "width": 512, "heads": 8, "inner": 1376},
     "llava-1.5-7b": {"layers": 32, "width": 4096, "heads": 32, "inner": 11008},
     "llava-1.5-13b": {"layers": 40, "width": 5120, "heads": 40, "inner": 13824},
+    # LLaVA-1.6-Vicuna-13b on an image in four tiles and a thumbnail, without the ends of rows: 2,304 image tokens.
+    "any-resolution-13b": {"layers": 40, "width": 5120, "heads": 40, "inner": 13824, "grid": 48},
 }
 GRID, PATCH, QUESTION, TEMPLATE = 24, 14, 12, 20
 IMAGE_TOKEN, WORDS = 0, 1000
@@ -26,6 +28,11 @@ class NoText:
 
     class tokenizer:  # noqa: N801 (an attribute of processors)
         pad_token_id = 0
+
+
+def grid_of(preset: str) -> int:
+    """The side of the square of a preset's image tokens."""
+    return PRESETS[preset].get("grid", GRID)
 
 
 def build(preset: str, device: str, dtype: torch.dtype, grid: int = GRID) -> VisionLanguageModel:

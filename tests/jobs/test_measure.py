@@ -235,7 +235,8 @@ def test_a_shard_without_questions_is_an_empty_table(images, job):
     assert len(job) == 1
 
 
-def test_the_numbers_of_questions_are_noted_beside_the_log(images, tmp_path):
+def test_the_numbers_of_questions_are_noted_beside_the_log(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost_note, "held_gpus", dict)  # those of other tests of this process
     run(answering(), questions(images, 3))
     run(answering(), questions(images, 5))
     cost_note.write_cost_note(tmp_path / "job.log")

@@ -64,6 +64,7 @@ def test_gpus_and_questions_of_a_job_are_noted_beside_its_log(tmp_path):
 def test_the_note_of_a_job_is_the_one_that_is_read(tmp_path, monkeypatch):
     """A job that measured nothing and leased no GPU leaves no note of an earlier one."""
     monkeypatch.setattr(cost_note, "_QUESTIONS", {})
+    monkeypatch.setattr(cost_note, "held_gpus", dict)
     cost_note.count_questions(measured=3, kept=4)
     cost_note.write_cost_note(tmp_path / "job.log")
     assert read_note(tmp_path / "job.log") == Note(measured=3, kept=4)

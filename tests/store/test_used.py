@@ -11,7 +11,7 @@ from vlmflow.store.used import RECENT, clean, note_used
 from vlmflow.tables import Column, Table
 
 TABLE = Table("numbers", {"question_id": Column(pl.String, "id"), "value": Column(pl.Float64, "of something")})
-LATER = time.time() + RECENT + 60
+LATER = time.time() + 100 * RECENT
 
 
 def measure(store, model, *keys):

@@ -15,7 +15,7 @@ def small_study():
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     study["study"] = "small"
     study["dataset"]["images"] = 25
-    study["sample"]["per_task"] = 6
+    study["sample"] = {"per_task": 6, "seed": 0}
     study["tasks"] = {name: study["tasks"][name] for name in TASKS}
     return study
 
@@ -25,6 +25,7 @@ def smallest_study():
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     study["study"] = "small"
     study["dataset"]["images"] = 6
+    study["sample"] = {"per_task": 200, "seed": 0}
     study["tasks"] = {"QueryAttr": study["tasks"]["QueryAttr"]}
     study["probes"] = {"flow": {"kind": "knockout", "window": 3, "edges": ["image -> last"]}}
     study["figures"] = {"f": {"chart": "flow", "probe": "flow", "edges": ["image -> last"]}}

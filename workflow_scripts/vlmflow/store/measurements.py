@@ -122,6 +122,7 @@ class Collection:
     def add(self, key: str, measurement: Measurement) -> None:
         """Add the measurement of a question; it is in a file after at most `SAVED_EVERY` seconds and one question."""
         self._added.append((key, measurement))
+        self._found.setdefault(key, []).append(measurement)  # another task of this job may have the same question
         if time.monotonic() - self._last >= SAVED_EVERY:
             self.save()
 
