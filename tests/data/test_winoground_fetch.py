@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from support.paths import ROOT
+from support.results import rows_of
 from support.servers import HubHandler, serving
 from support.studies import small_study
 from support.workspace import Workspace
@@ -283,9 +284,9 @@ def test_a_study_is_run_without_winoground_and_with_it(hub, tmp_path):
         ("1-0", "ex_1_img_0", "a cup on a table"),
         ("1-1", "ex_1_img_1", "a table on a cup"),
     ]
-    answers = ANSWERS.read(results / "tiny-llava" / "answers" / "Describe.parquet")
+    answers = rows_of(ANSWERS, results / "tiny-llava" / "answers", "Describe")
     assert answers["correct"].to_list() == [None] * 4
-    assert len(SELECTED.read(results / "tiny-llava" / "selected" / "Describe.parquet")) == 2
+    assert len(SELECTED.read(results / "tiny-llava" / "selected.parquet").filter(task="Describe")) == 2
     accuracy = ACCURACY.read(results / "summary" / "answers.parquet")
     assert accuracy.row(1) == ("tiny-llava", "Describe", 4, None, 2, None)
     pruning = pl.read_parquet(results / "summary" / "pruning.parquet").filter(pl.col("task") == "Describe")

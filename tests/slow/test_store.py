@@ -122,7 +122,7 @@ def test_every_change_measures_what_it_changed(run):
     done = run.workspace.snakemake("clean_store")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "measurements kept" in (folder / "results/second/logs/clean_store.log").read_text()
-    shutil.rmtree(folder / "results/second/tiny-llava")
+    shutil.rmtree(folder / "results/second")
     assert run(second) == {"answer_questions": (0, asked), "flow": (0, 5)}
 
 
