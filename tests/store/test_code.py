@@ -24,7 +24,7 @@ def library(tmp_path, monkeypatch):
 
 
 def forget():
-    for function in (code.code_digest, code._imported, code._tree, code._syntax_digest):
+    for function in (code.code_digest, code._imported, code._facts, code._known):
         function.cache_clear()
 
 
@@ -33,6 +33,16 @@ def digests():
     return {probe.kind_name(): code.code_digest(*probing_modules(probe)) for probe in PROBES} | {
         "answers": code.code_digest(*ANSWERING)
     }
+
+
+def test_what_is_known_of_a_module_is_kept_for_later_processes(library, monkeypatch):
+    monkeypatch.setattr(code.sys, "dont_write_bytecode", False)
+    first = digests()
+    monkeypatch.setattr(code.ast, "parse", None)
+    assert digests() == first
+    code._cache_file().write_text("not JSON")
+    with pytest.raises(TypeError):
+        digests()
 
 
 def changed(before, after):
