@@ -6,10 +6,10 @@ for a changed one, and miss a changed file with an older date.
 
 import atexit
 import errno
+import functools
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -26,17 +26,15 @@ WEIGHTS = ".safetensors"
 PROCESSOR = {".json", ".jinja", ".model", ".txt"}
 
 
-class _Saved:
-    """Digests that are kept when the process ends."""
-
-    @cached_property
-    def _contents(self) -> Contents:
-        contents = Contents(contents_note(store_folder()))
-        atexit.register(contents.save)
-        return contents
+@functools.cache
+def _contents() -> Contents:
+    """The digests of this process, which are kept when it ends."""
+    contents = Contents(contents_note(store_folder()))
+    atexit.register(contents.save)
+    return contents
 
 
-class ModelContents(_Saved):
+class ModelContents:
     """The contents of models, as settings that rules pass to their jobs.
 
     If a hub model has not been fetched yet, methods raise FileNotFoundError with the path of the note that is missing;
@@ -47,7 +45,7 @@ class ModelContents(_Saved):
         """`processor_content` (all files of a model but its weights) and `template_text`, as digests."""
         return {
             "processor_content": digest_of(self._digests(model, PROCESSOR)),
-            "template_text": "" if (path := _template(model)) is None else self._contents.digest(path),
+            "template_text": "" if (path := _template(model)) is None else _contents().digest(path),
         }
 
     def of_all(self, model: Model) -> dict[str, str]:
@@ -61,20 +59,18 @@ class ModelContents(_Saved):
         job needs them, and results that are there need none.
         """
         if model.folder is not None:
-            digests = {path.name: self._contents.digest(path) for path in _with_endings(model.folder, endings)}
+            digests = {path.name: _contents().digest(path) for path in _with_endings(model.folder, endings)}
             return sorted(digests.items())
         note = Path(str(model.fetched))
         digests = {name: digest for name, digest in fetched_digests(note).items() if Path(name).suffix in endings}
         with suppress(OSError, ValueError):
-            digests |= {
-                path.name: self._contents.digest(path) for path in _with_endings(find_snapshot(note)[0], endings)
-            }
+            digests |= {path.name: _contents().digest(path) for path in _with_endings(find_snapshot(note)[0], endings)}
         if not digests:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(note))
         return sorted(digests.items())
 
 
-class FileContents(_Saved):
+class FileContents:
     """The contents of the user's own files with questions."""
 
     def of_files(self, paths: Iterable[str | Path]) -> str:
@@ -86,10 +82,10 @@ class FileContents(_Saved):
             for file in (sorted(path.iterdir()) if path.is_dir() else [path])
             if file.is_file()
         ]
-        return self._contents.digest_of_all(found)
+        return _contents().digest_of_all(found)
 
 
-class ImageContents(_Saved):
+class ImageContents:
     """The contents of the images of questions."""
 
     def of_tables(self, tables: Iterable[str]) -> str:
@@ -117,7 +113,7 @@ class ImageContents(_Saved):
 
     def _digest(self, path: str) -> str:
         try:
-            return self._contents.digest(path)
+            return _contents().digest(path)
         except OSError as error:
             return f"{type(error).__name__}"
 
