@@ -38,6 +38,7 @@ RESULTS = f"results/{study.study}"
 
 
 include: "rules/common.smk"
+include: "rules/common_datasets.smk"
 
 
 wildcard_constraints:

@@ -173,13 +173,6 @@ def get_probe_seed(wildcards):
     return study.sample.seed if study.probes[wildcards.probe].uses_seed else None
 
 
-# Targets of `rule all`, so that deleting one is enough to request access again.
-ACCESS_FILES = [f"{folder}/access.json" for folder in study.gated]
-
-# Tasks with questions of their own.
-OWN_TASKS = [name for name, task in study.tasks.items() if task.dataset is not None]
-
-
 # Functions: the resources that jobs request from a cluster, more with every attempt. Local runs ignore them.
 
 
@@ -265,3 +258,15 @@ def get_figure_curve_features(wildcards):
     """The table of phases or knees, if the figure shows them."""
     figure = study.figures[wildcards.figure]
     return [f"{RESULTS}/summary/{figure.probe}.curve-features.parquet"] if figure.curve_features_shown else []
+
+
+def get_example_rows(wildcards):
+    """The probe's rows if the figure shows examples; none otherwise."""
+    figure = study.figures[wildcards.figure]
+    return get_shards([wildcards.model], figure.probe) if figure.examples_per_task else []
+
+
+def get_example_views(wildcards):
+    """The images of examples if the figure shows them; none otherwise."""
+    shows = study.figures[wildcards.figure].examples_per_task
+    return [f"{RESULTS}/figures/{wildcards.figure}/{wildcards.model}.views.parquet"] if shows else []

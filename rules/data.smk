@@ -1,29 +1,6 @@
 # Raw files become one table of questions, and that becomes the candidates of each task.
 
 
-def get_dataset_files(dataset):
-    """The files with a dataset's questions. Of the user's own files the content is a param, so that a file that is
-    merely touched is not read again."""
-
-    def judged(paths):
-        listed = [paths] if isinstance(paths, (str, Path)) else paths
-        return [str(path) if invocation.makes(str(path)) else ancient(str(path)) for path in listed]
-
-    return {key: judged(paths) for key, paths in dataset.files().items()}
-
-
-def get_dataset_content(dataset):
-    """The digest of those files with a dataset's questions that are the user's own."""
-    paths = [path for each in dataset.files().values() for path in ([each] if isinstance(each, (str, Path)) else each)]
-    return file_contents.of_files([path for path in paths if not invocation.makes(str(path))])
-
-
-def get_task_questions(wildcards):
-    """The table of questions from which a task takes its own."""
-    own = wildcards.task in OWN_TASKS
-    return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"
-
-
 rule render_scenes:
     output:
         questions=f"{SCENES}/questions.json",

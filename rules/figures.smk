@@ -5,18 +5,6 @@
 report: "../workflow_scripts/captions/workflow.rst"
 
 
-def get_example_rows(wildcards):
-    """The probe's rows if the figure shows examples; none otherwise."""
-    figure = study.figures[wildcards.figure]
-    return get_shards([wildcards.model], figure.probe) if figure.examples_per_task else []
-
-
-def get_example_views(wildcards):
-    """The images of examples if the figure shows them; none otherwise."""
-    shows = study.figures[wildcards.figure].examples_per_task
-    return [f"{RESULTS}/figures/{wildcards.figure}/{wildcards.model}.views.parquet"] if shows else []
-
-
 # Once for all figures of all studies: bundling takes longer than drawing.
 rule bundle_javascript:
     output:
