@@ -46,7 +46,8 @@ def get_dataset_content(dataset):
     return file_contents.of_files([path for path in paths if not invocation.makes(str(path))])
 
 
-REQUESTED_AGAIN = set()
+REQUESTED_AGAIN = set()  # notes
+REFUSED_AGAIN = {}  # image → why this run did not get it
 
 
 def late_images(pattern, get_dataset):
@@ -75,7 +76,7 @@ def request_again_once(note, came, dataset):
     REQUESTED_AGAIN.add(note)
     from vlmflow.data.fetch.images import ask_again
 
-    logger.warning(ask_again(note, came, dataset.image_source()))
+    logger.warning(ask_again(note, came, dataset.image_source(), REFUSED_AGAIN))
 
 
 def get_task_dataset(wildcards):

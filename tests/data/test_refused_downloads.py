@@ -132,16 +132,30 @@ def test_refused_images_are_requested_again(server, tmp_path):
     assert "404" in reasons["q3"]
     # Nothing is better yet; then one is; then the other one is put there. Only what was refused is asked for.
     server.requests.clear()
-    assert "0 of 2 images that were refused before have now arrived; " in ask_again(note, came, images)
+    assert "0 of 2 images that were refused before have now arrived; " in ask_again(note, came, images, {})
     assert not came.exists()
     assert {path for command, path, _ in server.requests if command == "GET"} == {"/1.jpg", "/2.jpg"}
     del server.faults.body["/1.jpg"]
-    assert "1 of 2 images that were refused before have now arrived; " in ask_again(note, came, images)
+    assert "1 of 2 images that were refused before have now arrived; " in ask_again(note, came, images, {})
     assert came.read_text() == "1\n"
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert ask_again(note, came, images).endswith("1 of 1 images that were refused before have now arrived")
+    assert ask_again(note, came, images, {}).endswith("1 of 1 images that were refused before have now arrived")
     assert came.read_text() == "1\n2\n"
     assert not note.exists()
+
+
+def test_an_image_of_several_tasks_is_requested_again_once(server, tmp_path):
+    source = ImageSource(str(tmp_path / "images"), server.url)
+    (tmp_path / "images").mkdir()
+    server.faults.body |= {"/1.jpg": ({}, [LOGIN]), "/2.jpg": ({}, [LOGIN])}
+    refused_again, messages = {}, []
+    for task, ids in (("A", ["1"]), ("B", ["1", "2"]), ("C", ["2"])):
+        note = tmp_path / f"{task}.refused.json"
+        images._write_down(ids, note)
+        messages.append(ask_again(note, tmp_path / f"{task}.came.txt", source, refused_again))
+    paths = [path for command, path, _ in server.requests if command == "GET"]
+    assert (paths.count("/1.jpg"), paths.count("/2.jpg")) == (1, 1)
+    assert all("what was sent cannot be read" in message for message in messages), "the reason is told for each task"
 
 
 def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):
@@ -178,17 +192,17 @@ def test_a_server_that_cannot_be_reached_is_not_waited_for(server, tmp_path):
     images._write_down(["1", "2"], note)
     nobody = ImageSource(str(tmp_path / "images"), "http://127.0.0.1:9")
     assert "0 of 2 images that were refused before have now arrived; the server could not be reached" in ask_again(
-        note, came, nobody
+        note, came, nobody, {}
     )
     source = ImageSource(str(tmp_path / "images"), server.url)
     (tmp_path / "images").mkdir()
     with FileLock(tmp_path / ".fetching.lock"):
-        assert "another run is fetching images" in ask_again(note, came, source)
+        assert "another run is fetching images" in ask_again(note, came, source, {})
     assert note.exists()
     assert not came.exists()
     # What somebody has put there meanwhile is seen all the same.
     (tmp_path / "images" / "2.png").write_bytes(image("PNG"))
-    assert "1 of 2 images that were refused before have now arrived; the server" in ask_again(note, came, nobody)
+    assert "1 of 2 images that were refused before have now arrived; the server" in ask_again(note, came, nobody, {})
     assert came.read_text() == "2\n"
 
 
@@ -196,7 +210,7 @@ def test_names_that_lead_out_of_the_folder_are_not_requested(server, tmp_path):
     note = tmp_path / "t.refused.json"
     images._write_down(["../x"], note)
     source = ImageSource(str(tmp_path / "images"), server.url)
-    assert "of 0 images" in ask_again(note, tmp_path / "came", source)
+    assert "of 0 images" in ask_again(note, tmp_path / "came", source, {})
     assert server.requests == []
 
 

@@ -107,7 +107,7 @@ def _write_down(refused: list[str], note: Path) -> None:
         temporary.write_text(json.dumps({"images": refused}, indent=1) + "\n", encoding="utf-8")
 
 
-def ask_again(note: Path, came: Path, source: ImageSource) -> str:
+def ask_again(note: Path, came: Path, source: ImageSource, refused_again: dict[Path, str]) -> str:
     """The result, as a message, of requesting once more the images that were refused in an earlier run.
 
     Args:
@@ -115,11 +115,14 @@ def ask_again(note: Path, came: Path, source: ImageSource) -> str:
         came: the file to which the ids of those are added that are there now, fetched or put there by hand; a job that
             depends on this file then runs again.
         source: the folder of the images, and the address of missing ones.
+        refused_again: image's path → reason for which this run did not get it, and does not request it for another
+            note; images that do not come now are added.
     """
     known = json.loads(note.read_text(encoding="utf-8"))["images"]
     ids = [image_id for image_id in known if is_image_name(image_id)]
     try:
-        why = _request_once([image_id for image_id in ids if image_id not in images_on_disk(ids, source)], source)
+        missing = [image_id for image_id in ids if image_id not in images_on_disk(ids, source)]
+        why = _request_once(missing, source, refused_again)
         found = images_on_disk(ids, source)
         if found:
             with atomic_write(came) as temporary:
@@ -132,17 +135,20 @@ def ask_again(note: Path, came: Path, source: ImageSource) -> str:
     return f"{message}; {why}" if why else message
 
 
-def _request_once(ids: list[str], source: ImageSource) -> str:
+def _request_once(ids: list[str], source: ImageSource, refused_again: dict[Path, str]) -> str:
     """Request images once more; return the reason for which some did not come, or an empty text."""
-    if not ids or source.url is None:
-        return ""
     folder = Path(source.folder)
+    known = [refused_again[folder / image_id] for image_id in ids if folder / image_id in refused_again]
+    ids = [image_id for image_id in ids if folder / image_id not in refused_again]
+    if not ids or source.url is None:
+        return next(iter(known), "")
     try:
         requests.head(source.url, timeout=REACHED, allow_redirects=False).close()
         with FileLock(folder.parent / ".fetching.lock", timeout=0):
             reasons = _fetch(ids, source)
     except Timeout:
-        return "another run is fetching images now"
+        reasons = dict.fromkeys(ids, "another run is fetching images now")
     except (DownloadError, requests.RequestException) as error:
-        return f"the server could not be reached ({error})"
-    return next(iter(reasons.values()), "")
+        reasons = dict.fromkeys(ids, f"the server could not be reached ({error})")
+    refused_again |= {folder / image_id: reason for image_id, reason in reasons.items()}
+    return next(iter([*reasons.values(), *known]), "")
