@@ -1,6 +1,7 @@
 """What is said at the end of a run."""
 
 import re
+import sys
 from types import SimpleNamespace
 
 import yaml
@@ -12,7 +13,7 @@ from vlmflow.jobs.run_messages import report_message
 
 def test_the_end_of_a_run_names_failed_jobs_and_how_to_go_on(tmp_path):
     """The real workflow: a model that cannot be loaded; what does not need it is done and kept."""
-    workspace = Workspace(tmp_path, PYTHONPATH=str(ROOT / "workflow_scripts"))
+    workspace = Workspace(tmp_path, sys.executable, PYTHONPATH=str(ROOT / "workflow_scripts"))
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     study |= {"study": "small", "dataset": {"source": "synthetic", "images": 5}, "figures": {}}
     study["tasks"] = {"QueryAttr": study["tasks"]["QueryAttr"]}

@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import shutil
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +41,7 @@ def cards():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cards):
-    workspace = Workspace(tmp_path_factory.mktemp("undisturbed"), **cards)
+    workspace = Workspace(tmp_path_factory.mktemp("undisturbed"), sys.executable, **cards)
     workspace.write(killed_study())
     begin = time.monotonic()
     done = workspace.snakemake("--resources", "gpu=2")
@@ -68,7 +69,7 @@ def kill(process):
 def test_kills_at_random_moments_change_no_bytes(tmp_path, undisturbed, cards):
     rng = random.Random(0)
     longest = undisturbed.seconds / min(KILLS / 2, 5)  # between two kills, each of which also costs a start
-    workspace = Workspace(tmp_path, **cards)
+    workspace = Workspace(tmp_path, sys.executable, **cards)
     workspace.write(killed_study())
     moments, run = [], None
     while len(moments) < KILLS:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,7 +84,7 @@ def hub(tmp_path_factory):
 def finished(cluster, hub, tmp_path_factory):
     """The study, run to the end on the cluster."""
     environment = cluster.environment | {"HF_ENDPOINT": hub.HF_ENDPOINT, "HF_HOME": hub.HF_HOME}
-    workspace = Workspace(tmp_path_factory.mktemp("cluster"), **environment)
+    workspace = Workspace(tmp_path_factory.mktemp("cluster"), sys.executable, **environment)
     fill_in(workspace.folder / "profiles" / "slurm" / "config.yaml")
     workspace.write(one_figure())
     done = workspace.snakemake(*ON_CLUSTER)
@@ -97,7 +98,7 @@ def finished(cluster, hub, tmp_path_factory):
 
 
 def test_the_tables_are_those_of_a_run_on_one_machine(finished, hub, tmp_path):
-    workspace = Workspace(tmp_path, HF_ENDPOINT=hub.HF_ENDPOINT, HF_HOME=hub.HF_HOME)
+    workspace = Workspace(tmp_path, sys.executable, HF_ENDPOINT=hub.HF_ENDPOINT, HF_HOME=hub.HF_HOME)
     workspace.write(one_figure())
     done = workspace.snakemake("--resources", "gpu=2")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,56 +1,55 @@
-"""Dry runs of Snakemake by a process that has imported it already, which takes longer than the dry run itself."""
+"""A Python that runs Snakemake and scripts as forks of a process that has imported the libraries already.
+
+That takes longer than most jobs of a small study. For tests of what a study makes: those of processes, of memory and of
+what is installed use the real one.
+"""
 
 import functools
-import json
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-# Forks for each line that it reads, before anything of the workflow is imported: that comes from the copy under test.
-SERVER = """
-import json, os, sys
-import jinja2, polars, pydantic, snakemake.cli, yaml
-import snakemake.script, snakemake.scheduling, snakemake.workflow
-import snakemake_interface_executor_plugins, snakemake_interface_logger_plugins
+HERE = Path(__file__).parent
+# Variables with these beginnings are read when Python starts, or when a library is imported.
+READ_AT_THE_START = (
+    "CUDA",
+    "HF_",
+    "LANG",
+    "LC_",
+    "MKL",
+    "OMP",
+    "OPENBLAS",
+    "POLARS",
+    "PYTHON",
+    "TORCH",
+    "TRANSFORMERS",
+)
+_PROCESSES = []  # each ends when its standard input is closed, with this process
 
-for line in sys.stdin:
-    run = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.chdir(run["folder"])
-        os.environ.clear()
-        os.environ.update(run["environment"])
-        for number, path in enumerate((os.devnull, run["stdout"], run["stderr"])):
-            os.dup2(os.open(path, os.O_RDWR), number)
-        sys.argv = [snakemake.__path__[0] + "/__main__.py", *run["arguments"]]
-        try:
-            snakemake.cli.main(run["arguments"])
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        else:
-            status = 0
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
+
+def python(environment):
+    """The path of the program that is Python for processes with this environment."""
+    return _python(*sorted(each for each in environment.items() if each[0].startswith(READ_AT_THE_START)))
 
 
 @functools.cache
-def _server():
-    return subprocess.Popen([sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def dry_run(arguments, folder, environment):
-    """As `subprocess.run` of `python -m snakemake` with these arguments, of which one is --dry-run."""
-    server = _server()
-    with tempfile.TemporaryDirectory() as outputs:
-        stdout, stderr = (Path(outputs, name) for name in ("stdout", "stderr"))
-        stdout.touch()
-        stderr.touch()
-        run = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
-        print(json.dumps(run | {"stdout": str(stdout), "stderr": str(stderr)}), file=server.stdin, flush=True)
-        status = int(server.stdout.readline())
-        return subprocess.CompletedProcess(arguments, status, stdout.read_text(), stderr.read_text())
+def _python(*read_at_the_start):
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    others = {key: value for key, value in os.environ.items() if not key.startswith(READ_AT_THE_START)}
+    process = subprocess.Popen(
+        [sys.executable, HERE / "warm_server.py", folder / "socket"],
+        env=others | dict(read_at_the_start),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    _PROCESSES.append(process)
+    program = folder / "python"
+    client = [sys.executable, "-SEs", str(HERE / "warm_client.py"), str(folder / "socket"), sys.executable]
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(client)} {program} "$@"\n')
+    program.chmod(0o755)
+    return str(program)

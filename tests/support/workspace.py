@@ -19,13 +19,18 @@ PARTS = ["Snakefile", "config.yaml", "rules", "workflow_scripts", "envs", "profi
 
 
 class Workspace:
-    """Where Snakemake runs, by `python`; `environment` is added to the environment of every run."""
+    """Where Snakemake runs.
 
-    python = sys.executable
+    Args:
+        folder: to which the copy is written.
+        python: which Python runs it; by default runs, and their jobs, are forks of a process that has imported the
+            libraries already.
+        environment: added to the environment of every run.
+    """
 
-    def __init__(self, folder, **environment):
-        self.folder = folder
-        self.environment, self.added = os.environ | environment, set(environment)
+    def __init__(self, folder, python=None, **environment):
+        self.folder, self.python = folder, python
+        self.environment = os.environ | environment
         for part in PARTS:
             source, target = ROOT / part, folder / part
             if source.is_dir():
@@ -37,23 +42,21 @@ class Workspace:
         (self.folder / name).write_text(yaml.safe_dump(study, sort_keys=False))
 
     def snakemake(self, *arguments, study="study.yaml"):
-        command = self._command(arguments, study)
-        if "--dry-run" in arguments and self.starts_as_the_tests:
-            return warm.dry_run(command[3:], self.folder, self.environment)
+        python = self.python or warm.python(self.environment)
         return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+            self._command(python, arguments, study),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-
-    @property
-    def starts_as_the_tests(self):
-        """Whether nothing is different for Python while it starts."""
-        return self.python == sys.executable and not self.added & {*ASCII, "PYTHONPATH"}
 
     def start(self, *arguments, output=None, study="study.yaml"):
         """A run that goes on meanwhile, for tests that disturb it; what it says is added to a file."""
         with (output or self.folder / "output").open("a") as file:
             return psutil.Popen(
-                self._command(arguments, study),
+                self._command(self.python or sys.executable, arguments, study),
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -61,9 +64,9 @@ class Workspace:
                 stderr=subprocess.STDOUT,
             )
 
-    def _command(self, arguments, study):
+    def _command(self, python, arguments, study):
         chosen = ["--configfile", study] if study else []
-        return [self.python, *SNAKEMAKE[1:], *chosen, "--cores", "2", *arguments]
+        return [python, *SNAKEMAKE[1:], *chosen, "--cores", "2", *arguments]
 
     def plan(self, study):
         """Snakemake's own plan for a study: rule → number of jobs."""

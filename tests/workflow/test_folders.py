@@ -50,8 +50,7 @@ def python_inside(folder):
 def test_python_may_lie_in_a_folder_that_a_shell_would_split(tmp_path):
     """All that a shell would take apart at once; .ci/run has a simpler name of this kind."""
     (folder := tmp_path / NAME).mkdir()
-    workspace = Workspace(folder)
-    workspace.python = python_inside(folder)
+    workspace = Workspace(folder, python_inside(folder))
     workspace.write(smallest_study())
     done = workspace.snakemake("--until", "select_candidates")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -110,7 +109,7 @@ def test_a_folder_with_braces_is_refused_by_name(tmp_path):
 
 
 def test_a_run_works_in_a_locale_that_is_not_utf_8(tmp_path):
-    workspace = Workspace(tmp_path, **ASCII)
+    workspace = Workspace(tmp_path, sys.executable, **ASCII)
     written = smallest_study() | {"tasks": {"QueryAttr": {"structural": "query", "semantic": "attr"}}}
     written["figures"]["f"]["title"] = "où → ü"
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(written, allow_unicode=True), encoding="utf-8")

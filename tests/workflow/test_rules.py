@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -131,7 +132,9 @@ def test_one_file_is_downloaded_once_for_all_datasets(tmp_path):
 @pytest.mark.parametrize("study", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_study_can_be_planned_without_a_network_whatever_the_locale(study, tmp_path):
     """Nothing is downloaded for a plan: the addresses of proxies lead nowhere."""
-    workspace = Workspace(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9", **ASCII)
+    workspace = Workspace(
+        tmp_path, sys.executable, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9", **ASCII
+    )
     done = workspace.snakemake("--dry-run", study=f"studies/{study.name}")
     assert done.returncode == 0, done.stdout + done.stderr
     plan = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))

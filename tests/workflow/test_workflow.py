@@ -118,7 +118,7 @@ def test_the_cost_is_in_the_report(workspace):
         ("tiny-llava", "tracking", SHARDS, 0, 12, 0, 0),
     ]
     assert (cost["hours"] > 0).all()
-    assert (cost["memory"] > 100).all()
+    assert (cost["memory"] > 0).all()
     assert '<h2 id="cost">' in (results / "index.html").read_text()
 
 
