@@ -53,8 +53,8 @@ def frozen_heap():
 
 # Files that take longest, the longest first: begun last, one of them would keep a process busy when the other is idle.
 LONG_FILES = (
-    *("test_flow_study.py", "test_phase_study.py", "test_appendix_study.py", "test_store.py", "test_killed.py"),
-    *("test_slurm.py", "test_answered_by.py", "test_winoground_fetch.py"),
+    *("test_slurm.py", "test_killed.py", "test_flow_study.py", "test_appendix_study.py", "test_phase_study.py"),
+    *("test_store.py", "test_winoground_fetch.py"),
     *("test_workflow.py", "test_hub.py", "test_tiny_llava.py", "test_rules.py", "test_phases.py", "test_folders.py"),
     *("test_files_and_captions.py", "test_extending.py", "test_run_messages.py"),
 )

@@ -19,6 +19,7 @@ import yaml
 
 from support.studies import small_study
 from support.workspace import Workspace
+from vlmflow.tables import COST
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("VLMFLOW_KILLS", 6))
@@ -46,7 +47,9 @@ def undisturbed(tmp_path_factory, cards):
     begin = time.monotonic()
     done = workspace.snakemake("--resources", "gpu=2")
     assert done.returncode == 0, done.stdout + done.stderr
-    return SimpleNamespace(seconds=time.monotonic() - begin, results=results(workspace))
+    return SimpleNamespace(
+        seconds=time.monotonic() - begin, results=results(workspace), folder=workspace.folder / "results"
+    )
 
 
 def results(workspace):
@@ -59,6 +62,12 @@ def results(workspace):
 def finished(workspace):
     files = (workspace.folder / "results").rglob("*.parquet")
     return sum(1 for file in files if not file.name.startswith(".") and not set(file.parts) & set(TIMED))
+
+
+def test_the_memory_of_jobs_is_measured(undisturbed):
+    """Where each is a process that has imported its libraries itself."""
+    (path,) = undisturbed.folder.glob("*/summary/cost.parquet")
+    assert (COST.read(path)["memory"] > 100).all()
 
 
 def kill(process):

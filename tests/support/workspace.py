@@ -66,7 +66,7 @@ class Workspace:
 
     def _command(self, python, arguments, study):
         chosen = ["--configfile", study] if study else []
-        return [python, *SNAKEMAKE[1:], *chosen, "--cores", "2", *arguments]
+        return [python, "-m", "snakemake", *chosen, "--cores", "2", *arguments]
 
     def plan(self, study):
         """Snakemake's own plan for a study: rule → number of jobs."""

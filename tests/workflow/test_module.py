@@ -10,7 +10,6 @@ import yaml
 
 from support import warm
 from support.paths import ROOT
-from support.workspace import SNAKEMAKE
 
 MODULE = f"""
 module vlmflow:
@@ -27,11 +26,8 @@ class Importer:
         (folder / "Snakefile").write_text("\n".join(lines))
 
     def snakemake(self, *arguments):
-        command = [*SNAKEMAKE, "--cores", "1", *arguments]
-        if "--dry-run" in arguments:
-            done = warm.dry_run(command[3:], self.folder, os.environ)
-        else:
-            done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        command = [warm.python(os.environ), "-m", "snakemake", "--cores", "1", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
 
