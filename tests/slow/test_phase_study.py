@@ -30,7 +30,7 @@ THESIS = yaml.safe_load((ROOT / "studies" / "thesis.yaml").read_text())
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    return run_study(tmp_path_factory.mktemp("demo"), "demo-phase.yaml")
+    return run_study(tmp_path_factory.mktemp("demo"), "demo-phase.yaml", {"tokens": 15, "words": 20, "occlusion": 10})
 
 
 def test_the_demo_covers_every_kind_of_probe_and_chart(demo):

@@ -98,7 +98,7 @@ def finished(cluster, hub, tmp_path_factory):
 
 
 def test_the_tables_are_those_of_a_run_on_one_machine(finished, hub, tmp_path):
-    workspace = Workspace(tmp_path, sys.executable, HF_ENDPOINT=hub.HF_ENDPOINT, HF_HOME=hub.HF_HOME)
+    workspace = Workspace(tmp_path, HF_ENDPOINT=hub.HF_ENDPOINT, HF_HOME=hub.HF_HOME)
     workspace.write(one_figure())
     done = workspace.snakemake("--resources", "gpu=2")
     assert done.returncode == 0, done.stdout + done.stderr

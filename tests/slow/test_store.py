@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -130,13 +131,13 @@ def summaries(folder):
     return {path.name: path.read_bytes() for path in (folder / "results/small/summary").glob("*.parquet")}
 
 
-def test_the_number_of_shards_and_cores_changes_no_byte(run, tmp_path):
+def test_the_number_of_shards_and_cores_changes_no_byte(run, tmp_path, monkeypatch):
     """Each measured anew, with a store of its own."""
     outcomes = []
     for shards, cores in ((1, 2), (4, 1)):
         own = study(study=f"shards-{shards}")
         own["models"]["tiny-llava"]["shards"] = shards
-        run.workspace.environment["VLMFLOW_STORE"] = str(tmp_path / str(shards))
+        monkeypatch.setitem(run.workspace.environment, "VLMFLOW_STORE", str(tmp_path / str(shards)))
         measured = run(own, "--cores", str(cores), "all")
         assert {kept for _, kept in measured.values()} == {0}
         folder = run.workspace.folder / "results" / own["study"]
@@ -144,8 +145,30 @@ def test_the_number_of_shards_and_cores_changes_no_byte(run, tmp_path):
         outcomes.append({
             str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "cost.parquet"
         })  # fmt: skip
-    del run.workspace.environment["VLMFLOW_STORE"]
     one, four = outcomes
     assert one.keys() == four.keys()
     assert len(one) > 6
     assert [path for path in one if one[path] != four[path]] == []
+
+
+def test_two_runs_at_once_share_a_store(run, tmp_path, monkeypatch):
+    """Two studies of one working folder, begun together; what one of them has measured, neither measures again."""
+    monkeypatch.setitem(run.workspace.environment, "VLMFLOW_STORE", str(tmp_path))
+    studies = [study(study=name) for name in ("left", "right")]
+    for each in studies:
+        run.workspace.write(each, f"{each['study']}.yaml")
+    run.workspace.snakemake(*(f"results/left/tasks/{task}.parquet" for task in studies[0]["tasks"]), study="left.yaml")
+
+    def whole(each):
+        targets = [f"results/{each['study']}/summary/{name}.parquet" for name in ("flow", "tracking", "answers")]
+        return run.workspace.snakemake(*targets, study=f"{each['study']}.yaml")
+
+    with ThreadPoolExecutor() as pool:
+        runs = list(pool.map(whole, studies))
+    assert [done.returncode for done in runs] == [0, 0], [done.stderr for done in runs]
+    left, right = (run.workspace.folder / "results" / each["study"] / "summary" for each in studies)
+    for name in ("flow", "tracking", "answers"):
+        assert (left / f"{name}.parquet").read_bytes() == (right / f"{name}.parquet").read_bytes()
+    # A store may be moved: what it holds does not depend on where it lies.
+    monkeypatch.setitem(run.workspace.environment, "VLMFLOW_STORE", str(tmp_path.rename(tmp_path.with_name("moved"))))
+    assert {measured for measured, _ in run(study(study="third")).values()} == {0}

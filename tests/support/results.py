@@ -37,9 +37,17 @@ def assert_complete(workspace, study):
     return results, page
 
 
-def run_study(folder, file):
-    """A study of the repository, run in a copy of it: its content, the study, workspace, results and report's page."""
+def run_study(folder, file, questions):
+    """A study of the repository, run in a copy of it: its content, the study, workspace, results and report's page.
+
+    Args:
+        folder: of the copy.
+        file: in `studies/`.
+        questions: probe → number of questions on which it is measured, for those that take long.
+    """
     content = yaml.safe_load((ROOT / "studies" / file).read_text())
+    for probe, number in questions.items():
+        content["probes"][probe]["questions"] = number
     workspace = Workspace(folder)
     workspace.write(content)
     done = workspace.snakemake()
