@@ -146,7 +146,7 @@ DOES_NOT = {
 @pytest.mark.parametrize("name", APPLIES)
 def test_probes_without_patches_are_measured(vlm, rows, name):
     run = ProbeRun(vlm, APPLIES[name], name, questions=[Question.of(row) for row in rows])
-    measured = run(rows[0])
+    measured = run.measure(Question.of(rows[0]))
     assert len(measured) >= 3
     if name == "words":
         # The names of objects need patches; how the tokens decode does not.
@@ -163,7 +163,7 @@ def test_probes_without_patches_are_measured(vlm, rows, name):
 def test_probes_of_patches_do_not_apply_to_query_tokens(vlm, rows, name):
     run = ProbeRun(vlm, DOES_NOT[name], name, questions=[Question.of(row) for row in rows])
     with pytest.raises(QuestionError) as caught:
-        run(rows[0])
+        run.measure(Question.of(rows[0]))
     said = f"{caught.value} {run.skipped}"
     assert "not apply" in said
     assert "InstructBlip" in said

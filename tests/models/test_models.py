@@ -168,9 +168,9 @@ def test_a_question_becomes_patches_an_answer_and_rows_of_probes(vlm, path):
     ANSWERS.frame([described])
     row |= patches
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> question"])
-    flow = ProbeRun(vlm, probe, "flow")(row)
+    flow = ProbeRun(vlm, probe, "flow").measure(Question.of(row))
     assert KnockoutProbe.table.frame(flow).select("task", "question_id", "image_id").rows() == 3 * [("T", "q", "i")]
-    lens = ProbeRun(vlm, LensProbe(kind="lens"), "tracking")(row)
+    lens = ProbeRun(vlm, LensProbe(kind="lens"), "tracking").measure(Question.of(row))
     assert set(LensProbe.table.frame(lens)["word"]) == {
         "capitalised answer",
         "lowercase answer",
@@ -184,7 +184,7 @@ def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):
     row = question_row(path, question="circle is red or blue ?")
     edges = ["question without objects -> objects", "question -> last"]
     run = ProbeRun(vlm, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
-    assert set(run(row)["edge"]) == {"question -> last"}
+    assert set(run.measure(Question.of(row))["edge"]) == {"question -> last"}
     why = "all of 'objects' stands before 'question without objects' in this question, and attends to none of it"
     assert run.skipped == [Skipped("q", edges[0], why)]
 
@@ -229,7 +229,7 @@ def test_an_empty_answer_is_a_wrong_one(vlm, path):
     row = question_row(path) | {"token_ids": answer["token_ids"]}
     last = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"], token="last")
     with pytest.raises(QuestionError, match="answer is empty, so it has no last sub-word"):
-        ProbeRun(vlm, last, "last")(row)
+        ProbeRun(vlm, last, "last").measure(Question.of(row))
 
 
 def test_logits_that_are_no_numbers_give_no_answer(vlm, path):
@@ -261,12 +261,12 @@ def test_a_model_on_two_cards_measures_what_it_measures_on_one(tmp_path):
 def test_an_edge_that_a_question_does_not_have_is_left_out_alone(vlm, path):
     edges = ["related patches -> question", "image -> question"]
     run = ProbeRun(vlm, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
-    assert run(question_row(path))["edge"].unique().to_list() == ["image -> question"]
+    assert run.measure(Question.of(question_row(path)))["edge"].unique().to_list() == ["image -> question"]
     assert run.skipped == [Skipped("q", edges[0], "this prompt has no 'related patches': it was built without boxes")]
     lonely = KnockoutProbe(kind="knockout", window=1, edges=["false option -> last"])
     run = ProbeRun(vlm, lonely, "flow")
     with pytest.raises(QuestionError, match="no edge of the probe applies to this question"):
-        run(question_row(path, false_option="green"))
+        run.measure(Question.of(question_row(path, false_option="green")))
     assert "'green' is not in the question" in run.skipped[-1].reason
 
 

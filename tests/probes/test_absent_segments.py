@@ -61,7 +61,7 @@ def test_an_invalid_box_costs_only_the_edges_of_patches(scene_folder, tiny_proce
     row |= {"token_ids": answer_question(tiny_llava, Question.of(row))["token_ids"]}
     probe = KnockoutProbe(kind="knockout", window=1, edges=["related patches -> last", "image -> last"])
     run = ProbeRun(tiny_llava, probe, "flow")
-    assert set(run(row).select("task", "edge").rows()) == {("T", "image -> last")}
+    assert set(run.measure(Question.of(row)).select("task", "edge").rows()) == {("T", "image -> last")}
     assert [(each.question, each.what) for each in run.skipped] == [(name, "related patches -> last")]
 
 
@@ -75,10 +75,10 @@ def test_options_and_objects_that_are_not_in_the_question_cost_only_their_edges(
     row = kept.filter(question_id=name).row(0, named=True) | {"related": None, "token_ids": [5]}
     edges = ["true option -> last", "false option -> last", "options -> last", "objects -> last", "question -> last"]
     run = ProbeRun(tiny_llava, KnockoutProbe(kind="knockout", window=1, edges=edges), "flow")
-    assert set(run(row)["edge"]) == {"question -> last"}
+    assert set(run.measure(Question.of(row))["edge"]) == {"question -> last"}
     assert [each.what for each in run.skipped] == edges[:4]
     for each, option in zip(run.skipped, (row["true_option"], row["false_option"]), strict=False):
         assert f"{option!r} is not in the question 'What is it?'" in each.reason
     only = KnockoutProbe(kind="knockout", window=1, edges=edges[:4])
     with pytest.raises(QuestionError, match="no edge of the probe applies to this question"):
-        ProbeRun(tiny_llava, only, "flow")(row)
+        ProbeRun(tiny_llava, only, "flow").measure(Question.of(row))

@@ -1,7 +1,6 @@
 """Run a probe on question rows, or ask a model their questions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -16,7 +15,7 @@ from .question import Question
 
 
 class ProbeRun:
-    """A probe with one model and the questions of one task; a call with a question row returns the probe's rows.
+    """A probe with one model and the questions of one task.
 
     A part that does not apply to a question, such as an edge whose segment the prompt does not have, is skipped, and
     the other parts are measured.
@@ -58,10 +57,6 @@ class ProbeRun:
     def read(self) -> list[Question | None]:
         """The other questions that the current measurement has read; see `ProbeContext.read`."""
         return self.context.read
-
-    def __call__(self, row: Mapping[str, Any]) -> pl.DataFrame:
-        """The probe's rows for a question row; see `measure`."""
-        return self.measure(Question.of(row))
 
     def measure(self, question: Question) -> pl.DataFrame:
         """The probe's rows for one question.
