@@ -304,4 +304,4 @@ def test_probabilities_that_are_no_numbers_drop_the_question(vlm, path, monkeypa
     probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"])
     monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 1, 16), float("nan")).double())
     with pytest.raises(QuestionError, match="not finite numbers"):
-        ProbeRun(vlm, probe, "flow")(question_row(path))
+        ProbeRun(vlm, probe, "flow").measure(Question.of(question_row(path)))
