@@ -151,7 +151,7 @@ def row(**changes):
 def test_a_question_with_captions_becomes_an_answer_and_rows_of_probes(reader):
     assert answer_question(reader, Question.of(row()))["answer"] == "red"
     probe = KnockoutProbe(kind="knockout", window=1, edges=["caption -> last", "question -> last"])
-    assert len(ProbeRun(reader, probe, "captions")(row())) == 6
+    assert len(ProbeRun(reader, probe, "captions").measure(Question.of(row()))) == 6
     with pytest.raises(QuestionError, match="the dataset has no captions of its image"):
         prompt_of(reader, Question.of(row(captions=None)), "")
 
@@ -164,7 +164,7 @@ def test_a_window_that_is_larger_than_the_model_is_refused(reader):
 
 def test_norms_do_not_apply_to_a_model_that_reads_captions(reader):
     with pytest.raises(ModelError, match="no image encoder"):
-        ProbeRun(reader, NormsProbe(kind="norms"), "norms")(row())
+        ProbeRun(reader, NormsProbe(kind="norms"), "norms").measure(Question.of(row()))
 
 
 def test_a_configuration_of_no_language_model_is_refused(tmp_path):
