@@ -47,7 +47,7 @@ def get_dataset_content(dataset):
 
 
 REQUESTED_AGAIN = set()  # notes
-REFUSED_AGAIN = {}  # image → why this run did not get it
+REFUSED_AGAIN = {}  # (source, image id) → why this run did not get the image
 
 
 def late_images(pattern, get_dataset):

@@ -156,6 +156,11 @@ def test_an_image_of_several_tasks_is_requested_again_once(server, tmp_path):
     paths = [path for command, path, _ in server.requests if command == "GET"]
     assert (paths.count("/1.jpg"), paths.count("/2.jpg")) == (1, 1)
     assert all("what was sent cannot be read" in message for message in messages), "the reason is told for each task"
+    # The same folder may be filled from another address, which has not been asked.
+    server.requests.clear()
+    other = ImageSource(source.folder, f"{server.url}/other")
+    ask_again(note, tmp_path / "C.came.txt", other, refused_again)
+    assert {path for command, path, _ in server.requests if command == "GET"} == {"/other/2.jpg"}
 
 
 def test_a_job_forgets_what_is_no_longer_refused(server, tmp_path):

@@ -107,7 +107,7 @@ def _write_down(refused: list[str], note: Path) -> None:
         temporary.write_text(json.dumps({"images": refused}, indent=1) + "\n", encoding="utf-8")
 
 
-def ask_again(note: Path, came: Path, source: ImageSource, refused_again: dict[Path, str]) -> str:
+def ask_again(note: Path, came: Path, source: ImageSource, refused_again: dict[tuple[ImageSource, str], str]) -> str:
     """The result, as a message, of requesting once more the images that were refused in an earlier run.
 
     Args:
@@ -115,8 +115,8 @@ def ask_again(note: Path, came: Path, source: ImageSource, refused_again: dict[P
         came: the file to which the ids of those are added that are there now, fetched or put there by hand; a job that
             depends on this file then runs again.
         source: the folder of the images, and the address of missing ones.
-        refused_again: image's path → reason for which this run did not get it, and does not request it for another
-            note; images that do not come now are added.
+        refused_again: (source, image id) → reason for which this run did not get the image, and does not request it
+            for another note; images that do not come now are added.
     """
     known = json.loads(note.read_text(encoding="utf-8"))["images"]
     ids = [image_id for image_id in known if is_image_name(image_id)]
@@ -135,20 +135,19 @@ def ask_again(note: Path, came: Path, source: ImageSource, refused_again: dict[P
     return f"{message}; {why}" if why else message
 
 
-def _request_once(ids: list[str], source: ImageSource, refused_again: dict[Path, str]) -> str:
+def _request_once(ids: list[str], source: ImageSource, refused_again: dict[tuple[ImageSource, str], str]) -> str:
     """Request images once more; return the reason for which some did not come, or an empty text."""
-    folder = Path(source.folder)
-    known = [refused_again[folder / image_id] for image_id in ids if folder / image_id in refused_again]
-    ids = [image_id for image_id in ids if folder / image_id not in refused_again]
+    known = [refused_again[source, image_id] for image_id in ids if (source, image_id) in refused_again]
+    ids = [image_id for image_id in ids if (source, image_id) not in refused_again]
     if not ids or source.url is None:
         return next(iter(known), "")
     try:
         requests.head(source.url, timeout=REACHED, allow_redirects=False).close()
-        with FileLock(folder.parent / ".fetching.lock", timeout=0):
+        with FileLock(Path(source.folder).parent / ".fetching.lock", timeout=0):
             reasons = _fetch(ids, source)
     except Timeout:
         reasons = dict.fromkeys(ids, "another run is fetching images now")
     except (DownloadError, requests.RequestException) as error:
         reasons = dict.fromkeys(ids, f"the server could not be reached ({error})")
-    refused_again |= {folder / image_id: reason for image_id, reason in reasons.items()}
+    refused_again |= {(source, image_id): reason for image_id, reason in reasons.items()}
     return next(iter([*reasons.values(), *known]), "")
