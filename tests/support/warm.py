@@ -16,7 +16,9 @@ HERE = Path(__file__).parent
 # Variables with these beginnings are read when Python starts, or when a library is imported.
 READ_AT_THE_START = (
     "CUDA",
-    "HF_",
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "HF_HUB",
     "LANG",
     "LC_",
     "MKL",

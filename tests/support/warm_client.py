@@ -6,7 +6,6 @@ Started with the path of that process's socket, of Python, and of the program, a
 import array
 import json
 import os
-import signal
 import socket
 import sys
 
@@ -31,5 +30,5 @@ if __name__ == "__main__":
     else:
         os.execv(python, [python, *arguments])
     if status < 0:
-        os.kill(os.getpid(), -status if -status in (signal.SIGTERM, signal.SIGKILL) else signal.SIGKILL)
+        os.kill(os.getpid(), -status)
     sys.exit(status)

@@ -1,7 +1,7 @@
 """A process that has imported the libraries, and forks for each run of Snakemake and each script of a job.
 
-Started by `support.warm` with the path of a socket; ends when its standard input is closed. Nothing of the workflow is
-imported before the fork: that comes from the copy under test.
+Started by `support.warm` with the path of a socket; ends when its standard input is closed, and then deletes the
+socket's folder. Nothing of the workflow is imported before the fork: that comes from the copy under test.
 """
 
 import array
@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -71,7 +72,6 @@ def become(asked, descriptors):
 
 def live(asked, descriptors):
     """All of a process's life; without the removal of each object, which takes long, at its end."""
-    signal.set_wakeup_fd(-1)
     status = become(asked, descriptors)
     threading._shutdown()
     atexit._run_exitfuncs()
@@ -82,6 +82,7 @@ def live(asked, descriptors):
 
 
 def serve(path):
+    """Fork for each connection to the socket at `path`, and answer it with the exit status."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
@@ -126,4 +127,7 @@ def serve(path):
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
-    serve(sys.argv[1])
+    try:
+        serve(sys.argv[1])
+    finally:
+        shutil.rmtree(Path(sys.argv[1]).parent)
