@@ -10,7 +10,8 @@ from vlmflow import load_model
 from vlmflow.errors import ModelError, ProcessorError
 from vlmflow.models.processor import load_processor
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.prompts.build import chat_text, turn_end
+from vlmflow.prompts.build import turn_end
+from vlmflow.prompts.model_inputs import chat_text
 
 QUESTION = "Is the jar full or empty? \nAnswer the question using a single word or phrase."
 EXPECTED = {

@@ -9,10 +9,10 @@ from jinja2 import TemplateError
 from PIL import Image
 
 from vlmflow.edges import SEGMENTS
-from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.patch_map import Box
 
+from .model_inputs import chat_text, image_inputs, special_tokens
 from .segments import (
     IMAGE_SEGMENTS,
     Finder,
@@ -23,7 +23,6 @@ from .segments import (
     add_options,
     add_patches,
     add_sinks,
-    special_tokens,
 )
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "build_caption_prompt",
     "build_image_prompt",
     "build_prompt",
-    "chat_text",
     "turn_end",
 ]
 
@@ -123,7 +121,7 @@ def build_prompt(
     """
     _check_text(processor, "question", question)
     text = chat_text(processor, question + instruction)
-    inputs, positions = _with_image(processor, image, text, image_token_id)
+    inputs, positions = image_inputs(processor, image, text, image_token_id)
     # Some processors put the image's tokens before a text that does not name them.
     after = max(0, text.rfind(str(processor.image_token)))
     finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
@@ -154,30 +152,9 @@ def build_image_prompt(
     prompt_text = chat_text(processor, text, text_first=before)
     if before and text and prompt_text == chat_text(processor, text):
         raise PromptError("its conversation template always puts the image before the text")
-    inputs, positions = _with_image(processor, image, prompt_text, image_token_id)
+    inputs, positions = image_inputs(processor, image, prompt_text, image_token_id)
     missing = dict.fromkeys(SEGMENTS, "it was built for the image's tokens alone")
     return Prompt(inputs, prompt_text, {"image": positions}, missing)
-
-
-def _with_image(
-    processor: Any, image: Image.Image, text: str, image_token_id: int
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """(model inputs, positions of the image's tokens)."""
-    special = special_tokens(processor.tokenizer, text)
-    try:
-        inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
-    except Exception as error:  # for an unexpected image, a processor may fail anywhere
-        if ran_out(error):
-            raise
-        raise PromptError(
-            f"{type(processor).__name__} cannot make inputs from this image of {image.width} × {image.height} pixels "
-            f"and this text: {type(error).__name__}: {error}"
-        ) from error
-    inputs.pop("labels", None)  # for training; they may be longer than the logits that are computed
-    positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
-    if len(positions) == 0:
-        raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
-    return inputs, positions
 
 
 def build_caption_prompt(
@@ -222,14 +199,6 @@ def _without_empty(prompt: Prompt) -> Prompt:
         del prompt.segments[name]
         prompt.missing.setdefault(name, "no token is left for it")
     return prompt
-
-
-def chat_text(processor: Any, question: str, image: bool = True, text_first: bool = False) -> str:
-    """The prompt's text up to the beginning of the answer, with one placeholder for the image, if there is one."""
-    images = [{"type": "image"}] if image else []
-    texts = [{"type": "text", "text": question}] if question else []
-    message = {"role": "user", "content": texts + images if text_first else images + texts}
-    return processor.apply_chat_template([message], add_generation_prompt=True)
 
 
 def turn_end(processor: Any) -> int | None:

@@ -11,6 +11,7 @@ from vlmflow.errors import GeometryError, PromptError
 from vlmflow.prompts.layouts.patch_map import Box, Patches
 from vlmflow.prompts.layouts.registry import find_patch_map
 
+from .model_inputs import special_tokens
 from .spans import Span, find_objects, find_options
 
 IMAGE_SEGMENTS = [name for name, order in SEGMENTS.items() if order == 0 and name != "caption"]
@@ -66,12 +67,6 @@ class Finder:
             "template": torch.arange(int(question[-1]) + 1, last),
             "last": torch.tensor([last]),
         }
-
-
-def special_tokens(tokenizer: Any, text: str) -> dict[str, bool]:
-    """The tokenizer's setting for special tokens: none are added if the chat template has already written the first."""
-    start = tokenizer.bos_token
-    return {"add_special_tokens": False} if start and text.startswith(start) else {}
 
 
 def _common_end(first: list[int], second: list[int]) -> int:

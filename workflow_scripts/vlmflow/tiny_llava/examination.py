@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlmflow.data.scenes import MAKERS, SIDE, draw_scene, render, scene_questions
 from vlmflow.notebook import VisionLanguageModel
-from vlmflow.prompts.build import chat_text
+from vlmflow.prompts.model_inputs import chat_text
 
 HELD_OUT = {"scenes": 600, "seed": 2}  # a family of scenes that neither training nor the demo study uses
 BLANK = (210, 210, 210)  # the mean background of the scenes

@@ -1,0 +1,44 @@
+"""The text of a prompt in the conversation template, and the model inputs of an image and such a text."""
+
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vlmflow.engine.batch_size import ran_out
+from vlmflow.errors import PromptError
+
+
+def special_tokens(tokenizer: Any, text: str) -> dict[str, bool]:
+    """The tokenizer's setting for special tokens: none are added if the chat template has already written the first."""
+    start = tokenizer.bos_token
+    return {"add_special_tokens": False} if start and text.startswith(start) else {}
+
+
+def chat_text(processor: Any, question: str, image: bool = True, text_first: bool = False) -> str:
+    """The prompt's text up to the beginning of the answer, with one placeholder for the image, if there is one."""
+    images = [{"type": "image"}] if image else []
+    texts = [{"type": "text", "text": question}] if question else []
+    message = {"role": "user", "content": texts + images if text_first else images + texts}
+    return processor.apply_chat_template([message], add_generation_prompt=True)
+
+
+def image_inputs(
+    processor: Any, image: Image.Image, text: str, image_token_id: int
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """(model inputs, positions of the image's tokens)."""
+    special = special_tokens(processor.tokenizer, text)
+    try:
+        inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
+    except Exception as error:  # for an unexpected image, a processor may fail anywhere
+        if ran_out(error):
+            raise
+        raise PromptError(
+            f"{type(processor).__name__} cannot make inputs from this image of {image.width} × {image.height} pixels "
+            f"and this text: {type(error).__name__}: {error}"
+        ) from error
+    inputs.pop("labels", None)  # for training; they may be longer than the logits that are computed
+    positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
+    if len(positions) == 0:
+        raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")
+    return inputs, positions
