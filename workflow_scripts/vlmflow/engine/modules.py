@@ -90,7 +90,7 @@ def find_module(layer: nn.Module, module: Module) -> nn.Module:
     Raises:
         InterventionError: the layer has none, or several, of that kind.
     """
-    candidates = [child for child in layer.children() if _module_kind(child) == module]
+    candidates = [child for child in layer.children() if module_kind(child) == module]
     if len(candidates) != 1:
         raise InterventionError(
             f"{type(layer).__name__} has {len(candidates)} modules that may be its {module}; expected one"
@@ -98,7 +98,7 @@ def find_module(layer: nn.Module, module: Module) -> nn.Module:
     return candidates[0]
 
 
-def _module_kind(part: nn.Module) -> Module | None:
+def module_kind(part: nn.Module) -> Module | None:
     """The kind of a module of a decoder layer by the name of its class: attention is checked first, since the
     class of a mixture of experts' attention may have the word for its experts in its name too."""
     name = type(part).__name__.lower()
