@@ -18,6 +18,7 @@ from vlmflow.data.fetch.images import with_images
 from vlmflow.data.gqa.reader import read_questions
 from vlmflow.data.scenes import write_scenes
 from vlmflow.prompts.contact_sheet import contact_sheet
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import CANDIDATES, PATCHES
 
@@ -59,10 +60,12 @@ if __name__ == "__main__":
                 num_additional_image_tokens=1,
                 vision_feature_select_strategy="default",
             )
-            patches = PATCHES.frame([patch_row(processor, row, "overlap") for row in questions.iter_rows(named=True)])
+            patch_maps = PatchMaps(processor)
+            rows = [patch_row(patch_maps, row, "overlap") for row in questions.iter_rows(named=True)]
+            patches = PATCHES.frame(rows)
             sheets.append(
                 contact_sheet(
-                    processor, questions.join(patches, on=["task", "question_id"], maintain_order="left"), name
+                    patch_maps, questions.join(patches, on=["task", "question_id"], maintain_order="left"), name
                 )
             )
     whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")

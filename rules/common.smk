@@ -117,14 +117,14 @@ def get_model_loaded(wildcards):
 def get_processor_settings(wildcards):
     """The settings on which a model's patch maps depend, and the content of its files without the weights."""
     model = get_model(wildcards)
-    settings = model.model_dump(mode="json", include={"path", "template", "fit"})
+    settings = model.model_dump(mode="json", include={"path", "template", "fit", "dtype"})
     return settings | {"fetched": model.fetched} | model_contents.of_processor(model)
 
 
 def get_loading_settings(wildcards):
     """The settings with which a model is loaded, and the content of all its files."""
     model = get_model(wildcards)
-    further = model.model_dump(mode="json", include={"dtype", "reads"})
+    further = model.model_dump(mode="json", include={"reads"})
     return get_processor_settings(wildcards) | further | model_contents.of_all(model)
 
 
@@ -183,6 +183,12 @@ def scaled_by_attempt(amount):
 
 # Requests for jobs with a model; the library decides.
 requests = ResourceRequests(invocation)
+
+
+def get_patches_memory(wildcards, attempt):
+    """Memory of finding where image tokens lie, in megabytes: of the processor, and from the second attempt on of the
+    model too, which is needed where the layout of its tokens has to be measured."""
+    return 2000 if attempt == 1 else 2000 + get_model_memory(wildcards, attempt - 1)
 
 
 def get_model_memory(wildcards, attempt):

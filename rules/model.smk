@@ -55,13 +55,14 @@ rule map_patches:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_by_attempt(2000),
+        mem_mb=get_patches_memory,
         runtime=scaled_by_attempt(60),
     params:
         model=get_processor_settings,
         rule=lambda wildcards: study.models[wildcards.model].patch_rule,
         tasks=lambda wildcards: TASKS_OF[wildcards.model],
         images=get_images_content,
+        code=code_digest("vlmflow.prompts.patch_row", "vlmflow.prompts.measure_layout"),
     script:
         "../workflow_scripts/map_patches.py"
 

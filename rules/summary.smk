@@ -175,7 +175,7 @@ rule show_examples:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_by_attempt(2000),
+        mem_mb=get_patches_memory,
         runtime=scaled_by_attempt(10),
     params:
         model=get_processor_settings,

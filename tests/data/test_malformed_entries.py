@@ -24,6 +24,7 @@ from vlmflow.data.sampling import in_task, usable_questions
 from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import for_each_question
 from vlmflow.models.processor import load_processor
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED, TASK
@@ -157,7 +158,10 @@ def follow(questions, images, processor):
     assert Counter([*kept["question_id"], *unseen["question_id"]]) == Counter(usable["question_id"])
     for rule in ("overlap", "painted"):
         rows, unmapped = for_each_question(
-            of_task(kept, "T"), lambda row, rule=rule: patch_row(processor, row, rule), stage="patches", model="m"
+            of_task(kept, "T"),
+            lambda row, rule=rule: patch_row(PatchMaps(processor), row, rule),
+            stage="patches",
+            model="m",
         )
         assert set(PATCHES.frame(rows)["task"]) <= {"T"}
         SKIPPED.frame(pl.concat([lacking, unseen, unmapped]))

@@ -18,6 +18,7 @@ from vlmflow.data.open_image import LONGEST, LONGEST_TO_SHORTEST, open_image
 from vlmflow.data.sampling import usable_questions
 from vlmflow.errors import ImageError
 from vlmflow.jobs.job import for_each_question
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.report.tables import task_row, tasks_page
 from vlmflow.study import Task
@@ -82,7 +83,7 @@ def test_a_file_that_is_no_image_costs_its_questions_only(scene_folder, tiny_pro
     kept, unseen = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     rows, skipped = for_each_question(
         of_task(TASK.frame(kept), "T"),
-        lambda row: patch_row(tiny_processor, row, "overlap"),
+        lambda row: patch_row(PatchMaps(tiny_processor), row, "overlap"),
         stage="patches",
         model="m",
     )

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from support.compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
+from support.compared_families import assert_equal_to_plain, loaded, measured_families, one_thread, prompt_of  # noqa: F401 (a fixture)
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from vlmflow import load_model
@@ -16,15 +16,15 @@ def is_lacking(family):
     return family.needs is not None and find_spec(family.needs) is None
 
 
-MEASURED = [name for name, family in FAMILIES.items() if not family.refused and not is_lacking(family)]
+MEASURED = measured_families()
 
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_a_family_is_measured(name, tmp_path):
-    family = FAMILIES[name]
+    family = MEASURED[name]
     vlm = loaded(family, tmp_path)
     prompt = prompt_of(vlm)
-    assert_segments(vlm, prompt)
+    assert_segments(vlm, prompt, family)
     if family.refused_at_record:
         with pytest.raises(ModelError, match=family.refused_at_record):
             vlm.record(prompt)
@@ -39,7 +39,7 @@ def test_a_family_is_measured(name, tmp_path):
     assert said.probability == pytest.approx(own.max().item(), rel=1e-5)
 
 
-def assert_segments(vlm, prompt):
+def assert_segments(vlm, prompt, family):
     tokens = prompt.inputs["input_ids"][0]
 
     def words(segment):
@@ -51,10 +51,14 @@ def assert_segments(vlm, prompt):
     assert len(image) > 0
     assert (tokens[image] == vlm.image_token_id).all()
     assert prompt.positions("last").item() == len(prompt) - 1
-    # Where image tokens lie on the image is not guessed.
-    for segment in ("related patches", "other patches"):
-        assert segment not in prompt.segments
-        assert any(word in prompt.missing[segment] for word in ("no patch map", "do not apply", "not known"))
+    patches = ("related patches", "other patches")
+    if family.no_patches:
+        assert all(family.no_patches in prompt.missing[segment] for segment in patches)
+        return
+    related, other = (set(prompt.positions(segment).tolist()) for segment in patches)
+    assert related
+    assert not related & other
+    assert related | other <= set(image.tolist())
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.refused])

@@ -1,5 +1,5 @@
-"""Families of which more is known than of others: where LLaVA's tokens lie on an image, and Llama 4's parts, which are
-there where its images cannot be cut; and what their processors and configurations call the same token."""
+"""Llama 4's parts, which are there where its images cannot be cut; and what processors and configurations call the same
+token."""
 
 import json
 from types import SimpleNamespace
@@ -10,36 +10,15 @@ from transformers import Llama4ForConditionalGeneration
 from transformers.models.llama4.modeling_llama4 import Llama4TextDecoderLayer
 
 from support.compared_families import assert_equal_to_plain, loaded, one_thread, prompt_of  # noqa: F401 (a fixture)
-from support.families.all import FAMILIES
 from support.families.base import LAYERS, QUESTION, randomised
 from support.families.llavas import LLAVAS
 from support.families.torchvision_only import llama_4_parts
 from vlmflow import load_model
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
-from vlmflow.errors import GeometryError, ModelError, ProcessorMismatchError
+from vlmflow.errors import ModelError, ProcessorMismatchError
 from vlmflow.models.agreement import complete_processor
 from vlmflow.notebook import VisionLanguageModel
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.registry import find_patch_map
-
-
-@pytest.mark.parametrize("name", LLAVAS)
-def test_llavas_know_where_their_tokens_lie(name, tmp_path):
-    family = LLAVAS[name]
-    vlm = loaded(family, tmp_path)
-    prompt = prompt_of(vlm)
-    tokens = prompt.inputs["input_ids"][0]
-    assert (tokens[prompt.positions("image")] == vlm.image_token_id).all()
-    assert vlm.processor.tokenizer.decode(tokens[prompt.positions("question")]).strip() == QUESTION
-    assert 0 < len(prompt.positions("related patches")) < len(prompt.positions("other patches"))
-    assert_equal_to_plain(vlm, prompt, family.tolerance)
-
-
-def test_where_tokens_lie_is_not_guessed_from_a_patch_size_alone(tmp_path):
-    vlm = loaded(FAMILIES["AyaVision"], tmp_path)
-    assert vlm.processor.patch_size
-    with pytest.raises(GeometryError, match="AyaVisionProcessor cuts images in a way that has no patch map yet"):
-        find_patch_map(vlm.processor, (130, 90))
 
 
 def test_a_token_that_the_processor_never_writes_is_refused(tmp_path):

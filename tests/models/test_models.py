@@ -152,7 +152,7 @@ def path(tmp_path):
 
 def test_a_question_becomes_patches_an_answer_and_rows_of_probes(vlm, path):
     row = question_row(path)
-    patches = patch_row(vlm.processor, row, "overlap")
+    patches = patch_row(vlm.patch_maps, row, "overlap")
     assert PATCHES.frame([patches]).select("task", "question_id").rows() == [("T", "q")]
     assert patches["related"] == [0]
     answer = answer_question(vlm, Question.of(row), instruction="")
@@ -204,7 +204,7 @@ def test_questions_that_cannot_be_measured_are_refused(vlm, path, tmp_path):
         ({"width": 9}, "made for 9 × 8 pixels, but the image has 8 × 8"),
     ):
         with pytest.raises(QuestionError, match=message):
-            patch_row(vlm.processor, question_row(path, **changes), "overlap")
+            patch_row(vlm.patch_maps, question_row(path, **changes), "overlap")
     with pytest.raises(QuestionError, match="the question is empty"):
         prompt_of(vlm, Question.of(question_row(path, question="")), "")
 

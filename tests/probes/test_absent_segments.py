@@ -13,6 +13,7 @@ from vlmflow.probes import KnockoutProbe
 from vlmflow.probes.answer import answer_question
 from vlmflow.probes.question import Question
 from vlmflow.probes.run import ProbeRun
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.study import Task
 from vlmflow.tables import CANDIDATES, PATCHES, QUESTIONS, SKIPPED
@@ -47,7 +48,7 @@ def test_an_invalid_box_costs_only_the_edges_of_patches(scene_folder, tiny_proce
     table, _ = usable_questions(QUESTIONS.read(scene_folder / "q.parquet"), "T", Task(structural="query"))
     kept, _ = with_images(CANDIDATES.frame(table), ImageSource(str(scene_folder / "images")), task="T")
     rows, skipped = for_each_question(
-        of_task(kept, "T"), lambda row: patch_row(tiny_processor, row, rule), stage="patches", model="m"
+        of_task(kept, "T"), lambda row: patch_row(PatchMaps(tiny_processor), row, rule), stage="patches", model="m"
     )
     patches = {row["question_id"]: row["related"] for row in PATCHES.frame(rows).to_dicts()}
     reasons = dict(SKIPPED.frame(skipped).select("question_id", "reason").rows())

@@ -25,6 +25,7 @@ from vlmflow.probes.budget.measure import budget, chosen
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.occlusion.measure import cells_of, occlusion
 from vlmflow.probes.similarity.measure import similarity
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.layouts.registry import find_patch_map
 
 
@@ -204,7 +205,7 @@ def test_every_patch_is_in_one_cell(width, height, grid, tmp_path_factory):
     processor = build_processor("llava_next", "vicuna_v1", ["a b"])
     found = find_patch_map(processor, (width, height))
     try:
-        cells = cells_of(processor, str(path), grid)
+        cells = cells_of(PatchMaps(processor), str(path), grid)
     except GeometryError:
         assert any(min(view.rows, view.columns) < grid for view in found.views)
         return

@@ -15,6 +15,7 @@ from vlmflow.calibration.word_level_processor import word_level_processor
 from vlmflow.data import scenes
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.as_seen import LEAST, example_views
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.tables import TASK, VIEWS
 
 COUNT = 9
@@ -55,7 +56,7 @@ def questions(tmp_path_factory):
 
 def views(processor, questions, count=COUNT, measured=None):
     ids = questions["question_id"] if measured is None else pl.Series(measured)
-    return VIEWS.frame(list(example_views(processor, questions, ids, count)))
+    return VIEWS.frame(list(example_views(PatchMaps(processor), questions, ids, count)))
 
 
 def pixels_of(row):

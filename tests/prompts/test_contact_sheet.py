@@ -19,6 +19,7 @@ from vlmflow.data.fetch.images import with_images
 from vlmflow.data.sampling import sample
 from vlmflow.jobs.job import for_each_question
 from vlmflow.prompts.contact_sheet import GAP, HEIGHT, TEXT, contact_sheet
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.patch_row import patch_row
 from vlmflow.tables import PATCHES, SKIPPED, TASK
 
@@ -30,13 +31,15 @@ def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_p
     candidates, folder = paper_candidates
     kept = of_task(with_images(candidates, ImageSource(str(folder)), task="T")[0], "T")
     processor = tiny_models.build_processor(kind, "vicuna_v1", kept["question"].to_list())
-    rows, lost = for_each_question(kept, lambda row: patch_row(processor, row, "overlap"), stage="patches", model="m")
+    rows, lost = for_each_question(
+        kept, lambda row: patch_row(PatchMaps(processor), row, "overlap"), stage="patches", model="m"
+    )
     assert len(rows) + len(lost) == len(kept)
     assert len(lost) == 0 or kind == "llava"  # the crop loses some boxes, tiles lose none
     questions = kept.join(PATCHES.frame(rows), on=["task", "question_id"], maintain_order="left")
-    sheet = contact_sheet(processor, questions, EVIL, count=5)
+    sheet = contact_sheet(PatchMaps(processor), questions, EVIL, count=5)
     assert sheet.size[0] > 900
-    assert contact_sheet(processor, questions, EVIL, count=5).tobytes() == sheet.tobytes()
+    assert contact_sheet(PatchMaps(processor), questions, EVIL, count=5).tobytes() == sheet.tobytes()
     # Cells begin below the heading; their first view is the whole image, of nine patches of 112 pixels.
     row = questions.filter(pl.col("question_id").is_in(sample(questions["question_id"], 5, seed=0).implode())).row(
         0, named=True
@@ -52,9 +55,9 @@ def test_a_contact_sheet_shows_the_related_patches(paper_candidates, kind, tmp_p
         shown = np.median(drawn[top + 90 : top + 108, left + 90 : left + 108], axis=(0, 1))
         own = np.median(seen[top // 8 + 12 : top // 8 + 13, left // 8 + 12 : left // 8 + 13], axis=(0, 1))
         assert (shown.mean() > 0.8 * own.mean()) == (patch in row["related"]), patch
-    assert contact_sheet(processor, questions.head(0), "none").size[0] > 700
+    assert contact_sheet(PatchMaps(processor), questions.head(0), "none").size[0] > 700
     gone = questions.head(1).with_columns(image=pl.lit(str(tmp_path / "gone.jpg")))
-    assert contact_sheet(processor, gone, "gone").size[0] > 700
+    assert contact_sheet(PatchMaps(processor), gone, "gone").size[0] > 700
 
 
 def test_a_question_without_a_patch_map_is_skipped_alone(paper_candidates, tmp_path):
@@ -70,6 +73,7 @@ def test_a_question_without_a_patch_map_is_skipped_alone(paper_candidates, tmp_p
     (tmp_path / "sheets").mkdir()
     sheets = [str(tmp_path / "sheets" / f"{task}.png") for task in ("T", "U")]
     model = {"path": str(ROOT / TINY_LLAVA), "fetched": None, "template": "own", "fit": "pad"}
+    model |= {"dtype": "float32", "processor_content": ""}
     job = SimpleNamespace(
         log=[str(tmp_path / "log")],
         wildcards=SimpleNamespace(model="m"),
@@ -100,8 +104,8 @@ def test_patches_by_the_published_rule_differ_little(paper_candidates):
         size=processor.image_processor.size, crop_size=processor.image_processor.crop_size, do_pad=True
     )
     for row in kept.iter_rows(named=True):
-        ours = set(patch_row(processor, row, "overlap")["related"])
-        theirs = set(patch_row(processor, row, "painted")["related"])
+        ours = set(patch_row(PatchMaps(processor), row, "overlap")["related"])
+        theirs = set(patch_row(PatchMaps(processor), row, "painted")["related"])
         assert theirs
         assert len(ours ^ theirs) <= 4
         assert Image.open(row["image"]).size == (row["width"], row["height"])

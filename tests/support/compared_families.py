@@ -1,16 +1,29 @@
 """What tests of families share: a model as its hub has it, a prompt, and the comparison with the plain method."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from PIL import Image
 
+from support.families.all import FAMILIES
 from support.families.base import QUESTION
+from support.families.llavas import LLAVAS
 from vlmflow import load_model
 from vlmflow.edges import Edge
 from vlmflow.engine.plain import plain
 from vlmflow.probes.knockout.measure import edge_knockouts
 
 EDGES = ("image -> question", "image -> last", "question -> last", "last -> last")
+
+
+def measured_families():
+    """The families that are measured here: not refused, and with all packages that they need."""
+    return {
+        name: family
+        for name, family in {**FAMILIES, **LLAVAS}.items()
+        if not family.refused and not (family.needs and find_spec(family.needs) is None)
+    }
 
 
 @pytest.fixture(autouse=True)

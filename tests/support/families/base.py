@@ -45,6 +45,7 @@ class Family:
         template: "own", the name of a template, or "folder": the file mine.jinja that `build` writes.
         tolerance: largest difference between replay and the plain method, relative to the states.
         refused_at_record: a word of the message with which recording a forward is refused.
+        no_patches: a word of the reason why its image tokens have no places in the image; None if they have.
     """
 
     build: Callable[[Path], None]
@@ -53,6 +54,7 @@ class Family:
     template: str = "own"
     tolerance: float = 1e-9
     refused_at_record: str | None = None
+    no_patches: str | None = None
 
 
 def byte_tokenizer(special: Sequence[str], begin: str | None = None, **named: Any) -> PreTrainedTokenizerFast:

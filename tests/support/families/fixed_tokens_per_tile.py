@@ -170,8 +170,8 @@ def aria(folder: Path) -> None:
 
 
 FIXED_TOKENS: dict[str, Family] = {
-    "Idefics2": Family(idefics_2),
+    "Idefics2": Family(idefics_2, no_patches="no pixel reaches an image token except through attention"),
     "AyaVision": Family(aya_vision),
     "Ovis2": Family(ovis_2),
-    "Aria": Family(aria),
+    "Aria": Family(aria, no_patches="no pixel reaches an image token except through attention"),
 }

@@ -128,7 +128,6 @@ def next_video(folder: Path) -> None:
     )
 
 
-# Of these it is known where their tokens lie on the image.
 LLAVAS: dict[str, Family] = {
     "LLaVA": Family(llava),
     "VipLLaVA": Family(vip_llava),

@@ -173,9 +173,9 @@ def blip(folder: Path) -> None:
 
 
 QUERIES: dict[str, Family] = {
-    "BLIP-2 with OPT": Family(blip_2_opt, template="folder"),
+    "BLIP-2 with OPT": Family(blip_2_opt, template="folder", no_patches="query tokens"),
     "BLIP-2 with T5": Family(blip_2_t5, refused="encoder-decoder"),
-    "InstructBLIP": Family(instruct_blip, template="folder"),
+    "InstructBLIP": Family(instruct_blip, template="folder", no_patches="query tokens"),
     "Florence-2": Family(florence_2, refused="encoder-decoder"),
     "Kosmos-2": Family(kosmos_2, template="folder", refused="names no image token"),
     "Idefics": Family(idefics_1, refused="cross-attention"),

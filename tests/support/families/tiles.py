@@ -1,5 +1,6 @@
 """Families whose image is one or several squares: InternVL, LLaVA-OneVision, SmolVLM, Idefics3, Gemma, PaliGemma."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,16 @@ def intern_vl(folder: Path) -> None:
     )
 
 
-def one_vision(folder: Path) -> None:
-    """LLaVA-OneVision: the whole image, then squares of it, whose rows end with a newline token."""
+def one_vision(folder: Path, most: int = 9) -> None:
+    """LLaVA-OneVision: the whole image, then squares of it, whose rows end with a newline token; those of a grid of
+    more than `most` squares are reduced."""
     tokenizer = byte_tokenizer([*CHATML, "<image>", "<video>"], eos_token="<|im_end|>", pad_token="<|endoftext|>")
     text = {**SMALL_TEXT, "model_type": "qwen2", "vocab_size": len(tokenizer)}
     text |= ids(tokenizer, bos_token_id="<|endoftext|>", eos_token_id="<|im_end|>")
     grids = [[SIDE, SIDE], [SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
     image_ids = ids(tokenizer, image_token_index="<image>", video_token_index="<video>")
     config = LlavaOnevisionConfig(text_config=text, vision_config=SIGLIP, image_grid_pinpoints=grids, **image_ids)
+    config.vision_aspect_ratio = f"anyres_max_{most}"
     save_parts(
         folder,
         LlavaOnevisionForConditionalGeneration(config),
@@ -85,6 +88,7 @@ def one_vision(folder: Path) -> None:
         processor={
             "processor_class": "LlavaOnevisionProcessor",
             "num_image_tokens": 16,
+            "vision_aspect_ratio": f"anyres_max_{most}",
             "vision_feature_select_strategy": "full",
         },
         image={
@@ -271,6 +275,7 @@ def pali_gemma(folder: Path) -> None:
 TILES: dict[str, Family] = {
     "InternVL": Family(intern_vl),
     "LLaVA-OneVision": Family(one_vision),
+    "LLaVA-OneVision, reduced": Family(partial(one_vision, most=2)),
     "Idefics3": Family(idefics_3),
     "SmolVLM": Family(smol_vlm),
     "Gemma 3": Family(gemma_3),

@@ -216,10 +216,15 @@ def got_ocr_2(folder: Path) -> None:
 
 
 VOCABULARIES: dict[str, Family] = {
-    "Chameleon": Family(chameleon, template="folder", refused_at_record="does not compute its logits as"),
-    "Emu3": Family(emu_3),
+    "Chameleon": Family(
+        chameleon,
+        template="folder",
+        no_patches="no pixel reaches an image token",
+        refused_at_record="does not compute its logits as",
+    ),
+    "Emu3": Family(emu_3, no_patches="no pixel reaches an image token except through attention"),
     "Janus": Family(janus),
     "DeepSeek-VL": Family(deepseek_vl),
-    "DeepSeek-VL-Hybrid": Family(deepseek_vl_hybrid),
-    "GOT-OCR2": Family(got_ocr_2, template="folder"),
+    "DeepSeek-VL-Hybrid": Family(deepseek_vl_hybrid, no_patches="reach several image tokens each"),
+    "GOT-OCR2": Family(got_ocr_2, template="folder", no_patches="reach several image tokens each"),
 }

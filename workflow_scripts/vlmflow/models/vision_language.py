@@ -12,7 +12,9 @@ from transformers.utils import ModelOutput
 from vlmflow.engine.feature_norms import feature_norms
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_image_prompt, build_prompt, turn_end
-from vlmflow.prompts.layouts.patch_map import Box
+from vlmflow.prompts.layouts.patch_map import Box, PatchMap
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
+from vlmflow.prompts.measure_layout import measure_patch_map
 
 from .decoder import DecoderModel
 from .greedy_decoding import MAX_NEW_TOKENS, Answer, decode_greedily
@@ -49,10 +51,16 @@ class LanguageModel(DecoderModel):
         return self._on_device(prompt)
 
     def _on_device(self, prompt: Prompt) -> Prompt:
-        for name, value in prompt.inputs.items():
-            floating = {"dtype": self.model.dtype} if value.is_floating_point() else {}
-            prompt.inputs[name] = value.to(self.device, **floating)
+        prompt.inputs.update(self._inputs_on_device(prompt.inputs))
         return prompt
+
+    def _inputs_on_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The inputs on the model's device, numbers in its dtype."""
+        moved = {}
+        for name, value in inputs.items():
+            floating = {"dtype": self.model.dtype} if value.is_floating_point() else {}
+            moved[name] = value.to(self.device, **floating)
+        return moved
 
     def continue_prompt(self, prompt: Prompt, token_ids: Sequence[int]) -> Prompt:
         """The prompt followed by these tokens of the model's answer; its `last` is the last of them.
@@ -170,6 +178,7 @@ class VisionLanguageModel(LanguageModel):
             image,
             question,
             image_token_id=self.image_token_id,
+            patch_maps=self.patch_maps,
             objects=objects,
             options=options,
             patches=patches,
@@ -191,6 +200,19 @@ class VisionLanguageModel(LanguageModel):
         """
         token = self.image_token_id
         return self._on_device(build_image_prompt(self.processor, image, text, image_token_id=token, before=before))
+
+    @cached_property
+    def patch_maps(self) -> PatchMaps:
+        """Where the image's tokens lie in images of each size: declared by a layout, or else measured."""
+        return PatchMaps(self.processor, self.measure_patch_map)
+
+    def measure_patch_map(self, size: tuple[int, int]) -> PatchMap:
+        """The patch map of images of `size` (width, height), measured; see `prompts.measure_layout`.
+
+        Raises:
+            GeometryError: the image's tokens are not patches.
+        """
+        return measure_patch_map(self.model, self.processor, self.image_token_id, size, self._inputs_on_device)
 
     def feature_norms(self, prompt: Prompt) -> list[float | None]:
         """Euclidean norm of the image encoder's feature behind each of the image's tokens; None for a token that is not

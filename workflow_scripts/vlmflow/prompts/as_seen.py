@@ -11,7 +11,7 @@ from PIL import Image
 from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import GeometryError, QuestionError
-from vlmflow.prompts.layouts.registry import find_views
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 LEAST = 240  # pixels per side, so that small images are not blurred when they are enlarged
 
@@ -21,11 +21,13 @@ def as_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(np.clip(pixels.transpose(1, 2, 0), 0, 255).astype(np.uint8))
 
 
-def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, count: int) -> Iterator[dict[str, Any]]:
-    """Rows of the table `views`: the first view of the images of some questions that a probe has measured.
+def example_views(
+    patch_maps: PatchMaps, questions: pl.DataFrame, measured: pl.Series, count: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of the table `views`: the view of all of the image of some questions that a probe has measured.
 
     Args:
-        processor: of the model; there are no rows if its tokens are not patches.
+        patch_maps: of the model; there are no rows if its tokens are not patches.
         questions: rows of the table `task`, with the name of the task.
         measured: ids of the questions that have a measurement to show.
         count: the largest number; the choice hardly depends on the other rows of the table.
@@ -33,11 +35,11 @@ def example_views(processor: Any, questions: pl.DataFrame, measured: pl.Series, 
     chosen, _ = split_by_ids(questions, sample(measured, count, seed=0))
     for row in chosen.iter_rows(named=True):
         try:
-            patch_map, pixels = find_views(processor, open_image(row["image"]))
+            patch_map, pixels = patch_maps.views(open_image(row["image"]))
         except (GeometryError, QuestionError):
             continue
-        first = patch_map.views[0]
-        view_image = as_image(pixels[0][:, : first.rows * first.patch, : first.columns * first.patch])
+        first = patch_map.views[patch_map.whole]
+        view_image = as_image(pixels[patch_map.whole][:, : first.rows * first.patch, : first.columns * first.patch])
         zoom = -(-LEAST // min(view_image.size))
         if zoom > 1:
             view_image = view_image.resize(

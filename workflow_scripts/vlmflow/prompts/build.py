@@ -11,6 +11,7 @@ from PIL import Image
 from vlmflow.edges import SEGMENTS
 from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.patch_map import Box
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 from .model_inputs import chat_text, image_inputs, special_tokens
 from .segments import (
@@ -97,6 +98,7 @@ def build_prompt(
     question: str,
     *,
     image_token_id: int,
+    patch_maps: PatchMaps | None = None,
     objects: Mapping[str, Sequence[Box]] | None = None,
     options: tuple[str, str] | None = None,
     patches: Patches | None = None,
@@ -110,6 +112,7 @@ def build_prompt(
         image: of any size and mode.
         question: the question's own words.
         image_token_id: the token that the model replaces by the image's features.
+        patch_maps: of the processor and its model; by default those that layouts declare.
         objects: name → boxes (x, y, width, height) in pixels of the image, of the objects that the question is about.
         options: (true option, false option).
         patches: the related patches, if they are already known; otherwise they are found from the boxes.
@@ -129,7 +132,7 @@ def build_prompt(
     missing: Missing = {"caption": "its model reads the image, not captions"}
     option_spans = add_options(segments, missing, finder, options)
     add_objects(segments, missing, finder, objects, option_spans)
-    add_patches(segments, missing, processor, image, objects, patches)
+    add_patches(segments, missing, patch_maps or PatchMaps(processor), image.size, objects, patches)
     add_sinks(segments, missing, sinks)
     return _without_empty(Prompt(inputs, text, segments, missing))
 

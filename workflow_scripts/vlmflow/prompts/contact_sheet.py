@@ -11,7 +11,7 @@ from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample, split_by_ids
 from vlmflow.errors import QuestionError
 from vlmflow.prompts.layouts.patch_map import Box, View, clipped
-from vlmflow.prompts.layouts.registry import find_views
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 from .as_seen import as_image
 
@@ -26,17 +26,17 @@ GRID = (130, 130, 140, 120)
 BOX = (255, 220, 0, 255)
 
 
-def contact_sheet(processor: Any, questions: pl.DataFrame, title: str, count: int = QUESTIONS) -> Image.Image:
+def contact_sheet(patch_maps: PatchMaps, questions: pl.DataFrame, title: str, count: int = QUESTIONS) -> Image.Image:
     """A sample of questions, each with every view that the model gets of its image.
 
     Args:
-        processor: of the model.
+        patch_maps: of the model.
         questions: rows of the table `task` joined with `patches`.
         title: text above the questions.
         count: the largest number of questions.
     """
     sampled, _ = split_by_ids(questions, sample(questions["question_id"], count, seed=0))
-    cells = [cell for row in sampled.iter_rows(named=True) if (cell := _cell(processor, row)) is not None]
+    cells = [cell for row in sampled.iter_rows(named=True) if (cell := _cell(patch_maps, row)) is not None]
     lines = _lines(cells)
     width = max([sum(cell.width + GAP for cell in line) for line in lines] + [LEAST]) + GAP
     heights = [max(cell.height for cell in line) + GAP for line in lines]
@@ -64,13 +64,13 @@ def _lines(cells: list[Image.Image]) -> list[list[Image.Image]]:
     return lines
 
 
-def _cell(processor: Any, row: dict[str, Any]) -> Image.Image | None:
+def _cell(patch_maps: PatchMaps, row: dict[str, Any]) -> Image.Image | None:
     """One question: the views of its image side by side, and its text below; None if the image cannot be read."""
     try:
         image = open_image(row["image"])
     except QuestionError:
         return None
-    patch_map, view_pixels = find_views(processor, image)
+    patch_map, view_pixels = patch_maps.views(image)
     # Only the part inside of the image counts and can be drawn.
     boxes = [
         (item["name"], clipped((item["x"], item["y"], item["w"], item["h"]), image.size))

@@ -5,7 +5,7 @@ from typing import Any
 from vlmflow.data.open_image import open_image
 from vlmflow.errors import GeometryError, NotApplicableError
 from vlmflow.prompts.layouts.painted import painted_patches
-from vlmflow.prompts.layouts.registry import find_patch_map
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 
 def size_for_boxes(path: str, drawn_for: tuple[int | None, int | None]) -> tuple[int, int]:
@@ -28,11 +28,11 @@ def size_for_boxes(path: str, drawn_for: tuple[int | None, int | None]) -> tuple
     return image.size
 
 
-def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
+def patch_row(patch_maps: PatchMaps, row: dict[str, Any], rule: str) -> dict[str, Any]:
     """A row of the table `patches`.
 
     Args:
-        processor: of the model.
+        patch_maps: of the model.
         row: of the table `task`, with the name of the task.
         rule: "overlap" (patches that a box overlaps) or "painted" (the rule of the published code of [flow]).
 
@@ -47,8 +47,8 @@ def patch_row(processor: Any, row: dict[str, Any], rule: str) -> dict[str, Any]:
         if not boxes:
             raise GeometryError("the question has no box: none of its objects is in the scene graph")
         size = size_for_boxes(row["image"], (row["width"], row["height"]))
-        patch_map = find_patch_map(processor, size)
-        related = patch_map.related(boxes) if rule == "overlap" else painted_patches(processor, size, boxes)
+        patch_map = patch_maps.find(size)
+        related = patch_map.related(boxes) if rule == "overlap" else painted_patches(patch_maps.processor, size, boxes)
     except GeometryError as error:
         # Only the edges of patches are left out then; all others are measured.
         raise NotApplicableError(str(error)) from error

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 
 from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
 from vlmflow.prompts.layouts.patch_map import Box, Patches
-from vlmflow.prompts.layouts.registry import find_patch_map
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 from .model_inputs import special_tokens
 from .spans import Span, find_objects, find_options
@@ -124,8 +123,8 @@ def add_objects(
 def add_patches(
     segments: Positions,
     missing: Missing,
-    processor: Any,
-    image: Image.Image,
+    patch_maps: PatchMaps,
+    size: tuple[int, int],
     objects: Mapping[str, Sequence[Box]] | None,
     patches: Patches | None,
 ) -> None:
@@ -133,7 +132,7 @@ def add_patches(
     image_tokens = segments["image"]
     try:
         if patches is None:
-            found = find_patch_map(processor, image.size)
+            found = patch_maps.find(size)
             boxes = [box for boxes in (objects or {}).values() for box in boxes]
             if not boxes:
                 raise GeometryError("it was built without boxes")

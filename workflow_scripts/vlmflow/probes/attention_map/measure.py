@@ -11,7 +11,6 @@ from vlmflow.probes.attention_map import AttentionMapProbe
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.registry import find_patch_map
 
 
 def measure(probe: AttentionMapProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
@@ -30,7 +29,7 @@ def measure(probe: AttentionMapProbe, context: ProbeContext, question: Question)
 def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets: Sequence[str]) -> pl.DataFrame:
     """How much each target attends to each patch of the whole image, in every layer.
 
-    If an image is cut into several views, such as tiles, the map is on the first view, which shows the whole image.
+    If an image is cut into several views, such as tiles, the map is on the view that shows the whole image.
 
     Args:
         vlm, prompt: the model and a prompt for it.
@@ -44,7 +43,8 @@ def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets:
     Raises:
         GeometryError: the image's tokens are no patches.
     """
-    cells = find_patch_map(vlm.processor, open_image(image).size).views[0].tokens
+    patch_map = vlm.patch_maps.find(open_image(image).size)
+    cells = patch_map.views[patch_map.whole].tokens
     positions = prompt.positions("image")[cells.flatten()]
     parts = []
     for target, stats in vlm.attention_stats(prompt, targets).items():

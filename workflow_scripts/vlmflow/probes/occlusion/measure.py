@@ -1,7 +1,5 @@
 """Loss without single cells of the image; [thesis]."""
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 import torch
@@ -14,7 +12,7 @@ from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.occlusion import OcclusionProbe
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.registry import find_patch_map
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 
 def measure(probe: OcclusionProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
@@ -39,7 +37,7 @@ def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: i
         GeometryError: the image's tokens are no patches, or there are fewer patches than cells.
     """
     vlm = context.vlm
-    cells = cells_of(vlm.processor, question.image, grid)
+    cells = cells_of(context.image_model.patch_maps, question.image, grid)
     reference = reference_answer(vlm, prompt, question.answer, question.token_ids)
     image = reference.prompt.positions("image")
     recording = vlm.record(reference.prompt)
@@ -51,21 +49,21 @@ def occlusion(context: ProbeContext, question: Question, prompt: Prompt, grid: i
     )
 
 
-def cells_of(processor: Any, image: str, grid: int) -> list[Tensor]:
+def cells_of(patch_maps: PatchMaps, image: str, grid: int) -> list[Tensor]:
     """The image tokens, by number, of each cell in all views: those whose patch has its middle in the cell.
 
-    The cells divide the part of the image that the first view shows.
+    The cells divide the part of the image that the view of the whole image shows.
 
     Args:
-        processor: the model's processor.
+        patch_maps: of the model.
         image: path of the image.
         grid: cells per side.
 
     Raises:
         GeometryError: the image's tokens are no patches, or a cell holds no patch.
     """
-    patch_map = find_patch_map(processor, open_image(image).size)
-    first = patch_map.views[0]
+    patch_map = patch_maps.find(open_image(image).size)
+    first = patch_map.views[patch_map.whole]
     across, down = first.columns * first.patch, first.rows * first.patch
     cells: list[list[int]] = [[] for _ in range(grid * grid)]
     for view in patch_map.views:

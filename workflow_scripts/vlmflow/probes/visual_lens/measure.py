@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +17,7 @@ from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question
 from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS, VisualLensProbe
 from vlmflow.prompts.build import Prompt
-from vlmflow.prompts.layouts.registry import find_patch_map
+from vlmflow.prompts.layouts.patch_maps import PatchMaps
 from vlmflow.prompts.patch_row import size_for_boxes
 
 
@@ -93,7 +92,7 @@ def visual_lens(
     """
     vlm = context.image_model
     targets, others = _targets(context, question)
-    grid = _grid(vlm.processor, question.image) if keep_words else None
+    grid = _grid(vlm.patch_maps, question.image) if keep_words else None
     parts = []
     for instruction, position, decoded, correct in _decoded(
         context, question, top, instructions, instruction_positions
@@ -205,7 +204,7 @@ def _targets(context: ProbeContext, question: Question) -> tuple[list[Target], T
     try:
         if not with_box:
             raise GeometryError("none of the question's objects has a box")
-        patch_map = find_patch_map(vlm.processor, size_for_boxes(question.image, question.image_size))
+        patch_map = vlm.patch_maps.find(size_for_boxes(question.image, question.image_size))
         patches = [patch_map.related([box]) for _, box in with_box]
     except GeometryError as error:
         context.leave_out(question, NAMES_OF_OBJECTS, str(error))
@@ -232,13 +231,13 @@ def _other_names(context: ProbeContext, question: Question) -> set[str]:
     return set()
 
 
-def _grid(processor: Any, image: str) -> Tensor | None:
-    """The tokens of the first view's patches, row by row; None if tokens are no patches."""
+def _grid(patch_maps: PatchMaps, image: str) -> Tensor | None:
+    """The tokens of the patches of the view of all of the image, row by row; None if tokens are no patches."""
     try:
-        cells = find_patch_map(processor, open_image(image).size).views[0].tokens
+        patch_map = patch_maps.find(open_image(image).size)
     except GeometryError:
         return None
-    return torch.from_numpy(cells.flatten())
+    return torch.from_numpy(patch_map.views[patch_map.whole].tokens.flatten())
 
 
 def _shares(

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
 
 from vlmflow.errors import GeometryError
 
-from .base import ImageLayout
+from .base import ImageLayout, processed_pixels, squeezed_view
 from .llava import check_tokens, counts_patches, cuts_tiles, keeps_class_token
 from .patch_map import PatchMap, View
 
@@ -16,38 +17,55 @@ class AnyResolutionLayout(ImageLayout):
     """The patches of one tile, which holds the complete image; then those of the grid, without its padding, with a
     newline token at the end of each row."""
 
+    shows_pixels = True
+
     def fits(self, processor: Any) -> bool:
         """Whether the processor is of LLaVA's kind and cuts tiles."""
         return counts_patches(processor) and cuts_tiles(processor)
 
+    def sides(self, processor: Any) -> tuple[int, int]:
+        """(side of a patch, side of a tile) in pixels."""
+        if keeps_class_token(processor):
+            raise GeometryError("tiles that keep the vision tower's class token have no patch map yet")
+        return processor.patch_size, _tile_side(processor.image_processor)
+
     def patch_map(self, processor: Any, size: tuple[int, int]) -> PatchMap:
         """A patch map of two views, one tile and the grid."""
-        patch, tile = processor.patch_size, _tile_side(processor.image_processor)
+        patch, tile = self.sides(processor)
         if tile % patch:
             raise GeometryError(
                 f"tiles of {tile} pixels do not divide into patches of {patch}; there is no patch map yet"
             )
-        if keeps_class_token(processor):
-            raise GeometryError("tiles that keep the vision tower's class token have no patch map yet")
-        width, height = size
         side = tile // patch
-        squeezed = View(side, side, patch, tile / width, tile / height, 0.0, 0.0)
         down, across = self.grid(processor, size)
         tiled = _tiled_view(size, (down * tile, across * tile), patch, first=side * side)
-        found = PatchMap((squeezed, tiled), side * side + tiled.rows * (tiled.columns + 1), size)
+        tiled = self.reduced(processor, tiled, side)
+        views = squeezed_view(size, side, side, patch), tiled
+        found = PatchMap(views, side * side + tiled.rows * (tiled.columns + 1), size)
         check_tokens(processor, found)
         return found
+
+    def reduced(self, processor: Any, tiled: View, side: int) -> View:  # noqa: ARG002
+        """The view of the grid with as many patches as the model keeps of it; by default all.
+
+        Args:
+            processor: one that fits.
+            tiled: the view without its padding.
+            side: number of patches per side of a tile.
+        """
+        return tiled
 
     def grid(self, processor: Any, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of the tiles of an image of `size` (width, height)."""
         images = processor.image_processor
         height, width = select_best_resolution((size[1], size[0]), images.image_grid_pinpoints)
-        tile = _tile_side(images)
+        _, tile = self.sides(processor)
         return height // tile, width // tile
 
-    def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:
+    def view_pixels(self, processor: Any, found: PatchMap, image: Image.Image) -> list[np.ndarray]:
         """The pixels of the first tile, and of the other tiles joined to their grid, without its padding."""
         _, tiled = found.views
+        pixels = processed_pixels(processor, image)[0]
         down, across = self.grid(processor, found.size)
         side = pixels.shape[-1]
         grid = pixels[1 : 1 + down * across].reshape(down, across, 3, side, side).transpose(2, 0, 3, 1, 4)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from vlmflow.errors import GeometryError
 
 from .patch_map import Box, clipped
-from .registry import find_patch_map, find_views
+from .registry import find_layout, find_patch_map, find_views
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 
@@ -27,9 +27,14 @@ def painted_patches(processor: Any, size: tuple[int, int], boxes: Sequence[Box])
 
     Raises:
         GeometryError: no patch has such a pixel, a box lies completely outside of the part of the image that reaches
-            the model, or the processor has no patch map.
+            the model, or the processor has no patch map, or is not of LLaVA's kind.
     """
     find_patch_map(processor, size).related(boxes)  # both rules refuse boxes that lie outside
+    if not find_layout(processor).shows_pixels:
+        raise GeometryError(
+            f"the painted rule is defined for processors of LLaVA's kind, not for {type(processor).__name__}; use "
+            "`patch_rule: overlap`"
+        )
     canvas = Image.new("RGB", size, GREEN)
     brush = ImageDraw.Draw(canvas)
     for box in boxes:

@@ -13,6 +13,9 @@ import numpy as np
 
 from vlmflow.errors import GeometryError
 
+# A view shows as much of an image as another if the areas have at least this ratio; borders may be rounded.
+AS_LARGE = 0.95
+
 Box = tuple[float, float, float, float]  # x, y, width, height in pixels of the original image
 
 
@@ -106,6 +109,12 @@ class PatchMap:
         patches = {token for view in self.views for token in view.tokens.flatten().tolist()}
         return [token for token in range(self.tokens) if token not in patches]
 
+    @property
+    def whole(self) -> int:
+        """The number of the first view that shows all of the image, or else the most of it."""
+        shown = [_area_inside(view, self.size) for view in self.views]
+        return next(number for number, area in enumerate(shown) if area >= AS_LARGE * max(shown))
+
     def related(self, boxes: Iterable[Box]) -> list[int]:
         """The sorted indices, among the image's tokens, of the patches that overlap at least one of the boxes.
 
@@ -130,6 +139,15 @@ class PatchMap:
         if not found:
             raise GeometryError("there is no box")
         return sorted(found)
+
+
+def _area_inside(view: View, size: tuple[int, int]) -> float:
+    """How much of an image a view shows, in pixels of the image."""
+    sides = []
+    scales, shifts, counts = (view.scale_x, view.scale_y), (view.shift_x, view.shift_y), (view.columns, view.rows)
+    for length, scale, shift, count in zip(size, scales, shifts, counts, strict=True):
+        sides.append(max(0.0, min(length, (count * view.patch - shift) / scale) - max(0.0, -shift / scale)))
+    return sides[0] * sides[1]
 
 
 def clipped(box: Box, size: tuple[int, int]) -> Box:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from vlmflow.errors import GeometryError
 
 from .base import ImageLayout
@@ -12,6 +10,8 @@ from .patch_map import PatchMap
 
 class QueryTokensLayout(ImageLayout):
     """No token corresponds to a patch, so there is no patch map."""
+
+    has_patches = False
 
     def fits(self, processor: Any) -> bool:
         """Whether the processor names a number of query tokens."""
@@ -23,7 +23,3 @@ class QueryTokensLayout(ImageLayout):
             f"patches do not apply: {type(processor).__name__} makes {processor.num_query_tokens} query tokens of an "
             "image, and each of them attends to all of it"
         )
-
-    def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:
-        """No pixels: without patches there are no views."""
-        raise NotImplementedError

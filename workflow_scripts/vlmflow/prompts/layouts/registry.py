@@ -7,14 +7,35 @@ from PIL import Image
 
 from vlmflow.errors import GeometryError
 
+from .aligned_grid import AlignedGridLayout
 from .any_resolution import AnyResolutionLayout
-from .base import ImageLayout, processed_pixels
+from .base import ImageLayout
+from .fixed_grid import FixedGridLayout
+from .grid import GridLayout
+from .grid_with_row_ends import GridWithRowEndsLayout
+from .one_vision import OneVisionLayout
+from .padded_square import PaddedSquareLayout
 from .patch_map import PatchMap
+from .pooled_grid import PooledGridLayout
 from .query_tokens import QueryTokensLayout
 from .square import SquareLayout
+from .tiles import TilesAfterWholeLayout, TilesLayout
 
 # At most one of them fits a processor; docs/models.md describes each.
-LAYOUTS: tuple[ImageLayout, ...] = (SquareLayout(), AnyResolutionLayout(), QueryTokensLayout())
+LAYOUTS: tuple[ImageLayout, ...] = (
+    SquareLayout(),
+    AnyResolutionLayout(),
+    OneVisionLayout(),
+    GridLayout(),
+    GridWithRowEndsLayout(),
+    AlignedGridLayout(),
+    PooledGridLayout(),
+    FixedGridLayout(),
+    PaddedSquareLayout(),
+    TilesLayout(),
+    TilesAfterWholeLayout(),
+    QueryTokensLayout(),
+)
 
 
 def find_layout(processor: Any) -> ImageLayout:
@@ -46,4 +67,4 @@ def find_views(processor: Any, image: Image.Image) -> tuple[PatchMap, list[np.nd
     """
     layout = find_layout(processor)
     found = layout.patch_map(processor, image.size)
-    return found, layout.view_pixels(processor, found, processed_pixels(processor, image))
+    return found, layout.view_pixels(processor, found, image)

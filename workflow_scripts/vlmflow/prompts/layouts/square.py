@@ -4,17 +4,20 @@ import math
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from transformers.image_transforms import get_resize_output_image_size
 
 from vlmflow.errors import GeometryError
 
-from .base import ImageLayout
+from .base import ImageLayout, processed_pixels
 from .llava import check_tokens, counts_patches, cuts_tiles, keeps_class_token, with_class_tokens
 from .patch_map import PatchMap, View
 
 
 class SquareLayout(ImageLayout):
     """The image resized and cropped at the centre, or first padded to a square; its patches row by row."""
+
+    shows_pixels = True
 
     def fits(self, processor: Any) -> bool:
         """Whether the processor is of LLaVA's kind and cuts no tiles."""
@@ -29,9 +32,9 @@ class SquareLayout(ImageLayout):
         check_tokens(processor, found)
         return found
 
-    def view_pixels(self, processor: Any, found: PatchMap, pixels: np.ndarray) -> list[np.ndarray]:  # noqa: ARG002
+    def view_pixels(self, processor: Any, found: PatchMap, image: Image.Image) -> list[np.ndarray]:  # noqa: ARG002
         """The pixel values (3, height, width) themselves."""
-        return [pixels]
+        return [processed_pixels(processor, image)[0]]
 
 
 def _view(images: Any, patch: int, size: tuple[int, int]) -> View:
