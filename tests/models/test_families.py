@@ -4,11 +4,13 @@ refused by name."""
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 from support.compared_families import assert_equal_to_plain, loaded, measured_families, one_thread, prompt_of  # noqa: F401 (a fixture)
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from vlmflow import load_model
+from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.errors import ModelError
 
 
@@ -39,6 +41,24 @@ def test_a_family_is_measured(name, tmp_path):
     assert said.probability == pytest.approx(own.max().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", [name for name, family in MEASURED.items() if not family.refused_at_record])
+def test_nothing_but_the_image_and_its_surroundings_carries_it(name, tmp_path):
+    """With these cut from all later positions in all layers, two images give the same states and answers, exactly."""
+    vlm = loaded(MEASURED[name], tmp_path)
+    states, intact = [], []
+    for seed in (0, 1):
+        prompt = prompt_of(vlm, seed)
+        names = ("image", "image separators", "after image")
+        sources = torch.cat([prompt.segments[segment] for segment in names if segment in prompt.segments])
+        targets = torch.arange(int(sources.max()) + 1, len(prompt))
+        recording = vlm.record(prompt)
+        intact.append(recording.output[0, targets])
+        knockout = AttentionKnockout(sources, targets, 0, len(vlm.layers))
+        states.append(vlm.replay(recording, [knockout], positions=targets)[0])
+    assert torch.equal(*states)
+    assert not torch.allclose(*intact), "the image matters otherwise"
+
+
 def assert_segments(vlm, prompt, family):
     tokens = prompt.inputs["input_ids"][0]
 
@@ -51,6 +71,10 @@ def assert_segments(vlm, prompt, family):
     assert len(image) > 0
     assert (tokens[image] == vlm.image_token_id).all()
     assert prompt.positions("last").item() == len(prompt) - 1
+    # Every position from the image on belongs to a segment.
+    names = ("image", "image separators", "after image", "question", "template", "last")
+    covered = torch.cat([prompt.segments[segment] for segment in names if segment in prompt.segments])
+    assert covered.sort().values.tolist() == list(range(int(image[0]), len(prompt)))
     patches = ("related patches", "other patches")
     if family.no_patches:
         assert all(family.no_patches in prompt.missing[segment] for segment in patches)

@@ -5,6 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support import compared_families
+from support.families.all import FAMILIES
 from support.paths import random_llava
 from support.random_prompts import FOUR_EDGES
 from support.random_prompts import prompt_with_segments as prompt_of
@@ -82,14 +84,17 @@ def test_the_answers_earlier_sub_words_are_template():
     assert len(prompt) == prompt.inputs["input_ids"].shape[1], "the prompt itself is left as it was"
 
 
-def test_every_edge_of_the_atlas_equals_the_plain_method():
-    vlm = random_llava(3, 3, seed=1)
-    prompt = prompt_of(vlm, 3)
-    rows = knockout(vlm, prompt, ALL_EDGES, [1, 3])
+@pytest.mark.parametrize(("family", "without"), [(None, {"image separators", "after image"}), ("Idefics3", set())])
+def test_every_edge_of_the_atlas_equals_the_plain_method(family, without, tmp_path):
+    """Also of a family with tokens between those of the image."""
+    vlm = random_llava(3, 3, seed=1) if family is None else compared_families.loaded(FAMILIES[family], tmp_path)
+    prompt = prompt_of(vlm, 3) if family is None else compared_families.prompt_of(vlm)
+    edges = [text for text in ALL_EDGES if not {Edge.parse(text).source, Edge.parse(text).target} & without]
+    rows = knockout(vlm, prompt, edges, [1, 3])
     token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
     knockouts = []
     for row in rows.iter_rows(named=True):
-        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], 3)
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], row["window"], len(vlm.layers))
         knockouts.append(
             AttentionKnockout(prompt.positions(edge.source), prompt.positions(edge.target), span.start, span.stop)
         )
@@ -97,7 +102,7 @@ def test_every_edge_of_the_atlas_equals_the_plain_method():
 
 
 def test_all_edges_are_valid_and_without_sinks_and_captions():
-    assert len(set(ALL_EDGES)) == len(ALL_EDGES) == 47
+    assert len(set(ALL_EDGES)) == len(ALL_EDGES) == 71
     for text in ALL_EDGES:
         Edge.parse(text)
     assert "template -> last" in ALL_EDGES

@@ -42,8 +42,8 @@ def loaded(family, folder):
     return load_model(folder, device="cpu", dtype="float64", template=template)
 
 
-def prompt_of(vlm):
-    torch.manual_seed(0)
+def prompt_of(vlm, seed=0):
+    torch.manual_seed(seed)
     noise = Image.fromarray(torch.randint(0, 256, (90, 130, 3), dtype=torch.uint8).numpy())
     boxes = {"circle": [(10, 10, 30, 30)]}
     return vlm.prompt(noise, QUESTION, objects=boxes, options=("red", "blue"))

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-# Every segment with its rank in the order of the prompt: segments of a higher rank come later.
+# Every segment with its rank in the order of the prompt: segments of a higher rank come later; those of one rank may
+# lie between each other.
 SEGMENTS = {
     "image": 0,
     "related patches": 0,
@@ -11,17 +12,22 @@ SEGMENTS = {
     "sinks": 0,
     "related patches without sinks": 0,
     "other patches without sinks": 0,
+    "image separators": 0,
     "caption": 0,
-    "question": 1,
-    "true option": 1,
-    "false option": 1,
-    "options": 1,
-    "objects": 1,
-    "question without options": 1,
-    "question without objects": 1,
-    "template": 2,
-    "last": 3,
+    "after image": 1,
+    "question": 2,
+    "true option": 2,
+    "false option": 2,
+    "options": 2,
+    "objects": 2,
+    "question without options": 2,
+    "question without objects": 2,
+    "template": 3,
+    "last": 4,
 }
+
+# The segments that only the prompt of an image has.
+IMAGE_SEGMENTS = tuple(name for name, rank in SEGMENTS.items() if rank < SEGMENTS["question"] and name != "caption")
 
 # Sinks are patches whose features have a norm above a threshold; the other two segments leave them out.
 SINK_SEGMENTS = ("sinks", "related patches without sinks", "other patches without sinks")
@@ -77,11 +83,14 @@ class Edge:
 
 
 def _all_edges() -> tuple[str, ...]:
-    """The edges from every segment of an image's prompt to every later one; within the question, from its other words
-    to its options and objects; and from the last position to itself."""
+    """The edges from every segment of an image's prompt to every later one; between the image and the tokens that
+    separate its parts; within the question, from its other words to its options and objects; and from the last position
+    to itself."""
     segments = [name for name in SEGMENTS if name not in (*SINK_SEGMENTS, "caption")]
     later = [f"{a} -> {b}" for b in segments for a in segments if SEGMENTS[a] < SEGMENTS[b]]
     within = [
+        "image -> image separators",
+        "image separators -> image",
         *(f"question without options -> {option}" for option in ("options", "true option", "false option")),
         "question without objects -> objects",
     ]

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import sample, sampling_order
-from vlmflow.edges import SINK_SEGMENTS, Edge
+from vlmflow.edges import IMAGE_SEGMENTS, Edge
 from vlmflow.models.size import Size
 from vlmflow.settings import ModelName, Name, Strict, each_once
 from vlmflow.tables import Table
@@ -115,7 +115,7 @@ class Probe(Strict, ABC):
     def needs(self) -> str | None:
         """The input that a model must read: image, captions, or either of them (None)."""
         segments = [name for edge in self.parsed_edges for name in (edge.source, edge.target)]
-        images = [name for name in segments if name.endswith("patches") or name in ("image", *SINK_SEGMENTS)]
+        images = [name for name in segments if name in IMAGE_SEGMENTS]
         if images and "caption" in segments:
             raise ValueError(
                 f"edges: no prompt has both {images[0]!r} and 'caption'; make two probes, one for models that read "

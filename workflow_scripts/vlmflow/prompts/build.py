@@ -8,14 +8,13 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image
 
-from vlmflow.edges import SEGMENTS
+from vlmflow.edges import IMAGE_SEGMENTS, SEGMENTS
 from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 from .model_inputs import chat_text, image_inputs, special_tokens
 from .segments import (
-    IMAGE_SEGMENTS,
     Finder,
     Missing,
     Patches,
@@ -24,6 +23,7 @@ from .segments import (
     add_options,
     add_patches,
     add_sinks,
+    add_surroundings,
 )
 
 __all__ = [
@@ -130,6 +130,7 @@ def build_prompt(
     finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
     segments: Positions = {"image": positions, **finder.common_segments()}
     missing: Missing = {"caption": "its model reads the image, not captions"}
+    add_surroundings(segments, missing)
     option_spans = add_options(segments, missing, finder, options)
     add_objects(segments, missing, finder, objects, option_spans)
     add_patches(segments, missing, patch_maps or PatchMaps(processor), image.size, objects, patches)

@@ -5,15 +5,13 @@ from typing import Any
 
 import torch
 
-from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
+from vlmflow.edges import SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
 from vlmflow.prompts.layouts.patch_map import Box, Patches
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
 from .model_inputs import special_tokens
 from .spans import Span, find_objects, find_options
-
-IMAGE_SEGMENTS = [name for name, order in SEGMENTS.items() if order == 0 and name != "caption"]
 
 Positions = dict[str, torch.Tensor]
 Missing = dict[str, str]
@@ -118,6 +116,25 @@ def add_objects(
     names = ", ".join(repr(name) for name in objects or {})
     reason = f"{names} is not in the question {finder.text!r}" if names else "it was built without objects"
     missing["objects"] = missing["question without objects"] = reason
+
+
+def add_surroundings(segments: Positions, missing: Missing) -> None:
+    """Add the segments of the tokens between the image's own tokens, and between them and the question."""
+    image, question = segments["image"], segments["question"]
+    behind = int(image[-1]) + 1
+    found = {
+        "image separators": _without(torch.arange(int(image[0]), behind), image),
+        "after image": torch.arange(behind, max(behind, int(question[0]))),
+    }
+    reasons = {
+        "image separators": "no token stands between those of the image",
+        "after image": "no token stands between the image and the question",
+    }
+    for name, positions in found.items():
+        if len(positions):
+            segments[name] = positions
+        else:
+            missing[name] = reasons[name]
 
 
 def add_patches(
