@@ -1,15 +1,47 @@
-"""Find options and object names in a question, as complete words, in any case."""
+"""Find options and object names in a question, as complete words, in any case and script."""
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
+from .compared_text import ComparedText, Span
+
 if TYPE_CHECKING:
     import inflect
 
-Span = tuple[int, int]  # index of the first character, and of the one after the last
+# Words that stand between two options.
+OR = {
+    "Arabic": "أو أم",
+    "Bengali": "বা নাকি",
+    "Chinese": "还是 還是 还有 或 或是 或者 抑或",
+    "Czech and Slovak": "nebo či alebo anebo",
+    "Danish, Norwegian and Swedish": "eller",
+    "Dutch": "of",
+    "English": "or",
+    "Finnish": "vai tai",
+    "French": "ou",
+    "German": "oder",
+    "Greek": "ή",
+    "Hebrew": "או",
+    "Hindi": "या",
+    "Hungarian": "vagy",
+    "Indonesian and Malay": "atau",
+    "Italian": "o oppure",
+    "Japanese": "か それとも または もしくは あるいは",
+    "Korean": "아니면 또는 혹은 이나 나",
+    "Persian and Urdu": "یا",
+    "Polish": "lub albo czy",
+    "Portuguese": "ou",
+    "Romanian": "sau ori",
+    "Russian and Ukrainian": "или либо або чи",
+    "Spanish": "o u",
+    "Tamil": "அல்லது",
+    "Thai": "หรือ",
+    "Turkish": "veya ya yoksa",
+    "Vietnamese": "hay hoặc",
+}
+OR_WORDS = tuple(dict.fromkeys(" ".join(OR.values()).split()))
 
 # A scene graph says "he" where a question says "to the left of him".
 OBJECT_FORMS = {"he": "him", "she": "her", "they": "them", "i": "me", "we": "us"}
@@ -24,13 +56,16 @@ def find_words(text: str, words: str, taken: Sequence[Span] = ()) -> Span | None
 def find_options(text: str, true: str, false: str) -> tuple[Span | None, Span | None]:
     """The spans of the two options in a question.
 
-    They are searched as a pair, `… red or blue …`, since an option may be the name of the object as well: in `Is the
-    orange orange or red?` the second `orange` is the option.  Without such a pair, the first span of each is taken.
+    They are searched as a pair, `… red or blue …` in any language, since an option may be the name of the object as
+    well: in `Is the orange orange or red?` the second `orange` is the option.  Without such a pair, the first span of
+    each is taken.
     """
+    # An English "of" is not a Dutch "or".
+    words = OR["English"].split() if _holds(text, OR["English"].split()) else OR_WORDS
     pairs = [
         (a, b)
         for a, b in product(_spans_of(text, true), _spans_of(text, false))
-        if _free(a, [b]) and re.search(r"\bor\b", text[min(a[1], b[1]) : max(a[0], b[0])], re.IGNORECASE)
+        if _free(a, [b]) and _holds(text[min(a[1], b[1]) : max(a[0], b[0])], words)
     ]
     if pairs:
         return min(pairs, key=lambda pair: (max(pair)[0] - min(pair)[1], min(pair)))
@@ -53,8 +88,12 @@ def find_objects(text: str, names: Sequence[str], options: Sequence[Span] = ()) 
 
 
 def _spans_of(text: str, words: str) -> Iterator[Span]:
-    for match in re.finditer(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE):
-        yield match.span()
+    return ComparedText(text).spans_of(words)
+
+
+def _holds(between: str, words: Sequence[str]) -> bool:
+    """Whether a word for "or" is in the text between two options."""
+    return any(next(ComparedText(between).spans_of(word), None) is not None for word in words)
 
 
 def _free(span: Span, taken: Sequence[Span]) -> bool:
@@ -66,6 +105,8 @@ def _forms(words: str) -> Iterator[str]:
     if not words.strip():
         return
     yield words
+    if not words.isascii():
+        return
     if (form := OBJECT_FORMS.get(words.lower())) is not None:
         yield form
     yield plural(words)
