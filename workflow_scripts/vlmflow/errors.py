@@ -100,6 +100,10 @@ class PromptError(QuestionError):
     """A prompt that cannot be built, or a segment that it does not have; the message says which and why."""
 
 
+class ForwardError(QuestionError):
+    """A prompt that the model itself fails to process; the message names the model and its error."""
+
+
 class InterventionError(QuestionError):
     """An intervention that has no meaning on this recording; the message gives the cause."""
 

@@ -21,6 +21,9 @@ SMALLER = (
     "times its shorter side; make the image and its boxes smaller"
 )
 
+# The EXIF tag for how an image is turned; 1 is not at all.
+ORIENTATION = 0x0112
+
 # Errors of a disk or network that is not available, or of a process that has too many open files.
 OF_THE_MACHINE = {
     errno.EIO,
@@ -36,7 +39,8 @@ OF_THE_MACHINE = {
 def open_image(path: str, name: str | None = None) -> Image.Image:
     """The complete image in RGB, as its pixels are stored.
 
-    The orientation in its EXIF data is not applied: boxes are given in stored pixels, as those of GQA are.
+    The orientation in its EXIF data is not applied, and a warning says so: boxes are given in stored pixels, as those
+    of GQA are.
 
     Args:
         path: of its file.
@@ -52,8 +56,7 @@ def open_image(path: str, name: str | None = None) -> Image.Image:
             # PIL warns of large images and refuses those of twice that size; here one limit holds.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
-                _check(image)
-                return _in_rgb(image)
+                return _readable(image, name)
     except (MemoryError, RecursionError):
         raise
     except UnidentifiedImageError as error:
@@ -68,6 +71,33 @@ def open_image(path: str, name: str | None = None) -> Image.Image:
         raise ImageError(f"{name} cannot be read: {error} {SMALLER}") from error
     except Exception as error:  # for bytes that are not an image, PIL raises errors of many kinds
         raise ImageError(f"{name} cannot be read: {error}") from error
+
+
+def in_rgb(image: Image.Image) -> Image.Image:
+    """An opened image in RGB, as `open_image` reads the same image from its file.
+
+    Raises:
+        ImageError: it is several images, or far too large, or its pixels have an unknown range.
+    """
+    try:
+        return _readable(image, "the image")
+    except ValueError as error:
+        raise ImageError(f"the image cannot be used: {error}") from error
+
+
+def _readable(image: Image.Image, name: str) -> Image.Image:
+    _check(image)
+    turned = image.getexif().get(ORIENTATION, 1)
+    if turned != 1:
+        warnings.warn(
+            f"{name} has an orientation in its EXIF data ({turned}), which is not applied: boxes are of the pixels as "
+            "they are stored, and the model reads these; to apply it, save the image with "
+            "`PIL.ImageOps.exif_transpose`",
+            stacklevel=3,
+        )
+    readable = _in_rgb(image)
+    readable.info.pop("exif", None)  # so that this is told once
+    return readable
 
 
 def _check(image: Image.Image) -> None:

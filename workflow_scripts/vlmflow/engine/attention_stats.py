@@ -21,6 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from vlmflow.errors import NotApplicableError
 
+from .forward import naming_the_model
 from .hooks import removed_after
 from .masks import attention_matrix
 from .modules import find_decoder, find_module
@@ -72,7 +73,7 @@ def attention_stats(
             f"does not apply: {type(model).__name__} does not allow its attention function to be replaced"
         )
     capture = _Capture(targets)
-    with _capturing_attention(layers, capture):
+    with _capturing_attention(layers, capture), naming_the_model(model):
         model(**inputs, use_cache=False, **last_logits(model))
     if len(capture.layers) != len(layers):
         raise NotApplicableError(

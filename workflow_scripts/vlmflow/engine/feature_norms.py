@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from vlmflow.errors import ModelError, NotApplicableError
 
+from .forward import naming_the_model
 from .hooks import removed_after
 from .kept_features import encoded_anew
 from .modules import find_projector
@@ -55,6 +56,6 @@ def _packed_norms(model: PreTrainedModel, projector: nn.Module, inputs: dict[str
 
     text_only = {"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"}
     images = {name: value for name, value in inputs.items() if name not in text_only}
-    with removed_after([projector.register_forward_hook(after)]), encoded_anew(model):
+    with removed_after([projector.register_forward_hook(after)]), encoded_anew(model), naming_the_model(model):
         features = model.get_image_features(**images, return_dict=True).pooler_output
     return torch.cat(list(features))[:, 0]

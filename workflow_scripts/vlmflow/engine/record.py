@@ -13,6 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from vlmflow.errors import InterventionError, ModelError
 
+from .forward import naming_the_model
 from .hooks import removed_after
 from .masks import Masks
 
@@ -89,7 +90,8 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     # A plain cache keeps every key; one made from the config would drop those outside of a sliding window.
     cache = DynamicCache()
     handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
-    with removed_after([*handles, *(layer.register_forward_hook(after) for layer in layers)]):
+    handles += [layer.register_forward_hook(after) for layer in layers]
+    with removed_after(handles), naming_the_model(model):
         logits = model(**inputs, past_key_values=cache, use_cache=True, **last_logits(model)).logits[:, -1]
     if len(received) != len(layers) or received[0][0].shape[0] != 1:
         raise InterventionError(

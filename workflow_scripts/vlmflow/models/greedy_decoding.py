@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
+from vlmflow.engine.forward import naming_the_model
+
 # Number of tokens after which an answer is cut.
 MAX_NEW_TOKENS = 16
 
@@ -59,7 +61,7 @@ def decode_greedily(
         return_dict_in_generate=True,
         output_logits=True,
     )
-    with _generation_settings(model, greedy):
+    with _generation_settings(model, greedy), naming_the_model(model):
         generated = model.generate(**inputs, **({} if cache is None else {"past_key_values": cache}))
     return generated.sequences[0, inputs["input_ids"].shape[1] :].tolist(), generated.logits[0][0]
 

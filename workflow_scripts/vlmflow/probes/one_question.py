@@ -4,9 +4,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from vlmflow.engine.batch_size import ran_out, release_memory
+from vlmflow.engine.forward import is_device_failure
 from vlmflow.errors import JobError, QuestionError, RetryableQuestionError, TableError
 
 
@@ -33,10 +32,6 @@ def of_one_question() -> Iterator[None]:
                 f"memory ran out, even for the smallest batch ({why}); a device with more memory, a smaller dtype, or "
                 "`gpus: 2` may help"
             ) from None
-        if isinstance(error, torch.AcceleratorError) or any(name in str(error) for name in BROKEN_DEVICE):
+        if is_device_failure(error):
             raise JobError(f"the device has failed: {error}") from error
         raise
-
-
-# How libraries below PyTorch report a device that can no longer be used.
-BROKEN_DEVICE = ("CUDA error", "HIP error", "CUBLAS_STATUS", "CUDNN_STATUS")

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from PIL import Image
 
 from vlmflow.edges import IMAGE_SEGMENTS, SEGMENTS
@@ -13,7 +12,7 @@ from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
-from .model_inputs import chat_text, image_inputs, special_tokens
+from .model_inputs import chat_text, image_inputs, marks, special_tokens
 from .segments import (
     Finder,
     Missing,
@@ -214,17 +213,17 @@ def turn_end(processor: Any) -> int | None:
     ]
     try:
         text = processor.apply_chat_template(messages)
-    except TemplateError:
+    except Exception:  # a template is a program, which may fail in any way for an answer
         return None
     _, found, after = text.rpartition(answer)
     tokens = processor.tokenizer(after, add_special_tokens=False).input_ids if found else []
-    return tokens[0] if tokens and tokens[0] in processor.tokenizer.all_special_ids else None
+    return tokens[0] if tokens and tokens[0] in marks(processor.tokenizer).values() else None
 
 
 def _check_text(processor: Any, what: str, text: str) -> None:
     if not text.strip():
         raise PromptError("there are no captions of the image" if what == "captions" else f"the {what} is empty")
-    specials = {str(getattr(processor, "image_token", None) or ""), *processor.tokenizer.all_special_tokens} - {""}
+    specials = {str(getattr(processor, "image_token", None) or ""), *marks(processor.tokenizer)} - {""}
     for token in sorted(specials):
         if token in text:
             raise PromptError(f"the {what} {text!r} holds {token!r}, which the tokenizer reads as a special token")

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from vlmflow.errors import GeometryError, PromptError
+from vlmflow.errors import ForwardError, GeometryError, PromptError
 
 from .layouts.measured import measured_patch_map
 from .layouts.patch_map import PatchMap
@@ -50,7 +50,10 @@ def measure_patch_map(
         inputs, positions = image_inputs(processor, noise(size), text, image_token_id)
     except PromptError as error:
         raise GeometryError(str(error)) from error
-    reached = reached_tokens(model, on_device(inputs), list(sources), positions)
+    try:
+        reached = reached_tokens(model, on_device(inputs), list(sources), positions)
+    except ForwardError as error:
+        raise GeometryError(f"the positions of image tokens cannot be measured: {error}") from error
     return measured_patch_map(sources, {name: ids.numpy() for name, ids in reached.items()}, len(positions), size)
 
 

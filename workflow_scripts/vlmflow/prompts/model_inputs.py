@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from vlmflow.data.open_image import in_rgb
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import PromptError
 
@@ -13,6 +14,19 @@ def special_tokens(tokenizer: Any, text: str) -> dict[str, bool]:
     """The tokenizer's setting for special tokens: none are added if the chat template has already written the first."""
     start = tokenizer.bos_token
     return {"add_special_tokens": False} if start and text.startswith(start) else {}
+
+
+def marks(tokenizer: Any) -> dict[str, int]:
+    """The tokens that stand for no text, with their numbers: special ones, and added ones that look like marks.
+
+    Some tokenizers call only a part of their marks special; what is written like one is read as one all the same.
+    """
+    found = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    for number, token in getattr(tokenizer, "added_tokens_decoder", {}).items():
+        text = str(token)
+        if token.special or (text[:1], text[-1:]) in (("<", ">"), ("[", "]")):
+            found.setdefault(text, number)
+    return found
 
 
 def chat_text(processor: Any, question: str, image: bool = True, text_first: bool = False) -> str:
@@ -28,8 +42,9 @@ def image_inputs(
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """(model inputs, positions of the image's tokens)."""
     special = special_tokens(processor.tokenizer, text)
+    image = in_rgb(image)
     try:
-        inputs = dict(processor(images=[image.convert("RGB")], text=[text], return_tensors="pt", **special))
+        inputs = dict(processor(images=[image], text=[text], return_tensors="pt", **special))
     except Exception as error:  # for an unexpected image, a processor may fail anywhere
         if ran_out(error):
             raise

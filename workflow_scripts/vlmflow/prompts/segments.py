@@ -27,6 +27,9 @@ class Finder:
     def __init__(self, tokenizer: Any, text: str, question: str, after: int, input_ids: torch.Tensor) -> None:
         """Find the question's words after the character with the index `after` in the prompt's text."""
         start = text.find(question, after)
+        if start < 0:  # some templates remove space around a message
+            question = question.strip()
+            start = text.find(question, after)
         if start < 0:
             raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
         self.text = question
@@ -156,6 +159,8 @@ def add_patches(
             patches = Patches(found.tokens, found.related(boxes), found.no_patch)
         if patches.tokens != len(image_tokens):
             raise GeometryError(f"the image became {len(image_tokens)} tokens, but its patch map has {patches.tokens}")
+        if wrong := [index for index in (*patches.related, *patches.no_patch) if not 0 <= index < patches.tokens]:
+            raise GeometryError(f"there is no image token {wrong[0]}: the image became {patches.tokens}, from 0 on")
     except GeometryError as error:
         missing |= dict.fromkeys(("related patches", "other patches"), str(error))
         return

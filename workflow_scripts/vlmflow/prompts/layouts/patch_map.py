@@ -158,8 +158,12 @@ def clipped(box: Box, size: tuple[int, int]) -> Box:
     Raises:
         GeometryError: the box is not four finite numbers, has no area, or lies outside completely.
     """
-    x, y, width, height = box
-    if not all(map(math.isfinite, (x, y, x + width, y + height))):
+    try:
+        x, y, width, height = (float(number) for number in box)
+        finite = all(map(math.isfinite, (x, y, x + width, y + height)))
+    except (TypeError, ValueError):
+        finite = False
+    if not finite:
         raise GeometryError(f"box {box} (x, y, width, height) is not four finite numbers")
     if width <= 0 or height <= 0:
         raise GeometryError(f"box {box} (x, y, width, height) has no area")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from vlmflow.engine.forward import naming_the_model
 from vlmflow.engine.hooks import removed_after
 from vlmflow.engine.modules import find_decoder, find_layers, module_kind
 
@@ -22,7 +23,7 @@ NONE, SEVERAL = -1, -2
 TOLERANCE = 0.1
 
 
-class _ReachedError(Exception):
+class _ReachedError(BaseException):
     """Ends a forward before the first decoder layer."""
 
 
@@ -35,7 +36,7 @@ def embeddings(model: PreTrainedModel, inputs: Mapping[str, Tensor], positions: 
         raise _ReachedError
 
     handle = find_layers(model)[0].register_forward_pre_hook(stop, with_kwargs=True)
-    with removed_after([handle]), suppress(_ReachedError):
+    with removed_after([handle]), suppress(_ReachedError), naming_the_model(model):
         model(**inputs, use_cache=False)
     return kept[0][0, positions]
 
