@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from support.paths import random_llava
 from support.questions import make_question
 from vlmflow.analysis.phases import StraightLines, cuts, most_phases, supported
-from vlmflow.engine.record import LayerCall, Recording
+from vlmflow.engine.recording import LayerCall, Recording
 from vlmflow.probes import SimilarityProbe
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, PHASES

@@ -26,7 +26,8 @@ from .hooks import removed_after
 from .masks import attention_matrix
 from .modules import find_decoder, find_module
 from .prefix import attention_function, can_share
-from .record import Layers, last_logits
+from .record import last_logits
+from .recording import Layers
 
 CAPTURED = "vlmflow_captured"
 # Queries, and keys, that are computed at a time; they limit the memory and do not change the result.

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from .interventions import Edit, Intervention
 from .modules import find_module
-from .record import Layers, last_logits, states_of
+from .record import last_logits
+from .recording import Layers, states_of
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from transformers import Cache, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .masks import mask_in_form
-from .record import LayerCall
+from .recording import LayerCall
 
 SHARED_PREFIX = "vlmflow_shared_prefix"
 # Keys and values (1, key heads, P, head width) of the layer that is called now.

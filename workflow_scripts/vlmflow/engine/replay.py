@@ -22,7 +22,7 @@ from .interventions import Intervention
 from .masks import blocked_attention, mask_under
 from .plan import Group, plan
 from .prefix import CopiedPrefix, Prefix
-from .record import Layers, Recording, pick_positions, states_of
+from .recording import Layers, Recording, pick_positions, states_of
 
 # Rows × suffix tokens of one batch; this limits the memory of states, masks and keys.
 TOKENS_PER_BATCH = 4096

@@ -25,7 +25,7 @@ from vlmflow.errors import InterventionError
 from .hooks import removed_after
 from .interventions import AttentionKnockout
 from .prefix import OwnKeys
-from .record import Layers, Recording, pick_positions, states_of
+from .recording import Layers, Recording, pick_positions, states_of
 
 
 @torch.inference_mode()

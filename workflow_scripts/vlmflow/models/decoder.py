@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from vlmflow.engine import record as recording
 from vlmflow.engine import replay, token_removal
 from vlmflow.engine.attention_stats import AttentionStats, attention_stats
 from vlmflow.engine.batch_size import AdaptiveBatchSize
@@ -17,6 +16,8 @@ from vlmflow.engine.float32_products import Float32Products
 from vlmflow.engine.interventions import Intervention
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
 from vlmflow.engine.prefix import choose_prefix
+from vlmflow.engine.record import record
+from vlmflow.engine.recording import Recording
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.prompts.build import Prompt
 
@@ -73,13 +74,13 @@ class DecoderModel:
         placed = (parameter.device for parameter in self.model.parameters() if parameter.device.type != "meta")
         return next(placed, torch.device("cpu"))
 
-    def record(self, prompt: Prompt) -> recording.Recording:
+    def record(self, prompt: Prompt) -> Recording:
         """The recording of one ordinary forward; see `vlmflow.engine.record`.
 
         Raises:
             ModelError: the model's own logits are not `unembedding(norm(state))`, which every probe reads.
         """
-        recorded, logits = recording.record(self.model, self.layers, prompt.inputs)
+        recorded, logits = record(self.model, self.layers, prompt.inputs)
         computed = self.logits(recorded.output[:, -1])
         if not torch.allclose(computed, logits.to(computed), rtol=2e-2, atol=2e-2 * float(logits.abs().max())):
             raise ModelError(
@@ -90,7 +91,7 @@ class DecoderModel:
 
     def replay(
         self,
-        recorded: recording.Recording,
+        recorded: Recording,
         interventions: Sequence[Intervention],
         positions: Tensor | None = None,
     ) -> Tensor:
@@ -113,7 +114,7 @@ class DecoderModel:
             prefix=choose_prefix(find_decoder(self.model)),
         )
 
-    def replay_without(self, recorded: recording.Recording, dropped: Tensor, positions: Tensor) -> Tensor:
+    def replay_without(self, recorded: Recording, dropped: Tensor, positions: Tensor) -> Tensor:
         """(positions, width) states after the last layer of a forward without the positions `dropped`, not normed; see
         `vlmflow.engine.token_removal`."""
         return token_removal.replay_without(self.layers, recorded, dropped, positions)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmflow.engine.record import Recording
+from vlmflow.engine.recording import Recording
 from vlmflow.engine.token_removal import attention_to
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.prompts.build import Prompt

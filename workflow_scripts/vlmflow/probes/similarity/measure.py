@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmflow.engine.record import Recording
+from vlmflow.engine.recording import Recording
 from vlmflow.errors import InterventionError, NotApplicableError, QuestionError, RetryableQuestionError
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlmflow.data.open_image import open_image
-from vlmflow.engine.record import Recording
+from vlmflow.engine.recording import Recording
 from vlmflow.errors import GeometryError, NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.models.vocabulary import Vocabulary, words_of
