@@ -53,7 +53,7 @@ def measure(preset: str, args: argparse.Namespace) -> dict[str, object]:
     vlm = build(preset, args.device, dtype, grid)
     prompt = build_prompt(vlm, dtype, grid)
     layers = len(vlm.layers)
-    knockouts = [k for edge in FLOW_EDGES for k in edge_knockouts(Edge.parse(edge), prompt, WINDOW, layers)]
+    knockouts = [k for edge in FLOW_EDGES for _, k in edge_knockouts(Edge.parse(edge), prompt, WINDOW, layers)]
     recorded = vlm.record(prompt)
     base = vlm.logits(recorded.output[0, -1]).softmax(-1)
     token = base.argmax()

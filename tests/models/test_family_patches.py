@@ -23,10 +23,12 @@ WITH_PATCHES = [name for name, family in FAMILIES.items() if not family.no_patch
 # Families whose tokens are declared, but cannot be measured, and why.
 NOT_MEASURED = {
     "HunYuan-VL": "mixes neighbouring pixels in a way that cannot be switched off",
+    # Its image encoder has convolutions over the patches.
+    "LFM3-VL": "% of the image's pixels reach several image tokens each",
     "LLaVA-OneVision, reduced": "% of the image's pixels reach several image tokens each",
 }
 # Families whose tokens mix neighbouring patches.
-BLURRED = ("LLaVA-OneVision, reduced",)
+BLURRED = ("LFM3-VL", "LLaVA-OneVision, reduced")
 
 
 @functools.cache

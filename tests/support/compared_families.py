@@ -58,7 +58,7 @@ def assert_equal_to_plain(vlm, prompt, tolerance):
         knockout
         for edge in there
         for window in (1, 3)
-        for knockout in edge_knockouts(edge, prompt, window, len(vlm.layers))
+        for _, knockout in edge_knockouts(edge, prompt, window, len(vlm.layers), recording.recurrent)
     ]
     fast = vlm.replay(recording, knockouts)
     slow = plain(vlm.model, vlm.layers, prompt.inputs, knockouts)

@@ -4,6 +4,7 @@ from support.families.base import Family
 from support.families.fixed_tokens_per_tile import FIXED_TOKENS
 from support.families.grids import GRIDS
 from support.families.grids_more import MORE_GRIDS
+from support.families.hybrids import HYBRIDS
 from support.families.queries import QUERIES
 from support.families.refused import REFUSED
 from support.families.refused_decoders import REFUSED_DECODERS
@@ -15,6 +16,7 @@ from support.families.vocabularies import VOCABULARIES
 FAMILIES: dict[str, Family] = {
     **GRIDS,
     **TILES,
+    **HYBRIDS,
     **REFUSED,
     **REFUSED_DECODERS,
     **MORE_GRIDS,

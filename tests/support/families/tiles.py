@@ -200,8 +200,9 @@ def gemma_3(folder: Path) -> None:
     )
 
 
-def gemma_4(folder: Path) -> None:
-    """Gemma 4: each layer reads embeddings of its own; its hub has all settings in one file."""
+def gemma_4(folder: Path, shared: int = 0) -> None:
+    """Gemma 4: each layer reads embeddings of its own; its hub has all settings in one file. The last `shared` layers
+    attend with keys of earlier ones."""
     named = {
         "image_token": "<|image|>",
         "boi_token": "<|image>",
@@ -218,6 +219,7 @@ def gemma_4(folder: Path) -> None:
     )
     text = {**GEMMA_TEXT, **GEMMA_WINDOWS, "global_head_dim": 8, "vocab_size": len(tokenizer)}
     text |= {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": len(tokenizer)}
+    text["num_kv_shared_layers"] = shared
     vision = {**SMALL_VISION, "num_key_value_heads": 2, "head_dim": 8, "position_embedding_size": 64}
     token_ids = ids(
         tokenizer,

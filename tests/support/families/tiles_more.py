@@ -9,7 +9,6 @@ from transformers import (
     Glm5NextConfig,
     Granite4VisionConfig,
     Granite4VisionForConditionalGeneration,
-    Lfm3VlConfig,
     LightOnOcrConfig,
     LightOnOcrForConditionalGeneration,
     MiniCPMV4_6Config,
@@ -17,7 +16,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     QianfanOCRConfig,
     QianfanOCRForConditionalGeneration,
-    Qwen3_5MoeConfig,
     T5Gemma2Config,
 )
 
@@ -176,17 +174,6 @@ def granite_4(folder: Path) -> None:
     )
 
 
-def qwen_3_5_moe(folder: Path) -> None:
-    """Qwen3.5 with experts."""
-    Qwen3_5MoeConfig(text_config=SMALL_TEXT).save_pretrained(folder)
-
-
-def lfm_3(folder: Path) -> None:
-    """LFM3-VL, as LFM2-VL."""
-    text = {**SMALL_TEXT, "model_type": "lfm2", "layer_types": ["conv", "full_attention"] * (LAYERS // 2)}
-    Lfm3VlConfig(text_config=text).save_pretrained(folder)
-
-
 def glm_5(folder: Path) -> None:
     """GLM-5: most layers are a recurrence."""
     Glm5NextConfig(text_config={"num_hidden_layers": LAYERS}).save_pretrained(folder)
@@ -203,8 +190,6 @@ MORE_TILES: dict[str, Family] = {
     "MiniCPM-V 4.6": Family(mini_cpm),
     "Cohere Compass": Family(cohere_compass),
     "Granite 4 Vision": Family(granite_4, refused_at_record="does not compute its logits as"),
-    "Qwen3.5-MoE": Family(qwen_3_5_moe, refused="hybrid"),
-    "LFM3-VL": Family(lfm_3, refused="hybrid"),
     "GLM-5": Family(glm_5, refused="hybrid"),
     "T5Gemma 2": Family(t5_gemma_2, refused="encoder-decoder"),
 }

@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from .hooks import hook_site, removed_after
 from .interventions import SITES, Edit, Intervention, Site
@@ -33,6 +34,13 @@ class SiteEdits:
         if self.states is None:
             return states.masked_fill(where, 0)
         return torch.where(where, self.states[:rows].to(states.device, states.dtype), states)
+
+    def behind(self, more: int) -> "SiteEdits":
+        """The same edits where `more` other positions come before those of the rows."""
+        if not more:
+            return self
+        states = None if self.states is None else pad(self.states, (0, 0, more, 0))
+        return SiteEdits(self.site, pad(self.where, (more, 0)), states)
 
 
 def batch_edits(

@@ -21,19 +21,28 @@ class Masks:
     Attributes:
         matrices: each (N, N), True where a position may attend to another.
         of_layer: for each layer, the index of its matrix.
+        recurrent: numbers of the layers without attention, in which information flows to all later positions.
     """
 
     matrices: tuple[Tensor, ...]
     of_layer: tuple[int, ...]
+    recurrent: frozenset[int] = frozenset()
 
     @classmethod
-    def read(cls, masks: Sequence[Tensor | None], length: int, device: torch.device) -> "Masks":
+    def read(
+        cls,
+        masks: Sequence[Tensor | None],
+        length: int,
+        device: torch.device,
+        recurrent: frozenset[int] = frozenset(),
+    ) -> "Masks":
         """The masks that the layers were called with, on one device.
 
         Args:
             masks: of each layer, in any form that `transformers` gives them.
             length: N, the number of positions.
             device: the device of the matrices.
+            recurrent: numbers of the layers without attention.
         """
         distinct: list[Tensor | None] = []
         of_layer: list[int] = []
@@ -42,7 +51,7 @@ class Masks:
             number = next((n for n, known in enumerate(distinct) if known is mask), len(distinct))
             distinct += [mask] if number == len(distinct) else []
             of_layer.append(number)
-        return cls(tuple(attention_matrix(mask, length, device) for mask in distinct), tuple(of_layer))
+        return cls(tuple(attention_matrix(mask, length, device) for mask in distinct), tuple(of_layer), recurrent)
 
     @property
     def length(self) -> int:
@@ -62,6 +71,11 @@ class Masks:
     def in_any_layer(self) -> Tensor:
         """(N, N) True where a position may attend to another in at least one layer; on the CPU."""
         return torch.stack(self.on_cpu).any(dim=0)
+
+    def attention_matrices(self, start: int, stop: int) -> list[Tensor]:
+        """The distinct matrices of the layers with attention from `start` up to and without `stop`; on the CPU."""
+        numbers = {self.of_layer[layer] for layer in range(start, stop) if layer not in self.recurrent}
+        return [self.on_cpu[number] for number in sorted(numbers)]
 
     def attend_ahead(self, end: int) -> bool:
         """Whether any of the first `end` positions attends to a later one."""

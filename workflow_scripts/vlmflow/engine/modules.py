@@ -13,6 +13,8 @@ CLASS_WORDS: dict[Module, tuple[str, ...]] = {
     "attention": ("attention", "attn"),
     "mlp": ("mlp", "feedforward", "moe", "experts"),
 }
+# Words in the class names of modules that are neither: norms, and what hybrids have in place of attention.
+OTHERS = ("norm", "deltanet", "shortconv")
 # Names of the final norm where a decoder has other norms too, such as one for embeddings of each layer.
 FINAL_NORMS = ("norm", "final_layer_norm", "final_layernorm", "ln_f", "layer_norm")
 
@@ -102,6 +104,6 @@ def module_kind(part: nn.Module) -> Module | None:
     """The kind of a module of a decoder layer by the name of its class: attention is checked first, since the
     class of a mixture of experts' attention may have the word for its experts in its name too."""
     name = type(part).__name__.lower()
-    if "norm" in name:
+    if any(word in name for word in OTHERS):
         return None
     return next((module for module, words in CLASS_WORDS.items() if any(word in name for word in words)), None)

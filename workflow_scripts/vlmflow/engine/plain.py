@@ -16,6 +16,7 @@ from .interventions import Edit, Intervention
 from .modules import find_module
 from .record import last_logits
 from .recording import Layers, states_of
+from .recurrent import recurrent_layers
 
 
 @torch.inference_mode()
@@ -38,22 +39,24 @@ def plain(
     """
     states: list[Tensor] = []
     read = torch.tensor([-1]) if positions is None else positions
+    recurrent = recurrent_layers(model)
 
     def keep(_layer: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
         states.append(states_of(output)[0, read])
 
     for intervention in interventions:
         with ExitStack() as stack:
-            for layer in layers[intervention.start : intervention.stop]:
-                for handle in _hooks(layer, intervention):
+            for number in range(intervention.start, intervention.stop):
+                for handle in _hooks(layers[number], intervention, number not in recurrent):
                     stack.callback(handle.remove)
             stack.callback(layers[-1].register_forward_hook(keep).remove)
             model(**inputs, use_cache=False, **last_logits(model))
     return torch.stack(states)
 
 
-def _hooks(layer: nn.Module, intervention: Intervention) -> Iterator[Any]:
-    yield layer.register_forward_pre_hook(partial(_mask, intervention), with_kwargs=True)
+def _hooks(layer: nn.Module, intervention: Intervention, attends: bool) -> Iterator[Any]:
+    if attends:
+        yield layer.register_forward_pre_hook(partial(_mask, intervention), with_kwargs=True)
     for edit in intervention.edits():
         if edit.site == "input":
             yield layer.register_forward_pre_hook(partial(_edit_input, edit))

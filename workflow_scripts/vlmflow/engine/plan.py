@@ -92,10 +92,16 @@ def check_intervention(intervention: Intervention, masks: Masks) -> None:
     if blocked is None:
         return
     # A sliding window may hide the sources in some layers, but not in all of them.
-    if not (masks.in_any_layer[targets] & blocked).any():
+    if not any((matrix[targets] & blocked).any() for matrix in masks.attention_matrices(0, layers)):
         raise InterventionError("no target position attends to a source position; there is nothing to knock out")
-    for number in sorted(set(masks.of_layer[intervention.start : intervention.stop])):
-        attends = (masks.on_cpu[number][targets] & ~blocked).any(dim=1)
+    inside = masks.attention_matrices(intervention.start, intervention.stop)
+    if not inside:
+        raise InterventionError(
+            f"none of the layers {intervention.start} to {intervention.stop - 1} has attention, so there is nothing to "
+            "knock out"
+        )
+    for matrix in inside:
+        attends = (matrix[targets] & ~blocked).any(dim=1)
         if not attends.all():
             raise InterventionError(
                 f"after the knockout, position {int(targets[~attends][0])} would have nothing to attend to"

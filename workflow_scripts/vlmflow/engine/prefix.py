@@ -31,6 +31,9 @@ class Prefix(Protocol):
     def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:
         """The boolean mask (rows, 1, S, start + S), in the form that the layer takes."""
 
+    def returned(self, call: LayerCall, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """The recorded keys and values of the positions before `end`, as `cache` returns them to a layer."""
+
     def context(self, layer: nn.Module, call: LayerCall, start: int) -> AbstractContextManager[None]:
         """The context in which the layer is called."""
 
@@ -40,11 +43,17 @@ class CopiedPrefix:
 
     def cache(self, call: LayerCall, start: int) -> Cache:
         """A cache that puts the prefix before every row's own keys and values."""
-        return _PrefixBefore(call.keys[:, :, :start], call.values[:, :, :start])
+        keys, values = call.keys_and_values
+        return _PrefixBefore(keys[:, :, :start], values[:, :, :start])
 
     def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:
         """The mask in the form of the recorded one."""
         return mask_in_form(may_attend, call.mask, dtype)
+
+    def returned(self, call: LayerCall, start: int, end: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Those of the prefix and the rows' own positions."""
+        keys, values = call.keys_and_values
+        return keys[:, :, :end], values[:, :, :end]
 
     def context(self, layer: nn.Module, call: LayerCall, start: int) -> AbstractContextManager[None]:  # noqa: ARG002
         """An empty context: the layer attends as it always does."""
@@ -62,10 +71,16 @@ class SharedPrefix:
         """The boolean mask itself."""
         return may_attend
 
+    def returned(self, call: LayerCall, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """Those of the rows' own positions alone."""
+        keys, values = call.keys_and_values
+        return keys[:, :, start:end], values[:, :, start:end]
+
     @contextmanager
     def context(self, layer: nn.Module, call: LayerCall, start: int) -> Iterator[None]:
         """In the block, the layer calls `shared_prefix_attention`, which finds the prefix."""
-        token = _PREFIX.set((call.keys[:, :, :start], call.values[:, :, :start]))
+        keys, values = call.keys_and_values
+        token = _PREFIX.set((keys[:, :, :start], values[:, :, :start]))
         try:
             with attention_function([layer], SHARED_PREFIX):
                 yield

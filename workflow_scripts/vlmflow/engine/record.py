@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from vlmflow.errors import InterventionError, ModelError
 from .forward import naming_the_model
 from .hooks import removed_after
 from .recording import LayerCall, Layers, Recording, states_of
+from .recurrent import is_recurrent, recording_cache
+from .shared_keys import kind_of_keys
 
 
 @torch.inference_mode()
@@ -32,8 +35,7 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     def after(_layer: nn.Module, _args: tuple, output: Tensor | tuple) -> None:
         outputs.append(states_of(output))
 
-    # A plain cache keeps every key; one made from the config would drop those outside of a sliding window.
-    cache = DynamicCache()
+    cache = recording_cache(model)
     handles = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
     handles += [layer.register_forward_hook(after) for layer in layers]
     with removed_after(handles), naming_the_model(model):
@@ -44,8 +46,11 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
         )
     if not logits.isfinite().all():
         raise InterventionError("the model's logits are not finite numbers; another dtype may help")
-    kept = _keys_and_values(cache, len(layers), received[0][0].shape[1])
-    calls = [LayerCall(hidden, arguments, *pair) for (hidden, arguments), pair in zip(received, kept, strict=True)]
+    kept = _keys_and_values(cache, layers, received[0][0].shape[1])
+    calls = [
+        LayerCall(hidden, arguments, each.keys, each.values, each.takes_keys)
+        for (hidden, arguments), each in zip(received, kept, strict=True)
+    ]
     changed = torch.zeros(outputs[0].shape[1], dtype=torch.bool)
     for output, call in zip(outputs, calls[1:], strict=False):
         if output is not call.hidden:
@@ -53,25 +58,45 @@ def record(model: PreTrainedModel, layers: Layers, inputs: dict[str, Tensor]) ->
     return Recording(calls, outputs[-1], changed), logits
 
 
-def _keys_and_values(cache: DynamicCache, layers: int, length: int) -> list[tuple[Tensor, Tensor]]:
-    """The keys and values of each layer, one of each per position.
+@dataclass(frozen=True)
+class _Kept:
+    """The keys and values of a layer; none for one without attention."""
+
+    keys: Tensor | None = None
+    values: Tensor | None = None
+    takes_keys: bool = False
+
+
+def _keys_and_values(cache: DynamicCache, layers: Layers, length: int) -> list[_Kept]:
+    """What a forward kept of each layer.
 
     Raises:
-        ModelError: a layer keeps none, or keeps those of something outside of the prompt.
+        ModelError: a layer keeps no keys, or keeps those of something outside of the prompt.
     """
-    kept = [(layer.keys, layer.values) for layer in cache.layers if getattr(layer, "keys", None) is not None]
-    if len(kept) != layers:
-        raise ModelError(
-            f"{len(kept)} of the decoder's {layers} layers keep keys of their own; the "
-            "others share those of another layer, or do not attend to the prompt. Such models are not measured yet"
-        )
-    for number, (keys, _) in enumerate(kept):
-        if keys.shape[2] != length:
+    found: list[_Kept] = []
+    handed_on: dict[str, _Kept] = {}  # kind of keys → those of the last layer that computed some
+    for number, layer in enumerate(layers):
+        own: Any = cache.layers[number] if number < len(cache.layers) else None
+        if is_recurrent(own):
+            found.append(_Kept())
+            continue
+        kind = str(kind_of_keys(layer))
+        if getattr(own, "keys", None) is not None:
+            found.append(_Kept(own.keys, own.values))
+            handed_on[kind] = _Kept(own.keys, own.values, takes_keys=True)
+        elif kind in handed_on:
+            found.append(handed_on[kind])
+        else:
+            raise ModelError(
+                f"layer {number} of the decoder keeps no keys of its own, and takes none from an earlier layer: it "
+                "does not attend to the prompt. Such models are not measured yet"
+            )
+        if (keys := found[-1].keys) is not None and keys.shape[2] != length:
             raise ModelError(
                 f"layer {number} of the decoder attends to {keys.shape[2]} positions, but the prompt has {length}: it "
                 "attends to something else, and knocking out positions of the prompt has no meaning there"
             )
-    return kept
+    return found
 
 
 def bound_arguments(layer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
@@ -91,6 +116,10 @@ def _signature(forward: Callable) -> inspect.Signature:
     return inspect.signature(forward)
 
 
-def last_logits(model: PreTrainedModel) -> dict[str, int]:
+def last_logits(model: PreTrainedModel) -> dict[str, Any]:
     """The argument that limits a model's logits to the last position; none where the model has no such argument."""
-    return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        return {}
+    # Given a number, a model whose last layers take keys computes only that many positions in them.
+    takes_keys = getattr(model.config.get_text_config(decoder=True), "num_kv_shared_layers", 0)
+    return {"logits_to_keep": torch.tensor([-1]) if takes_keys else 1}

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache
 
 from .masks import Masks
 
@@ -15,17 +16,38 @@ Layers = nn.ModuleList | list[nn.Module]
 
 @dataclass(frozen=True)
 class LayerCall:
-    """The arguments of one decoder layer's call, and the keys and values that it computed."""
+    """The arguments of one decoder layer's call, and the keys and values with which it attended.
 
-    hidden: Tensor  # (1, N, width)
+    Attributes:
+        hidden: (1, N, width) the states that it was called with.
+        arguments: all others, by name.
+        keys, values: (1, heads, N, head width); None for a layer without attention.
+        takes_keys: whether they are those of an earlier layer, which handed them on.
+    """
+
+    hidden: Tensor
     arguments: dict[str, Any]
-    keys: Tensor  # (1, heads, N, head width)
-    values: Tensor
+    keys: Tensor | None
+    values: Tensor | None
+    takes_keys: bool = False
 
     @property
     def mask(self) -> Tensor | None:
-        """The mask as the model passed it: boolean, additive, or None for plain causal attention."""
-        return self.arguments.get("attention_mask")
+        """The mask as the model passed it: boolean, additive, or None for plain causal attention, as information also
+        flows in a layer without attention."""
+        return None if self.is_recurrent else self.arguments.get("attention_mask")
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the layer has no attention, but carries a state from position to position."""
+        return self.keys is None
+
+    @property
+    def keys_and_values(self) -> tuple[Tensor, Tensor]:
+        """Keys and values of a layer with attention."""
+        if self.keys is None or self.values is None:
+            raise AssertionError("a layer without attention has no keys")
+        return self.keys, self.values
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,13 @@ class Recording:
     @cached_property
     def may_attend(self) -> Masks:
         """Which positions attend to which in each layer, on the device of the output."""
-        return Masks.read([call.mask for call in self.calls], self.length, self.output.device)
+        masks = [call.mask for call in self.calls]
+        return Masks.read(masks, self.length, self.output.device, self.recurrent)
+
+    @property
+    def recurrent(self) -> frozenset[int]:
+        """The numbers of the layers without attention."""
+        return frozenset(number for number, call in enumerate(self.calls) if call.is_recurrent)
 
     def states(self) -> Iterator[Tensor]:
         """The states (1, N, width) after the embedding and after each layer, not normed."""
@@ -81,3 +109,10 @@ def pick_positions(value: Any, length: int, kept: Tensor) -> Any:
     if value.shape[axis] != length:
         return value
     return value.index_select(axis, kept.to(value.device))
+
+
+def arguments_at(call: LayerCall, positions: Tensor, cache: Cache | None) -> dict[str, Any]:
+    """A layer's recorded arguments for some positions, with another cache, and without its mask."""
+    kept = {name: value for name, value in call.arguments.items() if name != "attention_mask"}
+    kept = pick_positions(kept, call.hidden.shape[1], positions) | {"attention_mask": None}
+    return {name: cache if isinstance(value, Cache) else value for name, value in kept.items()}

@@ -9,20 +9,20 @@ passed, so that this code depends on no architecture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
-from transformers import Cache
 
 from .batch_size import AdaptiveBatchSize
-from .edits import SiteEdits, batch_edits, edited
+from .edits import batch_edits, edited
 from .interventions import Intervention
 from .masks import blocked_attention, mask_under
 from .plan import Group, plan
 from .prefix import CopiedPrefix, Prefix
-from .recording import Layers, Recording, pick_positions, states_of
+from .recording import Layers, Recording, arguments_at, states_of
+from .recurrent import CarriedStates
+from .shared_keys import SharedKeys
 
 # Rows × suffix tokens of one batch; this limits the memory of states, masks and keys.
 TOKENS_PER_BATCH = 4096
@@ -80,53 +80,73 @@ class _Replay:
     group: Group
     prefix: Prefix
 
+    @cached_property
+    def carried(self) -> CarriedStates:
+        """What layers without attention carry into the group's first position."""
+        return CarriedStates(self.group.start)
+
     def batch(self, done: int, size: int) -> tuple[tuple[int, ...], Tensor]:
         """(the rows after the `done` first ones that fit into a batch of `size`, (rows, end − start, width) states)."""
         rows = self.group.batch(done, size)
-        return rows, self._states([self.interventions[number] for number in rows])
+        return rows, _Batch(self, [self.interventions[number] for number in rows]).states()
 
-    def _states(self, interventions: Sequence[Intervention]) -> Tensor:
+
+class _Batch:
+    """The replay of some rows of a group."""
+
+    def __init__(self, replay: _Replay, interventions: Sequence[Intervention]) -> None:
+        """Prepare the masks and edits of the rows, whose interventions are in the order of their first layers."""
+        self.replay, self.interventions = replay, interventions
+        start, end, output = replay.group.start, replay.group.end, replay.recording.output
+        self.start, self.end = start, end
+        self.blocked = blocked_attention(interventions, torch.arange(start, end), torch.arange(end)).to(output.device)
+        self.edits = batch_edits(interventions, start, end, output.shape[2], output.device)
+        self.stops = torch.tensor([intervention.stop for intervention in interventions], device=output.device)
+        self.shared = SharedKeys()
+
+    def states(self) -> Tensor:
         """(interventions, end − start, width) states after the last layer."""
-        start, end, output = self.group.start, self.group.end, self.recording.output
-        queries, keys = torch.arange(start, end), torch.arange(end)
-        blocked = blocked_attention(interventions, queries, keys).to(output.device)
-        edits = batch_edits(interventions, start, end, output.shape[2], output.device)
-        stops = torch.tensor([intervention.stop for intervention in interventions], device=output.device)
-        hidden = output.new_empty(0, end - start, output.shape[2])
-        for number in range(interventions[0].start, len(self.layers)):
-            joining = sum(intervention.start == number for intervention in interventions)
+        recording = self.replay.recording
+        hidden = recording.output.new_empty(0, self.end - self.start, recording.output.shape[2])
+        for number in range(self.interventions[0].start, len(self.replay.layers)):
+            joining = sum(intervention.start == number for intervention in self.interventions)
             if joining:
-                joined = self.recording.calls[number].hidden[:, start:end].expand(joining, -1, -1)
+                joined = recording.calls[number].hidden[:, self.start : self.end].expand(joining, -1, -1)
                 hidden = torch.cat([hidden.to(joined.device), joined])
-            hidden = self._call_layer(number, hidden, blocked, edits, stops[: len(hidden)] > number)
-        return hidden.to(output.device)
+            recurrent = recording.calls[number].is_recurrent
+            hidden = self._carry(number, hidden) if recurrent else self._attend(number, hidden)
+        return hidden.to(recording.output.device)
 
-    def _call_layer(
-        self, number: int, hidden: Tensor, blocked: Tensor, edits: Sequence[SiteEdits], active: Tensor
-    ) -> Tensor:
-        """The states (rows, end − start, width) after a layer, of the first rows of a batch.
+    def _active(self, number: int, rows: int) -> Tensor:
+        """(rows) True for those whose intervention changes this layer."""
+        return self.stops[:rows] > number
+
+    def _attend(self, number: int, hidden: Tensor) -> Tensor:
+        """The states (rows, end − start, width) after a layer with attention, of the first rows of the batch.
 
         Args:
             number: of the layer.
             hidden: the states before it.
-            blocked: of the whole batch, (interventions, end − start, end).
-            edits: of the whole batch.
-            active: (rows) True for those whose intervention changes this layer.
         """
-        layer, call = self.layers[number], self.recording.calls[number]
-        start, end = self.group.start, self.group.end
-        may_attend = self.recording.may_attend.layer(number)[start:end, :end]
-        mask = mask_under(blocked[: len(hidden)], active, may_attend)
-        arguments = _arguments(call.arguments, self.recording.length, start, end)
-        arguments["attention_mask"] = self.prefix.mask(mask, call, hidden.dtype)
-        for name, value in arguments.items():
-            if isinstance(value, Cache):
-                arguments[name] = self.prefix.cache(call, start)
-        with self.prefix.context(layer, call, start), edited(layer, edits, active):
+        layer, call = self.replay.layers[number], self.replay.recording.calls[number]
+        start, end, prefix, rows = self.start, self.end, self.replay.prefix, len(hidden)
+        active = self._active(number, rows)
+        may_attend = self.replay.recording.may_attend.layer(number)[start:end, :end]
+        mask = mask_under(self.blocked[:rows], active, may_attend)
+        arguments = arguments_at(call, torch.arange(start, end), prefix.cache(call, start))
+        arguments["attention_mask"] = prefix.mask(mask, call, hidden.dtype)
+        arguments = self.shared.arguments(arguments)
+        if call.takes_keys:
+            self.shared.complete(layer, prefix.returned(call, start, end), rows)
+        with prefix.context(layer, call, start), edited(layer, self.edits, active):
             return states_of(layer(hidden, **arguments))
 
-
-def _arguments(arguments: dict[str, Any], length: int, start: int, end: int) -> dict[str, Any]:
-    """A layer's arguments for the positions from `start` up to and without `end`; without its mask."""
-    kept = {name: value for name, value in arguments.items() if name != "attention_mask"}
-    return pick_positions(kept, length, torch.arange(start, end))
+    def _carry(self, number: int, hidden: Tensor) -> Tensor:
+        """The same after a layer without attention."""
+        layer, call = self.replay.layers[number], self.replay.recording.calls[number]
+        carried = self.replay.carried
+        before = self.start - carried.aligned
+        edits = [each.behind(before) for each in self.edits]
+        states, arguments = carried.inputs(layer, call, number, hidden)
+        with edited(layer, edits, self._active(number, len(hidden))):
+            return states_of(layer(states, **arguments))[:, before:]

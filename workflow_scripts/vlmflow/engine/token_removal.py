@@ -18,14 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache
 
-from vlmflow.errors import InterventionError
+from vlmflow.errors import InterventionError, NotApplicableError
 
 from .hooks import removed_after
 from .interventions import AttentionKnockout
 from .prefix import OwnKeys
-from .recording import Layers, Recording, pick_positions, states_of
+from .recording import Layers, Recording, arguments_at, pick_positions, states_of
+from .shared_keys import SharedKeys
 
 
 @torch.inference_mode()
@@ -45,12 +45,13 @@ def replay_without(layers: Layers, recording: Recording, dropped: Tensor, positi
         raise InterventionError("the model changes states between its layers, so no position can be left out of them")
     kept = kept_positions(recording.length, dropped)
     hidden = recording.calls[0].hidden.index_select(1, kept.to(recording.calls[0].hidden.device))
+    shared = SharedKeys()
     for layer, call in zip(layers, recording.calls, strict=True):
-        arguments = {name: value for name, value in call.arguments.items() if name != "attention_mask"}
-        arguments = pick_positions(arguments, recording.length, kept)
+        # A layer without attention runs over all positions that are left, and needs no cache.
+        arguments = arguments_at(call, kept, None if call.is_recurrent else OwnKeys(0))
         if call.mask is not None:
             arguments["attention_mask"] = _columns(call.mask, kept).index_select(2, kept.to(call.mask.device))
-        arguments = {name: OwnKeys(0) if isinstance(value, Cache) else value for name, value in arguments.items()}
+        arguments = shared.arguments(arguments)
         hidden = states_of(layer(hidden.to(call.hidden.device), **arguments))
     indices = torch.searchsorted(kept, positions).to(hidden.device)
     return hidden[0, indices]
@@ -61,7 +62,12 @@ def attention_to(recording: Recording, sources: Tensor, start: int, stop: int) -
 
     Raises:
         InterventionError: no other position attends to them.
+        NotApplicableError: layers without attention carry them to other positions.
     """
+    if recording.recurrent:
+        raise NotApplicableError(
+            "does not apply: layers without attention carry tokens on, and no knockout hides them there"
+        )
     return AttentionKnockout(sources, attending_positions(recording, sources), start, stop)
 
 

@@ -9,10 +9,13 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedConfig
 
+from vlmflow.engine.recurrent import RECURRENT
 from vlmflow.errors import ModelError
 
-# Kinds of attention to the prompt's own positions, for which a knockout has a meaning.
+# Kinds of layers that are measured: attention to the prompt's own positions, which can be knocked out, and layers
+# without attention whose state is carried along.
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
+MEASURED = {*ATTENTION, *RECURRENT}
 
 # Words in the names of modules that attend to something outside of the prompt, in lowercase.
 CROSSING = ("cross", "encoder_attn", "encdecattention")
@@ -34,16 +37,16 @@ def check_config(config: PreTrainedConfig) -> None:
     if crossing:
         raise _crossing(name, f"layers {_listed(crossing)} of the decoder")
     kinds = _layer_kinds(text)
-    if others := [number for number, kind in enumerate(kinds) if kind not in ATTENTION]:
+    if others := [number for number, kind in enumerate(kinds) if kind not in MEASURED]:
         found = ", ".join(sorted({kinds[number] for number in others}))
         raise ModelError(
-            f"{name} is a hybrid: layers {_listed(others)} of the decoder are {found}, not attention that can be "
-            "knocked out; such models are not measured yet"
+            f"{name} is a hybrid: layers {_listed(others)} of the decoder are {found}, neither attention that can be "
+            "knocked out nor a recurrence that is known; such models are not measured yet"
         )
-    if shared := getattr(text, "num_kv_shared_layers", 0):
+    if (streams := getattr(text, "altup_num_inputs", 1)) > 1:
         raise ModelError(
-            f"{name} has layers that share keys: the last {shared} of the decoder attend with keys of earlier layers; "
-            "such models are not measured yet"
+            f"{name} keeps {streams} states per position and layer, of which the last are put together in a way of its "
+            "own (AltUp); such models are not measured yet"
         )
 
 

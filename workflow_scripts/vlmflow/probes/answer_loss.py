@@ -81,6 +81,8 @@ def losses_without(
 ) -> list[float]:
     """The loss for each set of positions if no other position may attend to it: the same result as `loss_without`, and
     cheaper if there are many sets or if they are late in the prompt."""
+    if recording.recurrent:  # layers without attention would carry the tokens on
+        return [loss_without(vlm, reference, recording, positions) for positions in dropped]
     knockouts = [attention_to(recording, positions, 0, len(vlm.layers)) for positions in dropped]
     return [loss(vlm, reference, states) for states in vlm.replay(recording, knockouts, reference.positions)]
 

@@ -1,6 +1,6 @@
 """Attention knockout: how much the answer's probability changes when an edge is blocked; [flow] section 3.2."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
@@ -55,7 +55,7 @@ def knockout(
         (str(edge), window, layer, each)
         for edge in map(Edge.parse, edges)
         for window in ([windows] if isinstance(windows, int) else windows)
-        for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))
+        for layer, each in edge_knockouts(edge, prompt, window, layers, recording.recurrent)
     ]
     # At both ends of a model, windows of different sizes may be cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
@@ -74,9 +74,20 @@ def knockout(
     ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
 
 
-def edge_knockouts(edge: Edge, prompt: Prompt, window: int, layers: int) -> Iterator[AttentionKnockout]:
-    """The knockouts of the edge around each layer, from the first layer to the last."""
+def edge_knockouts(
+    edge: Edge, prompt: Prompt, window: int, layers: int, recurrent: Collection[int] = ()
+) -> Iterator[tuple[int, AttentionKnockout]]:
+    """(layer, knockout of the edge in the window around it), from the first layer to the last; without the layers
+    around which no layer has attention.
+
+    Args:
+        edge, prompt: two segments of the prompt.
+        window: number of layers, odd.
+        layers: number of the model's layers.
+        recurrent: numbers of those without attention.
+    """
     sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
     for layer in range(layers):
         span = window_layers(layer, window, layers)
-        yield AttentionKnockout(sources, targets, span.start, span.stop)
+        if not set(span) <= set(recurrent):
+            yield layer, AttentionKnockout(sources, targets, span.start, span.stop)

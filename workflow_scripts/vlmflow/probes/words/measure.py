@@ -65,7 +65,8 @@ def words(
         knockouts = [ZeroAblation(module, positions, span.start, span.stop) for span in spans]
         done += [(module, layer, each) for layer, each in enumerate(knockouts)]
     for edge in map(Edge.parse, edges):
-        done += [(str(edge), layer, each) for layer, each in enumerate(edge_knockouts(edge, prompt, window, layers))]
+        knocked_out = edge_knockouts(edge, prompt, window, layers, recording.recurrent)
+        done += [(str(edge), layer, each) for layer, each in knocked_out]
     states = vlm.replay(recording, [intervention for *_, intervention in done], positions)
     intact = _top_words(vlm, recording.output[0, positions.to(recording.output.device)], top)
     predicted = _top_words(vlm, states.flatten(0, 1), top).unflatten(0, states.shape[:2])
