@@ -28,6 +28,7 @@ from .modules import find_decoder, find_module
 from .prefix import attention_function, can_share
 from .record import last_logits
 from .recording import Layers
+from .recurrent import recurrent_layers
 
 CAPTURED = "vlmflow_captured"
 # Queries, and keys, that are computed at a time; they limit the memory and do not change the result.
@@ -42,10 +43,12 @@ class AttentionStats:
         weights: (layers, N) attention to each position, mean over heads and the segment's positions; the weights of a
             layer add up to 1.
         norms: (layers, N) norm of what comes from each position, mean over the segment's positions.
+        numbers: of the layers: all that have attention.
     """
 
     weights: Tensor
     norms: Tensor
+    numbers: tuple[int, ...]
 
     @property
     def shares(self) -> Tensor:
@@ -73,16 +76,21 @@ def attention_stats(
         raise NotApplicableError(
             f"does not apply: {type(model).__name__} does not allow its attention function to be replaced"
         )
-    capture = _Capture(targets)
-    with _capturing_attention(layers, capture), naming_the_model(model):
+    capture, recurrent = _Capture(targets), recurrent_layers(model)
+    numbers = tuple(number for number in range(len(layers)) if number not in recurrent)
+    with _capturing_attention([layers[number] for number in numbers], capture), naming_the_model(model):
         model(**inputs, use_cache=False, **last_logits(model))
-    if len(capture.layers) != len(layers):
+    if len(capture.layers) != len(numbers):
         raise NotApplicableError(
-            f"does not apply: only {len(capture.layers)} of the {len(layers)} layers of {type(model).__name__} pass "
-            "the output of their attention directly to a linear projection"
+            f"does not apply: only {len(capture.layers)} of the {len(numbers)} layers with attention of "
+            f"{type(model).__name__} pass its output directly to a linear projection"
         )
     return {
-        name: AttentionStats(*(torch.stack([layer[name][part] for layer in capture.layers]) for part in (0, 1)))
+        name: AttentionStats(
+            torch.stack([layer[name][0] for layer in capture.layers]),
+            torch.stack([layer[name][1] for layer in capture.layers]),
+            numbers,
+        )
         for name in targets
     }
 

@@ -41,7 +41,7 @@ def attention(vlm: LanguageModel, prompt: Prompt, edges: Sequence[str]) -> pl.Da
             pl.DataFrame(
                 {
                     "edge": str(edge),
-                    "layer": range(len(own.weights)),
+                    "layer": own.numbers,
                     **{name: value[:, sources].sum(dim=1).double().numpy() for name, value in values.items()},
                 },
                 schema_overrides={"layer": pl.Int32},

@@ -53,7 +53,7 @@ def attention_map(vlm: VisionLanguageModel, prompt: Prompt, image: str, targets:
             pl.DataFrame(
                 {
                     "target": target,
-                    "layer": range(len(stats.weights)),
+                    "layer": stats.numbers,
                     "rows": cells.shape[0],
                     "columns": cells.shape[1],
                     **{name: value.tolist() for name, value in values.items()},
