@@ -1,17 +1,21 @@
 """Families of vision-language models: each is loaded as its hub has it, and measured as by the plain method, or it is
 refused by name."""
 
+import json
 from importlib.util import find_spec
 
 import pytest
 import torch
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from support.compared_families import assert_equal_to_plain, loaded, measured_families, one_thread, prompt_of  # noqa: F401 (a fixture)
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
+from support.families.llavas import LLAVAS
 from vlmflow import load_model
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.errors import ModelError
+from vlmflow.models.refused_families import REFUSED_FAMILIES
 
 
 def is_lacking(family):
@@ -103,3 +107,17 @@ def test_older_hubs_have_no_file_for_videos(tmp_path):
     (tmp_path / "video_preprocessor_config.json").unlink()
     (tmp_path / "processor_config.json").unlink()
     assert len(prompt_of(load_model(tmp_path, device="cpu")).positions("image")) == 15
+
+
+def test_every_family_of_the_library_is_measured_or_refused(tmp_path):
+    """Each kind of `AutoModelForImageTextToText` is built by a family here."""
+    built = set()
+    for number, family in enumerate({**FAMILIES, **LLAVAS}.values()):
+        family.build(tmp_path / str(number))
+        config = json.loads((tmp_path / str(number) / "config.json").read_text())
+        built.add(config["model_type"])
+    assert set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) <= built
+
+
+def test_refused_families_are_known_to_the_library():
+    assert set(REFUSED_FAMILIES) <= set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)

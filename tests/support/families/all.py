@@ -7,6 +7,7 @@ from support.families.grids_more import MORE_GRIDS
 from support.families.hybrids import HYBRIDS
 from support.families.queries import QUERIES
 from support.families.refused import REFUSED
+from support.families.refused_by_name import REFUSED_BY_NAME
 from support.families.refused_decoders import REFUSED_DECODERS
 from support.families.tiles import TILES
 from support.families.tiles_more import MORE_TILES
@@ -19,6 +20,7 @@ FAMILIES: dict[str, Family] = {
     **HYBRIDS,
     **REFUSED,
     **REFUSED_DECODERS,
+    **REFUSED_BY_NAME,
     **MORE_GRIDS,
     **MORE_TILES,
     **FIXED_TOKENS,

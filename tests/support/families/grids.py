@@ -8,6 +8,7 @@ from transformers import (
     Glm4vForConditionalGeneration,
     Glm46VConfig,
     Glm46VForConditionalGeneration,
+    GlmgaConfig,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -170,6 +171,15 @@ def glm_4_6(folder: Path) -> None:
     save_glm(folder, model, tokenizer, "Glm46V")
 
 
+def glm_ga(folder: Path) -> None:
+    """GLM-GA: GLM-4.6V's model with a configuration of its own."""
+    tokenizer = glm_tokenizer()
+    settings = glm_settings(tokenizer)
+    settings["text_config"]["model_type"] = "glm4v_text"
+    settings["vision_config"]["model_type"] = "glm4v_vision"
+    save_glm(folder, Glm46VForConditionalGeneration(GlmgaConfig(**settings)), tokenizer, "Glm46V")
+
+
 def save_glm(folder: Path, model: Any, tokenizer: PreTrainedTokenizerFast, name: str) -> None:
     """Write the model, and its parts as the hub has them."""
     pixels = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2, **CLIP}
@@ -192,4 +202,5 @@ GRIDS: dict[str, Family] = {
     "Qwen3-VL-MoE": Family(qwen_3_moe),
     "GLM-4V": Family(glm_4),
     "GLM-4.6V": Family(glm_4_6),
+    "GLM-GA": Family(glm_ga),
 }

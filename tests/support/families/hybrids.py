@@ -29,6 +29,7 @@ LINEAR = {
     "head_dim": 8,
     "partial_rotary_factor": 0.5,
 }
+QWEN_3_5_ROPE = {**HEAD_WIDTH_8, "partial_rotary_factor": 0.5, "mrope_section": [1, 1, 0]}
 EXPERTS = {
     "num_experts": 4,
     "num_experts_per_tok": 2,
@@ -41,7 +42,7 @@ def qwen_3_5(folder: Path, kinds: Sequence[str] | None = None) -> None:
     """Qwen3.5: three of four layers are linear attention, which is what its configuration takes by default."""
     tokenizer = qwen_tokenizer()
     text = qwen_text(tokenizer, **LINEAR, layer_types=kinds)
-    text["rope_parameters"] = {**HEAD_WIDTH_8, "partial_rotary_factor": 0.5, "mrope_section": [1, 1, 0]}
+    text["rope_parameters"] = QWEN_3_5_ROPE
     vision = {name: value for name, value in QWEN_3_VISION.items() if name != "deepstack_visual_indexes"}
     config = Qwen3_5Config(text_config=text, vision_config=vision, **qwen_ids(tokenizer))
     save_qwen(folder, Qwen3_5ForConditionalGeneration(config), tokenizer, "Qwen3VL", patch=16)
@@ -51,7 +52,7 @@ def qwen_3_5_moe(folder: Path) -> None:
     """Qwen3.5 with experts."""
     tokenizer = qwen_tokenizer()
     text: dict[str, Any] = qwen_text(tokenizer, **LINEAR, **EXPERTS)
-    text["rope_parameters"] = {**HEAD_WIDTH_8, "partial_rotary_factor": 0.5, "mrope_section": [1, 1, 0]}
+    text["rope_parameters"] = QWEN_3_5_ROPE
     vision = {name: value for name, value in QWEN_3_VISION.items() if name != "deepstack_visual_indexes"}
     config = Qwen3_5MoeConfig(text_config=text, vision_config=vision, **qwen_ids(tokenizer))
     save_qwen(folder, Qwen3_5MoeForConditionalGeneration(config), tokenizer, "Qwen3VL", patch=16)

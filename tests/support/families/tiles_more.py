@@ -1,5 +1,6 @@
 """Further families whose image is one or several squares, and further ones that are refused by their configuration."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from transformers import (
     LightOnOcrForConditionalGeneration,
     MiniCPMV4_6Config,
     MiniCPMV4_6ForConditionalGeneration,
+    MiniCPMV4_7Config,
+    MiniCPMV4_7ForConditionalGeneration,
     PreTrainedTokenizerFast,
     QianfanOCRConfig,
     QianfanOCRForConditionalGeneration,
@@ -21,6 +24,7 @@ from transformers import (
 
 from support.families.base import LAYERS, SMALL_TEXT, SMALL_VISION, Family, byte_tokenizer, chat, ids, save_parts
 from support.families.grids import HEAD_WIDTH_8, QWEN_3_VISION
+from support.families.hybrids import LINEAR, QWEN_3_5_ROPE
 from support.families.llavas import PINPOINTS
 from support.families.tiles import CHATML, PATCH, SIDE, SIGLIP, SQUARE, VISION, chatml
 
@@ -73,8 +77,8 @@ def light_on_ocr(folder: Path) -> None:
     )
 
 
-def mini_cpm(folder: Path) -> None:
-    """MiniCPM-V 4.6: the whole image, then slices of it."""
+def mini_cpm(folder: Path, hybrid: bool = False) -> None:
+    """MiniCPM-V 4.6: the whole image, then slices of it; or 4.7, whose decoder is Qwen3.5's."""
     named = {
         "image_token": "<|image_pad|>",
         "video_token": "<|video_pad|>",
@@ -89,16 +93,20 @@ def mini_cpm(folder: Path) -> None:
     vision = {**SMALL_VISION, "image_size": 8 * PATCH, "patch_size": PATCH, "insert_layer_id": 0}
     token_ids = ids(tokenizer, image_token_id="<|image_pad|>", video_token_id="<|video_pad|>")
     text = qwen_2_text(tokenizer, model_type="qwen3", head_dim=8)
-    config = MiniCPMV4_6Config(
-        text_config=text, vision_config=vision, insert_layer_id=0, image_size=8 * PATCH, **token_ids
-    )
+    if hybrid:
+        text |= {"model_type": "qwen3_5_text", **LINEAR, "rope_parameters": QWEN_3_5_ROPE}
+        text["layer_types"] = ["linear_attention", "full_attention"] * (LAYERS // 2)
+    name = f"MiniCPMV4_{7 if hybrid else 6}"
+    kind = MiniCPMV4_7Config if hybrid else MiniCPMV4_6Config
+    model = MiniCPMV4_7ForConditionalGeneration if hybrid else MiniCPMV4_6ForConditionalGeneration
+    config = kind(text_config=text, vision_config=vision, insert_layer_id=0, image_size=8 * PATCH, **token_ids)
     slices = {"scale_resolution": 8 * PATCH, "patch_size": PATCH, "max_slice_nums": 4, "downsample_mode": "16x"}
     save_parts(
         folder,
-        MiniCPMV4_6ForConditionalGeneration(config),
+        model(config),
         tokenizer,
         chatml("<|image_pad|>"),
-        processor={"processor_class": "MiniCPMV4_6Processor"},
+        processor={"processor_class": f"{name}Processor"},
         image={"image_processor_type": "MiniCPMV4_6ImageProcessor", **slices},
         video={"video_processor_type": "MiniCPMV4_6VideoProcessor", **slices},
     )
@@ -188,6 +196,7 @@ MORE_TILES: dict[str, Family] = {
     "Qianfan-OCR": Family(qianfan_ocr),
     "LightOnOCR": Family(light_on_ocr),
     "MiniCPM-V 4.6": Family(mini_cpm),
+    "MiniCPM-V 4.7": Family(partial(mini_cpm, hybrid=True)),
     "Cohere Compass": Family(cohere_compass),
     "Granite 4 Vision": Family(granite_4, refused_at_record="does not compute its logits as"),
     "GLM-5": Family(glm_5, refused="hybrid"),

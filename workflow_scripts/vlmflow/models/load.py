@@ -19,7 +19,7 @@ from vlmflow.errors import HubError, ModelError, ProcessorError
 from .diagnose import REMEDY, diagnose_model
 from .hub import path_to_load
 from .processor import load_processor, load_text_processor
-from .supported import check_config
+from .supported import check_config, check_family
 from .vision_language import LanguageModel, VisionLanguageModel
 
 V = TypeVar("V", bound=VisionLanguageModel)
@@ -57,7 +57,9 @@ def load_model(
     dtype, placement = _placement(path, device, dtype)
     with explaining_errors(path, "vision-language model"):
         path = path_to_load(path, revision)
-        check_config(AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False))
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
+        check_family(config)
+        check_config(config)
         processor = load_processor(path, revision=revision, template=template, fit=fit)
         model = _load_weights(AutoModelForImageTextToText, path, dtype=dtype, revision=revision, **placement)
         vlm = model_class(model, processor)

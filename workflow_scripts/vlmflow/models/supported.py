@@ -12,6 +12,8 @@ from transformers import PreTrainedConfig
 from vlmflow.engine.recurrent import RECURRENT
 from vlmflow.errors import ModelError
 
+from .refused_families import REFUSED_FAMILIES
+
 # Kinds of layers that are measured: attention to the prompt's own positions, which can be knocked out, and layers
 # without attention whose state is carried along.
 ATTENTION = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
@@ -19,6 +21,16 @@ MEASURED = {*ATTENTION, *RECURRENT}
 
 # Words in the names of modules that attend to something outside of the prompt, in lowercase.
 CROSSING = ("cross", "encoder_attn", "encdecattention")
+
+
+def check_family(config: PreTrainedConfig) -> None:
+    """Refuse a family of vision-language models that is known not to be measured.
+
+    Raises:
+        ModelError: it is one of `REFUSED_FAMILIES`; the message gives the reason.
+    """
+    if config.model_type in REFUSED_FAMILIES:
+        raise ModelError(f"{config.model_type} is not measured: {REFUSED_FAMILIES[config.model_type]}")
 
 
 def check_config(config: PreTrainedConfig) -> None:
