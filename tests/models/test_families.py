@@ -2,16 +2,19 @@
 refused by name."""
 
 import json
+import re
 from importlib.util import find_spec
 
 import pytest
 import torch
+import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from support.compared_families import assert_equal_to_plain, loaded, measured_families, one_thread, prompt_of  # noqa: F401 (a fixture)
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from support.families.llavas import LLAVAS
+from support.family_table import PAGE, WRITES, check_row, lacking_row, measured_row, refused_row, write_page
 from vlmflow import load_model
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.errors import ModelError
@@ -32,12 +35,15 @@ def test_a_family_is_measured(name, tmp_path):
     prompt = prompt_of(vlm)
     assert_segments(vlm, prompt, family)
     if family.refused_at_record:
-        with pytest.raises(ModelError, match=family.refused_at_record):
+        with pytest.raises(ModelError, match=family.refused_at_record) as caught:
             vlm.record(prompt)
+        check_row("refused", name, refused_row(name, f": {caught.value}"))
         return
     said = vlm.answer(prompt, max_new_tokens=3)
     assert 0 < said.probability < 0.99
-    assert_equal_to_plain(vlm, prompt, family.tolerance)
+    difference = assert_equal_to_plain(vlm, prompt, family.tolerance)
+    if not family.needs:
+        check_row("measured", name, measured_row(name, family, vlm, prompt, difference))
     own = vlm.model(**prompt.inputs).logits[0, -1].softmax(-1)
     read = vlm.lens(prompt, {"word": "red"})["probability"][-1]
     word = vlm.processor.tokenizer("red", add_special_tokens=False).input_ids[0]
@@ -92,14 +98,16 @@ def assert_segments(vlm, prompt, family):
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.refused])
 def test_a_family_is_refused_by_name(name, tmp_path):
-    with pytest.raises(ModelError, match=FAMILIES[name].refused):
+    with pytest.raises(ModelError, match=FAMILIES[name].refused) as caught:
         loaded(FAMILIES[name], tmp_path)
+    check_row("refused", name, refused_row(name, str(caught.value)))
 
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if is_lacking(family)])
 def test_a_package_that_a_family_needs_is_named(name, tmp_path):
     with pytest.raises(ModelError, match=FAMILIES[name].needs):
         loaded(FAMILIES[name], tmp_path)
+    check_row("lacking", name, lacking_row(name, FAMILIES[name]))
 
 
 def test_older_hubs_have_no_file_for_videos(tmp_path):
@@ -121,3 +129,13 @@ def test_every_family_of_the_library_is_measured_or_refused(tmp_path):
 
 def test_refused_families_are_known_to_the_library():
     assert set(REFUSED_FAMILIES) <= set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+
+
+def test_the_page_has_no_other_families():
+    """Last, when all rows are there to be written."""
+    if WRITES:
+        write_page()
+    names = {*FAMILIES, *LLAVAS}
+    in_tables = re.findall(r"^\| ([^|`]+) \|", PAGE.read_text().split("<!-- measured -->")[1], re.MULTILINE)
+    assert set(in_tables) - {"family", "---"} == names
+    assert f"transformers {transformers.__version__}" in PAGE.read_text()

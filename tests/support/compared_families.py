@@ -51,7 +51,7 @@ def prompt_of(vlm, seed=0):
 
 def assert_equal_to_plain(vlm, prompt, tolerance):
     """Under every knockout, the answer's probability and the states are those of the plain method, up to a relative
-    difference."""
+    difference; the largest one is returned."""
     recording = vlm.record(prompt)
     there = [edge for edge in map(Edge.parse, EDGES) if edge.source in prompt.segments]
     knockouts = [
@@ -73,3 +73,4 @@ def assert_equal_to_plain(vlm, prompt, tolerance):
     # The check has teeth: knockouts change the state.
     changed = (slow[:, 0] - recording.output[0, -1]).abs().amax(dim=1) / slow.abs().max()
     assert (changed > 1e-4).float().mean() > 0.5
+    return max(difference, probability)

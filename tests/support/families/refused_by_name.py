@@ -16,18 +16,21 @@ def configuration(folder: Path, name: str) -> None:
 
 # Type of model → a word of the message with which it is refused.
 BY_THEIR_DECODER = {
-    "inkling2": "hybrid",
-    "inkling_mm_model": "hybrid",
-    "mistral_large4": "hybrid",
-    "nemotron_h_omni": "hybrid",
+    "inkling2": "nor a recurrence",
+    "inkling_mm_model": "nor a recurrence",
+    "mistral_large4": "nor a recurrence",
+    "nemotron_h_omni": "nor a recurrence",
     "pix2struct": "encoder-decoder",
     "pp_formulanet": "encoder-decoder",
     "udop": "encoder-decoder",
-    "unlimited_ocr": "hybrid",
+    "unlimited_ocr": "nor a recurrence",
     "vision-encoder-decoder": "encoder-decoder",
 }
 
+# Of GIT there is a complete model.
+NAMES = [name for name in REFUSED_FAMILIES if name != "git"]
+
 REFUSED_BY_NAME: dict[str, Family] = {
     **{name: Family(partial(configuration, name=name), refused=word) for name, word in BY_THEIR_DECODER.items()},
-    **{name: Family(partial(configuration, name=name), refused=f"{name} is not measured") for name in REFUSED_FAMILIES},
+    **{name: Family(partial(configuration, name=name), refused=f"{name} is not measured") for name in NAMES},
 }

@@ -65,7 +65,7 @@ def dots_3(folder: Path) -> None:
 
 REFUSED_DECODERS: dict[str, Family] = {
     "Granite Docling": Family(granite_docling, refused_at_record="does not compute its logits as"),
-    "GIT": Family(git, template="folder", refused="final norms"),
-    "Qwen4": Family(qwen_4, refused="hybrid"),
-    "Dots 3": Family(dots_3, refused="hybrid"),
+    "GIT": Family(git, template="folder", refused="git is not measured"),
+    "Qwen4": Family(qwen_4, refused="nor a recurrence"),
+    "Dots 3": Family(dots_3, refused="nor a recurrence"),
 }

@@ -199,6 +199,6 @@ MORE_TILES: dict[str, Family] = {
     "MiniCPM-V 4.7": Family(partial(mini_cpm, hybrid=True)),
     "Cohere Compass": Family(cohere_compass),
     "Granite 4 Vision": Family(granite_4, refused_at_record="does not compute its logits as"),
-    "GLM-5": Family(glm_5, refused="hybrid"),
+    "GLM-5": Family(glm_5, refused="nor a recurrence"),
     "T5Gemma 2": Family(t5_gemma_2, refused="encoder-decoder"),
 }

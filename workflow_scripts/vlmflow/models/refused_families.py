@@ -4,6 +4,7 @@
 OTHERWISE = {
     "diffusion_gemma": "it writes an answer in blocks, by diffusion, and not token by token",
     "evolla": "it reads proteins, not images",
+    "git": "it puts the image's features before the prompt, in which nothing stands for them",
     "instructblipvideo": "it reads videos, not images",
     "mistral4": "it is a language model alone; a study loads such models with `reads: captions`",
     "pi0": "it predicts the actions of a robot, not words",
