@@ -77,6 +77,21 @@ def test_ablations_and_patches_equal_the_plain_method_over_chunks(measured):
     assert_same(measured, [*ablations, *patches], positions=torch.cat([middle[-2:], prompt.positions("last")]))
 
 
+def test_a_last_position_that_begins_a_chunk_equals_the_plain_method(measured):
+    """It is not replayed alone: models compute a single position in another way."""
+    name, vlm, _, _ = measured
+    text, prompt = QUESTION, None
+    while prompt is None or (len(prompt) - 1) % CHUNK:
+        text += " a"
+        prompt = vlm.prompt(Image.effect_noise((130, 90), 90).convert("RGB"), text)
+    edges = [Edge.parse(edge) for edge in ("image -> last", "question -> last")]
+    recording = vlm.record(prompt)
+    knockouts = [
+        each for edge in edges for _, each in edge_knockouts(edge, prompt, 3, len(vlm.layers), recording.recurrent)
+    ]
+    assert_same((name, vlm, prompt, recording), knockouts)
+
+
 def test_a_window_without_attention_is_no_row(measured):
     _, vlm, prompt, recording = measured
     if not recording.recurrent:

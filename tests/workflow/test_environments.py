@@ -10,6 +10,7 @@ from itertools import chain
 import pytest
 import yaml
 from packaging import version
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from support.paths import ROOT
@@ -140,5 +141,5 @@ def test_every_dependency_is_locked():
     locked = pins((ROOT / "constraints.txt").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in chain(project["dependencies"], *project["optional-dependencies"].values()):
-        name = requirement.split(";")[0].strip().lower().replace("_", "-")
+        name = Requirement(requirement).name.lower().replace("_", "-")
         assert name in locked, name

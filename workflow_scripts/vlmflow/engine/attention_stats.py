@@ -16,13 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from vlmflow.errors import NotApplicableError
 
 from .forward import naming_the_model
 from .hooks import removed_after
+from .internals import ALL_ATTENTION_FUNCTIONS, ALL_MASK_ATTENTION_FUNCTIONS
 from .masks import attention_matrix
 from .modules import find_decoder, find_module
 from .prefix import attention_function, can_share

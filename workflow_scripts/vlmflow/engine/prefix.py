@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .internals import ALL_ATTENTION_FUNCTIONS, attention_of, can_exchange_attention, set_attention
 from .masks import mask_in_form
 from .recording import LayerCall
 
@@ -92,7 +92,7 @@ def can_share(decoder: Any) -> bool:
     """Whether the decoder computes attention by `sdpa` and can call another function of that signature instead."""
     if getattr(decoder.config, "kv_lora_rank", None):
         return False  # such layers keep compressed keys, from which the keys are computed
-    return getattr(decoder, "_supports_attention_backend", False) and decoder.config._attn_implementation == "sdpa"
+    return can_exchange_attention(decoder) and attention_of(decoder.config) == "sdpa"
 
 
 def choose_prefix(decoder: Any) -> Prefix:
@@ -108,14 +108,14 @@ def attention_function(layers: Iterable[nn.Module], name: str) -> Iterator[None]
     for module in (module for layer in layers for module in layer.modules() if hasattr(module, "config")):
         if not any(module.config is config for config in configs):
             configs.append(module.config)
-    before = [config._attn_implementation for config in configs]
+    before = [attention_of(config) for config in configs]
     try:
         for config in configs:
-            config._attn_implementation = name
+            set_attention(config, name)
         yield
     finally:
         for config, own in zip(configs, before, strict=True):
-            config._attn_implementation = own
+            set_attention(config, own)
 
 
 class OwnKeys(DynamicCache):

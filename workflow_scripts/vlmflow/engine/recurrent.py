@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, LinearAttentionLayer
 
+from .internals import DynamicLayer, LinearAttentionLayer
 from .recording import LayerCall, arguments_at
 
 # Linear attention is computed in chunks of so many positions, from the first one on, and in single precision: replays
@@ -65,15 +65,19 @@ class CarriedStates:
 
     Attributes:
         start: the position.
+        end: the position after the last one that is replayed.
     """
 
     start: int
+    end: int
     _before: dict[int, DynamicCache] = field(default_factory=dict)
 
     @property
     def aligned(self) -> int:
-        """The first position of the chunk of `start`, from which on layers are replayed."""
-        return self.start - self.start % CHUNK
+        """The first position of a chunk, from which on layers are replayed."""
+        first = self.start - self.start % CHUNK
+        # One position alone would be computed in another way, as when a model decodes.
+        return max(0, first - CHUNK) if self.end - first == 1 else first
 
     def inputs(self, layer: nn.Module, call: LayerCall, number: int, hidden: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """(states, other arguments) with which a layer is called for the positions from `aligned` on.
@@ -84,9 +88,9 @@ class CarriedStates:
             number: of the layer.
             hidden: (rows, positions from `start` on, width) its inputs.
         """
-        rows, end = len(hidden), self.start + hidden.shape[1]
+        rows = len(hidden)
         recorded = call.hidden[:, self.aligned : self.start].expand(rows, -1, -1).to(hidden.device)
-        arguments = arguments_at(call, torch.arange(self.aligned, end), self._cache(layer, call, number, rows))
+        arguments = arguments_at(call, torch.arange(self.aligned, self.end), self._cache(layer, call, number, rows))
         return torch.cat([recorded, hidden], dim=1), arguments
 
     def _cache(self, layer: nn.Module, call: LayerCall, number: int, rows: int) -> DynamicCache:

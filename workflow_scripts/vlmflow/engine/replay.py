@@ -83,7 +83,7 @@ class _Replay:
     @cached_property
     def carried(self) -> CarriedStates:
         """What layers without attention carry into the group's first position."""
-        return CarriedStates(self.group.start)
+        return CarriedStates(self.group.start, self.group.end)
 
     def batch(self, done: int, size: int) -> tuple[tuple[int, ...], Tensor]:
         """(the rows after the `done` first ones that fit into a batch of `size`, (rows, end − start, width) states)."""

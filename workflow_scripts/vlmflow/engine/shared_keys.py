@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import KVSharingDict
 
 from vlmflow.errors import InterventionError
 
+from .internals import KVSharingDict
 from .modules import find_module
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from transformers import AutoModel, PreTrainedConfig
-from transformers.processing_utils import ProcessorMixin
 
+from vlmflow.engine.internals import ProcessorMixin
 from vlmflow.errors import ProcessorMismatchError
 
 # Settings by which processors of LLaVA's kind count an image's tokens; only this kind has the last one.

@@ -10,12 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, processing_utils
-from transformers.models.auto.feature_extraction_auto import get_feature_extractor_config
-from transformers.models.auto.video_processing_auto import get_video_processor_config
-from transformers.models.smolvlm import processing_smolvlm
-from transformers.processing_utils import ProcessorMixin
-from transformers.utils import PushToHubMixin
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+from vlmflow.engine.internals import (
+    ProcessorMixin,
+    PushToHubMixin,
+    get_feature_extractor_config,
+    get_video_processor_config,
+    processing_smolvlm,
+    processing_utils,
+)
 
 
 class UnusedPart(PushToHubMixin):

@@ -7,9 +7,9 @@ from functools import cached_property
 from PIL import Image
 from torch import Tensor
 from transformers import Cache
-from transformers.utils import ModelOutput
 
 from vlmflow.engine.feature_norms import feature_norms
+from vlmflow.engine.internals import grown_inputs
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.prompts.build import Patches, Prompt, build_caption_prompt, build_image_prompt, build_prompt, turn_end
 from vlmflow.prompts.layouts.patch_map import Box, PatchMap
@@ -75,7 +75,7 @@ class LanguageModel(DecoderModel):
         # answer another type than those of a question.
         others = {name: value for name, value in prompt.inputs.items() if name != "input_ids"}
         for _ in token_ids:
-            others = self.model._update_model_kwargs_for_generation(ModelOutput(), others)
+            others = grown_inputs(self.model, others)
         return prompt.continued(token_ids, {name: others[name] for name in prompt.inputs if name != "input_ids"})
 
     def answer(self, prompt: Prompt, max_new_tokens: int = MAX_NEW_TOKENS) -> Answer:

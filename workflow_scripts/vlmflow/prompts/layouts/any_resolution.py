@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from transformers.image_processing_utils import get_patch_output_size, select_best_resolution
 
+from vlmflow.engine.internals import get_patch_output_size, select_best_resolution
 from vlmflow.errors import GeometryError
 
 from .base import ImageLayout, processed_pixels, squeezed_view

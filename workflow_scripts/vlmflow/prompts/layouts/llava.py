@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from vlmflow.engine.internals import token_count_of
 from vlmflow.errors import GeometryError
 
 from .patch_map import PatchMap
@@ -38,7 +39,7 @@ def check_tokens(processor: Any, found: PatchMap) -> None:
     Raises:
         GeometryError: they differ.
     """
-    count = getattr(processor, "_get_num_multimodal_tokens", None)
+    count = token_count_of(processor)
     # The count of an image that is not cropped is known only once it is processed.
     if count is None or not getattr(processor.image_processor, "do_center_crop", False):
         return

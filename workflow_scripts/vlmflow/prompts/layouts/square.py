@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from transformers.image_transforms import get_resize_output_image_size
 
+from vlmflow.engine.internals import get_resize_output_image_size
 from vlmflow.errors import GeometryError
 
 from .base import ImageLayout, processed_pixels
