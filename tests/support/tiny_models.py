@@ -155,16 +155,16 @@ def randomise(model):
 
 
 @torch.no_grad()
-def say(model, tokenizer, answer, processor):
+def say(model, tokenizer, answer, processor, last=None, loud=6):
     """Chain the last token of the prompt to the answer's tokens, and these to the end."""
     prompt = processor.apply_chat_template(
         [{"role": "user", "content": [{"type": "text", "text": "?"}]}], add_generation_prompt=True
     )
-    last = tokenizer(prompt).input_ids[-1]
+    last = tokenizer(prompt).input_ids[-1] if last is None else last
     chain = [last, *tokenizer(answer, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     embeddings, unembedding = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     # Random layers add up; what is planted has to stand out of them.
-    strength = 6 * max(1, model.config.get_text_config().num_hidden_layers / 3)
+    strength = loud * max(1, model.config.get_text_config().num_hidden_layers / 3)
     for before, after in pairwise(chain):
         direction = torch.nn.functional.normalize(torch.randn(embeddings.shape[1]), dim=0)
         embeddings[before] = strength * direction

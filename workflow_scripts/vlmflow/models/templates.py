@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-TEMPLATES = ("vicuna_v1", "llava_llama_3", "plain")
+TEMPLATES = ("vicuna_v1", "llava_llama_3", "plain", "image_first")
 CHAT_FOLDER = Path(__file__).parent / "chat_templates"

@@ -114,6 +114,8 @@ def _view(view: View, pixels: np.ndarray, boxes: list[tuple[str, Box]], related:
         brush.line((column * side, 0, column * side, shown_image.height), fill=GRID)
     for name, box in boxes:
         left, top, right, bottom = (end * zoom for end in view.project(box))
+        if right <= 0 or bottom <= 0 or left >= shown_image.width or top >= shown_image.height:
+            continue  # it is in another view
         brush.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=(0, 0, 0, 255))
         brush.rectangle((left, top, right, bottom), outline=BOX, width=2)
         corner = (min(max(left + 4, 0), shown_image.width - 40), min(max(top + 2, 0), HEIGHT - TEXT))
