@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from support.compared_families import assert_equal_to_plain, loaded, measured_families, one_thread, prompt_of  # noqa: F401 (a fixture)
+from support.compared_families import assert_equal_to_plain, loaded, measured_families, model, one_thread, prompt_of  # noqa: F401 (a fixture)
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from support.families.llavas import LLAVAS
@@ -29,9 +29,8 @@ MEASURED = measured_families()
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_family_is_measured(name, tmp_path):
-    family = MEASURED[name]
-    vlm = loaded(family, tmp_path)
+def test_a_family_is_measured(name):
+    family, vlm = MEASURED[name], model(name)
     prompt = prompt_of(vlm)
     assert_segments(vlm, prompt, family)
     if family.refused_at_record:
@@ -52,10 +51,9 @@ def test_a_family_is_measured(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name, family in MEASURED.items() if not family.refused_at_record])
-def test_nothing_but_the_image_and_its_surroundings_carries_it(name, tmp_path):
+def test_nothing_but_the_image_and_its_surroundings_carries_it(name):
     """With these cut from all later positions in all layers, two images give the same states and answers, exactly."""
-    vlm = loaded(MEASURED[name], tmp_path)
-    states, intact = [], []
+    vlm, states, intact = model(name), [], []
     for seed in (0, 1):
         prompt = prompt_of(vlm, seed)
         names = ("image", "image separators", "after image")

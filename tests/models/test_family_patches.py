@@ -1,10 +1,6 @@
 """Where the image tokens of each family lie in the image: what a layout declares is what is measured, and what painted
 regions change."""
 
-import functools
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from support.compared_families import loaded, measured_families, one_thread  # noqa: F401 (a fixture)
+from support.compared_families import measured_families, model, one_thread  # noqa: F401 (a fixture)
 from vlmflow.errors import GeometryError
 from vlmflow.prompts.layouts.reached_tokens import embeddings, muted_encoder
 from vlmflow.prompts.layouts.registry import find_layout, find_patch_map
@@ -31,20 +27,11 @@ NOT_MEASURED = {
 BLURRED = ("LFM3-VL", "LLaVA-OneVision, reduced")
 
 
-@functools.cache
-def model(name):
-    with tempfile.TemporaryDirectory() as folder:
-        return loaded(FAMILIES[name], Path(folder))
-
-
 def declares(vlm):
     try:
         return find_layout(vlm.processor).has_patches
     except GeometryError:
         return False
-
-
-DECLARED = [name for name in WITH_PATCHES if declares(model(name))]
 
 
 def rectangles(patch_map):
@@ -60,14 +47,16 @@ def rectangles(patch_map):
     return found
 
 
-sizes = st.tuples(st.integers(20, 200), st.integers(20, 200))
+sizes = st.tuples(st.integers(20, 150), st.integers(20, 150))
 
 
-@pytest.mark.parametrize("name", [name for name in DECLARED if name not in NOT_MEASURED])
-@settings(max_examples=4, deadline=None)
+@pytest.mark.parametrize("name", [name for name in WITH_PATCHES if name not in NOT_MEASURED])
+@settings(max_examples=3, deadline=None)
 @given(size=sizes)
 def test_what_is_declared_is_what_is_measured(name, size):
     vlm = model(name)
+    if not declares(vlm):
+        pytest.skip("no layout fits its processor, so that there is nothing to compare")
     declared, measured = find_patch_map(vlm.processor, size), vlm.measure_patch_map(size)
     assert declared.tokens == measured.tokens
     ours, theirs = rectangles(declared), rectangles(measured)
@@ -88,7 +77,7 @@ def sizes_and_boxes(draw):
 
 
 @pytest.mark.parametrize("name", WITH_PATCHES)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(case=sizes_and_boxes())
 def test_paint_changes_the_tokens_of_the_patches_that_it_overlaps(name, case):
     """With the processor's own way to resize, and no others but those that the paint grazes."""

@@ -1,6 +1,9 @@
 """What tests of families share: a model as its hub has it, a prompt, and the comparison with the plain method."""
 
+import functools
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +27,13 @@ def measured_families():
         for name, family in {**FAMILIES, **LLAVAS}.items()
         if not family.refused and not (family.needs and find_spec(family.needs) is None)
     }
+
+
+@functools.cache
+def model(name):
+    """The model of a family that is measured; each test process loads it once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return loaded(measured_families()[name], Path(folder))
 
 
 @pytest.fixture(autouse=True)

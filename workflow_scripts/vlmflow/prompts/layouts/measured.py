@@ -21,6 +21,9 @@ SIDE = 14
 # Largest share of pixels that may reach several tokens, of all that reach any.
 SHARED = 0.01
 
+# More than the columns or rows of any image.
+PAIR = 1 << 32
+
 
 @dataclass(frozen=True)
 class Span:
@@ -100,10 +103,11 @@ def _patches(ids: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[Patch]:
 
 
 def _spans(ids: np.ndarray, values: np.ndarray) -> dict[int, Span]:
-    pairs = np.unique(np.stack([ids, values], axis=1), axis=0)
-    tokens, starts, counts = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+    # As one number each, since pairs of numbers take long to be sorted.
+    pairs = np.unique(ids.astype(np.int64) * PAIR + values)
+    tokens, starts, counts = np.unique(pairs // PAIR, return_index=True, return_counts=True)
     return {
-        int(token): Span(int(pairs[start, 1]), int(pairs[start + count - 1, 1]), int(count))
+        int(token): Span(int(pairs[start] % PAIR), int(pairs[start + count - 1] % PAIR), int(count))
         for token, start, count in zip(tokens, starts, counts, strict=True)
     }
 
