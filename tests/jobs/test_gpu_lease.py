@@ -267,7 +267,7 @@ def test_a_model_is_opened_on_a_card_that_stays_leased(two_gpus):
     code = (
         "import sys; from vlmflow.jobs.open_model import open_model\n"
         f"settings = dict(path={str(ROOT / TINY_LLAVA)!r}, fetched=None, dtype='float32', template='own', "
-        "reads='image', fit='own')\n"
+        "reads='image', fit='own', processor_content='')\n"
         "with open_model(settings, 1, 1): pass\n"
         "print('closed', flush=True); sys.stdin.read()"
     )

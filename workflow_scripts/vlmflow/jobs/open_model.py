@@ -24,6 +24,9 @@ def open_model(settings: Mapping[str, Any], gpus: int, threads: int) -> Iterator
     import transformers
 
     from vlmflow.models.load import load_language_model, load_model
+    from vlmflow.prompts.layouts.patch_maps import PatchMaps
+
+    from .patch_maps import StoredPatchMaps
 
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()  # the bar of loading weights would be one long line in a log
@@ -34,4 +37,7 @@ def open_model(settings: Mapping[str, Any], gpus: int, threads: int) -> Iterator
     if settings["reads"] == "captions":
         yield load_language_model(path, **shared)
     else:
-        yield load_model(path, **shared, fit=settings["fit"])
+        vlm = load_model(path, **shared, fit=settings["fit"])
+        with StoredPatchMaps(settings, vlm.measure_patch_map) as stored:
+            vlm.patch_maps = PatchMaps(vlm.processor, stored.measure)
+            yield vlm

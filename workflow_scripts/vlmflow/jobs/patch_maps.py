@@ -87,7 +87,7 @@ class StoredPatchMaps:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.collection.save(whole=True)
+        self.collection.save(whole=True)  # nothing is written where nothing was measured
 
     def measure(self, size: tuple[int, int]) -> PatchMap:
         """The patch map of images of `size` (width, height).
