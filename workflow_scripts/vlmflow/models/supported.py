@@ -52,8 +52,8 @@ def check_config(config: PreTrainedConfig) -> None:
     if others := [number for number, kind in enumerate(kinds) if kind not in MEASURED]:
         found = ", ".join(sorted({kinds[number] for number in others}))
         raise ModelError(
-            f"{name} is not measured: layers {_listed(others)} of the decoder are {found}, which is neither attention "
-            "that can be knocked out nor a recurrence that is known"
+            f"{name} is not measured: layers {_listed(others)} of the decoder are {found}, which is neither plain "
+            "attention nor a recurrence that is known"
         )
     if (streams := getattr(text, "altup_num_inputs", 1)) > 1:
         raise ModelError(

@@ -125,7 +125,8 @@ def build_prompt(
     text = chat_text(processor, question + instruction)
     inputs, positions = image_inputs(processor, image, text, image_token_id)
     # Some processors put the image's tokens before a text that does not name them.
-    after = max(0, text.rfind(str(processor.image_token)))
+    token = getattr(processor, "image_token", None)
+    after = max(0, text.rfind(str(token))) if token else 0
     finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
     segments: Positions = {"image": positions, **finder.common_segments()}
     missing: Missing = {"caption": "its model reads the image, not captions"}

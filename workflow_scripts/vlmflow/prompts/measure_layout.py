@@ -42,7 +42,9 @@ def measure_patch_map(
 
     def inputs_of(image: Image.Image) -> dict[str, Tensor]:
         inputs, _ = image_inputs(picking, image, text, image_token_id)
-        return {name: value for name, value in inputs.items() if value.is_floating_point()}
+        # Some processors give lists as well, or numbers of half precision.
+        tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+        return {name: value.double() for name, value in tensors.items() if value.is_floating_point()}
 
     try:
         sources = pixel_sources(inputs_of, size)
