@@ -99,7 +99,10 @@ def test_captions_are_read_by_the_language_model_alone(demo):
 def test_the_atlas_holds_every_edge(demo):
     summary = summary_of(demo.results, demo.study, "atlas").filter(pl.col("task") == "ChooseAttr")
     assert set(summary["edge"]) == set(ALL_EDGES)
-    assert set(summary["questions"]) == {8}
+    # No token stands around the image in this model's prompt.
+    around = pl.col("edge").str.contains("image separators|after image")
+    assert set(summary.filter(~around)["questions"]) == {8}
+    assert set(summary.filter(around)["questions"]) == {0}
     spec = (demo.results / "figures" / "atlas" / "tiny-llava.html").read_text()
     assert '"input": "select"' in spec or '"input":"select"' in spec
     assert "Ranks of the paper&#39;s edges by this loss" in demo.page
