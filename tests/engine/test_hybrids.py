@@ -8,6 +8,8 @@ from support.compared_families import loaded, measured_families, one_thread  # n
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from support.families.hybrids import HYBRIDS
+from support.paths import random_llava
+from support.random_prompts import prompt_with_words
 from vlmflow.edges import Edge
 from vlmflow.engine.interventions import AttentionKnockout, StatePatch, ZeroAblation
 from vlmflow.engine.plain import plain
@@ -15,7 +17,7 @@ from vlmflow.engine.prefix import CopiedPrefix
 from vlmflow.engine.recurrent import CHUNK
 from vlmflow.engine.replay import replay
 from vlmflow.engine.token_removal import attention_to
-from vlmflow.errors import InterventionError, NotApplicableError
+from vlmflow.errors import InterventionError, ModelError, NotApplicableError
 from vlmflow.probes.knockout.measure import edge_knockouts, knockout
 from vlmflow.probes.words.measure import words
 
@@ -155,3 +157,16 @@ def test_a_forward_without_tokens_equals_that_of_the_decoder_itself(measured):
     found = vlm.norm(vlm.replay_without(recording, dropped, prompt.positions("last")))[0]
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(found, vlm.norm(recording.output[0, -1]), rtol=1e-3)
+
+
+def test_a_layer_that_keeps_no_keys_is_not_taken_for_one_that_takes_them(monkeypatch):
+    vlm = random_llava(3, 3)
+    attention = vlm.layers[1].self_attn
+    forward = attention.forward
+
+    def without_cache(*args, **kwargs):
+        return forward(*args, **kwargs | {"past_key_values": None})
+
+    monkeypatch.setattr(attention, "forward", without_cache)
+    with pytest.raises(ModelError, match="layer 1 of the decoder keeps no keys of its own, and takes none"):
+        vlm.record(prompt_with_words(vlm, [], 3))

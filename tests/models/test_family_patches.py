@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from support.compared_families import measured_families, model, one_thread  # noqa: F401 (a fixture)
+from vlmflow import load_model
 from vlmflow.errors import GeometryError
 from vlmflow.prompts.layouts.reached_tokens import embeddings, muted_encoder
 from vlmflow.prompts.layouts.registry import find_layout, find_patch_map
@@ -121,3 +122,13 @@ def test_tokens_that_stand_for_no_part_of_the_image_are_told_by_themselves(name)
 def test_what_cannot_be_measured_is_told(name):
     with pytest.raises(GeometryError, match=NOT_MEASURED[name]):
         model(name).measure_patch_map((200, 200))
+
+
+@pytest.mark.parametrize("name", ["MiniCPM-V 4.6", "InternVL"])
+def test_half_precision_measures_the_same(name, tmp_path):
+    FAMILIES[name].build(tmp_path)
+    found = [
+        load_model(tmp_path, device="cpu", dtype=dtype).measure_patch_map((300, 220))
+        for dtype in ("float32", "float16", "bfloat16")
+    ]
+    assert found[0] == found[1] == found[2]

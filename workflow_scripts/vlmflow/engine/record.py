@@ -80,11 +80,12 @@ def _keys_and_values(cache: DynamicCache, layers: Layers, length: int) -> list[_
         if is_recurrent(own):
             found.append(_Kept())
             continue
-        kind = str(kind_of_keys(layer))
+        kind = kind_of_keys(layer)
         if getattr(own, "keys", None) is not None:
             found.append(_Kept(own.keys, own.values))
-            handed_on[kind] = _Kept(own.keys, own.values, takes_keys=True)
-        elif kind in handed_on:
+            if kind is not None:
+                handed_on[kind] = _Kept(own.keys, own.values, takes_keys=True)
+        elif kind is not None and kind in handed_on:
             found.append(handed_on[kind])
         else:
             raise ModelError(

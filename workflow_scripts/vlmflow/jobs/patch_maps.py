@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from vlmflow.errors import GeometryError
+from vlmflow.errors import ForwardError, GeometryError
 from vlmflow.models.hub import model_folder
 from vlmflow.models.processor import load_processor
 from vlmflow.probes.address import PACKAGES
@@ -110,6 +110,8 @@ class StoredPatchMaps:
         try:
             found = self._measure(size)
         except GeometryError as error:
+            if isinstance(error.__cause__, ForwardError):
+                raise  # the machine may be the cause, so that it is not kept
             return Measurement(None, failure=(type(error).__name__, str(error)))
         about = {"tokens": found.tokens, "width": size[0], "height": size[1]}
         return Measurement(VIEWS_OF_SIZE.frame([about | dataclasses.asdict(view) for view in found.views]))

@@ -12,7 +12,7 @@ OTHERWISE = {
     "shieldgemma2": "its processor writes policies of its own in place of a question",
 }
 
-# Of these, no small model could be built and compared with the plain method, so that nothing is known of them.
+# Of these, no model has been compared with the plain method; the first part of a reason is what stood in the way.
 UNTRIED = "no model of this family has been compared with the plain method"
 TORCHVISION = f"its images are cut with torchvision only; {UNTRIED}"
 NOT_COMPARED = {

@@ -1,6 +1,7 @@
 """The patch maps of one model: declared by the layout of its processor, or else measured."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from vlmflow.errors import GeometryError
 
 from .base import drawn_view
 from .patch_map import PatchMap
-from .registry import find_layout
+from .registry import LAYOUTS, find_patch_map
 
 Measure = Callable[[tuple[int, int]], PatchMap]
 
@@ -27,6 +28,7 @@ class PatchMaps:
                 without it, they have no patch maps.
         """
         self.processor = processor
+        self._layout = next((layout for layout in LAYOUTS if layout.fits(processor)), None)
         self._measure = measure
         self._found: dict[tuple[int, int], PatchMap | GeometryError] = {}
 
@@ -47,19 +49,13 @@ class PatchMaps:
         return found
 
     def _find(self, size: tuple[int, int]) -> PatchMap:
-        try:
-            layout = find_layout(self.processor)
-            return layout.patch_map(self.processor, size)
-        except GeometryError:
-            if self._measure is None or not self._may_have_patches():
-                raise
+        if self._measure is None or (self._layout is not None and not self._layout.has_patches):
+            return find_patch_map(self.processor, size)
+        if self._layout is not None:
+            # Some settings of a processor have no patch map in its layout.
+            with suppress(GeometryError):
+                return self._layout.patch_map(self.processor, size)
         return self._measure(size)
-
-    def _may_have_patches(self) -> bool:
-        try:
-            return find_layout(self.processor).has_patches
-        except GeometryError:
-            return True
 
     def views(self, image: Image.Image) -> tuple[PatchMap, list[np.ndarray]]:
         """(the patch map of an image, the pixels of each view: (3, height, width) from 0 to 255).
@@ -68,7 +64,6 @@ class PatchMaps:
             GeometryError: as `find`.
         """
         found = self.find(image.size)
-        try:
-            return found, find_layout(self.processor).view_pixels(self.processor, found, image)
-        except GeometryError:
+        if self._layout is None:
             return found, [drawn_view(view, image) for view in found.views]
+        return found, self._layout.view_pixels(self.processor, found, image)
