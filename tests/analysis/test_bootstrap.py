@@ -3,9 +3,16 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from scipy.stats import bootstrap
 
-from vlmflow.analysis.bootstrap import resampled, summarise, summarise_cells
+from vlmflow.analysis.bootstrap import (
+    Resampled,
+    image_weights,
+    quantile_ends,
+    summarise,
+    summarise_cells,
+)
 
 
 def rows(values, images, edge="a"):
@@ -70,7 +77,7 @@ def test_the_same_bytes_from_the_same_rows():
 def test_resampling_as_a_product_is_the_bootstrap():
     rng = np.random.default_rng(0)
     totals, counts = rng.normal(size=(40, 2)) * 3 + 1, rng.integers(1, 4, 40).astype(float)
-    ours = np.quantile(resampled(totals, counts, 0), [0.025, 0.975], axis=0)
+    ours = quantile_ends(Resampled.of(totals, counts, [str(image) for image in range(40)]).whole)
     for place in range(2):
         result = bootstrap(
             (totals[:, place], counts),
@@ -95,11 +102,58 @@ def test_maps_are_averaged_cell_by_cell():
     )
     cells = summarise_cells(rows, ["layer"], "map", columns=3)
     long = rows.with_columns(cell=pl.lit(list(range(6)))).explode("map", "cell")
-    expected = summarise(long, ["layer", "cell"], "map")
-    assert cells.select("layer", "mean", "low", "high", "questions", "images").equals(
-        expected.sort("layer", "cell").drop("cell")
-    )
+    expected = summarise(long, ["layer", "cell"], "map", along="cell").sort("layer", "cell").drop("cell")
+    assert_frame_equal(cells.select(expected.columns), expected)
     assert cells["row"].to_list() == [0, 0, 0, 1, 1, 1] * 2
     assert cells["column"].to_list() == [0, 1, 2] * 4
     alone = summarise_cells(rows.filter(pl.col("layer") == 0).drop("layer"), [], "map", columns=3)
     assert alone["mean"].to_list() == cells["mean"].to_list()[:6]
+
+
+def curves(rng, bump, questions=60, noise=6.0):
+    """Rows of a line of ten layers whose mean is `bump` at layer 4 and 0 elsewhere."""
+    layers = np.tile(np.arange(10), questions)
+    values = rng.normal(0, noise, len(layers)) + np.where(layers == 4, bump, 0)
+    frame = rows(values, np.repeat(np.arange(questions), 10))
+    return frame.with_columns(layer=pl.Series(layers, dtype=pl.Int32))
+
+
+def test_an_extreme_has_its_own_interval_and_that_of_its_position():
+    data = curves(np.random.default_rng(0), -9.0)
+    summary = summarise(data, ["edge", "layer"], "change", along="layer")
+    known = summary.filter(pl.col("extreme_low").is_not_null())
+    assert len(known) == 2  # the lowest mean and the highest one
+    lowest = known.sort("mean").row(0, named=True)
+    assert lowest["layer"] == lowest["position_low"] == lowest["position_high"] == 4
+    # If the position is sure, so is the layer, and the interval is that of this layer.
+    assert lowest["extreme_low"] == pytest.approx(lowest["low"], abs=0.2)
+    assert lowest["extreme_high"] == pytest.approx(lowest["high"], abs=0.2)
+    highest = known.sort("mean").row(1, named=True)
+    assert highest["position_high"] - highest["position_low"] > 3
+    assert summarise(data, ["edge", "layer"], "change")["extreme_low"].null_count() == 10
+
+
+def test_the_interval_of_an_extreme_among_equals_is_nearer_to_the_truth_than_that_of_its_layer():
+    """If all means are 0, the lowest of ten is below 0, and its pointwise interval excludes 0 too often."""
+    rng, pointwise, found_anew = np.random.default_rng(3), 0, 0
+    for _ in range(100):
+        summary = summarise(curves(rng, 0.0), ["edge", "layer"], "change", along="layer")
+        lowest = summary.sort("mean").row(0, named=True)
+        pointwise += lowest["high"] >= 0
+        found_anew += lowest["extreme_high"] >= 0
+    assert pointwise <= 85
+    assert found_anew >= 94
+
+
+def test_weights_of_an_image_are_the_same_in_every_sample():
+    few, many = image_weights(["a", "b"]), image_weights(["c", "b", "a"])
+    assert (few[:, 0] == many[:, 2]).all()
+    assert (few[:, 1] == many[:, 1]).all()
+    assert (few[0] == 1).all()
+    assert few[1:].mean() == pytest.approx(1, abs=0.05)
+    assert not (image_weights(["a"], seed=1) == image_weights(["a"])).all()
+
+
+def test_a_single_image_has_no_halves_and_no_interval_of_an_extreme():
+    data = curves(np.random.default_rng(0), -9.0, questions=1)
+    assert summarise(data, ["edge", "layer"], "change", along="layer")["extreme_low"].null_count() == 10

@@ -71,7 +71,7 @@ def test_the_panel_of_the_last_sub_word_counts_answers_of_several(knockout):
     assert "last sub-word, given the earlier sub-words" in figure.caption(probe)
 
 
-def test_the_atlas_marks_edges_whose_interval_excludes_0(knockout):
+def test_the_atlas_marks_cells_that_differ_from_0(knockout):
     chart = drawn(knockout, ATLAS, PROBE, "m", TASKS, columns=2)
     rows = data_of(chart)
     assert set(rows["window"]) == {3}

@@ -1,78 +1,185 @@
-"""Means with intervals: the resampled unit is the image, since questions about one image are not independent."""
+"""Means with intervals: the resampled unit is the image, since questions about one image are not independent.
 
-from itertools import pairwise
+An image's weights in all resamples depend on its id alone, so that they are the same for every task, edge, layer, model
+and study: differences between any two means are paired.  The weights are exponentially distributed, which is the
+Bayesian bootstrap (Rubin 1981); unlike counts of draws, they leave no resample without an image.
+
+The lowest of several noisy means is lower than the lowest true mean, and resampling adds to this.  An extreme is
+therefore found on one half of the images and measured on the other, in both directions, in every resample.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-# Combinations whose resampled means are computed at a time; this limits the memory.
-COLUMNS = 4000
 ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+MEANS = ("mean", "low", "high", "extreme_low", "extreme_high", "position_low", "position_high", "questions", "images")
 
 
-def summarise(rows: pl.DataFrame, by: list[str], value: str, seed: int = 0) -> pl.DataFrame:
+def _digest(image: str, seed: int) -> int:
+    return int.from_bytes(blake2b(f"{seed} {image}".encode(), digest_size=16).digest())
+
+
+@lru_cache(maxsize=50_000)
+def _weights_of_image(image: str, seed: int) -> np.ndarray:
+    return np.random.default_rng(_digest(image, seed)).exponential(size=RESAMPLES).astype(np.float32)
+
+
+def image_weights(images: Sequence[str], seed: int = 0) -> np.ndarray:
+    """(1 + resamples, images) the weight of each image: 1 in the sample itself, and random in each resample."""
+    return _weights(tuple(images), seed)
+
+
+@lru_cache(maxsize=2)  # the lines of a table mostly have the same images
+def _weights(images: tuple[str, ...], seed: int) -> np.ndarray:
+    drawn = np.stack([_weights_of_image(image, seed) for image in images], axis=1)
+    return np.concatenate([np.ones((1, len(images))), drawn])
+
+
+def halves(images: Sequence[str], seed: int = 0) -> np.ndarray:
+    """(2, images) whether an image is in the first half, and whether it is in the second one; by its id."""
+    first = np.array([_digest(image, seed) % 2 == 0 for image in images])
+    return np.stack([first, ~first])
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Means of several points, such as the layers of a line, in the sample and in all resamples.
+
+    Attributes:
+        whole: (1 + resamples, points) over all images; the sample itself first.
+        parts: (2, 1 + resamples, points) over each half of the images; not a number for a half without images.
+    """
+
+    whole: np.ndarray
+    parts: np.ndarray
+
+    @classmethod
+    def of(cls, totals: np.ndarray, counts: np.ndarray, images: Sequence[str], seed: int = 0) -> "Resampled":
+        """The ratios Σ totals / Σ counts over weighted images.
+
+        Args:
+            totals: (images, points) sum over an image's questions.
+            counts: (images) or (images, points) number of its questions.
+            images: the ids of the images.
+            seed: of the weights.
+        """
+        weights = image_weights(images, seed)
+        with np.errstate(invalid="ignore"):
+            parts = [_ratios(weights[:, half], totals[half], counts[half]) for half in halves(images, seed)]
+        return cls(_ratios(weights, totals, counts), np.stack(parts))
+
+    def combined(self, other: "Resampled", combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> "Resampled":
+        """The means of two lines combined point by point, such as their difference."""
+        return Resampled(combine(self.whole, other.whole), combine(self.parts, other.parts))
+
+    def crossed(self, measure: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """(1 + resamples) a statistic at points that are chosen on one half of the images and measured on the other.
+
+        Args:
+            measure: takes two arrays (1 + resamples, points); points are chosen on the first, and measured on the
+                second.
+        """
+        one, other = self.parts
+        return (measure(one, other) + measure(other, one)) / 2
+
+
+def _ratios(weights: np.ndarray, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    below = weights @ counts.astype(float)
+    return (weights @ totals.astype(float)) / (below[:, None] if below.ndim == 1 else below)
+
+
+def quantile_ends(values: np.ndarray) -> np.ndarray:
+    """(2, …) ends of the percentile interval; values are (1 + resamples, …), the sample first."""
+    return np.quantile(values[1:], ENDS, axis=0)
+
+
+def at(values: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(1 + resamples) the values at one point of each resample."""
+    return np.take_along_axis(values, points[:, None], axis=1)[:, 0]
+
+
+def lowest(choose: np.ndarray, measure: np.ndarray) -> np.ndarray:
+    """See `Resampled.crossed`: the value at the lowest point."""
+    return at(measure, choose.argmin(axis=1))
+
+
+def highest(choose: np.ndarray, measure: np.ndarray) -> np.ndarray:
+    """See `Resampled.crossed`: the value at the highest point."""
+    return at(measure, choose.argmax(axis=1))
+
+
+def summarise(
+    rows: pl.DataFrame, by: list[str], value: str, *, along: str | None = None, seed: int = 0
+) -> pl.DataFrame:
     """Mean of `value` for every combination of `by`, with a 95 % bootstrap interval over images.
 
     Args:
         rows: one row per question and combination, with the columns image_id and question_id.
         by: columns that make a combination, in the order of the result.
         value: the column that is averaged.
-        seed: of the resampling.
+        along: the column of `by` along which a line is drawn, such as the layer; it has numbers.
+        seed: of the weights.
 
     Returns:
-        columns of `by`, mean, low, high, questions, images; one row per combination, in order of first appearance.
-        The interval is the percentile interval of the ratio Σ values / Σ questions over resampled images; for a
-        single image, both ends are the mean itself.
+        columns of `by`, mean, low, high, extreme_low, extreme_high, position_low, position_high, questions, images; one
+        row per combination, in order of first appearance.  The interval is the percentile interval of the ratio
+        Σ values / Σ questions over resampled images; for a single image, both ends are the mean itself.  At the lowest
+        and the highest mean of a line, `extreme_…` and `position_…` are the intervals of this extreme and of its
+        position, both found anew in each resample; elsewhere, and for a half without images, they are null.
     """
     cells = rows.group_by([*by, "image_id"], maintain_order=True).agg(total=pl.col(value).sum(), count=pl.len())
-    combinations = cells.select(by).unique(maintain_order=True).with_row_index("combination")
-    cells = cells.join(combinations, on=by, nulls_equal=True, maintain_order="left").sort("combination", "image_id")
-    ends = np.append(np.flatnonzero(np.diff(cells["combination"].to_numpy(), prepend=-1)), len(cells))
-    images = cells["image_id"].rank("dense").to_numpy()
-    totals, counts = (cells[name].to_numpy() for name in ("total", "count"))
-    # Combinations that were measured on the same images share their resamples, so that all of them are one product.
-    groups: dict[tuple, list[int]] = {}
-    for number, (start, end) in enumerate(pairwise(ends)):
-        key = (images[start:end].tobytes(), counts[start:end].tobytes())
-        groups.setdefault(key, []).append(number)
-    results = np.zeros((len(combinations), 5))
-    for members in groups.values():
-        weight = counts[ends[members[0]] : ends[members[0] + 1]].astype(float)
-        for begin in range(0, len(members), COLUMNS):
-            some = members[begin : begin + COLUMNS]
-            values = np.column_stack([totals[ends[member] : ends[member + 1]] for member in some]).astype(float)
-            low, high = np.quantile(resampled(values, weight, seed), ENDS, axis=0)
-            mean = values.sum(axis=0) / weight.sum()
-            results[some] = np.column_stack([mean, low, high, np.full((len(some), 2), [weight.sum(), len(weight)])])
-    columns = {name: results[:, index] for index, name in enumerate(("mean", "low", "high", "questions", "images"))}
-    return (
-        combinations.drop("combination")
-        .with_columns(**{name: pl.Series(values) for name, values in columns.items()})
-        .with_columns(pl.col("questions", "images").cast(pl.Int32))
-    )
+    order = cells.select(by).unique(maintain_order=True).with_row_index("combination")
+    lines = [name for name in by if name != along] if along else []
+    cells = cells.join(order, on=by, nulls_equal=True, maintain_order="left")
+    parts = cells.partition_by(lines, maintain_order=True) if lines else [cells]
+    means = pl.concat(_line(part, along, seed) for part in parts) if len(cells) else _line_frame([], np.zeros((0, 9)))
+    return order.join(means, on="combination", maintain_order="left").drop("combination")
 
 
-def resampled(totals: np.ndarray, counts: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples, combinations) the ratio Σ totals / Σ counts over resampled images.
+def _line(cells: pl.DataFrame, along: str | None, seed: int) -> pl.DataFrame:
+    """The means of one line; `cells` has a row per combination and image."""
+    images, combinations = (cells[name].unique().sort() for name in ("image_id", "combination"))
+    place = np.searchsorted(images, cells["image_id"]), np.searchsorted(combinations, cells["combination"])
+    totals, counts = np.zeros((2, len(images), len(combinations)))
+    totals[place], counts[place] = cells["total"], cells["count"]
+    positions = None
+    if along is not None:
+        positions = cells.group_by("combination").agg(pl.col(along).first()).sort("combination")[along].to_numpy()
+    same = (counts == counts[:, :1]).all()
+    values = Resampled.of(totals, counts[:, 0] if same else counts, images.to_list(), seed)
+    return _line_frame(combinations.to_list(), _columns(values, counts, positions))
 
-    A row of a matrix says how often each image is drawn, so that all resamples of all combinations are one product.
+
+def _columns(values: Resampled, counts: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
+    """(combinations, 9) the columns `MEANS` of one line.
 
     Args:
-        totals: (images, combinations) sum over an image's questions.
-        counts: (images) number of its questions.
-        seed: of the draws.
-        resamples: their number.
+        values: of its combinations.
+        counts: (images, combinations) questions.
+        positions: (combinations) on the x axis; None if the combinations make no line.
     """
-    drawn = draws(len(counts), seed, resamples)
-    return (drawn @ totals) / (drawn @ counts)[:, None]
+    whole = values.whole
+    extremes = np.full((4, whole.shape[1]), np.nan)
+    if positions is not None and whole.shape[1] > 1 and np.isfinite(values.parts).all():
+        for extreme, find in ((highest, np.argmax), (lowest, np.argmin)):
+            found = find(whole, axis=1)
+            there = np.quantile(positions[found[1:]].astype(float), ENDS, method="nearest")
+            extremes[:, found[0]] = *quantile_ends(values.crossed(extreme)), *there
+    sizes = counts.sum(axis=0), (counts > 0).sum(axis=0)
+    return np.column_stack([whole[0], *quantile_ends(whole), *extremes, *sizes])
 
 
-def draws(images: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples, images) how often each image is drawn; each resample has as many draws as there are images."""
-    chances = np.full(images, 1 / images)
-    return np.random.default_rng(seed).multinomial(images, chances, size=resamples).astype(float)
+def _line_frame(combinations: list[int], columns: np.ndarray) -> pl.DataFrame:
+    numbers = {name: pl.Series(columns[:, index], dtype=pl.Float64) for index, name in enumerate(MEANS)}
+    frame = pl.DataFrame({"combination": pl.Series(combinations, dtype=pl.UInt32), **numbers})
+    return frame.with_columns(pl.col("questions", "images").cast(pl.Int32), pl.col(MEANS[3:7]).fill_nan(None))
 
 
 def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int, seed: int = 0) -> pl.DataFrame:
@@ -80,30 +187,25 @@ def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int,
 
     Args:
         rows: as for `summarise`; in a combination, all maps have the same number of cells.
-        by: columns that make a combination.
+        by: columns that make a combination; its map is a line whose extremes are found among its cells.
         value: the column of maps, row by row.
         columns: number of columns of the maps.
-        seed: of the resampling.
+        seed: of the weights.
     """
     parts = []
     for group in rows.partition_by(by, maintain_order=True) if by else [rows]:
         maps = np.array(group[value].to_list(), dtype=float)
-        images = group["image_id"].rank("dense").to_numpy().astype(int) - 1
-        counts = np.bincount(images).astype(float)
+        images = group["image_id"].unique().sort()
+        place = np.searchsorted(images, group["image_id"])
+        counts = np.bincount(place).astype(float)
         totals = np.zeros((len(counts), maps.shape[1]))
-        np.add.at(totals, images, maps)
-        low, high = np.quantile(resampled(totals, counts, seed), ENDS, axis=0)
+        np.add.at(totals, place, maps)
         index = np.arange(maps.shape[1])
-        cells = {
-            "row": index // columns,
-            "column": index % columns,
-            "mean": totals.sum(axis=0) / counts.sum(),
-            "low": low,
-            "high": high,
-            "questions": int(counts.sum()),
-            "images": len(counts),
-        }
-        integers = dict.fromkeys(("row", "column", "questions", "images"), pl.Int32)
+        again = np.broadcast_to(counts[:, None], totals.shape)
+        values = Resampled.of(totals, counts, images.to_list(), seed)
+        means = _line_frame(index.tolist(), _columns(values, again, index))
+        cells = {"row": index // columns, "column": index % columns}
+        integers = dict.fromkeys(cells, pl.Int32)
         names = [pl.lit(group[name][0]).cast(group[name].dtype).alias(name) for name in by]
-        parts.append(pl.DataFrame(cells, schema_overrides=integers).with_columns(names))
-    return pl.concat(parts)
+        parts.append(pl.DataFrame(cells, schema_overrides=integers).hstack(means).with_columns(names))
+    return pl.concat(parts).drop("combination")

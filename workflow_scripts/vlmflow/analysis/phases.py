@@ -1,17 +1,14 @@
 """Phases of curves: runs of layers in which all curves change steadily.
 
 A phase is a run of states in which each curve is a straight line.  For every number of phases the best cuts are found
-exactly (dynamic programming).  The data support the smallest number whose lines leave at most 5 % of a curve's variance
-undescribed, beside the part that sampling error explains.  The tolerance is needed, since any bend can be cut into more
-and more lines, and a criterion of fit alone would accept all of them.
+exactly (dynamic programming, in all resamples at once).  The data support the smallest number whose lines leave at most
+5 % of a curve's variance undescribed, beside the part that sampling error explains.  The tolerance is needed, since any
+bend can be cut into more and more lines, and a criterion of fit alone would accept all of them.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import ruptures
-from ruptures.base import BaseCost
 
 RESAMPLES = 500
 LEAST = 2  # states in a phase
@@ -21,36 +18,44 @@ LEFT = 0.05  # share of a curve's variance that lines need not describe
 CHANCE = 2.0  # times the sampling error need not be described either; by chance, it can exceed its expectation
 
 
-class StraightLines(BaseCost):
-    """Squared distance of the curves to the straight lines that fit them best."""
+class StraightLines:
+    """The straight line that fits each curve best in each run of states, for many sets of curves at once.
 
-    model = "straight lines"
-    min_size = LEAST
+    Attributes:
+        errors: (sets, start, end, curves) squared distance of the states `start` … `end` − 1 to their line.
+        slopes: (sets, start, end, curves) change per state along this line.
+    """
 
-    def fit(self, signal: np.ndarray) -> "StraightLines":
-        """Take the curves, (states, curves), and compute the distances of all runs of states from running sums."""
-        self.signal = signal - signal.mean(axis=0)
-        steps = np.arange(len(signal), dtype=float)
+    def __init__(self, curves: np.ndarray) -> None:
+        """Fit lines to `curves`, (sets, states, curves), from running sums."""
+        centred = curves - curves.mean(axis=1, keepdims=True)
+        steps = np.arange(curves.shape[1], dtype=float)
 
         def running(values: np.ndarray) -> np.ndarray:
-            sums = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
-            return sums[None] - sums[:, None]  # [start, end]
+            sums = np.concatenate([np.zeros_like(values[:, :1]), np.cumsum(values, axis=1)], axis=1)
+            return sums[:, None] - sums[:, :, None]  # [set, start, end]
 
-        count = np.maximum(running(np.ones(len(signal))), 1)
-        x, y = running(steps), running(self.signal)
-        xx = running(steps**2) - x**2 / count
-        xy = running(steps[:, None] * self.signal) - x[..., None] * y / count[..., None]
-        yy = running(self.signal**2) - y**2 / count[..., None]
-        self.errors = np.maximum(yy - xy**2 / np.maximum(xx, 1e-12)[..., None], 0)  # [start, end, curve]
-        return self
+        count = np.maximum(running(np.ones((1, len(steps), 1))), 1)
+        x, y = running(steps[None, :, None]), running(centred)
+        xx = np.maximum(running(steps[None, :, None] ** 2) - x**2 / count, 1e-12)
+        xy = running(steps[None, :, None] * centred) - x * y / count
+        yy = running(centred**2) - y**2 / count
+        self.slopes = xy / xx
+        self.errors = np.maximum(yy - xy * self.slopes, 0)
 
-    def error(self, start: int, end: int) -> float:
-        """The error of one phase of the states `start` … `end` − 1."""
-        return float(self.errors[start, end].sum())
+    def distances(self, ends: np.ndarray) -> np.ndarray:
+        """(sets, curves) mean squared distance of each curve to the lines of the phases that end at `ends`, (sets,
+        phases)."""
+        return np.asarray(sum(self._of_phases(self.errors, ends)) / (self.errors.shape[1] - 1))
 
-    def of_each(self, ends: Sequence[int]) -> np.ndarray:
-        """(curves) mean squared distance of each curve to the lines of phases that end there."""
-        return sum(self.errors[start, end] for start, end in pairwise([0, *ends])) / len(self.signal)
+    def slopes_of(self, ends: np.ndarray) -> np.ndarray:
+        """(sets, phases, curves) the slopes of the phases that end at `ends`, (sets, phases)."""
+        return np.stack(self._of_phases(self.slopes, ends), axis=1)
+
+    def _of_phases(self, values: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+        begins = np.concatenate([np.zeros_like(ends[:, :1]), ends], axis=1)
+        sets = np.arange(len(values))
+        return [values[sets, begins[:, phase], ends[:, phase]] for phase in range(ends.shape[1])]
 
 
 def most_phases(states: int, curves: int) -> int:
@@ -59,27 +64,77 @@ def most_phases(states: int, curves: int) -> int:
     return max(1, min((2 * states * curves // 3 + 1) // (2 * curves + 1), states // LEAST))
 
 
-def cuts(curves: np.ndarray, most: int) -> dict[int, list[int]]:
-    """Number of phases, up to `most` → the best ends of the phases for this number; `curves` is (states, curves)."""
-    search = ruptures.Dynp(custom_cost=StraightLines(), min_size=LEAST, jump=1).fit(curves)
-    # The search cannot be run for zero cuts.
-    return {1: [len(curves)]} | {number: search.predict(n_bkps=number - 1) for number in range(2, most + 1)}
-
-
-def supported(curves: np.ndarray, found: dict[int, list[int]], error: np.ndarray | float = 0.0) -> int:
-    """The smallest number of phases whose lines describe every curve, or else the largest number.
+def cuts(curves: np.ndarray, most: int) -> dict[int, np.ndarray]:
+    """Number of phases, up to `most` → (sets, phases) their best ends.
 
     Args:
-        curves: (states, curves), each scaled to a variance of 1.
-        found: number of phases → their ends.
+        curves: (sets, states, curves).
+        most: number of phases.
+    """
+    cost = StraightLines(curves).errors.sum(axis=3)
+    states = curves.shape[1]
+    index = np.arange(states + 1)
+    cost[:, index[:, None] + LEAST > index[None, :]] = np.inf
+    best, begins = [cost[:, 0]], []
+    for _ in range(1, most):
+        through = best[-1][:, :, None] + cost  # [set, start of the last phase, its end]
+        begins.append(through.argmin(axis=1))
+        best.append(through.min(axis=1))
+    found = {}
+    for number in range(1, most + 1):
+        ends = [np.full(len(curves), states)]
+        for begin in reversed(begins[: number - 1]):
+            ends.insert(0, np.take_along_axis(begin, ends[0][:, None], axis=1)[:, 0])
+        found[number] = np.stack(ends, axis=1)
+    return found
+
+
+def supported(curves: np.ndarray, found: dict[int, np.ndarray], error: np.ndarray | float = 0.0) -> np.ndarray:
+    """(sets) the smallest number of phases whose lines describe every curve, or else the largest number.
+
+    Args:
+        curves: (sets, states, curves), each scaled to a variance of 1.
+        found: number of phases → (sets, phases) their ends.
         error: (curves) mean squared sampling error of each curve, on the same scale.
     """
-    cost = StraightLines().fit(curves)
-    enough = [number for number in found if (cost.of_each(found[number]) <= LEFT + CHANCE * error).all()]
-    return min(enough, default=max(found))
+    lines, number = StraightLines(curves), np.full(len(curves), max(found))
+    for each in sorted(found, reverse=True):
+        number[(lines.distances(found[each]) <= LEFT + CHANCE * error).all(axis=1)] = each
+    return number
 
 
-def sampling_error(mean: np.ndarray, resampled: Sequence[np.ndarray]) -> np.ndarray:
+def sampling_error(mean: np.ndarray, resampled: np.ndarray) -> np.ndarray:
     """(curves) mean squared distance of resampled curves from their mean, without the part that one straight line
     describes: a shift of a whole curve does not change its phases."""
-    return np.mean([StraightLines().fit(curves - mean).of_each([len(mean)]) for curves in resampled], axis=0)
+    whole = np.full((len(resampled), 1), mean.shape[0])
+    return np.asarray(StraightLines(resampled - mean).distances(whole).mean(axis=0))
+
+
+def scaled(curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(curves scaled to a variance of 1 in the sample, weight of each curve for the cuts).
+
+    Args:
+        curves: (1 + resamples, states, curves), the sample first.
+    """
+    spread = curves[0].std(axis=0)
+    scaled = curves / np.where(spread > FLAT, spread, 1.0)
+    # A curve that is mostly sampling error carries little information about the cuts.
+    return scaled, np.sqrt(np.clip(1 - sampling_error(scaled[0], scaled[1:]), LEAST_WEIGHT, 1))
+
+
+def numbers_supported(curves: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
+    """(number of phases → (sets, phases) their best ends, (sets) number that is supported).
+
+    Args:
+        curves: (1 + resamples, states, curves), the sample first.
+    """
+    each, weight = scaled(curves)
+    found = cuts(each * weight, most_phases(*curves.shape[1:]))
+    # A resample has the error of the sample and, in addition, that of resampling.
+    error = np.outer(np.where(np.arange(len(curves)) == 0, 1, 2), sampling_error(each[0], each[1:]))
+    return found, supported(each, found, error)
+
+
+def pairs_of(ends: list[int]) -> list[tuple[int, int]]:
+    """(first state, end) of each phase."""
+    return list(pairwise([0, *ends]))

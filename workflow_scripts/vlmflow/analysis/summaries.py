@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vlmflow.tables import Column, Table, full_reason
-from vlmflow.tables.columns import CELL, INTERVAL, MODEL_TASK, NOTE, QUANTITY
+from vlmflow.tables.columns import CELL, EXTREME, INTERVAL, MODEL_TASK, NOTE, QUANTITY
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class Averaging:
     """How the rows of a probe are averaged over questions.
 
     Attributes:
-        by: columns that make a combination; `quantity` is one of them if there are several quantities.
+        by: columns that make a combination; `quantity` is one of them if there are several quantities.  The last one is
+            the x axis of the probe's lines.
         quantities: the columns that are averaged.
         prepare: a function that is applied to the rows first; it may create the columns `quantity` and `value`.
         columns: columns of `by` that the probe's own table does not have.
@@ -34,6 +35,11 @@ class Averaging:
     line: str | None = None
     line_of: Mapping[str, str] | None = None
 
+    @property
+    def along(self) -> str | None:
+        """The x axis of the lines; None for maps."""
+        return None if self.map_columns else self.by[-1]
+
     def table(self, rows: Table) -> Table:
         """The table of the means of these rows, over all models and tasks."""
         known = QUANTITY | rows.columns | dict(self.columns)
@@ -43,6 +49,7 @@ class Averaging:
             | {name: known[name] for name in self.by}
             | (CELL if self.map_columns else {})
             | INTERVAL
+            | EXTREME
             | {name: column for name, (column, _) in self.further.items()}
             | NOTE,
         )
@@ -58,7 +65,7 @@ class Averaging:
         if self.map_columns:
             sizes = prepared.partition_by(self.map_columns, maintain_order=True)
             return pl.concat(summarise_cells(maps, by, value, maps[self.map_columns][0]) for maps in sizes)
-        means = summarise(prepared, by, value)
+        means = summarise(prepared, by, value, along=self.along)
         if self.further:
             further = rows.group_by(by).agg(**{name: value for name, (_, value) in self.further.items()})
             means = means.join(further, on=by, how="left", maintain_order="left")

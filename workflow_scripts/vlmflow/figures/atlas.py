@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 STRONGEST = 5  # edges that are named
 MARKS = (
-    "A dot marks a loss, and a plus marks a gain, whose 95 % bootstrap interval over images excludes 0. Among edges "
-    "that carry no information, about one cell in twenty would be marked by chance. Grey: the edge does not apply to "
-    "the task."
+    "A dot marks a loss, and a plus a gain, that differs from 0, corrected for the number of cells: at most 5 % of all "
+    "marks are expected where there is no change (false discovery rate over all cells of a window). Grey: the edge "
+    "does not apply to the task."
 )
 
 

@@ -6,8 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from .numbers import signed, unsigned
+from .numbers import ends, signed, unsigned
 from .panels import Axes, panel_name
+
+EXTREMES = (
+    "The interval is that of the extreme: it is found on one half of the images and measured on the other, anew in "
+    "each resample."
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ def largest_effects(
         }
         for model, task in summary.select("model", "task").unique(maintain_order=True).iter_rows()
     ]
-    return EffectTable(list(names.values()), rows, f"{reading.effect}, with its 95 % interval and its position.")
+    explanation = f"{reading.effect}, with its 95 % interval and its position. {EXTREMES}"
+    return EffectTable(list(names.values()), rows, explanation)
 
 
 def _by_panel(axes: Axes, shown: pl.DataFrame, summary: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -117,5 +123,5 @@ def _by_panel(axes: Axes, shown: pl.DataFrame, summary: pl.DataFrame) -> tuple[p
 
 
 def _cell(row: dict[str, Any], reading: Reading, where: str) -> dict[str, str]:
-    value, low, high = (reading.written(row[name]) for name in ("mean", "low", "high"))
+    value, low, high = (reading.written(value) for value in (row["mean"], *ends(row)))
     return {"value": value + reading.unit, "interval": f"[{low}, {high}]", "where": where}

@@ -18,14 +18,21 @@ def with_interval(row: Mapping[str, float], digits: int = 2, unit: str = "", sig
     """`mean [low, high]` of a summary's row.
 
     Args:
-        row: with the columns mean, low and high.
+        row: of the lowest or highest mean of a line; see `ends`.
         digits: after the decimal point.
         unit: the text after the mean, with a space before it.
         signs: whether positive numbers have a plus.
     """
     write = signed if signs else unsigned
-    mean, low, high = (write(row[name], digits) for name in ("mean", "low", "high"))
+    mean, low, high = (write(value, digits) for value in (row["mean"], *ends(row)))
     return f"{mean}{unit} [{low}, {high}]"
+
+
+def ends(row: Mapping[str, float]) -> tuple[float, float]:
+    """The interval of a summary's row: that of the extreme where it is the lowest or highest mean of a line."""
+    if row.get("extreme_low") is not None:
+        return row["extreme_low"], row["extreme_high"]
+    return row["low"], row["high"]
 
 
 def bracketed(low: float | None, high: float | None) -> str:

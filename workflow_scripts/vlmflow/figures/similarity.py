@@ -113,11 +113,18 @@ class SimilarityChart(LineChart[SimilarityProbe]):
             pl.col("name").alias("Name"),
             pl.format("{} to {}", "first_layer", "last_layer").alias("After layers"),
             interval(pl.col("phase") > 1).alias("Begins, 95 % interval"),
-            number("between", 3).alias("Image and text, change per layer"),
-            number("within_image", 3).alias("Within image"),
-            number("within_text", 3).alias("Within text"),
+            _slope("between").alias("Image and text, change per layer"),
+            _slope("within_image").alias("Within image"),
+            _slope("within_text").alias("Within text"),
             *SAMPLE,
         )
+
+
+def _slope(column: str) -> pl.Expr:
+    """A slope with its interval, as text."""
+    known = pl.col(f"{column}_low").is_not_null()
+    ends = pl.format(" [{}, {}]", number(f"{column}_low", 3), number(f"{column}_high", 3))
+    return pl.format("{}{}", number(column, 3), pl.when(known).then(ends).otherwise(pl.lit("")))
 
 
 def _largest_difference(rows: pl.DataFrame) -> str:

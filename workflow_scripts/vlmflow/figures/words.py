@@ -9,6 +9,7 @@ from vlmflow.probes import WordsProbe
 from .base import LineChart
 from .captions import INTERVALS
 from .effects import Reading
+from .numbers import with_interval
 from .panels import Axes
 from .style import name_of
 
@@ -52,8 +53,7 @@ class WordsChart(LineChart[WordsProbe]):
             worst = group.sort("mean").row(0, named=True)
             last = sorted(group.filter(pl.col("layer") == group["layer"].max())["mean"].to_list())
             sentences.append(
-                f"{name_of(name)}: similarity falls to {worst['mean']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}] "
-                f"at layer {worst['layer']} in {worst['task']}; at the last layer it is {last[0]:.2f} to "
-                f"{last[-1]:.2f}, depending on the task."
+                f"{name_of(name)}: similarity falls to {with_interval(worst)} at layer {worst['layer']} in "
+                f"{worst['task']}; at the last layer it is {last[0]:.2f} to {last[-1]:.2f}, depending on the task."
             )
         return " ".join(sentences)

@@ -30,6 +30,17 @@ INTERVAL = {
     "questions": Column(pl.Int32, "number of questions"),
     "images": Column(pl.Int32, "number of images, which are resampled"),
 }
+EXTREME = {
+    "extreme_low": Column(
+        pl.Float64,
+        "at the lowest and highest mean of a line: lower end of the 95 % interval of this extreme, found anew in each "
+        "resample",
+        nullable=True,
+    ),
+    "extreme_high": Column(pl.Float64, "upper end of the same interval", nullable=True),
+    "position_low": Column(pl.Float64, "there: lower end of the 95 % interval of its position", nullable=True),
+    "position_high": Column(pl.Float64, "upper end of the same interval", nullable=True),
+}
 NOTE = {"note": Column(pl.String, "why nothing was measured; null if something was", nullable=True)}
 QUANTITY = {"quantity": Column(pl.String, "the column of the probe's table that is averaged")}
 CELL = {"row": Column(pl.Int32, "from 0, from the top"), "column": Column(pl.Int32, "from 0, from the left")}

@@ -1,8 +1,9 @@
-"""Heat maps: a row per edge, a column per layer; a mark where an interval excludes 0."""
+"""Heat maps: a row per edge, a column per layer; a mark where the mean differs from 0."""
 
 import altair as alt
 import polars as pl
 
+from vlmflow.analysis.discovery import with_discovered
 from vlmflow.edges import ALL_EDGES
 
 from ..panels import Axes, Frame
@@ -68,14 +69,9 @@ def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> a
 
 
 def _marked(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows, rounded, with a mark where the interval excludes 0; a single image has no interval, so no mark."""
-    has_interval, lost, gained = pl.col("images") > 1, pl.col("high") < 0, pl.col("low") > 0
-    mark = (
-        pl.when(has_interval & lost)
-        .then(pl.lit("•"))
-        .when(has_interval & gained)
-        .then(pl.lit("+"))
-        .otherwise(pl.lit(""))
-    )
+    """The rows, rounded, with a mark where the mean differs from 0, corrected over the cells of a window."""
+    lost = pl.when(pl.col("mean") < 0).then(pl.lit("•")).otherwise(pl.lit("+"))
+    mark = pl.when("discovered").then(lost).otherwise(pl.lit(""))
     columns = ("panel", "edge", "window", "layer", "mean", "low", "high", "questions")
-    return rows.select(*columns, mark=mark).with_columns(pl.col("mean", "low", "high").round(2))
+    marked = with_discovered(rows, ["window"]).select(*columns, mark=mark)
+    return marked.with_columns(pl.col("mean", "low", "high").round(2))

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from vlmflow.analysis.bootstrap import ENDS, resampled
+from vlmflow.analysis.bootstrap import ENDS, Resampled
 from vlmflow.analysis.knees import LEAST_FOUND, RESAMPLES, enough, knee
 from vlmflow.probes.budget import ALL_TOKENS
 
@@ -31,7 +31,7 @@ def _of_curve(rows: pl.DataFrame, seed: int) -> dict:
     totals = cells.select([str(number) for number in kept["tokens_requested"]]).to_numpy()
     tokens = kept["tokens_kept"].to_numpy()
     mean = totals.sum(axis=0) / counts.sum()
-    again = resampled(totals, counts.astype(float), seed, RESAMPLES)
+    again = Resampled.of(totals, counts, cells["image_id"].to_list(), seed).whole[1 : RESAMPLES + 1]
     point, knees = knee(tokens, mean), [each for curve in again if (each := knee(tokens, curve)) is not None]
     found = 100 * len(knees) / len(again)
     point = point if found >= LEAST_FOUND else None

@@ -19,6 +19,13 @@ PAIRS = ("image and text", "within image", "within text")
 # The phases of [phase], in their order.
 PHASE_NAMES = ("alignment", "intra-modal encoding", "inter-modal encoding", "output preparation")
 
+# The columns of slopes in the table of phases, in the order of `PAIRS`.
+SLOPES = {
+    "between": "between image and text",
+    "within_image": "within the image",
+    "within_text": "within the text",
+}
+
 PHASES = Table(
     "phases",
     MODEL_TASK
@@ -31,9 +38,12 @@ PHASES = Table(
         "name": Column(pl.String, "of the phase, where four phases are as [phase] describes them"),
         "first_layer": Column(pl.Int32, "layer of its first state; −1 is the embedding"),
         "last_layer": Column(pl.Int32, "layer of its last state"),
-        "between": Column(pl.Float64, "change per layer of the similarity between image and text"),
-        "within_image": Column(pl.Float64, "change per layer of the similarity within the image"),
-        "within_text": Column(pl.Float64, "change per layer of the similarity within the text"),
+    }
+    | {name: Column(pl.Float64, f"change per layer of the similarity {what}") for name, what in SLOPES.items()}
+    | {
+        f"{name}_{bound}": Column(pl.Float64, f"{end} end of the 95 % interval of `{name}`", nullable=True)
+        for name in SLOPES
+        for bound, end in (("low", "lower"), ("high", "upper"))
     }
     | FEATURE_INTERVAL,
 )

@@ -6,41 +6,35 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from vlmflow.analysis.bootstrap import ENDS, draws
-from vlmflow.analysis.phases import (
-    FLAT,
-    LEAST_WEIGHT,
-    RESAMPLES,
-    cuts,
-    most_phases,
-    sampling_error,
-    supported,
-)
-from vlmflow.probes.similarity import PAIRS, PHASE_NAMES
+from vlmflow.analysis.bootstrap import Resampled, quantile_ends
+from vlmflow.analysis.phases import RESAMPLES, StraightLines, numbers_supported, pairs_of
+from vlmflow.probes.similarity import PAIRS, PHASE_NAMES, SLOPES
 
 
-def names_of(slopes: np.ndarray) -> tuple[str, ...]:
-    """The names of phases: those of [phase] if there are four phases as it describes them, else empty names.
+def names_of(ends: np.ndarray) -> tuple[str, ...]:
+    """The names of phases: those of [phase] if there are four phases as its abstract describes them, else empty names.
 
     In the first phase, image and text become more similar.  In the second, they become less similar, while the tokens
-    within the image or within the text become more similar.  In the third, image and text become more similar again.
-    There is no condition on the fourth.
+    within the image and within the text become more similar.  In the third, image and text become more similar again.
+    In the fourth, all three similarities fall.  Each of these slopes must have its whole interval on this side.
 
     Args:
-        slopes: (phases, curves) change per layer of the curves between image and text, within image, and within text.
+        ends: (2, phases, curves) ends of the intervals of the change per layer of the curves between image and text,
+            within image, and within text.
     """
-    if len(slopes) == len(PHASE_NAMES):
-        between = slopes[:, 0]
-        if between[0] > 0 > between[1] and max(slopes[1, 1:]) > 0 and between[2] > 0:
+    if ends.shape[1] == len(PHASE_NAMES):
+        low, high = ends
+        grows = low[0, 0] > 0 and min(low[1, 1:]) > 0 and low[2, 0] > 0
+        if grows and high[1, 0] < 0 and max(high[3]) < 0:
             return PHASE_NAMES
-    return ("",) * len(slopes)
+    return ("",) * ends.shape[1]
 
 
 def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """From the table `similarity` of one model and task to the table `phases`, without model and task.
 
     The three corrected curves are scaled to the same variance; a curve with more sampling error has less weight.
-    Images are resampled, and phases are found again in each resample.  This gives the interval of each cut,
+    Images are resampled, and phases are found again in each resample.  This gives the interval of each cut and slope,
     and the number of phases, which is the number that most resamples support.
     """
     parts = [pl.DataFrame(_of_prompt(group, seed)) for group in rows.partition_by("prompt", maintain_order=True)]
@@ -49,64 +43,64 @@ def find_phases(rows: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
 
 def _of_prompt(rows: pl.DataFrame, seed: int) -> list[dict]:
     layers = rows["layer"].unique().sort().to_list()
-    totals, counts = _by_image(rows, layers)
-    mean = (totals.sum(axis=0) / counts.sum()).reshape(len(layers), len(PAIRS))
-    scale = np.where(mean.std(axis=0) > FLAT, mean.std(axis=0), 1.0)
-    resampled = [
-        (drawn @ totals / (drawn @ counts)).reshape(mean.shape) / scale for drawn in draws(len(counts), seed, RESAMPLES)
-    ]
-    error = sampling_error(mean / scale, resampled)
-    # A curve that is mostly sampling error carries little information about the cuts.
-    weight = np.sqrt(np.clip(1 - error, LEAST_WEIGHT, 1))
-    found = cuts(mean / scale * weight, most_phases(*mean.shape))
-    again = [cuts(curves * weight, max(found)) for curves in resampled]
-    # A resample has the error of the sample and, in addition, that of resampling.
-    votes = Counter(supported(curves, each, 2 * error) for curves, each in zip(resampled, again, strict=True))
+    images, totals, counts = _by_image(rows, layers)
+    again = Resampled.of(totals, counts, images, seed).whole[: RESAMPLES + 1]
+    curves = again.reshape(len(again), len(layers), len(PAIRS))
+    found, numbers = numbers_supported(curves)
+    votes = Counter(numbers[1:].tolist())
     number = min(votes, key=lambda each: (-votes[each], each))
     several = len(counts) > 1
     about = {
         "prompt": rows["prompt"][0],
         "phase_count": number,
-        "agreement": 100 * votes[number] / len(resampled) if several else None,
+        "agreement": 100 * votes[number] / (len(again) - 1) if several else None,
         "questions": int(counts.sum()),
         "images": len(counts),
     }
+    lines = StraightLines(curves)
     return [
         about | row
         for of in sorted({number, len(PHASE_NAMES)} & set(found))
-        for row in _rows(mean, layers, found[of], [each[of] for each in again] if several else [])
+        for row in _rows(layers, found[of], lines.slopes_of(found[of]), several)
     ]
 
 
-def _by_image(rows: pl.DataFrame, layers: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """((images, layers × pairs) sums over an image's questions, (images) number of its questions)."""
+def _by_image(rows: pl.DataFrame, layers: list[int]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(ids of the images, (images, layers × pairs) sums over their questions, (images) number of their questions)."""
     order = pl.DataFrame({"layer": layers}, schema={"layer": pl.Int32}).join(pl.DataFrame({"pair": PAIRS}), how="cross")
     cells = rows.group_by("image_id", "layer", "pair").agg(pl.col("corrected").sum(), count=pl.len())
     images = rows["image_id"].unique().sort()
     grid = pl.DataFrame({"image_id": images}).join(order, how="cross", maintain_order="left_right")
     full = grid.join(cells, on=["image_id", "layer", "pair"], how="left", maintain_order="left")
     totals = full["corrected"].to_numpy().reshape(len(images), -1)
-    return totals, full["count"].to_numpy().reshape(len(images), -1)[:, 0].astype(float)
+    return images.to_list(), totals, full["count"].to_numpy().reshape(len(images), -1)[:, 0].astype(float)
 
 
-def _rows(mean: np.ndarray, layers: list[int], ends: list[int], again: list[list[int]]) -> Iterator[dict]:
-    """A row per phase; without intervals if nothing was resampled."""
-    spans = list(zip([0, *ends[:-1]], ends, strict=True))
-    slopes = np.array([np.polyfit(np.arange(end - start), mean[start:end], 1)[0] for start, end in spans])
-    names = names_of(slopes)
-    for index, (start, end) in enumerate(spans):
-        # The first phase always begins with the first state.
-        begins = [layers[each[index - 1]] for each in again] if index else [layers[0]]
-        low, high = np.quantile(begins, ENDS).tolist() if begins else (None, None)
-        yield {
-            "phases": len(ends),
+def _rows(layers: list[int], ends: np.ndarray, slopes: np.ndarray, several: bool) -> Iterator[dict]:
+    """A row per phase; without intervals if there is only one image.
+
+    Args:
+        layers: of the states.
+        ends: (1 + resamples, phases), the sample first.
+        slopes: (1 + resamples, phases, curves).
+        several: whether there are several images.
+    """
+    intervals = quantile_ends(slopes)
+    names = names_of(intervals)
+    for index, (start, end) in enumerate(pairs_of(ends[0].tolist())):
+        begins = np.array(layers)[ends[:, index - 1]] if index else np.full(len(ends), layers[0])
+        low, high = quantile_ends(begins).tolist() if several else (None, None)
+        row = {
+            "phases": ends.shape[1],
             "phase": index + 1,
             "name": names[index],
             "first_layer": layers[start],
             "last_layer": layers[end - 1],
-            "between": float(slopes[index, 0]),
-            "within_image": float(slopes[index, 1]),
-            "within_text": float(slopes[index, 2]),
             "low": low,
             "high": high,
         }
+        for curve, name in enumerate(SLOPES):
+            row |= {name: float(slopes[0, index, curve])}
+            for place, bound in enumerate(("low", "high")):
+                row[f"{name}_{bound}"] = float(intervals[place, index, curve]) if several else None
+        yield row
