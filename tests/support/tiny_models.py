@@ -4,6 +4,7 @@ Their weights are random but for one thing: whatever the question is, the last p
 the word.  So they can be right, and a knockout still changes how sure they are.
 """
 
+import json
 from itertools import pairwise
 
 import torch
@@ -18,6 +19,7 @@ from transformers import (
     InstructBlipQFormerConfig,
     InstructBlipVisionConfig,
     LlamaConfig,
+    LlamaTokenizer,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaNextConfig,
@@ -60,6 +62,24 @@ def metaspace_tokenizer(texts):
     )
 
 
+def byte_fallback_tokenizer(texts):
+    """As Vicuna's too, with bytes for all characters that it does not know, such as newlines; it is a LlamaTokenizer,
+    which puts ▁ before a text, but not before what follows a special token in it."""
+    tokens = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokens.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Metaspace(prepend_scheme="first"),
+        pre_tokenizers.Punctuation(),
+    ])  # fmt: skip
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "<pad>", "<image>"]
+    trainer = trainers.BpeTrainer(vocab_size=2 * VOCABULARY, special_tokens=special)
+    tokens.train_from_iterator([line for text in texts for line in text.splitlines()], trainer)
+    learned = json.loads(tokens.to_str())["model"]
+    merges = [tuple(pair) for pair in learned["merges"]]
+    return LlamaTokenizer(
+        vocab=learned["vocab"], merges=merges, pad_token="<pad>", additional_special_tokens=["<image>"]
+    )
+
+
 def byte_level_tokenizer(texts):
     """As Llama 3's: bytes, a space before a word belonging to it."""
     tokens = Tokenizer(models.BPE())
@@ -86,10 +106,10 @@ def byte_level_tokenizer(texts):
 TOKENIZERS = {"vicuna_v1": metaspace_tokenizer, "llava_llama_3": byte_level_tokenizer}
 
 
-def build_processor(kind, template, texts, side=SIDE):
-    """`kind` is llava (resized and cropped) or llava_next (any resolution)."""
+def build_processor(kind, template, texts, side=SIDE, tokenizer=None):
+    """`kind` is llava (resized and cropped) or llava_next (any resolution); `tokenizer` makes one of texts."""
     chat = (CHAT_FOLDER / f"{template}.jinja").read_text()
-    tokenizer = TOKENIZERS[template]([*texts, "\n", " \n", "\n\n", "USER: ASSISTANT:", chat])
+    tokenizer = (tokenizer or TOKENIZERS[template])([*texts, "\n", " \n", "\n\n", "USER: ASSISTANT:", chat])
     images = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
     shared = {
         "tokenizer": tokenizer,

@@ -17,7 +17,7 @@ import polars as pl
 from vlmflow.data.base import ImageSource
 from vlmflow.data.images_on_disk import images_on_disk
 from vlmflow.models.hub_cache import fetched_digests, find_snapshot
-from vlmflow.models.templates import CHAT_FOLDER, TEMPLATES
+from vlmflow.models.templates import template_file
 from vlmflow.store.contents import Contents, contents_note, digest_of
 from vlmflow.store.measurements import store_folder
 from vlmflow.study.models import Model
@@ -124,6 +124,4 @@ def _with_endings(folder: Path, endings: set[str]) -> list[Path]:
 
 def _template(model: Model) -> Path | None:
     """The file of a conversation template; None for the model's own."""
-    if model.template == "own":
-        return None
-    return CHAT_FOLDER / f"{model.template}.jinja" if model.template in TEMPLATES else Path(model.template)
+    return None if model.template == "own" else template_file(model.template)

@@ -8,10 +8,11 @@ from transformers import AutoConfig, AutoTokenizer, LlavaImageProcessorPil
 from transformers.utils import is_torchvision_available
 
 from vlmflow.errors import ProcessorError, ProcessorMismatchError
+from vlmflow.prompts.cut_at_image import CUT_AT_IMAGE
 
 from .agreement import complete_processor
 from .diagnose import diagnose_model
-from .templates import CHAT_FOLDER, TEMPLATES
+from .templates import AS_PUBLISHED, TEMPLATES, template_file
 from .unused_parts import load_without_unused_parts
 
 
@@ -104,11 +105,16 @@ def _template_error(path: str | Path) -> ProcessorError:
 
 
 def _read_template(name: str) -> str:
-    path = CHAT_FOLDER / f"{name}.jinja" if name in TEMPLATES else Path(name)
+    """The text of a template, which is a template of `transformers` by itself.
+
+    Raises:
+        ProcessorError: there is no such template.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        text = template_file(name).read_text(encoding="utf-8")
     except OSError as error:
         raise ProcessorError(f"template {name!r}: {error}; choose from own, {', '.join(TEMPLATES)}") from error
+    return f"{CUT_AT_IMAGE}\n{text}" if name in AS_PUBLISHED else text
 
 
 def _fitting_image_processor(processor: Any, fit: str, path: str | Path) -> Any:

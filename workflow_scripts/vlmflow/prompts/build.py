@@ -12,6 +12,7 @@ from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
 
+from .cut_at_image import around_image, cuts_at_image
 from .model_inputs import chat_text, image_inputs, marks, special_tokens
 from .segments import (
     Finder,
@@ -124,10 +125,7 @@ def build_prompt(
     _check_text(processor, "question", question)
     text = chat_text(processor, question + instruction)
     inputs, positions = image_inputs(processor, image, text, image_token_id)
-    # Some processors put the image's tokens before a text that does not name them.
-    token = getattr(processor, "image_token", None)
-    after = max(0, text.rfind(str(token))) if token else 0
-    finder = Finder(processor.tokenizer, text, question, after, inputs["input_ids"][0])
+    finder = _finder(processor, text, question, inputs["input_ids"][0])
     segments: Positions = {"image": positions, **finder.common_segments()}
     missing: Missing = {"caption": "its model reads the image, not captions"}
     add_surroundings(segments, missing)
@@ -136,6 +134,17 @@ def build_prompt(
     add_patches(segments, missing, patch_maps or PatchMaps(processor), image.size, objects, patches)
     add_sinks(segments, missing, sinks)
     return _without_empty(Prompt(inputs, text, segments, missing))
+
+
+def _finder(processor: Any, text: str, question: str, tokens: torch.Tensor) -> Finder:
+    """What finds the question's words after the image."""
+    if cuts_at_image(processor):
+        _, text = around_image(processor, text)  # whose tokens may differ from those that the whole text has there
+        return Finder(processor.tokenizer, text, question, 0, tokens)
+    # Some processors put the image's tokens before a text that does not name them.
+    token = getattr(processor, "image_token", None)
+    after = max(0, text.rfind(str(token))) if token else 0
+    return Finder(processor.tokenizer, text, question, after, tokens)
 
 
 def build_image_prompt(

@@ -9,6 +9,8 @@ from vlmflow.data.open_image import in_rgb
 from vlmflow.engine.batch_size import ran_out
 from vlmflow.errors import PromptError
 
+from .cut_at_image import cut_at_image, cuts_at_image
+
 
 def special_tokens(tokenizer: Any, text: str) -> dict[str, bool]:
     """The tokenizer's setting for special tokens: none are added if the chat template has already written the first."""
@@ -40,7 +42,12 @@ def chat_text(processor: Any, question: str, image: bool = True, text_first: boo
 def image_inputs(
     processor: Any, image: Image.Image, text: str, image_token_id: int
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """(model inputs, positions of the image's tokens)."""
+    """(model inputs, positions of the image's tokens in them).
+
+    Raises:
+        PromptError: the processor makes no inputs of this image and text, or none with the image's tokens; or the
+            template is for LLaVA models only, and this is another one.
+    """
     special = special_tokens(processor.tokenizer, text)
     image = in_rgb(image)
     try:
@@ -53,6 +60,8 @@ def image_inputs(
             f"and this text: {type(error).__name__}: {error}"
         ) from error
     inputs.pop("labels", None)  # for training; they may be longer than the logits that are computed
+    if cuts_at_image(processor):
+        inputs = cut_at_image(processor, text, inputs, image_token_id)
     positions = (inputs["input_ids"][0] == image_token_id).nonzero().flatten()
     if len(positions) == 0:
         raise PromptError(f"the prompt holds no image token (id {image_token_id}): {text!r}")

@@ -26,7 +26,9 @@ class Model(Strict):
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float16", description="Type of the weights.")
     instruction: str = Field("", description="Text after the question, for instance to answer in one word.")
     template: Annotated[str, AfterValidator(_check_template)] = Field(
-        "own", description="Conversation template: the model's own, vicuna_v1, llava_llama_3, plain, or a .jinja file."
+        "own",
+        description="Conversation template: the model's own, vicuna_v1, llava_llama_3 (with _as_published, cut into "
+        "tokens at the image as LLaVA's published code does), plain, image_first, or a .jinja file.",
     )
     reads: Literal["image", "captions"] = Field(
         "image", description="What the model reads before the question: the image, or its captions as text."
