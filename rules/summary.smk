@@ -160,6 +160,46 @@ rule find_curve_features:
         "../workflow_scripts/find_curve_features.py"
 
 
+rule judge_claims:
+    input:
+        rows=[path for probe in CLAIM_PROBES for path in get_shards(get_probe_models(probe), probe)],
+        answers=get_shards(MODELS, "answers") if CLAIM_ANSWERS else [],
+        table_answers=[path for table in CLAIM_TABLES for path in get_table_shards(table)],
+        table_questions=expand(f"{RESULTS}/tables/{{table}}/asked.parquet", table=CLAIM_TABLES),
+        models=expand(f"{RESULTS}/{{model}}/model.parquet", model=MODELS),
+    output:
+        claims=f"{RESULTS}/summary/claims.parquet",
+        csv=f"{RESULTS}/tables/claims.csv",
+        html=report(
+            f"{RESULTS}/tables/claims.html",
+            caption="../workflow_scripts/captions/claims.rst",
+            category="Tables",
+            labels={"table": "claims"},
+        ),
+    log:
+        f"{RESULTS}/logs/judge_claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/judge_claims.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(60),
+    params:
+        claims={name: claim.model_dump(mode="json") for name, claim in study.claims.items()},
+        # Settings of probes, and the model of each of their files.
+        probes={probe: study.probes[probe].model_dump(mode="json") for probe in CLAIM_PROBES},
+        tasks={probe: study.tasks_of(probe) for probe in CLAIM_PROBES},
+        rows=[(probe, model) for probe in CLAIM_PROBES for model in get_models_of_shards(get_probe_models(probe))],
+        models=MODELS,
+        answered=get_models_of_shards(MODELS) if CLAIM_ANSWERS else [],
+        answered_tasks=list(study.tasks),
+        tables=[(table, study.tables[table].model) for table in CLAIM_TABLES for _ in get_table_shards(table)],
+    script:
+        "../workflow_scripts/judge_claims.py"
+
+
 rule show_examples:
     input:
         questions=lambda wildcards: get_task_files(study.tasks_of(get_figure_probe(wildcards))),

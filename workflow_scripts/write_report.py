@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from vlmflow.claims.judge import CLAIMS
 from vlmflow.jobs.job import logged
 from vlmflow.report.page import render
 from vlmflow.study import Study
@@ -41,6 +42,7 @@ with logged(snakemake.log[0]):
         figures=Path(snakemake.output.report).parent / "figures",
         drawn=snakemake.params.drawn,
         left_out=snakemake.params.left_out,
+        claims=CLAIMS.read(snakemake.input.claims[0]) if snakemake.input.claims else None,
     )
     with atomic_write(snakemake.output.report) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -9,6 +9,7 @@ SEGMENTS = {
     "image": 0,
     "related patches": 0,
     "other patches": 0,
+    "other patches, as many as related": 0,
     "sinks": 0,
     "related patches without sinks": 0,
     "other patches without sinks": 0,
@@ -31,6 +32,9 @@ IMAGE_SEGMENTS = tuple(name for name, rank in SEGMENTS.items() if rank < SEGMENT
 
 # Sinks are patches whose features have a norm above a threshold; the other two segments leave them out.
 SINK_SEGMENTS = ("sinks", "related patches without sinks", "other patches without sinks")
+
+# Random other patches: a control for the number of patches.
+AS_MANY_AS_RELATED = "other patches, as many as related"
 
 # The edges of [flow], figures 3 to 5.
 FLOW_EDGES = (
@@ -86,7 +90,7 @@ def _all_edges() -> tuple[str, ...]:
     """The edges from every segment of an image's prompt to every later one; between the image and the tokens that
     separate its parts; within the question, from its other words to its options and objects; and from the last position
     to itself."""
-    segments = [name for name in SEGMENTS if name not in (*SINK_SEGMENTS, "caption")]
+    segments = [name for name in SEGMENTS if name not in (*SINK_SEGMENTS, AS_MANY_AS_RELATED, "caption")]
     later = [f"{a} -> {b}" for b in segments for a in segments if SEGMENTS[a] < SEGMENTS[b]]
     within = [
         "image -> image separators",

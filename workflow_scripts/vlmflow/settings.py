@@ -4,14 +4,23 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from vlmflow.edges import ALL_EDGES, Edge
 
 # Names that files and folders of the results have.
 RESERVED = set(
     "training candidates tasks summary figures tables patches sheets answers selected skipped logs benchmarks "
-    "questions model store".split()
+    "questions model store claims".split()
 )
 
 
@@ -106,10 +115,40 @@ Edges = Annotated[
     BeforeValidator(_expanded, json_schema_input_type=list[str] | Literal["all"]),
 ]
 Window = Annotated[int, Field(ge=1), AfterValidator(_check_window)]
-# One window, or several, which share one recording.
+
+
+class WindowShare(Strict):
+    """A window as a share of the model's depth, so that models of different depth have comparable windows."""
+
+    share: float = Field(gt=0, le=1, description="Of the layers; the window has the nearest odd number of layers.")
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:g} % of the layers"
+
+
+def window_size(window: int | WindowShare, layers: int) -> int:
+    """The number of layers of a window in a model of `layers` layers."""
+    if isinstance(window, int):
+        return window
+    return 2 * max(0, int((window.share * layers - 1) / 2 + 0.5)) + 1
+
+
+# A window is a number of layers, or a share of them; a number has the tag "[layers]".
+WINDOW_KIND = Discriminator(lambda given: "[share]" if isinstance(given, dict | WindowShare) else "[layers]")
+TaggedShare = Annotated[WindowShare, Tag("[share]")]
+
+
+def _share_alone(windows: list[int | WindowShare]) -> list[int | WindowShare]:
+    if len(windows) > 1 and any(isinstance(window, WindowShare) for window in windows):
+        raise ValueError("a share of the layers cannot be one of several windows; make a probe of its own for it")
+    return windows
+
+
+# One window, or several, which share one recording; or one share of the depth.
 Windows = Annotated[
-    list[Window],
+    list[Annotated[Annotated[Window, Tag("[layers]")] | TaggedShare, WINDOW_KIND]],
     Field(min_length=1),
     AfterValidator(each_once("window")),
-    BeforeValidator(_as_list, json_schema_input_type=int | list[int]),
+    AfterValidator(_share_alone),
+    BeforeValidator(_as_list, json_schema_input_type=int | list[int] | WindowShare),
 ]

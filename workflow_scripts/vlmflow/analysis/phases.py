@@ -6,11 +6,13 @@ exactly (dynamic programming, in all resamples at once).  The data support the s
 bend can be cut into more and more lines, and a criterion of fit alone would accept all of them.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
 RESAMPLES = 500
+CHUNK = 250  # resamples whose phases are found at a time; this limits the memory
 LEAST = 2  # states in a phase
 LEAST_WEIGHT = 1e-3  # smallest weight of a curve
 FLAT = 1e-9  # standard deviation of a curve that does not change
@@ -138,3 +140,27 @@ def numbers_supported(curves: np.ndarray) -> tuple[dict[int, np.ndarray], np.nda
 def pairs_of(ends: list[int]) -> list[tuple[int, int]]:
     """(first state, end) of each phase."""
     return list(pairwise([0, *ends]))
+
+
+def _in_chunks(curves: np.ndarray, found: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return np.concatenate([found(curves[start : start + CHUNK]) for start in range(0, len(curves), CHUNK)])
+
+
+def phase_slopes(curves: np.ndarray, number: int) -> np.ndarray:
+    """(1 + resamples, phases, curves) the change per layer in each of `number` phases, cut anew in each resample.
+
+    Args:
+        curves: (1 + resamples, states, curves), the sample first.
+        number: of phases.
+    """
+    each, weight = scaled(curves)
+    ends = _in_chunks(each * weight, lambda chunk: cuts(chunk, number)[number])
+    chunks = range(0, len(curves), CHUNK)
+    slopes = [StraightLines(curves[n : n + CHUNK]).slopes_of(ends[n : n + CHUNK]) for n in chunks]
+    return np.concatenate(slopes)
+
+
+def phases_supported(curves: np.ndarray) -> np.ndarray:
+    """(1 + resamples) the number of phases that the curves support; see `numbers_supported`."""
+    parts = [numbers_supported(np.concatenate([curves[:1], chunk])) for chunk in np.array_split(curves[1:], 8)]
+    return np.concatenate([parts[0][1][:1], *(numbers[1:] for _, numbers in parts)]).astype(float)

@@ -19,6 +19,7 @@ class Averaging:
         quantities: the columns that are averaged.
         prepare: a function that is applied to the rows first; it may create the columns `quantity` and `value`.
         columns: columns of `by` that the probe's own table does not have.
+        position: the column with the position of a value of the x axis, if that value is only its name.
         map_columns: if the quantities are maps (lists, row by row), the column that has their number of columns.
         further: name → column and expression over the rows of a combination, in addition to the mean.
         line: the column of `by` whose values (edges, for instance) may be skipped for every question; such a value gets
@@ -30,6 +31,7 @@ class Averaging:
     quantities: tuple[str, ...]
     prepare: Callable[[pl.DataFrame], pl.DataFrame] | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
+    position: str | None = None
     map_columns: str | None = None
     further: Mapping[str, tuple[Column, pl.Expr]] = field(default_factory=dict)
     line: str | None = None
@@ -54,18 +56,22 @@ class Averaging:
             | NOTE,
         )
 
+    def values(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the column `value`, of which means are taken: a row per question and combination."""
+        prepared = self.prepare(rows) if self.prepare else rows
+        if "quantity" not in self.by:
+            return prepared.with_columns(value=pl.col(self.quantities[0]))
+        return prepared if "quantity" in prepared.columns else unpivot_quantities(prepared, self.quantities)
+
     def average(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Means with intervals: a row per combination, and per cell if the quantities are maps."""
         from .bootstrap import summarise, summarise_cells
 
-        by, prepared = list(self.by), self.prepare(rows) if self.prepare else rows
-        if "quantity" in by and "quantity" not in prepared.columns:
-            prepared = unpivot_quantities(prepared, self.quantities)
-        value = "value" if "quantity" in by else self.quantities[0]
+        by, values = list(self.by), self.values(rows)
         if self.map_columns:
-            sizes = prepared.partition_by(self.map_columns, maintain_order=True)
-            return pl.concat(summarise_cells(maps, by, value, maps[self.map_columns][0]) for maps in sizes)
-        means = summarise(prepared, by, value, along=self.along)
+            sizes = values.partition_by(self.map_columns, maintain_order=True)
+            return pl.concat(summarise_cells(maps, by, "value", maps[self.map_columns][0]) for maps in sizes)
+        means = summarise(values, by, "value", along=self.along)
         if self.further:
             further = rows.group_by(by).agg(**{name: value for name, (_, value) in self.further.items()})
             means = means.join(further, on=by, how="left", maintain_order="left")

@@ -46,7 +46,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        return rows.filter(pl.col("window") == knockout_texts.window_shown(self.window, probe))
+        return rows.filter(pl.col("window") == knockout_texts.window_shown(self.window, probe, rows))
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
@@ -62,7 +62,7 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
             panels = dict(rows.select("task", "panel").unique().iter_rows())
             rows = measured_rows(data.summary, data.model)
             rows = rows.with_columns(panel=pl.col("task").replace_strict(panels))
-        return draw_heatmap(rows, self.axes(probe), frame, knockout_texts.window_shown(self.window, probe))
+        return draw_heatmap(rows, self.axes(probe), frame, knockout_texts.window_shown(self.window, probe, rows))
 
     def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: KnockoutProbe) -> list[str]:
         """The edges whose knockout lowers the probability most, in whichever layer."""

@@ -41,7 +41,7 @@ class FlowChart(LineChart[KnockoutProbe]):
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        window = knockout_texts.window_shown(self.window, probe)
+        window = knockout_texts.window_shown(self.window, probe, rows)
         return rows.filter(pl.col("edge").is_in(self.edges), pl.col("window") == window)
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:

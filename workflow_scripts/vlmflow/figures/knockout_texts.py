@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from vlmflow.probes import KnockoutProbe
+from vlmflow.settings import WindowShare
 
 from .effects import Reading
 from .numbers import with_interval
@@ -20,15 +21,30 @@ READING = Reading("Lowest mean change over the layers", lowest=True, digits=1, u
 NEGLIGIBLE = 1.0  # percent; a smaller loss is described as negligible
 
 
-def window_shown(window: int | None, probe: KnockoutProbe) -> int:
-    """The figure's window, or the probe's only one."""
-    return window or probe.window[0]
+def window_text(window: int | WindowShare) -> str:
+    """The size of a window, as text."""
+    if isinstance(window, WindowShare):
+        return f"{100 * window.share:g} % of the layers (the nearest odd number)"
+    return f"{window} layer{'s' if window > 1 else ''}"
+
+
+def window_shown(window: int | None, probe: KnockoutProbe, rows: pl.DataFrame) -> int:
+    """The number of layers of the window that a figure of one model shows.
+
+    Args:
+        window: the figure's.
+        probe: the probe that it draws.
+        rows: of the model; a probe with a share of the depth has one window for each model.
+    """
+    (first, *_) = probe.window
+    if isinstance(first, int):
+        return window or first
+    return int(rows["window"][0]) if len(rows) else 0
 
 
 def window_caption(window: int | None, probe: KnockoutProbe) -> str:
     """The sentence that names the window of a figure."""
-    layers = window_shown(window, probe)
-    return f"Window: {layers} layer{'s' if layers > 1 else ''}."
+    return f"Window: {window_text(window or probe.window[0])}."
 
 
 def settings_caption(probe: KnockoutProbe) -> list[str]:
@@ -36,6 +52,10 @@ def settings_caption(probe: KnockoutProbe) -> list[str]:
     sentences = []
     if probe.token == "last":
         sentences.append("The probability is that of the answer's last sub-word, given the earlier sub-words.")
+    if probe.sub_words == "several":
+        sentences.append("Only answers of several sub-words.")
+    if probe.sub_words_blocked == "every":
+        sentences.append("An edge to the last position is blocked to every position that predicts a sub-word.")
     if probe.sinks is not None:
         rule = (
             f"above {probe.sinks.above:g}"

@@ -23,6 +23,7 @@ STROKES = {
     "image -> question": Stroke("#00805c"),
     "related patches -> question": Stroke("#b0307f"),
     "other patches -> question": Stroke("#dd9c00", (6, 3), "square"),
+    "other patches, as many as related -> question": Stroke("#6f8f00", (2, 2), "triangle-up"),
     "related patches without sinks -> question": Stroke("#b0307f"),
     "other patches without sinks -> question": Stroke("#dd9c00", (6, 3), "square"),
     "sinks -> question": Stroke("#1b1b1b", (2, 2), "triangle-up"),

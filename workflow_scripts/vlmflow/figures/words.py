@@ -9,6 +9,7 @@ from vlmflow.probes import WordsProbe
 from .base import LineChart
 from .captions import INTERVALS
 from .effects import Reading
+from .knockout_texts import window_text
 from .numbers import with_interval
 from .panels import Axes
 from .style import name_of
@@ -31,7 +32,7 @@ class WordsChart(LineChart[WordsProbe]):
 
     def caption(self, probe: WordsProbe) -> str:
         """See `Chart.caption`."""
-        layers = f"{probe.window} layer{'s' if probe.window > 1 else ''}"
+        layers = window_text(probe.window)
         interventions = []
         if probe.modules:
             interventions.append(

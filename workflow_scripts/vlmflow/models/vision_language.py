@@ -156,6 +156,7 @@ class VisionLanguageModel(LanguageModel):
         patches: Patches | None = None,
         sinks: Sequence[int] | None = None,
         instruction: str = "",
+        seed: str | None = None,
     ) -> Prompt:
         """The prompt of an image and a question: model inputs, and the positions of every segment.
 
@@ -168,6 +169,7 @@ class VisionLanguageModel(LanguageModel):
             patches: the related patches, if they are already known; by default they are found from the boxes.
             sinks: indices, among the image's tokens, of the patches whose features have a high norm.
             instruction: text that follows the question, for instance to answer in one word; part of `template`.
+            seed: of the random choice of other patches that are as many as the related ones; by default the question.
 
         Raises:
             PromptError: the question is empty, holds a special token, or is not found in the built prompt; or the
@@ -184,6 +186,7 @@ class VisionLanguageModel(LanguageModel):
             patches=patches,
             sinks=sinks,
             instruction=instruction,
+            seed=seed,
         )
         return self._on_device(prompt)
 

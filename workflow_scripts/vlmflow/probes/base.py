@@ -111,6 +111,10 @@ class Probe(Strict, ABC):
         """The edges that the probe blocks or measures, if any."""
         return []
 
+    def values_measured(self, column: str) -> list[str] | list[int] | None:
+        """The values that a column of its averaged rows can have; None if the settings do not determine them."""
+        return [str(edge) for edge in self.parsed_edges] if column == "edge" else None
+
     @property
     def needs(self) -> str | None:
         """The input that a model must read: image, captions, or either of them (None)."""

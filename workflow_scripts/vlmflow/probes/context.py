@@ -44,6 +44,7 @@ def prompt_of(vlm: LanguageModel, question: Question, instruction: str) -> Promp
         patches=question.patches,
         sinks=question.sinks,
         instruction=instruction,
+        seed=question.id,
     )
 
 

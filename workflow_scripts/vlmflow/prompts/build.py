@@ -104,6 +104,7 @@ def build_prompt(
     patches: Patches | None = None,
     sinks: Sequence[int] | None = None,
     instruction: str = "",
+    seed: str | None = None,
 ) -> Prompt:
     """The prompt of an image and a question in the processor's chat template.
 
@@ -118,6 +119,7 @@ def build_prompt(
         patches: the related patches, if they are already known; otherwise they are found from the boxes.
         sinks: indices, among the image's tokens, of the patches whose features have a high norm.
         instruction: text that follows the question, for instance to answer in one word; it belongs to `template`.
+        seed: of the random choice of other patches that are as many as the related ones; by default the question.
 
     Raises:
         PromptError: the question is empty, holds the image's placeholder, or is not found in the built prompt.
@@ -131,7 +133,8 @@ def build_prompt(
     add_surroundings(segments, missing)
     option_spans = add_options(segments, missing, finder, options)
     add_objects(segments, missing, finder, objects, option_spans)
-    add_patches(segments, missing, patch_maps or PatchMaps(processor), image.size, objects, patches)
+    maps = patch_maps or PatchMaps(processor)
+    add_patches(segments, missing, maps, image.size, objects, patches, question if seed is None else seed)
     add_sinks(segments, missing, sinks)
     return _without_empty(Prompt(inputs, text, segments, missing))
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
-from vlmflow.edges import SINK_SEGMENTS
+from vlmflow.edges import AS_MANY_AS_RELATED, SINK_SEGMENTS
 from vlmflow.errors import GeometryError, PromptError
 from vlmflow.prompts.layouts.patch_map import Box, Patches
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
@@ -147,8 +148,9 @@ def add_patches(
     size: tuple[int, int],
     objects: Mapping[str, Sequence[Box]] | None,
     patches: Patches | None,
+    seed: str,
 ) -> None:
-    """Add the segments of related and other patches."""
+    """Add the segments of related and other patches, and of as many random other patches as there are related ones."""
     image_tokens = segments["image"]
     try:
         if patches is None:
@@ -162,11 +164,18 @@ def add_patches(
         if wrong := [index for index in (*patches.related, *patches.no_patch) if not 0 <= index < patches.tokens]:
             raise GeometryError(f"there is no image token {wrong[0]}: the image became {patches.tokens}, from 0 on")
     except GeometryError as error:
-        missing |= dict.fromkeys(("related patches", "other patches"), str(error))
+        missing |= dict.fromkeys(("related patches", "other patches", AS_MANY_AS_RELATED), str(error))
         return
     related = image_tokens[_as_indices(patches.related)]
     others = _without(image_tokens, torch.cat([related, image_tokens[_as_indices(patches.no_patch)]]))
     segments |= {"related patches": related, "other patches": others}
+    if len(others) < len(related):
+        missing[AS_MANY_AS_RELATED] = (
+            f"there are {len(others)} other patches, fewer than the {len(related)} related ones"
+        )
+    else:
+        drawn = np.random.default_rng([*seed.encode()]).choice(len(others), size=len(related), replace=False)
+        segments[AS_MANY_AS_RELATED] = others[torch.from_numpy(np.sort(drawn))]
 
 
 def add_sinks(segments: Positions, missing: Missing, sinks: Sequence[int] | None) -> None:

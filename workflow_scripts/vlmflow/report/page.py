@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from vlmflow.claims.table import verdict_rows
 from vlmflow.data.answers import is_correct
 from vlmflow.data.sampling import in_task, sampling_order
 from vlmflow.figures import Chart
@@ -14,6 +15,7 @@ from vlmflow.study import Study, StudyTable
 from vlmflow.tables import full_reason
 
 from .cost import in_report
+from .tables import claims_shown
 from .template_environment import ENVIRONMENT
 
 WRONG = 3  # wrong answers that are shown per model and task, if most answers are wrong
@@ -36,6 +38,7 @@ def render(
     figures: Path,
     drawn: Mapping[str, list[str]],
     left_out: Sequence[dict[str, str]] = (),
+    claims: pl.DataFrame | None = None,
 ) -> str:
     """The page as HTML; every text from data is escaped.
 
@@ -48,6 +51,7 @@ def render(
         figures: the folder of all figures.
         drawn: figure → the models for which it is drawn.
         left_out: the measurements that failed, with the reasons; see `jobs.second_run`.
+        claims: rows of the table `claims`; None if the study has none.
     """
     all_questions = pl.concat([questions, *task_questions.values()])
     return ENVIRONMENT.get_template("report.html").render(
@@ -63,6 +67,7 @@ def render(
             _figure(number, name, study, summaries, curve_features, figures, drawn[name])
             for number, name in enumerate(study.figures, 1)
         ],
+        claims=None if claims is None else claims_shown(verdict_rows(claims)),
         skipped=_reasons(skipped),
         total_skipped=len(skipped),
         cost=in_report(cost),

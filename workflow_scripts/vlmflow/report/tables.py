@@ -69,6 +69,29 @@ def curve_features_page(rows: pl.DataFrame, title: str) -> str:
     return _page(CurveFeaturesTable.macro, title, {"rows": rows.rows(), "columns": rows.columns})
 
 
+def claims_page(rows: pl.DataFrame, title: str) -> str:
+    """The verdicts on all claims as an HTML page.
+
+    Args:
+        rows: see `vlmflow.claims.table.verdict_rows`.
+        title: of the page.
+    """
+    lead = (
+        "A claim is supported if the whole 95 % interval of every statistic lies where the rule says, and contradicted "
+        "if that of one of them lies elsewhere; corrected for the number of tasks and tests."
+    )
+    return _page("claims_table", title, claims_shown(rows), lead)
+
+
+def claims_shown(rows: pl.DataFrame) -> dict[str, Any]:
+    """The argument of the macro `claims_table`: the claims, each with its verdicts."""
+    claims: dict[str, dict[str, Any]] = {}
+    for row in rows.to_dicts():
+        about = {name: row[name] for name in ("claim", "paper", "source", "text", "printed")}
+        claims.setdefault(row["claim"], about | {"verdicts": []})["verdicts"].append(row)
+    return {"rows": list(claims.values())}
+
+
 def _page(macro: str, title: str, shown: dict[str, Any], lead: str = "") -> str:
     """A page of one table.
 

@@ -39,8 +39,9 @@ def _key_path(location: tuple[str | int, ...]) -> str:
         del keys[kind]
     if keys[:1] in (["tables"], ["tasks"]) and keys[2:3] == ["dataset"] and len(keys) > 3:
         del keys[3]
-    if keys[-2:-1] == ["window"]:
-        del keys[-1]  # a single window is a list of one
+    if "window" in keys:  # a single window is a list of one, and either a number or a share
+        place = keys.index("window") + 1
+        keys[place:] = [key for key in keys[place:] if not key.isdigit() and not key.startswith("[")]
     return f"{'.'.join(keys)}: " if keys else ""
 
 

@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from pydantic import Field, model_validator
 
+from vlmflow.claims.declared import StudyClaim
 from vlmflow.data import AnyDataset
 from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.base import Dataset, Download, HubDataset
@@ -13,6 +14,7 @@ from vlmflow.figures import AnyChart, Chart, charts_of
 from vlmflow.probes import AnyProbe
 from vlmflow.settings import ModelName, Name, Strict
 
+from .claims import check_claim
 from .models import Model
 from .tables import AccuracyTable, StudyTable
 
@@ -33,6 +35,7 @@ class Study(Strict):
     probes: dict[Name, AnyProbe] = Field(min_length=1)
     figures: dict[Name, AnyChart] = Field(default_factory=dict)
     tables: dict[Name, StudyTable] = Field(default_factory=dict)
+    claims: dict[Name, StudyClaim] = Field(default_factory=dict)
 
     @property
     def accuracy_tables(self) -> dict[str, AccuracyTable]:
@@ -161,6 +164,12 @@ class Study(Strict):
     def _tables_fit_probes(self) -> "Study":
         for name, table in self.tables.items():
             table.check(self.probes, name)
+        return self
+
+    @model_validator(mode="after")
+    def _claims_can_be_judged(self) -> "Study":
+        for name in self.claims:
+            check_claim(name, self)
         return self
 
     def tables_of(self, kind: str) -> list[str]:

@@ -68,6 +68,7 @@ class BudgetProbe(ImageProbe):
     averaging: ClassVar = Averaging(
         by=("prompt", "keep", "tokens_requested"),
         quantities=("loss",),
+        position="tokens_kept",
         further={
             "tokens_kept": (
                 Column(pl.Float64, "how many these are, mean over questions", nullable=True),

@@ -65,10 +65,20 @@ class KnockoutProbe(Probe):
     choosing_keys: ClassVar = Probe.choosing_keys | {"sinks"}  # the rows of questions name their sinks
 
     kind: Literal["knockout"]
-    window: Windows = Field([9], description="Number of layers, odd; one number or several.")
+    window: Windows = Field(
+        [9], description="Number of layers, odd; one number or several; or {share: …} of the depth."
+    )
     edges: Edges = Field(description="Each as 'source -> target'; or all, for every segment to every later one.")
     token: Literal["first", "last"] = Field(
         "first", description="The answer's sub-word whose probability is measured, given the earlier sub-words."
+    )
+    sub_words: Literal["any", "several"] = Field(
+        "any", description="several: only answers of more than one sub-word are measured; for token: last."
+    )
+    sub_words_blocked: Literal["last", "every"] = Field(
+        "last",
+        description="Positions to which an edge to last is blocked: that which predicts the last sub-word, or every "
+        "one that predicts a sub-word, as published; for token: last.",
     )
     sinks: Sinks | None = Field(None, description="Defines the segments 'sinks' and '… patches without sinks'.")
 
@@ -80,7 +90,7 @@ class KnockoutProbe(Probe):
     @property
     def layers_required(self) -> dict[str, int]:
         """See `Probe.layers_required`."""
-        return {"window": max(self.window)}
+        return {"window": max((window for window in self.window if isinstance(window, int)), default=1)}
 
     @property
     def norms_probe(self) -> str | None:
@@ -129,6 +139,13 @@ class KnockoutProbe(Probe):
                 raise ValueError(
                     f"probes.{norms}.{what}: the probe {name!r} needs its norms for {missing[0]!r} as well"
                 )
+
+    @model_validator(mode="after")
+    def _sub_words_are_of_the_last(self) -> "KnockoutProbe":
+        for key in ("sub_words", "sub_words_blocked"):
+            if self.token == "first" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: only with token: last; remove this key")
+        return self
 
     @model_validator(mode="after")
     def _sinks_are_defined(self) -> "KnockoutProbe":

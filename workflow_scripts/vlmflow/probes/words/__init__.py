@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import polars as pl
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import Edge
@@ -11,12 +11,15 @@ from vlmflow.errors import InterventionError, ModelError
 from vlmflow.models.size import Size
 from vlmflow.probes.base import Probe, parse_edges
 from vlmflow.probes.cost import READ, Work, forward, question_tokens, text_share, unembedding
-from vlmflow.settings import Edges, each_once
+from vlmflow.settings import WINDOW_KIND, Edges, TaggedShare, each_once
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, WINDOW
 
 if TYPE_CHECKING:  # it imports torch
     from vlmflow.models.vision_language import LanguageModel
+
+
+Layers = Annotated[int, Field(ge=1)]
 
 
 class WordsProbe(Probe):
@@ -38,8 +41,10 @@ class WordsProbe(Probe):
         default_factory=list, description="Modules whose output is set to zero at these positions."
     )
     edges: Edges | None = Field(None, description="Edges that are knocked out.")
-    window: int = Field(
-        9, ge=1, description="Number of layers: from layer l on for modules; around layer l, and odd, for edges."
+    window: Annotated[Annotated[Layers, Tag("[layers]")] | TaggedShare, WINDOW_KIND] = Field(
+        9,
+        description="Number of layers: from layer l on for modules; around layer l, and odd, for edges; or {share: …} "
+        "of the depth, the nearest odd number.",
     )
     top: int = Field(10, ge=1, description="Number of words per position.")
     pooled: bool = Field(
@@ -54,7 +59,7 @@ class WordsProbe(Probe):
     @property
     def layers_required(self) -> dict[str, int]:
         """See `Probe.layers_required`."""
-        return {"window": self.window}
+        return {"window": self.window} if isinstance(self.window, int) else {}
 
     def check_model(self, name: str, vlm: "LanguageModel") -> None:
         """See `Probe.check_model`; its layers must have the modules."""
@@ -77,7 +82,7 @@ class WordsProbe(Probe):
     def _something_is_knocked_out(self) -> "WordsProbe":
         if not self.modules and not self.edges:
             raise ValueError("modules, edges: give at least one of the two; without them there is nothing to knock out")
-        if self.edges and self.window % 2 == 0:
+        if self.edges and isinstance(self.window, int) and self.window % 2 == 0:
             raise ValueError(
                 f"window: {self.window} is even; give an odd number, since the window of an edge is centred at a layer"
             )

@@ -14,6 +14,7 @@ from vlmflow.probes.knockout.measure import edge_knockouts
 from vlmflow.probes.question import Question
 from vlmflow.probes.words import WordsProbe
 from vlmflow.prompts.build import Prompt
+from vlmflow.settings import window_size
 
 
 def measure(probe: WordsProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
@@ -25,7 +26,7 @@ def measure(probe: WordsProbe, context: ProbeContext, question: Question) -> pl.
         prompt,
         modules=probe.modules,
         edges=edges,
-        window=probe.window,
+        window=window_size(probe.window, len(context.vlm.layers)),
         top=probe.top,
         pooled=probe.pooled,
     )

@@ -1,0 +1,222 @@
+"""The declaration of a claim: what is measured on which line, and which values of it support the claim."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from vlmflow.settings import ModelName, Name, Strict
+
+PAPERS = Path(__file__).with_name("papers.yaml")
+
+Statistic = Literal[
+    "mean",
+    "share",
+    "value",
+    "lowest",
+    "highest",
+    "largest",
+    "depth of lowest",
+    "depth of highest",
+    "share of loss",
+    "depth of half rise",
+    "begin of drop",
+    "end of drop",
+    "rise between drops",
+    "valley",
+    "depth of steepest rise",
+    "steepness",
+    "trend",
+    "strongest share",
+    "strongest excess",
+    "knee found",
+    "difference at peak",
+    "largest difference",
+    "correlation",
+    "overlap",
+    "phase slope",
+    "phases",
+]
+TWO_LINES = ("difference at peak", "largest difference", "correlation", "overlap")
+JOINT = ("phase slope", "phases")
+# A statistic → the key that it needs.
+NEEDED = {
+    "value": "at",
+    "share of loss": "part",
+    "rise between drops": "drops",
+    "strongest share": "share",
+    "strongest excess": "share",
+    "phase slope": "phase",
+    **dict.fromkeys(TWO_LINES, "against"),
+    **dict.fromkeys(JOINT, "jointly"),
+}
+
+Depth = Annotated[float, Field(ge=0, le=1)]
+Band = tuple[Depth, Depth]
+Where = dict[str, str | int | float]
+
+
+class LineOf(Strict):
+    """A line: the means of a probe where some of its columns have these values."""
+
+    probe: str | None = Field(None, description="The claim's name for the probe; by default that of the first line.")
+    where: Where = Field(default_factory=dict, description="Column of the probe's rows → the value that a row has.")
+    tasks: list[str] | None = Field(None, min_length=1, description="The mean over these tasks.")
+    model: Literal["first", "second"] = Field("first", description="second: the claim's `second_model`.")
+    layer_mean: bool = Field(False, description="For a probe of maps: the mean map over all layers.")
+
+
+class Measure(LineOf):
+    """One number: a statistic of a line, or of several."""
+
+    statistic: Statistic
+    depth: Band | None = Field(None, description="Only layers between these shares of the model's depth.")
+    at: float | None = Field(None, description="For `value`: the depth, or the position where x is no layer.")
+    part: Band | None = Field(None, description="For `share of loss`: the band of depths.")
+    drops: tuple[Band, Band] | None = Field(None, description="For `rise between drops`: the bands of the two drops.")
+    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="For `strongest …`: of the points.")
+    phase: Annotated[int, Field(ge=1, le=4)] | None = Field(None, description="For `phase slope`: of four phases.")
+    jointly: dict[str, list[str]] | None = Field(
+        None, description="Column → values of the lines on which phases are cut, this one among them."
+    )
+    less: LineOf | None = Field(None, description="A line that is subtracted point by point.")
+    against: LineOf | None = Field(None, description="The second line of a statistic of two lines.")
+    minus: "Measure | None" = Field(None, description="A measure that is subtracted.")
+    same_questions: bool = Field(False, description="Only the questions that all lines of the measure have.")
+    from_end: bool = Field(False, description="Each line less its own value at its last point.")
+    several_sub_words: bool = Field(False, description="Only answers of more than one sub-word.")
+
+    @model_validator(mode="after")
+    def _keys_fit_statistic(self) -> "Measure":
+        needed = NEEDED.get(self.statistic)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"{needed}: this key is missing; the statistic {self.statistic!r} needs it")
+        for key in dict.fromkeys(NEEDED.values()):
+            fitting = [statistic for statistic, each in NEEDED.items() if each == key]
+            if getattr(self, key) is not None and self.statistic not in fitting:
+                raise ValueError(f"{key}: only for the statistic {' or '.join(map(repr, fitting))}; remove this key")
+        return self
+
+    @property
+    def lines(self) -> Iterator[LineOf]:
+        """All lines of the measure."""
+        yield self
+        yield from (each for each in (self.less, self.against) if each is not None)
+        if self.minus is not None:
+            yield from self.minus.lines
+
+
+class Test(Measure):
+    """A measure, and the values of it that support the claim.
+
+    Attributes:
+        above, below, within: the whole interval of the measure must lie there; exactly one of them is given.
+        range_over, trend_over: a column, or task: the range of the measure over its values, or Spearman's correlation
+            of the measure with its values; the column has numbers.
+    """
+
+    above: float | None = None
+    below: float | None = None
+    within: tuple[float, float] | None = None
+    range_over: Literal["task"] | None = None
+    trend_over: str | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "Test":
+        if sum(rule is not None for rule in (self.above, self.below, self.within)) != 1:
+            raise ValueError("above, below, within: give exactly one of these keys, the values that support the claim")
+        if self.within is not None and not self.within[0] < self.within[1]:
+            raise ValueError(f"within: {list(self.within)}: the first number must be the smaller one")
+        return self
+
+
+class Claim(Strict):
+    """A claim: a sentence, and tests all of which support it."""
+
+    text: str = Field(min_length=1, description="The claim in one sentence.")
+    paper: str = Field("", description="The paper that makes it: flow, phase, thesis, or a user's own.")
+    source: str = Field("", description="Where in the paper.")
+    printed: str = Field("", description="The number that the paper prints, if it prints one.")
+    tests: list[Test] = Field(default_factory=list, description="All of them must hold.")
+    all_of: list[str] = Field(default_factory=list, description="Other claims of the study, all of which must hold.")
+    each: list[str] = Field(["task"], description="A verdict for each task, or for each value of a column.")
+    values: dict[str, list[str | int | float]] = Field(
+        default_factory=dict, description="Column of `each` → only these values of it."
+    )
+    tasks: list[str] | None = Field(None, min_length=1, description="Only these tasks; by default all of the probe.")
+    models: list[ModelName] | None = Field(None, min_length=1, description="Only these models.")
+    second_model: ModelName | None = Field(None, description="The model with which others are compared.")
+    pairs: bool = Field(False, description="A verdict for each pair of models.")
+
+    @model_validator(mode="after")
+    def _something_is_tested(self) -> "Claim":
+        if bool(self.tests) == bool(self.all_of):
+            raise ValueError("tests, all_of: give one of the two; a claim is tested itself, or it sums up other claims")
+        return self
+
+    @property
+    def lines(self) -> list[LineOf]:
+        """All lines of all tests."""
+        return [line for test in self.tests for line in test.lines]
+
+    @property
+    def probes(self) -> list[str]:
+        """The claim's names for its probes."""
+        return list(dict.fromkeys(line.probe for line in self.lines if line.probe is not None))
+
+    @property
+    def needs_second_model(self) -> bool:
+        """Whether a line is that of a second model."""
+        return any(line.model == "second" for line in self.lines)
+
+
+@cache
+def paper_claims() -> dict[str, Claim]:
+    """The claims of the three papers, by their names."""
+    declared = yaml.safe_load(PAPERS.read_text(encoding="utf-8"))
+    return {name: Claim.model_validate(claim) for name, claim in declared["claims"].items()}
+
+
+class StudyClaim(Strict):
+    """A claim of a study: one of the papers, by its name, or one of the user's own; judged on the study's probes."""
+
+    claim: str | None = Field(None, description="A claim of the papers; by default the one with this entry's name.")
+    probes: dict[str, Name | list[Name]] = Field(
+        default_factory=dict, description="The claim's name for a probe → the study's probe, or probes of other models."
+    )
+    where: Where = Field(default_factory=dict, description="Column → value, for every line whose probe has the column.")
+    against: Where = Field(default_factory=dict, description="As `where`, for the second line of a statistic of two.")
+    values: dict[str, list[str | int | float]] | None = Field(
+        None, description="Column for whose values there are verdicts → only these values of it."
+    )
+    models: list[ModelName] | None = Field(None, min_length=1, description="Only these models.")
+    second_model: ModelName | None = Field(None, description="The model with which others are compared.")
+    tasks: list[str] | None = Field(None, min_length=1, description="Only these tasks.")
+    own: Claim | None = Field(None, description="The declaration of a claim of your own.")
+
+    def declared(self, name: str) -> Claim:
+        """The claim that the entry `name` of a study means.
+
+        Raises:
+            ValueError: there is no such claim; the message names the key.
+        """
+        known = paper_claims()
+        if self.own is not None and self.claim is not None:
+            raise ValueError(f"claims.{name}: give either claim, a name, or own, a declaration")
+        claim = self.own or known.get(self.claim or name)
+        if claim is None:
+            raise ValueError(
+                f"claims.{name}: there is no claim {self.claim or name!r} of the papers; choose from "
+                f"{', '.join(known)}, or declare it under own"
+            )
+        keys = ("models", "second_model", "tasks", "values")
+        changed = {key: value for key in keys if (value := getattr(self, key)) is not None}
+        return claim.model_copy(update=changed)
+
+    def probes_of(self, role: str) -> list[str]:
+        """The study's probes that a claim's name for a probe means."""
+        given = self.probes.get(role, role)
+        return [given] if isinstance(given, str) else list(given)

@@ -1,0 +1,202 @@
+"""The resamples of one measure of a claim, from the rows of single questions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+
+from .declared import LineOf, Measure, Test, Where
+from .line import Line, mean_of
+from .sources import Source
+from .statistics import JOINT, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, NotDefinedError, rank_correlation
+
+MOST_UNDEFINED = 0.05  # share of the resamples in which a statistic need not be defined
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a claim is measured.
+
+    Attributes:
+        model, second: the model, and the one with which it is compared, if any.
+        tasks: those over which a mean is taken; one for a verdict of one task.
+        where: column → value, for every line.
+        against: the same, for the second line of a statistic of two.
+    """
+
+    model: str
+    second: str | None
+    tasks: tuple[str, ...]
+    where: Where = field(default_factory=dict)
+    against: Where = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Only:
+    """The questions to which a measure is limited.
+
+    Attributes:
+        several_sub_words: only those with an answer of more than one sub-word.
+        common: task → only these questions; all of a task that is not in it.
+    """
+
+    several_sub_words: bool = False
+    common: Mapping[str, pl.Series] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A statistic in the sample and in every resample, with the number of questions and images behind it."""
+
+    values: np.ndarray
+    questions: int
+    images: int
+
+
+class Measuring:
+    """Measures claims on the rows of a study.
+
+    Args:
+        sources: a claim's name for a probe → the sources that it means, of different models.
+        layers: model → number of its layers.
+    """
+
+    def __init__(self, sources: Mapping[str, Sequence[Source]], layers: Mapping[str, int]) -> None:
+        self.sources, self.layers = sources, layers
+
+    def source(self, role: str, model: str) -> Source:
+        """The source of a model's rows.
+
+        Raises:
+            NotDefinedError: there is none.
+        """
+        found = [source for source in self.sources[role] if model in source.models()]
+        if not found:
+            raise NotDefinedError(f"{model} is not among the models of the probe")
+        return found[0]
+
+    def test(self, test: Test, scope: Scope, role: str) -> Measured:
+        """The measure of a test, or its range or trend over the values of a column.
+
+        Args:
+            test: as the claim declares it.
+            scope: where it is measured.
+            role: the claim's name for the probe of lines that name none.
+
+        Raises:
+            NotDefinedError: it cannot be measured; the message gives the reason.
+        """
+        if test.range_over is not None:
+            parts = [self.measure(test, replace(scope, tasks=(task,)), role) for task in scope.tasks]
+            if len(parts) < 2:
+                raise NotDefinedError("there is only one task")
+            return _together(parts, np.ptp(np.stack([part.values for part in parts]), axis=0))
+        if test.trend_over is not None:
+            values = self.values_of(test.trend_over, scope, test.probe or role)
+            if len(values) < 3:
+                raise NotDefinedError(f"there are only {len(values)} values of {test.trend_over}")
+            scopes = [replace(scope, where={**scope.where, test.trend_over: value}) for value in values]
+            parts = [self.measure(test, each, role) for each in scopes]
+            each = np.stack([part.values for part in parts], axis=1)
+            return _together(parts, rank_correlation(each, np.broadcast_to(np.array(values, float), each.shape)))
+        return self.measure(test, scope, role)
+
+    def values_of(self, column: str, scope: Scope, role: str) -> list[float]:
+        """The values of a column of a probe's rows, in their order."""
+        rows = self.source(role, scope.model).read(scope.model, scope.tasks[0])
+        if column not in rows.columns:
+            raise NotDefinedError(f"there are no rows with the column {column}")
+        return list(rows[column].unique().sort())
+
+    def measure(self, measure: Measure, scope: Scope, role: str, only: "Only | None" = None) -> Measured:
+        """The resamples of a measure; see `test`.
+
+        Args:
+            measure, scope, role: see `test`.
+            only: the questions to which the measure is limited; by default as it says itself.
+        """
+        own = measure.probe or role
+        only = only or Only(measure.several_sub_words, self._common(measure, scope, own))
+        wanted = [
+            (measure, {}),
+            *((each, scope.against) for each in (measure.less, measure.against) if each is not None),
+        ]
+        lines = [self._line(spec, scope, own, only, where) for spec, where in wanted]
+        if measure.from_end:
+            lines = [line.from_end() for line in lines]
+        line = lines[0].combined(lines[1], np.subtract) if measure.less is not None else lines[0]
+        line = line.within(measure.depth)
+        if len(line.x) == 0:
+            raise NotDefinedError("the model has no layer at this depth")
+        statistic = measure.statistic
+        if statistic in OF_LINE:
+            values = OF_LINE[statistic](line)
+        elif statistic in OF_LINE_AND_KEYS:
+            values = OF_LINE_AND_KEYS[statistic](line, measure)
+        elif statistic in OF_TWO_LINES:
+            values = OF_TWO_LINES[statistic](line, lines[-1])
+        else:
+            values = JOINT[statistic](self._joint(measure, scope, own), measure)
+        measured = Measured(values, line.questions, line.images)
+        if measure.minus is None:
+            return measured
+        other = self.measure(measure.minus, scope, own, only)
+        return _together([measured, other], measured.values - other.values)
+
+    def _common(self, measure: Measure, scope: Scope, role: str) -> dict[str, pl.Series]:
+        """Task → the questions that all lines of a measure have; empty if it is not limited to these."""
+        if not measure.same_questions:
+            return {}
+        common = {}
+        for task in measure.tasks or scope.tasks:
+            rows = [self._rows(each, scope, role, task, measure.several_sub_words)[1] for each in measure.lines]
+            shared = set(rows[0]["question_id"]).intersection(*(each["question_id"] for each in rows[1:]))
+            common[task] = pl.Series(sorted(shared), dtype=pl.String)
+        return common
+
+    def _rows(
+        self, spec: LineOf, scope: Scope, role: str, task: str, several_sub_words: bool, further: Where | None = None
+    ) -> tuple[Source, pl.DataFrame, str]:
+        """(source, rows of a line, model) in one task."""
+        model = scope.model if spec.model == "first" else scope.second
+        if model is None:
+            raise NotDefinedError("the study names no second model")
+        source = self.source(spec.probe or role, model)
+        own = {column: value for column, value in {**scope.where, **(further or {})}.items() if column in source.by}
+        return source, source.rows(model, task, {**own, **spec.where}, several_sub_words, spec.layer_mean), model
+
+    def _line(self, spec: LineOf, scope: Scope, role: str, only: "Only", further: Where | None = None) -> Line:
+        lines = []
+        for task in spec.tasks or scope.tasks:
+            source, rows, model = self._rows(spec, scope, role, task, only.several_sub_words, further)
+            if task in only.common:
+                rows = rows.filter(pl.col("question_id").is_in(only.common[task].implode()))
+                source.check_images(rows, task)
+            lines.append(source.line(rows, self.layers[model]))
+        return mean_of(lines) if len(lines) > 1 else lines[0]
+
+    def _joint(self, measure: Measure, scope: Scope, role: str) -> list[Line]:
+        """The lines on which phases are cut, the measure's own first."""
+        ((column, values),) = (measure.jointly or {}).items()
+        ordered = sorted(values, key=lambda value: value != measure.where.get(column))
+        own = {"probe": measure.probe, "tasks": measure.tasks}
+        specs = [LineOf.model_validate({**own, "where": {**measure.where, column: value}}) for value in ordered]
+        return [self._line(spec, scope, role, Only()) for spec in specs]
+
+
+def _together(parts: Sequence[Measured], values: np.ndarray) -> Measured:
+    return Measured(values, max(part.questions for part in parts), max(part.images for part in parts))
+
+
+def defined(measured: Measured) -> Measured:
+    """The measure without the resamples in which it is not defined.
+
+    Raises:
+        NotDefinedError: it is not defined in the sample, or in more than a twentieth of the resamples.
+    """
+    values = measured.values.astype(float)
+    finite = np.isfinite(values)
+    if not finite[0] or np.mean(~finite) > MOST_UNDEFINED:
+        raise NotDefinedError("the statistic is not defined for these lines, one of which is constant or empty")
+    return replace(measured, values=values[finite])

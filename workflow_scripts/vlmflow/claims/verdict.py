@@ -1,0 +1,62 @@
+"""From the resamples of a statistic to a verdict."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from vlmflow.analysis.bootstrap import CONFIDENCE
+
+from .declared import Test
+
+Verdict = Literal["supported", "contradicted", "undecided", "does not apply"]
+LEVEL = (1 - CONFIDENCE) / 2  # of each side
+
+
+def sides(test: Test, values: np.ndarray) -> tuple[float, float]:
+    """(p-value against the claim being false, p-value against it being true), both one-sided.
+
+    They are the shares of the resamples on the other side, so that a p-value of at most 2.5 % means that the whole 95 %
+    interval lies on one side.
+
+    Args:
+        test: with its rule.
+        values: (1 + resamples) of the statistic, the sample first.
+    """
+    again = values[1:]
+
+    def share(outside: np.ndarray) -> float:
+        return float((outside.sum() + 1) / (len(again) + 1))
+
+    if test.above is not None:
+        return share(again <= test.above), share(again > test.above)
+    if test.below is not None:
+        return share(again >= test.below), share(again < test.below)
+    low, high = test.within or (0.0, 0.0)
+    return max(share(again < low), share(again > high)), min(share(again >= low), share(again <= high))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p-values of a family of tests, adjusted after Holm (1979)."""
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda each: p[each])):
+        largest = max(largest, (len(p) - rank) * p[index])
+        adjusted[index] = min(1.0, largest)
+    return adjusted
+
+
+def verdict(p_false: float, p_true: float) -> Verdict:
+    """The verdict from the two adjusted p-values; see `sides`."""
+    if p_false <= LEVEL:
+        return "supported"
+    return "contradicted" if p_true <= LEVEL else "undecided"
+
+
+def verdict_of_all(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on a claim that holds if all of its parts do; parts that do not apply are left out."""
+    applied = [each for each in verdicts if each != "does not apply"]
+    if not applied:
+        return "does not apply"
+    if "contradicted" in applied:
+        return "contradicted"
+    return "undecided" if "undecided" in applied else "supported"
