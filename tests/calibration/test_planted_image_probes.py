@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from support.paths import random_llava
 from support.planted import BITS, prompt_of, scene, stages
 from support.questions import make_question, thing
-from vlmflow.calibration.planted import QUESTION, Plant, build_planted, code_word
+from vlmflow.calibration.planted import ONE, QUESTION, Plant, build_planted, code_word
 from vlmflow.probes.attention.measure import attention
 from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.probes.budget.measure import budget
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.occlusion.measure import occlusion
+from vlmflow.probes.output_lens.measure import output_lens
 from vlmflow.probes.visual_lens.measure import visual_lens
 
 RELATED = 7  # the patch of the related object: 6 × 6 patches, row 1, column 1
@@ -109,6 +110,32 @@ def test_the_loss_falls_once_the_objects_token_is_kept(folder):
     assert max(losses[4:]) < 1e-3
     random = found.filter(pl.col("keep") == "random").sort("tokens_kept")["loss"].to_list()
     assert random[0] > random[5] > random[-1]
+
+
+@pytest.mark.planted("output-lens")
+@settings(max_examples=15)
+@given(at=stages(2), bits=BITS)
+def test_states_agree_with_the_output_from_the_layer_on_that_brings_the_answer(at, bits, tmp_path_factory):
+    """The last position and the question's words are certain of the answer once they have its code, and of nothing
+    before; the image's and the template's positions never have it."""
+    layers, (related, last) = at
+    vlm = build_planted(Plant.through_question(layers, related, last))
+    with torch.no_grad():
+        # Without the code all words are alike; one of them is a little more probable, so that no rounding decides.
+        vlm.unembedding.weight[vlm.processor.tokenizer.unk_token_id, ONE] = 0.05
+    row = row_of(scene(bits), tmp_path_factory.getbasetemp(), "")
+    segments = ["image", "question", "template", "last"]
+    found = output_lens(ProbeContext(vlm), row, {"own": "{question}"}, segments)
+    most = np.log2(vlm.unembedding.out_features)
+    known = {"question": related, "last": last}  # elsewhere the output is that of a state without the code
+    assert found.select("segment", "layer").rows() == [(name, n) for name in segments for n in range(-1, layers)]
+    for each in found.to_dicts():
+        if each["layer"] >= known.get(each["segment"], layers):
+            assert each["entropy"] < 1e-3, each
+            assert each["agreement"] == 100, each
+        else:
+            assert each["entropy"] == pytest.approx(most, abs=0.01), each
+            assert each["agreement"] == (0 if each["segment"] in known else 100), each
 
 
 @pytest.mark.planted("visual-lens")

@@ -35,6 +35,8 @@ def probes(*names):
         ("words", {"modules": ["attention", "mlp"], "edges": ["image -> question"], "window": 3}),
         ("attention", {}),
         ("similarity", {"prompts": {"own": "{question}", "other": "{question} now"}}),
+        ("output-lens", {"prompts": {"own": "{question}", "other": "{question} now"}}),
+        ("output-lens", {"segments": ["template", "last"]}),
         ("budget", {"prompts": {"own": "{question}"}}),
         ("visual-lens", {}),
         ("occlusion", {"grid": 3}),

@@ -1,5 +1,6 @@
 """Maps over the image, words of image tokens, and occlusion, in a family of each layout."""
 
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -10,6 +11,7 @@ from vlmflow.errors import NotApplicableError
 from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.occlusion.measure import occlusion
+from vlmflow.probes.output_lens.measure import output_lens
 from vlmflow.probes.visual_lens.measure import visual_lens
 
 # One per layout, one whose patches are measured, and a hybrid.
@@ -43,6 +45,9 @@ def test_probes_of_the_image_work(name, question):
     assert len(lens) == len(vlm.layers) + 1
     assert lens["object"].is_not_null().all()
     assert set(lens["decoded"].list.len()) == {whole.rows * whole.columns}
+    output = output_lens(context, question, {"own": "{question}"}, ["image", "question", "last"])
+    assert len(output) == 3 * (len(vlm.layers) + 1)
+    assert set(output.filter(pl.col("layer") == len(vlm.layers) - 1)["agreement"]) == {100.0}
     increases = occlusion(context, question, prompt, grid)["loss_increase"][0]
     assert len(increases) == grid * grid
     assert any(abs(each) > 1e-6 for each in increases)

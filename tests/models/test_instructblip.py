@@ -21,6 +21,7 @@ from vlmflow.probes import (
     LensProbe,
     NormsProbe,
     OcclusionProbe,
+    OutputLensProbe,
     SimilarityProbe,
     VisualLensProbe,
 )
@@ -131,6 +132,7 @@ APPLIES = {
     "flow": KnockoutProbe(kind="knockout", window=1, edges=["image -> last", "question -> last", "image -> question"]),
     "lens": LensProbe(kind="lens"),
     "similarity": SimilarityProbe(kind="similarity", partners=1),
+    "output": OutputLensProbe(kind="output-lens"),
     "attention": AttentionProbe(kind="attention", edges=["image -> last", "image -> question"]),
     "words": VisualLensProbe(kind="visual-lens", instruction_positions=["after"]),
     "budget": BudgetProbe(kind="budget", draws=1),
@@ -155,6 +157,8 @@ def test_probes_without_patches_are_measured(vlm, rows, name):
         assert any(each.what == NAMES_OF_OBJECTS and "patches do not apply" in each.reason for each in run.skipped)
         correct, none = (measured.filter(pl.col("instruction") == each)["entropy"] for each in ("correct", "none"))
         assert not correct.equals(none)
+    if name == "output":
+        assert set(measured["segment"]) == {"image", "question", "last"}
     if name == "budget":
         assert set(measured["tokens_kept"]) == {0, 1, 2, 4}
 

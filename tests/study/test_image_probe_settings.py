@@ -35,7 +35,7 @@ def refusal(config):
 PLACES = "{question}, {answer}, {object}"
 
 
-@pytest.mark.parametrize("probe", ["contextualisation", "tokens"])
+@pytest.mark.parametrize("probe", ["contextualisation", "output", "tokens"])
 @pytest.mark.parametrize(
     ("prompts", "messages"),
     [
@@ -85,6 +85,9 @@ def test_a_budget_does_not_give_the_answer_away():
         ("contextualisation__partners", 0, ["greater than or equal to 1", "but it is 0"]),
         ("contextualisation__answers", "wrong", ["'any' or 'correct'", "'wrong'"]),
         ("contextualisation__prompt", "x", ["there is no such key here"]),
+        ("output__segments", ["image", "objects"], ["'image', 'question', 'template' or 'last'", "'objects'"]),
+        ("output__segments", ["last", "last"], ["segment 'last' is given 2 times; give it once"]),
+        ("output__segments", [], ["at least 1 item"]),
         ("attention__edges", ["image -> anwser"], ["unknown segment 'anwser'; choose from image"]),
         ("attention__edges", ["last -> image"], ["did you mean 'image -> last'"]),
         ("attention__edges", [], ["at least 1 item"]),
@@ -178,6 +181,8 @@ def test_the_correct_instruction_is_what_others_are_compared_with(instructions):
         ({"chart": "map", "probe": "looks", "quantity": "norm"}, [".quantity: ", "'share' or 'weight'", "'norm'"]),
         ({"chart": "examples", "probe": "looks", "questions": 0}, [".questions: ", "greater than or equal to 1"]),
         ({"chart": "examples", "probe": "looks", "questions": 13}, [".questions: ", "less than or equal to 12"]),
+        ({"chart": "output-lens", "probe": "output", "quantity": "words"}, [".quantity: ", "'entropy' or 'agreement'"]),
+        ({"chart": "output-lens", "probe": "words"}, [".chart: 'output-lens' cannot draw the probe 'words'"]),
         ({"chart": "visual-lens", "probe": "words", "quantity": "objects"}, [".quantity: ", "'names', 'entropy'"]),
         ({"chart": "budget", "probe": "tokens", "by": "task"}, [".by: ", "'keep' or 'prompt'"]),
         ({"chart": "budget", "probe": "tokns"}, [".probe: there is no probe 'tokns'; choose from contextualisation"]),
@@ -245,12 +250,13 @@ def test_image_probes_need_a_model_that_reads_images():
 def test_every_probe_and_chart_of_the_demo():
     """The demo in small has all that there is to show of images, and the defaults are the papers'."""
     study = read_study(DEMO, "demo-phase.yaml")
-    kinds = {"similarity", "attention", "attention-map", "visual-lens", "budget", "occlusion"}
+    kinds = {"similarity", "output-lens", "attention", "attention-map", "visual-lens", "budget", "occlusion"}
     assert {probe.kind for probe in study.probes.values()} == kinds
     shown = {(figure.chart, study.probes[figure.probe].kind) for figure in study.figures.values()}
     examples = {("examples", kind) for kind in ("attention-map", "visual-lens", "occlusion")}
     assert shown == examples | {
         ("similarity", "similarity"),
+        ("output-lens", "output-lens"),
         ("attention", "attention"),
         ("map", "attention-map"),
         ("map", "occlusion"),

@@ -7,12 +7,21 @@ import pytest
 from PIL import Image
 
 from support.frames import interval
-from vlmflow.figures import AttentionChart, BudgetChart, ExamplesChart, MapChart, SimilarityChart, VisualLensChart
+from vlmflow.figures import (
+    AttentionChart,
+    BudgetChart,
+    ExamplesChart,
+    MapChart,
+    OutputLensChart,
+    SimilarityChart,
+    VisualLensChart,
+)
 from vlmflow.probes import (
     AttentionMapProbe,
     AttentionProbe,
     BudgetProbe,
     OcclusionProbe,
+    OutputLensProbe,
     SimilarityProbe,
     VisualLensProbe,
 )
@@ -88,6 +97,35 @@ def phase_table():
             *phase_rows("other", "all", 1, [1, 3, 5], 70.0),
             *phase_rows("first", "question", 2, [3], 55.0),
             *phase_rows("first", "question", 2, [1, 3, 5], 55.0),
+        ]
+    )
+
+
+SEGMENTS = ["image", "question", "last"]
+OUTPUT_PROBE = OutputLensProbe(kind="output-lens", prompts={"question": "{question}", "all": "x"})
+
+
+def output_figure(quantity):
+    return OutputLensChart(chart="output-lens", probe="p", quantity=quantity, title="Next tokens")
+
+
+@pytest.fixture(scope="module")
+def output_summary():
+    """After layer 5 the last position, after layer 7 the question, and after the last layer (8) the image agrees."""
+    starts = dict(zip(SEGMENTS, (8, 7, 5), strict=True))
+
+    def height(task, prompt, segment, quantity, layer):
+        if quantity == "agreement":
+            return 100.0 if layer == 8 else 80.0 if layer >= starts[segment] else 20.0
+        return 10.0 - layer + (task == "first") + 0.5 * (prompt == "all") - 0.1 * (segment == "last")
+
+    return OutputLensProbe.summary_table().frame(
+        [
+            {"task": task, "prompt": prompt, "segment": segment, "quantity": quantity, "layer": layer}
+            | interval(height(task, prompt, segment, quantity, layer), 0.25)
+            for task, prompt, segment, quantity, layer in itertools.product(
+                TASKS, PROMPTS, SEGMENTS[::-1], ("entropy", "agreement"), LAYERS
+            )
         ]
     )
 

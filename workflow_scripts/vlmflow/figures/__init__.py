@@ -17,6 +17,7 @@ from .flow import FlowChart
 from .lens import LensChart
 from .map import MapChart
 from .norms import NormsChart
+from .output_lens import OutputLensChart
 from .panels import FigureData, Layout
 from .pruning import PruningChart
 from .similarity import SimilarityChart
@@ -34,6 +35,7 @@ AnyChart = Annotated[
     | NormsChart
     | PruningChart
     | SimilarityChart
+    | OutputLensChart
     | AttentionChart
     | MapChart
     | ExamplesChart
@@ -74,6 +76,7 @@ __all__ = [
     "LensChart",
     "MapChart",
     "NormsChart",
+    "OutputLensChart",
     "PruningChart",
     "SimilarityChart",
     "VisualLensChart",

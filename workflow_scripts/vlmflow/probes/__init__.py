@@ -12,6 +12,7 @@ from .knockout import KnockoutProbe
 from .lens import LensProbe
 from .norms import NormsProbe
 from .occlusion import OcclusionProbe
+from .output_lens import OutputLensProbe
 from .pruning import PruningProbe
 from .similarity import SimilarityProbe
 from .visual_lens import VisualLensProbe
@@ -25,6 +26,7 @@ AnyProbe = Annotated[
     | NormsProbe
     | PruningProbe
     | SimilarityProbe
+    | OutputLensProbe
     | AttentionProbe
     | AttentionMapProbe
     | VisualLensProbe
@@ -50,6 +52,7 @@ __all__ = [
     "LensProbe",
     "NormsProbe",
     "OcclusionProbe",
+    "OutputLensProbe",
     "Probe",
     "PruningProbe",
     "SimilarityProbe",

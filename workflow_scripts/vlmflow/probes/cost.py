@@ -60,6 +60,11 @@ def question_tokens() -> int:
     return QUESTION
 
 
+def segment_tokens(segment: str, size: Size) -> int:
+    """The number of positions of a segment in a usual prompt."""
+    return {"image": size.image_tokens, "question": QUESTION, "template": TEMPLATE, "last": 1}[segment]
+
+
 def unembedding(size: Size) -> float:
     """The cost of reading one position in all layers through the unembedding, in forwards."""
     return 2.0 * size.layers * size.width * size.vocabulary / size.forward
