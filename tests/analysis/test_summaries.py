@@ -143,6 +143,8 @@ def test_pruning_has_accuracy_work_and_time():
                 "predicted": "x",
                 "correct": q < 3 and last == 0,
                 "work_share": 1 - last / 10,
+                "image_tokens": 576,
+                "question_tokens": 10 + q,
                 "time_share": 0.5 if q == 0 else None,
             }
             for q in range(4)
@@ -160,6 +162,8 @@ def test_pruning_has_accuracy_work_and_time():
         ("work", 5): (50.0, 4),
         ("time", 0): (50.0, 1),
         ("time", 5): (50.0, 1),
+        ("image tokens", 0): (576.0, 4),
+        ("question tokens", 0): (11.5, 4),
     }
 
 
@@ -172,6 +176,8 @@ def test_pruning_without_a_correct_answer_has_no_accuracy():
         "predicted": "x",
         "correct": None,
         "work_share": 0.5,
+        "image_tokens": 576,
+        "question_tokens": 9,
         "time_share": None,
     }
     summary = place("pruning", PruningProbe.table.frame([row]))

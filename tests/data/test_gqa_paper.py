@@ -156,7 +156,7 @@ def test_programs_in_the_papers_notation(types, question, answer, operations, ob
     raw = dict(zip(("type_structural", "type_semantic", "type_detailed"), types, strict=True))
     raw |= {"img_id": "1", "question": question, "answer": answer, "operations": operations}
     assert derived(raw) == (objects, options)
-    places = find_objects(question, [name for name, _ in objects])
+    places = list(find_objects(question, [name for name, _ in objects]).values())
     assert len(places) == len(objects)
     if options:
         found = find_options(question, *options)

@@ -146,9 +146,11 @@ def test_words_have_a_line_per_intervention():
 
 
 def test_norms_are_a_distribution_of_related_and_other_patches():
-    probe = NormsProbe(kind="norms")
+    probe = NormsProbe(kind="norms", above=10.0)
+    sinks = [{"task": task, "patches": "sinks", "norm": 10.0} | interval(3.3, 0.2) for task in TASKS]
     summary = NormsProbe.summary_table().frame(
-        [
+        sinks
+        + [
             {"task": task, "patches": kind, "norm": float(norm)}
             | interval(share, 0.1)
             for task in TASKS
@@ -166,7 +168,7 @@ def test_norms_are_a_distribution_of_related_and_other_patches():
     assert len(layers) == 3
     assert layers[2]["encoding"]["x"]["datum"] == 10.0
     assert "symlog" in str(layers)
-    assert "of the patches have a norm above 10" in figure.sentence(probe, summary, "m")
+    assert "Patches per image that are sinks: First 3.3 [3.1, 3.5] (above 10)" in figure.sentence(probe, summary, "m")
     # A task without boxes has all patches as one line, beside those that have two.
     mixed = summary.filter((pl.col("task") == "First") | (pl.col("patches") == "all"))
     points = data_of(drawn(mixed, figure, probe, "m", TASKS, columns=2))
@@ -174,7 +176,9 @@ def test_norms_are_a_distribution_of_related_and_other_patches():
     assert lines["First (n = 7)"] == {"related patches", "other patches"}
     assert lines["Second (n = 7)"] == {"all patches"}
     bare = figure.model_copy(update={"threshold": None})
-    assert len(drawn(summary, bare, probe, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == 2
+    without = NormsProbe(kind="norms")
+    for given, layers in ((probe, 3), (without, 2)):
+        assert len(drawn(summary, bare, given, "m", TASKS, columns=2).to_dict()["spec"]["layer"]) == layers
 
 
 def test_pruning_has_a_line_per_quantity():

@@ -82,7 +82,7 @@ def test_the_table_has_the_highest_means_and_the_reason_for_an_absent_segment(ou
     cells = cells_of(output_figure("entropy").effects(OUTPUT_PROBE, output_summary))
     assert cells["first, all", "last position"] == {"value": "12.40", "interval": "[12.15, 12.65]", "where": "layer -1"}
     found = output_figure("agreement").effects(OUTPUT_PROBE, pl.concat([without, absent]))
-    assert found.explanation == "Highest mean before the last layer, with its 95 % interval and its position."
+    assert found.explanation.startswith("Highest mean before the last layer, with its 95 % interval and its position.")
     cells = cells_of(found)
     assert cells["first, all", "question"] == {"value": "80.00", "interval": "[79.75, 80.25]", "where": "layer 7"}
     assert cells["other, all", "last position"] == {"note": note}

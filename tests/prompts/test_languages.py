@@ -46,7 +46,7 @@ def test_options_and_objects_are_found(language, of_text, of_words):
     name, true, false = (unicodedata.normalize(of_words, word) for word in words)
     spans = find_options(text, true, false)
     assert [read(text, span) for span in spans] == [normalise(true), normalise(false)]
-    assert [read(text, span) for span in find_objects(text, [name], spans)] == [normalise(name)]
+    assert [read(text, span) for span in find_objects(text, [name], spans).values()] == [normalise(name)]
 
 
 def test_options_are_a_pair_in_other_languages_too():

@@ -121,7 +121,7 @@ def test_options_are_searched_as_a_pair():
     true, false = find_options(text, "orange", "red")
     assert true == (14, 20)
     assert text[slice(*false)] == "red"
-    assert find_objects(text, ["orange"], [true, false]) == [(7, 13)]
+    assert find_objects(text, ["orange"], [true, false]) == {"orange": (7, 13)}
     assert find_options("Is it red?", "red", "blue") == ((6, 9), None)
     text = "Is the right shoe to the left or to the right of the bag?"
     left, right = find_options(text, "left", "right")
@@ -132,8 +132,8 @@ def test_options_are_searched_as_a_pair():
 def test_longer_objects_come_first():
     text = "What is common to the fence post and the post?"
     spans = find_objects(text, ["post", "fence post"])
-    assert sorted(text[start:end] for start, end in spans) == ["fence post", "post"]
-    assert spans[1][0] > spans[0][1]
+    assert {name: text[start:end] for name, (start, end) in spans.items()} == {name: name for name in spans}
+    assert spans["post"][0] > spans["fence post"][1]
 
 
 def test_an_option_is_not_found_inside_of_the_other_one(vlm):

@@ -47,7 +47,7 @@ def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary
         "detailed": "d",
         "objects": [],
     }
-    group = {"structural": "query", "semantic": "attr", "kind": evil, "questions": 4, "images": 2}
+    group = {"structural": "query", "semantic": "attr", "detailed": "", "kind": evil, "questions": 4, "images": 2}
     groups = pl.DataFrame([group | {"accuracy": 0.625, "low": 0.5, "high": 0.75}])
     reasons = [f"box ({i}, {i}, 5, 5) lies outside" for i in range(3)] + [evil]
     skipped = [

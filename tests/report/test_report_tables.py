@@ -43,7 +43,8 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
             for row in kept.to_dicts()
         ]
     )
-    groups = accuracy_rows(kept, answers)
+    every = accuracy_rows(kept, answers)
+    groups = every.filter(pl.col("detailed") == "")
     assert groups["structural"].to_list() == ["query", "choose", "choose", "choose", "logical", "compare"]
     for row in groups.to_dicts():
         inside = kept.filter(pl.col("structural") == row["structural"], pl.col("semantic") == row["semantic"])
@@ -55,6 +56,12 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
     sure = groups.filter(pl.col("accuracy").is_in([0.0, 1.0]))
     assert len(sure)
     assert ((sure["high"] - sure["low"]) > 0.2).all()
+    detailed = every.filter(pl.col("detailed") != "")
+    assert detailed["questions"].sum() == groups["questions"].sum()
+    for row in detailed.to_dicts():
+        inside = kept.filter(pl.col("detailed") == row["detailed"], pl.col("structural") == row["structural"])
+        assert row["accuracy"] == pytest.approx(answers.join(inside, on="question_id", how="semi")["correct"].mean())
+    assert "twoCommon" in tables.accuracy_page(every, "T", "m")
     page = tables.accuracy_page(groups, "T", EVIL)
     assert "<script" not in page
     assert page.count("<tr>") == 5  # the head, and four structural types
@@ -63,7 +70,11 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
     assert "Count" in page
     assert page.count("<tr>") == 6
     described = answers.with_columns(correct=pl.when(kept["structural"] != "query").then("correct"))
-    assert accuracy_rows(kept, described).equals(groups.filter(pl.col("structural") != "query"))
+    assert (
+        accuracy_rows(kept, described)
+        .filter(pl.col("detailed") == "")
+        .equals(groups.filter(pl.col("structural") != "query"))
+    )
     empty = accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
     assert "<table>" in tables.accuracy_page(empty, "T", "m")

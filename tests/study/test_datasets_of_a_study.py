@@ -17,7 +17,7 @@ def test_a_model_that_reads_captions_needs_a_dataset_with_captions():
         read_study(config, "mine.yaml")
     config["probes"]["text"]["tasks"] = ["ChooseRel"]
     config["probes"] = {"text": config["probes"]["text"]}
-    config["figures"] = {}
+    config["figures"] = config["claims"] = {}
     read_study(config, "mine.yaml")
     config["dataset"] = {"source": "gqa"}
     with pytest.raises(StudyError, match=r"dataset: its images have no captions .* captions: visual-genome"):

@@ -14,40 +14,45 @@ YES_NO = ("yes", "no")
 
 
 def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
-    """Accuracy of each structural and semantic group, with a 95 % interval over images; [flow] table 2.
+    """Accuracy of each structural and semantic group, and of its detailed types, with a 95 % interval over images.
 
-    The interval is bootstrapped.  If all answers are correct, or all are wrong, resampling has no spread; then the
-    interval is Wilson's, with each image counted once.  Questions without a correct answer are left out.
+    [flow] table 2 has the groups, and appendix A two of the detailed types.  The interval is bootstrapped.  If all
+    answers are correct, or all are wrong, resampling has no spread; then the interval is Wilson's, with each image
+    counted once.  Questions without a correct answer are left out.
 
     Returns:
-        columns structural, semantic, kind (open, binary or both), questions, images, accuracy, low, high.
+        columns structural, semantic, detailed (empty for a whole group), kind (open, binary or both), questions,
+        images, accuracy, low, high; the groups first.
     """
-    groups = ["structural", "semantic"]
     judged = answers.select("question_id", pl.col("correct").cast(pl.Float64)).drop_nulls()
     rows = questions.join(judged, on="question_id", how="inner")
     if len(rows) == 0:
-        texts = dict.fromkeys((*groups, "kind"), pl.String)
+        texts = dict.fromkeys(("structural", "semantic", "detailed", "kind"), pl.String)
         numbers = {"questions": pl.Int32, "images": pl.Int32}
         return pl.DataFrame(schema=texts | numbers | dict.fromkeys(("accuracy", "low", "high"), pl.Float64))
+    return pl.concat([_accuracy(rows.with_columns(detailed=pl.lit(""))), _accuracy(rows)])
+
+
+def _accuracy(rows: pl.DataFrame) -> pl.DataFrame:
+    groups = ["structural", "semantic", "detailed"]
     kinds = pl.DataFrame(
         [
-            {"structural": structural, "semantic": semantic, "kind": kind_of(group)}
-            for (structural, semantic), group in rows.group_by(groups, maintain_order=True)
+            dict(zip(groups, group, strict=True)) | {"kind": kind_of(questions)}
+            for group, questions in rows.group_by(groups, maintain_order=True)
         ]
     )
     order = [pl.col(name).replace_strict({v: i for i, v in enumerate(known)}, default=99) for name, known in ORDERS]
     return (
         summarise(rows, groups, "correct")
         .join(kinds, on=groups)
-        .sort(*order)
+        .sort(*order, "detailed")
         .with_columns(
             pl.struct("mean", "low", "high", "images")
             .map_elements(_interval, return_dtype=pl.List(pl.Float64))
             .list.to_struct(fields=["low", "high"])
             .struct.unnest()
         )
-        .select(*groups, "kind", "questions", "images", "low", "high", accuracy="mean")
-        .select(*groups, "kind", "questions", "images", "accuracy", "low", "high")
+        .select(*groups, "kind", "questions", "images", accuracy="mean", low="low", high="high")
     )
 
 
@@ -67,7 +72,7 @@ def kind_of(questions: pl.DataFrame) -> str:
 
 def accuracy_cells(groups: pl.DataFrame) -> list[dict[str, Any]]:
     """A row per structural type, with a cell per semantic type; the cell is None if there is no question."""
-    cells = {(row["structural"], row["semantic"]): row for row in groups.to_dicts()}
+    cells = {(row["structural"], row["semantic"]): row for row in groups.to_dicts() if not row["detailed"]}
     present = [structural for structural, _ in cells]
     rows = dict.fromkeys([*(name for name in STRUCTURAL if name in present), *present])
     return [
@@ -78,3 +83,9 @@ def accuracy_cells(groups: pl.DataFrame) -> list[dict[str, Any]]:
 def semantic_names(groups: pl.DataFrame) -> dict[str, str]:
     """Semantic type → heading: the known types first, then all others under their own names."""
     return SEMANTIC | {name: name for name in groups["semantic"].unique(maintain_order=True) if name not in SEMANTIC}
+
+
+def accuracy_shown(groups: pl.DataFrame) -> dict[str, Any]:
+    """The argument of the macro `accuracy_table`: the groups as a table, and their detailed types as a list."""
+    detailed = [row for row in groups.to_dicts() if row["detailed"]]
+    return {"rows": accuracy_cells(groups), "columns": list(semantic_names(groups).values()), "detailed": detailed}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from vlmflow.tables import Column, Table, full_reason
+from vlmflow.tables import PART_OF, Column, Table, full_reason
 from vlmflow.tables.columns import CELL, EXTREME, INTERVAL, MODEL_TASK, NOTE, QUANTITY
 
 
@@ -117,7 +117,7 @@ def _absent_lines(averaging: Averaging, measured: pl.DataFrame, skipped: pl.Data
     """(line, note) of each line that was skipped for every question; the note is the most frequent reason."""
     if averaging.line is None:
         return pl.DataFrame(schema={"note": pl.String})
-    parts = skipped.filter(pl.col("what") != "")
+    parts = skipped.filter(pl.col("what") != "", ~pl.col("what").str.starts_with(PART_OF))
     if averaging.line_of is not None:
         parts = parts.filter(pl.col("what").is_in(list(averaging.line_of))).with_columns(
             pl.col("what").replace(dict(averaging.line_of))

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from vlmflow.probes import NormsProbe
 
-from .base import SummaryChart
+from .base import SummaryChart, measured_rows
 from .effects import Reading
+from .numbers import with_interval
 from .panels import Axes, FigureData, Frame, Layout
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ class NormsChart(SummaryChart[NormsProbe]):
     reading: ClassVar = Reading("Bin with the most patches, by its lower edge", position="norm", digits=1, unit=" %")
 
     chart: Literal["norms"]
-    threshold: float | None = Field(None, gt=0, description="The norm at which a vertical line is drawn.")
+    threshold: float | None = Field(
+        None, gt=0, description="The norm at which a vertical line is drawn; by default that of the probe."
+    )
 
     def axes(self, probe: NormsProbe) -> Axes:
         """See `SummaryChart.axes`."""
         return Axes("patches", "norm", "Norm of the patch's feature", "Patches per bin, %")
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: NormsProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        return rows.filter(pl.col("patches") != "sinks")
 
     def draw_rows(
         self,
@@ -41,7 +48,7 @@ class NormsChart(SummaryChart[NormsProbe]):
         """See `SummaryChart.draw_rows`."""
         from .marks.distribution import draw_distribution
 
-        return draw_distribution(rows, self.axes(probe), frame, self.threshold)
+        return draw_distribution(rows, self.axes(probe), frame, self.threshold or probe.above)
 
     def caption(self, probe: NormsProbe) -> str:
         """See `Chart.caption`."""
@@ -51,18 +58,22 @@ class NormsChart(SummaryChart[NormsProbe]):
             "share over questions. Bands: 95 % bootstrap interval over images."
         )
 
+    def sentence(
+        self, probe: NormsProbe, summary: pl.DataFrame, model: str, features: pl.DataFrame | None = None
+    ) -> str:
+        """See `Chart.sentence`; with the number of sinks."""
+        text = super().sentence(probe, summary, model, features)
+        sinks = measured_rows(summary, model).filter(pl.col("patches") == "sinks")
+        counts = [f"{row['task']} {with_interval(row, 1)} (above {row['norm']:.3g})" for row in sinks.to_dicts()]
+        return f"{text} Patches per image that are sinks: {'; '.join(counts)}." if counts else text
+
     def describe(self, rows: pl.DataFrame, probe: NormsProbe, features: pl.DataFrame | None) -> str:
-        """The median and the 95 % range of the norms, and the share of the patches above the threshold."""
+        """The median and the 95 % range of the norms."""
         import numpy as np
 
         shares = rows.filter(pl.col("patches") == "all").group_by("norm").agg(pl.col("mean").mean()).sort("norm")
         edges, mass = shares["norm"].to_numpy(), shares["mean"].to_numpy()
         low, middle, high = np.interp([2.5, 50, 97.5], np.cumsum(mass), edges * BIN)
-        text = (
+        return (
             f"half of all patches have a norm below {middle:.3g}, and 95 % have one between {low:.3g} and {high:.3g}."
         )
-        if self.threshold is not None:
-            # The norms within a bin are assumed to be spread evenly.
-            below = np.interp(self.threshold, edges * BIN, np.cumsum(mass))
-            text += f" About {100 - below:.1f} % of the patches have a norm above {self.threshold:g}."
-        return text

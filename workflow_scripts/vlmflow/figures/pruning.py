@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from vlmflow.probes import PruningProbe
+from vlmflow.probes.pruning import TOKENS
 
 from .base import LineChart
 from .captions import INTERVALS
@@ -25,6 +26,10 @@ class PruningChart(LineChart[PruningProbe]):
     def axes(self, probe: PruningProbe) -> Axes:
         """See `SummaryChart.axes`."""
         return Axes("quantity", "layers_dropped", "Last layers without image tokens", "Percent")
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: PruningProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`; numbers of tokens are no percentages."""
+        return rows.filter(~pl.col("quantity").is_in(TOKENS))
 
     def caption(self, probe: PruningProbe) -> str:
         """See `Chart.caption`."""

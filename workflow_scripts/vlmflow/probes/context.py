@@ -12,7 +12,7 @@ from vlmflow.errors import ModelError, NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.patch_map import Box
-from vlmflow.tables import Skipped
+from vlmflow.tables import PART_OF, Skipped
 
 from .question import Question, unrelated
 
@@ -138,6 +138,10 @@ class ProbeContext:
         Raises:
             NotApplicableError: no edge applies, and one is required.
         """
+        named = dict.fromkeys(segment for edge in edges for segment in (edge.source, edge.target))
+        for segment in named:
+            if segment in prompt.incomplete:
+                self.leave_out(question, PART_OF + segment, prompt.incomplete[segment])
         applicable = []
         for edge in edges:
             reason = _why_absent(prompt, edge)

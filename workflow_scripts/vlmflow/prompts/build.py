@@ -46,12 +46,14 @@ class Prompt:
         text: the prompt as a string, with one placeholder for the image.
         segments: segment → sorted positions (LongTensor) in the decoder's sequence, from 0, on the CPU.
         missing: segment → the reason for which this prompt does not have it.
+        incomplete: segment → the reason for which it does not have all that it should.
     """
 
     inputs: dict[str, torch.Tensor]
     text: str
     segments: dict[str, torch.Tensor]
     missing: dict[str, str] = field(default_factory=dict)
+    incomplete: dict[str, str] = field(default_factory=dict)
 
     def positions(self, segment: str) -> torch.Tensor:
         """1-D LongTensor (CPU) of the segment's positions in the decoder's sequence, in increasing order.
@@ -86,7 +88,7 @@ class Prompt:
             "last": torch.tensor([length + more - 1]),
         }
         missing = {name: why for name, why in self.missing.items() if name != "template"}
-        return Prompt({**inputs, "input_ids": longer}, self.text, segments, missing)
+        return Prompt({**inputs, "input_ids": longer}, self.text, segments, missing, self.incomplete)
 
     def __len__(self) -> int:
         return self.inputs["input_ids"].shape[1]
@@ -132,11 +134,12 @@ def build_prompt(
     missing: Missing = {"caption": "its model reads the image, not captions"}
     add_surroundings(segments, missing)
     option_spans = add_options(segments, missing, finder, options)
-    add_objects(segments, missing, finder, objects, option_spans)
+    incomplete: Missing = {}
+    add_objects(segments, missing, finder, objects, option_spans, incomplete)
     maps = patch_maps or PatchMaps(processor)
     add_patches(segments, missing, maps, image.size, objects, patches, question if seed is None else seed)
     add_sinks(segments, missing, sinks)
-    return _without_empty(Prompt(inputs, text, segments, missing))
+    return _without_empty(Prompt(inputs, text, segments, missing, incomplete))
 
 
 def _finder(processor: Any, text: str, question: str, tokens: torch.Tensor) -> Finder:
@@ -205,8 +208,9 @@ def build_caption_prompt(
     segments: Positions = {"caption": finder.tokens([(start, start + len(captions))]), **finder.common_segments()}
     missing: Missing = dict.fromkeys(IMAGE_SEGMENTS, "its model reads captions, not the image")
     option_spans = add_options(segments, missing, finder, options)
-    add_objects(segments, missing, finder, {name: [] for name in objects}, option_spans)
-    return _without_empty(Prompt(inputs, text, segments, missing))
+    incomplete: Missing = {}
+    add_objects(segments, missing, finder, {name: [] for name in objects}, option_spans, incomplete)
+    return _without_empty(Prompt(inputs, text, segments, missing, incomplete))
 
 
 def _without_empty(prompt: Prompt) -> Prompt:

@@ -110,12 +110,17 @@ def add_objects(
     finder: Finder,
     objects: Mapping[str, Sequence[Box]] | None,
     options: Sequence[Span],
+    incomplete: Missing,
 ) -> None:
-    """Add the segments of object names, which are searched outside of the options."""
-    spans = find_objects(finder.text, list(objects or {}), options)
-    if spans:
-        segments["objects"] = finder.in_question(spans)
+    """Add the segments of object names, which are searched outside of the options; `incomplete` gets the reason if only
+    some of the names are in the question."""
+    found = find_objects(finder.text, list(objects or {}), options)
+    if found:
+        segments["objects"] = finder.in_question(list(found.values()))
         segments["question without objects"] = _without(segments["question"], segments["objects"])
+        if absent := [name for name in objects or {} if name not in found]:
+            reason = f"{', '.join(map(repr, absent))} is not in the question {finder.text!r}"
+            incomplete |= dict.fromkeys(("objects", "question without objects"), reason)
         return
     names = ", ".join(repr(name) for name in objects or {})
     reason = f"{names} is not in the question {finder.text!r}" if names else "it was built without objects"

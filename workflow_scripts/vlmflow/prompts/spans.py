@@ -76,14 +76,15 @@ def find_options(text: str, true: str, false: str) -> tuple[Span | None, Span | 
     return (first, second) if longer == true else (second, first)
 
 
-def find_objects(text: str, names: Sequence[str], options: Sequence[Span] = ()) -> list[Span]:
-    """The spans of the objects' names: longer names first, so that `post` is not found inside of `fence post`, and
-    outside of the options where that is possible."""
-    spans: list[Span] = []
+def find_objects(text: str, names: Sequence[str], options: Sequence[Span] = ()) -> dict[str, Span]:
+    """Name → its span, for those of the objects' names that are in the question: longer names first, so that `post` is
+    not found inside of `fence post`, and outside of the options where that is possible."""
+    spans: dict[str, Span] = {}
     for name in sorted(names, key=len, reverse=True):
-        span = find_words(text, name, [*spans, *options]) or find_words(text, name, spans)
+        taken = list(spans.values())
+        span = find_words(text, name, [*taken, *options]) or find_words(text, name, taken)
         if span is not None:
-            spans.append(span)
+            spans[name] = span
     return spans
 
 

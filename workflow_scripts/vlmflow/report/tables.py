@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.analysis.group_accuracy import accuracy_cells, kind_of, semantic_names
+from vlmflow.analysis.group_accuracy import accuracy_shown, kind_of
 from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
@@ -59,8 +59,9 @@ def _thumbnail(path: str | None) -> str | None:
 
 def accuracy_page(groups: pl.DataFrame, title: str, model: str) -> str:
     """The table of accuracies as an HTML page."""
-    shown = {"rows": accuracy_cells(groups), "columns": list(semantic_names(groups).values())}
-    lead = f"{model}, {groups['questions'].sum():,} questions; 95 % bootstrap intervals over images in brackets."
+    shown = accuracy_shown(groups)
+    total = sum(row["questions"] for row in groups.to_dicts() if not row["detailed"])
+    lead = f"{model}, {total:,} questions; 95 % bootstrap intervals over images in brackets."
     return _page(AccuracyTable.macro, title, shown, lead)
 
 

@@ -86,9 +86,9 @@ class AccuracyTable(TableSettings):
 
     def shown(self, written: pl.DataFrame) -> dict[str, Any]:
         """See `TableSettings.shown`."""
-        from vlmflow.analysis.group_accuracy import accuracy_cells, semantic_names
+        from vlmflow.analysis.group_accuracy import accuracy_shown
 
-        return {"rows": accuracy_cells(written), "columns": list(semantic_names(written).values())}
+        return accuracy_shown(written)
 
 
 class CurveFeaturesTable(TableSettings):

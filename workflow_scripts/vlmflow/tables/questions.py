@@ -60,6 +60,10 @@ SKIPPED = Table(
 )
 
 
+# Begins `what` if a segment is measured without a part of it; such a row leaves out no line of a figure.
+PART_OF = "part of "
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A question that is skipped, or a part of its measurement.

@@ -1,7 +1,11 @@
 """The distribution of the norms of patches."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
+
+from .sinks import sinks, threshold_of
 
 # Eight bins per doubling, wide enough for any encoder.
 BINS = 2.0 ** (np.arange(-6 * 8, 12 * 8 + 1) / 8)
@@ -30,3 +34,20 @@ def shares_of_norms(rows: pl.DataFrame) -> pl.DataFrame:
                 names = {"question_id": question_id, "image_id": image_id, "patches": patches}
                 parts.append(shares.with_columns(pl.lit(value).alias(name) for name, value in names.items()))
     return pl.concat(parts)
+
+
+def numbers_of_sinks(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """A row per question with the number of its sinks in `share`; nothing if the study gives no threshold.
+
+    Args:
+        rows: of the table `norms`, of one model and task.
+    """
+    above, quantile = rows["above"][0], rows["quantile"][0]
+    threshold = above if quantile is None else threshold_of(rows["norms"], quantile)
+    if threshold is not None:
+        numbers = [float(len(sinks(norms, threshold))) for norms in rows["norms"]]
+        yield (
+            rows.select("question_id", "image_id")
+            .with_columns(patches=pl.lit("sinks"), norm=pl.lit(threshold), share=pl.Series(numbers))
+            .select("norm", "share", "question_id", "image_id", "patches")
+        )

@@ -13,7 +13,11 @@ def measure(probe: NormsProbe, context: ProbeContext, question: Question) -> pl.
     """A row of the table `norms` for one question; see `Probe.measure`."""
     related = None if question.patches is None else list(question.patches.related)
     row = norms(context.image_model, context.prompt(question))
-    return row.with_columns(related=pl.Series([related], dtype=pl.List(pl.Int32)))
+    return row.with_columns(
+        related=pl.Series([related], dtype=pl.List(pl.Int32)),
+        above=pl.lit(probe.above, pl.Float64),
+        quantile=pl.lit(probe.quantile, pl.Float64),
+    )
 
 
 def norms(vlm: VisionLanguageModel, prompt: Prompt) -> pl.DataFrame:

@@ -14,18 +14,20 @@ from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
 
 RUNS = 4  # timed decodings per number of layers
+TOKENS = ("image tokens", "question tokens")  # numbers of the intact prompt
 
 
 def percentages(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the table `pruning` with the columns accuracy, work and time, in percent."""
+    """Rows of the table `pruning` with the columns accuracy, work and time, in percent, and the numbers of tokens."""
     shares = {
         "accuracy": pl.col("correct").cast(pl.Float64),
         "work": pl.col("work_share"),
         "time": pl.col("time_share"),
     }
-    return rows.select(
-        "question_id", "image_id", "layers_dropped", **{name: 100 * share for name, share in shares.items()}
-    )
+    intact = pl.col("layers_dropped") == 0
+    numbers = {name: pl.when(intact).then(pl.col(name.replace(" ", "_")).cast(pl.Float64)) for name in TOKENS}
+    percent = {name: 100 * share for name, share in shares.items()}
+    return rows.select("question_id", "image_id", "layers_dropped", **percent, **numbers)
 
 
 class PruningProbe(Probe):
@@ -43,6 +45,8 @@ class PruningProbe(Probe):
                 nullable=True,
             ),
             "work_share": Column(pl.Float64, "token-layers of reading the prompt, as a share of the intact model's"),
+            "image_tokens": Column(pl.Int32, "tokens of the image in the prompt"),
+            "question_tokens": Column(pl.Int32, "tokens of the question's own words in the prompt"),
             "time_share": Column(
                 pl.Float64, "seconds of reading and decoding, as a share of the intact model's", nullable=True
             ),
@@ -50,9 +54,9 @@ class PruningProbe(Probe):
     )
     averaging: ClassVar = Averaging(
         by=("quantity", "layers_dropped"),
-        quantities=("accuracy", "work", "time"),
+        quantities=("accuracy", "work", "time", *TOKENS),
         prepare=percentages,
-        columns={"quantity": Column(pl.String, "accuracy, work or time")},
+        columns={"quantity": Column(pl.String, "accuracy, work or time, in percent; image tokens or question tokens")},
     )
 
     renamed_keys: ClassVar = {"last": "layers_dropped"}

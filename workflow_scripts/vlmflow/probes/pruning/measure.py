@@ -56,8 +56,8 @@ def pruning(
         match: when an answer counts as correct.
 
     Returns:
-        columns last, predicted, correct (null if no single answer is correct), work and time (shares of the intact
-        model's; time is null if it is not measured).
+        columns layers_dropped, predicted, correct (null if no single answer is correct), work_share, image_tokens,
+        question_tokens, time_share (shares of the intact model's; time is null if it is not measured).
     """
     answers = answers_without_image(vlm, prompt, last, intact)
     texts = [vlm.processor.tokenizer.decode(answers[number], skip_special_tokens=True).strip() for number in last]
@@ -68,9 +68,12 @@ def pruning(
             "predicted": texts,
             "correct": [is_correct(text, answer, match) for text in texts],
             "work_share": [work_share(len(prompt), len(image), layers, number) for number in last],
+            "image_tokens": len(image),
+            "question_tokens": len(prompt.positions("question")),
             "time_share": _times(vlm, prompt, last, len(intact) + 1) if with_time else [None] * len(last),
         },
-        schema_overrides={"layers_dropped": pl.Int32, "correct": pl.Boolean, "time_share": pl.Float64},
+        schema_overrides=dict.fromkeys(("layers_dropped", "image_tokens", "question_tokens"), pl.Int32)
+        | {"correct": pl.Boolean, "time_share": pl.Float64},
     )
 
 
