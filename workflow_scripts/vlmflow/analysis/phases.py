@@ -7,6 +7,7 @@ bend can be cut into more and more lines, and a criterion of fit alone would acc
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -153,6 +154,12 @@ def phase_slopes(curves: np.ndarray, number: int) -> np.ndarray:
         curves: (1 + resamples, states, curves), the sample first.
         number: of phases.
     """
+    return _phase_slopes(curves.tobytes(), curves.shape, number)
+
+
+@lru_cache(maxsize=8)  # several claims are about the phases of the same curves
+def _phase_slopes(values: bytes, shape: tuple[int, ...], number: int) -> np.ndarray:
+    curves = np.frombuffer(values).reshape(shape)
     each, weight = scaled(curves)
     ends = _in_chunks(each * weight, lambda chunk: cuts(chunk, number)[number])
     chunks = range(0, len(curves), CHUNK)

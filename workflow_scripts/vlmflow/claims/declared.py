@@ -94,6 +94,9 @@ class Measure(LineOf):
         needed = NEEDED.get(self.statistic)
         if needed is not None and getattr(self, needed) is None:
             raise ValueError(f"{needed}: this key is missing; the statistic {self.statistic!r} needs it")
+        for column, values in (self.jointly or {}).items():
+            if self.where.get(column) not in values:
+                raise ValueError(f"jointly: give {column} under where as well, one of {', '.join(values)}")
         for key in dict.fromkeys(NEEDED.values()):
             fitting = [statistic for statistic, each in NEEDED.items() if each == key]
             if getattr(self, key) is not None and self.statistic not in fitting:

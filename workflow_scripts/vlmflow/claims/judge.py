@@ -147,7 +147,11 @@ def _scopes(
 def _tests(claim: Claim, measuring: Measuring, scope: Scope, role: str) -> Iterator[Judged]:
     """All tests of a claim in one scope."""
     for test in claim.tests:
-        row: dict = {"scope": _scope_text(scope, claim), "test": test_text(test), "rule": rule_text(test)}
+        row: dict = {
+            "scope": _scope_text(scope, claim),
+            "test": test_text(test, scope.against),
+            "rule": rule_text(test),
+        }
         try:
             if not scope.tasks:
                 raise NotDefinedError("the study has none of the tasks that it is about")

@@ -102,9 +102,13 @@ def map_line(rows: pl.DataFrame, value: str) -> Line:
 
 
 def mean_of(lines: Sequence[Line]) -> Line:
-    """The mean of the lines of several tasks, each with the same weight, at the points that all of them have."""
-    common = set(lines[0].x).intersection(*(line.x for line in lines))
-    lines = [line.at_points(np.isin(line.x, list(common))) for line in lines]
+    """The mean of the lines of several tasks, each with the same weight, at the points that all of them have.
+
+    Lines of one point are averaged wherever it is, such as numbers above a threshold that differs between tasks.
+    """
+    if any(len(line.x) > 1 for line in lines):
+        common = set(lines[0].x).intersection(*(line.x for line in lines))
+        lines = [line.at_points(np.isin(line.x, list(common))) for line in lines]
     first = lines[0]
     return Line(
         Resampled(

@@ -137,7 +137,7 @@ class Measuring:
         elif statistic in OF_TWO_LINES:
             values = OF_TWO_LINES[statistic](line, lines[-1])
         else:
-            values = JOINT[statistic](self._joint(measure, scope, own), measure)
+            values = JOINT[statistic](*self._joint(measure, scope, own), measure)
         measured = Measured(values, line.questions, line.images)
         if measure.minus is None:
             return measured
@@ -176,13 +176,12 @@ class Measuring:
             lines.append(source.line(rows, self.layers[model]))
         return mean_of(lines) if len(lines) > 1 else lines[0]
 
-    def _joint(self, measure: Measure, scope: Scope, role: str) -> list[Line]:
-        """The lines on which phases are cut, the measure's own first."""
+    def _joint(self, measure: Measure, scope: Scope, role: str) -> tuple[list[Line], int]:
+        """(the lines on which phases are cut, which of them is the measure's own)."""
         ((column, values),) = (measure.jointly or {}).items()
-        ordered = sorted(values, key=lambda value: value != measure.where.get(column))
         own = {"probe": measure.probe, "tasks": measure.tasks}
-        specs = [LineOf.model_validate({**own, "where": {**measure.where, column: value}}) for value in ordered]
-        return [self._line(spec, scope, role, Only()) for spec in specs]
+        specs = [LineOf.model_validate({**own, "where": {**measure.where, column: value}}) for value in values]
+        return [self._line(spec, scope, role, Only()) for spec in specs], values.index(str(measure.where[column]))
 
 
 def _together(parts: Sequence[Measured], values: np.ndarray) -> Measured:

@@ -13,7 +13,7 @@ from scipy.stats import beta, rankdata
 
 from vlmflow.analysis.bootstrap import at, highest, lowest
 from vlmflow.analysis.knees import knee
-from vlmflow.analysis.phases import LEAST, phase_slopes, phases_supported
+from vlmflow.analysis.phases import LEAST, RESAMPLES, phase_slopes, phases_supported
 
 from .line import Line
 
@@ -234,20 +234,20 @@ def _overlap(line: Line, other: Line) -> np.ndarray:
         return (one & two).sum(axis=1) / shorter
 
 
-def _phase_slope(lines: Sequence[Line], measure: "Measure") -> np.ndarray:
-    """The change per layer of the first line in phase number `phase` of four, which are cut on all lines jointly."""
+def _phase_slope(lines: Sequence[Line], own: int, measure: "Measure") -> np.ndarray:
+    """The change per layer of one line in phase number `phase` of four, which are cut on all lines jointly."""
     if len(lines[0].x) < FOUR * LEAST:
         raise NotDefinedError(f"{len(lines[0].x)} states are too few for four phases")
-    return phase_slopes(_stacked(lines), FOUR)[:, (measure.phase or 1) - 1, 0]
+    return phase_slopes(_stacked(lines), FOUR)[:, (measure.phase or 1) - 1, own]
 
 
-def _phases(lines: Sequence[Line], _: "Measure") -> np.ndarray:
+def _phases(lines: Sequence[Line], _own: int, _measure: "Measure") -> np.ndarray:
     """The number of phases that the lines support jointly."""
     return phases_supported(_stacked(lines))
 
 
 def _stacked(lines: Sequence[Line]) -> np.ndarray:
-    return np.stack([line.values.whole for line in lines], axis=2)
+    return np.stack([line.values.whole[: RESAMPLES + 1] for line in lines], axis=2)
 
 
 def correlation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -293,4 +293,7 @@ OF_TWO_LINES: dict[str, Callable[[Line, Line], np.ndarray]] = {
     "correlation": _correlation,
     "overlap": _overlap,
 }
-JOINT: dict[str, Callable[[Sequence[Line], "Measure"], np.ndarray]] = {"phase slope": _phase_slope, "phases": _phases}
+JOINT: dict[str, Callable[[Sequence[Line], int, "Measure"], np.ndarray]] = {
+    "phase slope": _phase_slope,
+    "phases": _phases,
+}

@@ -1,11 +1,16 @@
 """A claim's tests in words."""
 
-from .declared import LineOf, Measure, Test
+from .declared import LineOf, Measure, Test, Where
 
 
-def test_text(test: Test) -> str:
-    """What is measured, as one phrase."""
-    text = _measure(test)
+def test_text(test: Test, against: Where) -> str:
+    """What is measured, as one phrase.
+
+    Args:
+        test: of a claim.
+        against: column → value, for the second line of a statistic of two.
+    """
+    text = _measure(test, against)
     if test.range_over is not None:
         text = f"range over tasks of: {text}"
     if test.trend_over is not None:
@@ -23,7 +28,7 @@ def rule_text(test: Test) -> str:
     return f"within {low:g} to {high:g}"
 
 
-def _measure(measure: Measure) -> str:
+def _measure(measure: Measure, against: Where) -> str:
     text: str = measure.statistic
     if measure.at is not None:
         text += f" at {measure.at:g}"
@@ -36,21 +41,22 @@ def _measure(measure: Measure) -> str:
             text += f" [{band[0]:g}, {band[1]:g}]"
     text += f" of {_line(measure)}"
     if measure.less is not None:
-        text += f" less {_line(measure.less)}"
+        text += f" less {_line(measure.less, against)}"
     if measure.against is not None:
-        text += f" and {_line(measure.against)}"
+        text += f" and {_line(measure.against, against)}"
     if measure.depth is not None:
         text += f", depths {measure.depth[0]:g} to {measure.depth[1]:g}"
     if measure.several_sub_words:
         text += ", answers of several sub-words"
     if measure.minus is not None:
-        text += f", minus {_measure(measure.minus)}"
+        text += f", minus {_measure(measure.minus, against)}"
     return text
 
 
-def _line(line: LineOf) -> str:
-    named = [str(value) for value in line.where.values()]
-    where = ", ".join(named) or line.probe or "the value"
-    tasks = f" ({', '.join(line.tasks)})" if line.tasks else ""
+def _line(line: LineOf, further: Where | None = None) -> str:
+    named = [str(value) for value in (*line.where.values(), *(further or {}).values())]
+    where = ", ".join(named) or "the line"
+    probe = f" ({line.probe})" if line.probe else ""
+    tasks = f" in {', '.join(line.tasks)}" if line.tasks else ""
     second = " of the second model" if line.model == "second" else ""
-    return f"{where}{second}{tasks}"
+    return f"{where}{probe}{second}{tasks}"
