@@ -3,8 +3,8 @@
     python benchmarks/claims.py [draws] [processes]
 
 The rows of all probes are drawn anew for each of 200 draws: once with the same mean everywhere ("no flow"), and once as
-if, in addition, a token were measured that is not the answer, whose changes are large and of any sign ("noise").  Claims
-that something is negligible, or the same everywhere, are true without flow.  docs/claims.md has the result.
+if, in addition, a token were measured that is not the answer, whose changes are large and of any sign ("noise").
+Claims that something is negligible, or the same everywhere, are true without flow.  docs/claims.md has the result.
 """
 
 import sys

@@ -18,7 +18,7 @@ from vlmflow.probes import (
     probe_class,
 )
 from vlmflow.probes.attention_map.grids import regridded
-from vlmflow.probes.norms.bins import BINS, shares_of_norms
+from vlmflow.probes.norms.bins import BINS, numbers_of_sinks, shares_of_norms
 from vlmflow.probes.pruning import percentages
 from vlmflow.probes.visual_lens import NAMES_OF_OBJECTS
 from vlmflow.tables import SKIPPED
@@ -130,6 +130,20 @@ def test_shares_of_norms_are_all_of_the_patches(norms):
     everything = summary.filter(pl.col("patches") == "all")
     assert everything["mean"].sum() == pytest.approx(100)
     assert np.isclose(everything.filter(pl.col("norm") == 1.0)["mean"][0], (200 / 3 + 100 / 3) / 2)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "counts", "norm"),
+    [({"above": 50.0}, [1, 1], 50.0), ({"above": 0.5}, [3, 2], 0.5), ({"quantile": 0.75}, [1, 1], 45.25)],
+)
+def test_sinks_are_counted_above_a_threshold_or_a_quantile(norms, threshold, counts, norm):
+    rows = norms.with_columns(**{name: pl.lit(value) for name, value in threshold.items()})
+    (numbers,) = numbers_of_sinks(rows)
+    assert numbers["share"].to_list() == counts
+    (row,) = place("norms", rows).filter(pl.col("patches") == "sinks").to_dicts()
+    assert row["mean"] == np.mean(counts)
+    assert row["norm"] == norm
+    assert list(numbers_of_sinks(norms)) == []
 
 
 def test_pruning_has_accuracy_work_and_time():

@@ -1,9 +1,12 @@
 """Boxes that are none, and words that are not in the question: each costs the edges of its segment alone."""
 
 import pytest
+from PIL import Image
 
-from support.questions import of_task
+from support.questions import make_question, of_task
+from support.questions import thing as an_object
 from support.scene_files import files_of, read_files
+from vlmflow.analysis.summaries import summarise_model_task
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.data.sampling import usable_questions
@@ -83,3 +86,30 @@ def test_options_and_objects_that_are_not_in_the_question_cost_only_their_edges(
     only = KnockoutProbe(kind="knockout", window=1, edges=edges[:4])
     with pytest.raises(QuestionError, match="no edge of the probe applies to this question"):
         ProbeRun(tiny_llava, only, "flow").measure(Question.of(row))
+
+
+def test_an_edge_of_a_segment_that_is_found_in_part_is_measured_and_told(tiny_llava):
+    """Only one of two objects is in the question: its edges are measured, and the other object is a row."""
+    question = make_question(
+        id="q",
+        image_id="i",
+        text="what color is the circle ?",
+        image="x",
+        token_ids=[5],
+        objects=(an_object("circle"), an_object("necktie")),
+    )
+    probe = KnockoutProbe(kind="knockout", window=1, edges=["objects -> last", "question -> last"])
+    run = ProbeRun(tiny_llava, probe, "flow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlmflow.probes.context.open_image", lambda _: Image.new("RGB", (96, 96)))
+        rows = run.measure(question)
+    assert set(rows["edge"]) == {"objects -> last", "question -> last"}
+    (left_out,) = run.skipped
+    assert (left_out.question, left_out.what) == ("q", "part of objects")
+    assert "'necktie' is not in the question" in left_out.reason
+    # It is no line of the figure that had nothing measured.
+    skipped = SKIPPED.frame(
+        [{"question_id": "q", "task": "T", "model": "m", "stage": "flow", "what": left_out.what, "reason": "r"}]
+    )
+    summary = summarise_model_task(probe.averaging, probe.table, rows, skipped, "m", "T")
+    assert set(summary["edge"]) == {"objects -> last", "question -> last"}

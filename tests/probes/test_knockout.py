@@ -1,19 +1,27 @@
 """Knockouts along edges, against a full forward per window in which the edge is blocked."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from support import compared_families
 from support.families.all import FAMILIES
 from support.paths import random_llava
+from support.questions import make_question
 from support.random_prompts import FOUR_EDGES
 from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.edges import ALL_EDGES, Edge, window_layers
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
+from vlmflow.errors import NotApplicableError
+from vlmflow.probes import KnockoutProbe
 from vlmflow.probes.knockout.measure import knockout
+from vlmflow.probes.run import ProbeRun
+from vlmflow.settings import WindowShare, window_size
 
 
 def probability(vlm, inputs, token, knockouts=()):
@@ -61,6 +69,61 @@ def test_the_last_sub_word_is_measured_given_the_earlier_ones(seed, answer):
         (expected,) = probability(vlm, inputs, answer[-1], [blocked])
         assert row["p_base"] == pytest.approx(base, rel=1e-9)
         assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10**6), answer=st.lists(st.integers(5, 20), min_size=2, max_size=4))
+def test_as_published_an_edge_is_blocked_to_every_position_that_predicts_a_sub_word(seed, answer):
+    vlm = random_llava(3, 3, seed=seed)
+    prompt = prompt_of(vlm, 3)
+    rows = knockout(vlm, prompt, FOUR_EDGES, 3, answer, every_sub_word=True)
+    inputs = vlm.continue_prompt(prompt, answer[:-1]).inputs
+    length = inputs["input_ids"].shape[1]
+    for row in rows.iter_rows(named=True):
+        edge, span = Edge.parse(row["edge"]), window_layers(row["layer"], 3, 3)
+        said = torch.arange(length - len(answer), length)
+        target = said if edge.target == "last" else prompt.positions(edge.target)
+        blocked = AttentionKnockout(prompt.positions(edge.source), target, span.start, span.stop)
+        (expected,) = probability(vlm, inputs, answer[-1], [blocked])
+        assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
+    alone = knockout(vlm, prompt, FOUR_EDGES, 3, answer)
+    differing = rows.filter(rows["p_knockout"] != alone["p_knockout"])
+    assert set(differing["edge"]) <= {edge for edge in FOUR_EDGES if edge.endswith("last")}
+    assert len(differing)
+
+
+def test_an_answer_of_one_sub_word_is_left_out_where_several_are_asked_for():
+    vlm = random_llava(3, 3)
+    probe = KnockoutProbe(kind="knockout", window=3, edges=["question -> last"], token="last", sub_words="several")
+    run = ProbeRun(vlm, probe, "p")
+    question = make_question(id="q", image_id="i", text="what color is the circle ?", image="x", token_ids=[7])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vlmflow.probes.context.open_image", lambda _: Image.new("RGB", (12, 12)))
+        with pytest.raises(NotApplicableError, match="its answer has one sub-word"):
+            run.measure(question)
+        assert set(run.measure(replace(question, token_ids=[7, 8]))["sub_words"]) == {2}
+
+
+@pytest.mark.parametrize(
+    ("share", "layers", "window"), [(0.22, 40, 9), (0.22, 32, 7), (0.22, 10, 3), (0.01, 5, 1), (1, 4, 5)]
+)
+def test_a_share_of_the_depth_is_the_nearest_odd_number_of_layers(share, layers, window):
+    assert window_size(WindowShare(share=share), layers) == window
+    assert window_size(9, layers) == 9
+
+
+def test_a_probe_with_a_share_measures_the_window_of_its_model():
+    question = make_question(id="q", image_id="i", text="what color is the circle ?", image="x", token_ids=[7])
+    for layers, size in ((3, 1), (10, 3)):
+        vlm = random_llava(layers, 3)
+        probe = KnockoutProbe(kind="knockout", window={"share": 0.3}, edges=["question -> last"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vlmflow.probes.context.open_image", lambda _: Image.new("RGB", (12, 12)))
+            rows = ProbeRun(vlm, probe, "p").measure(question)
+        assert set(rows["window"]) == {size}
+        prompt = vlm.prompt(Image.new("RGB", (12, 12)), question.text)
+        expected = knockout(vlm, prompt, ["question -> last"], size)
+        assert rows["change"].to_list() == expected["change"].to_list()
 
 
 def test_an_answer_of_one_sub_word_changes_nothing():

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from support.paths import random_llava
@@ -14,6 +16,15 @@ QUESTION = "is the red circle left of a blue square ?"
 @pytest.fixture(scope="module")
 def vlm():
     return random_llava()
+
+
+WIDE = Image.new("RGB", (16, 16), "red")
+
+
+@pytest.fixture(scope="module")
+def finer():
+    """A model whose image has sixteen patches."""
+    return random_llava(grid=4)
 
 
 def words(vlm, prompt, segment):
@@ -65,6 +76,44 @@ def test_a_segment_that_a_prompt_does_not_have_is_an_error(vlm, segment, argumen
     prompt = vlm.prompt(IMAGE, QUESTION, **arguments)
     with pytest.raises(PromptError, match=message):
         prompt.positions(segment)
+
+
+@given(seed=st.text(max_size=5), x=st.integers(0, 15), width=st.integers(1, 16))
+def test_as_many_other_patches_as_related_ones_are_drawn_by_the_seed(finer, seed, x, width):
+    boxes = {"circle": [(x, 4, width, 12)]}
+    question = "what color is the circle ?"
+    prompt = finer.prompt(WIDE, question, objects=boxes, seed=seed)
+    related = prompt.segments["related patches"].tolist()
+    others = prompt.segments.get("other patches", torch.tensor([])).tolist()
+    name = "other patches, as many as related"
+    if len(others) < len(related):
+        with pytest.raises(PromptError, match=rf"its {len(others)} other patches are fewer than the {len(related)}"):
+            prompt.positions(name)
+        return
+    drawn = prompt.positions(name)
+    assert len(drawn) == len(related)
+    assert set(drawn.tolist()) <= set(others)
+    assert drawn.tolist() == sorted(set(drawn.tolist()))
+    assert torch.equal(drawn, finer.prompt(WIDE, question, objects=boxes, seed=seed).positions(name))
+
+
+def test_another_seed_draws_other_patches(finer):
+    drawn = {
+        tuple(
+            finer.prompt(WIDE, "what color is the circle ?", objects={"circle": [(0, 0, 4, 4)]}, seed=str(seed))
+            .positions("other patches, as many as related")
+            .tolist()
+        )
+        for seed in range(8)
+    }
+    assert len(drawn) > 1
+
+
+def test_an_object_of_two_that_is_not_in_the_question_is_told(vlm):
+    prompt = vlm.prompt(IMAGE, "is it blue circle or red ?", objects={"circle": [], "necktie": []})
+    assert prompt.incomplete["objects"].startswith("'necktie' is not in the question 'is it blue circle or red ?'")
+    assert "objects" in prompt.segments
+    assert vlm.prompt(IMAGE, "is it blue circle or red ?", objects={"circle": []}).incomplete == {}
 
 
 def test_an_object_outside_of_the_question_has_patches_but_no_words(vlm):

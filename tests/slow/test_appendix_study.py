@@ -132,7 +132,7 @@ def small_appendix(server):
     study["models"] = {name: study["models"][name] for name in ("llava-v1.6-vicuna-13b", "vicuna-13b")}
     for model in study["models"].values():
         model["dtype"] = "float32"
-    absent = [name for name in study["probes"] if name.endswith("-32")]  # of models of 32 layers
+    absent = [name for name in study["probes"] if name.endswith(("-32", "-tuned"))]  # of other models
     study["probes"] = {name: probe for name, probe in study["probes"].items() if name not in absent}
     study["figures"] = {name: figure for name, figure in study["figures"].items() if figure["probe"] not in absent}
     for probe in study["probes"].values():
@@ -140,6 +140,12 @@ def small_appendix(server):
             probe["tasks"] = [name for name in kept if name in probe["tasks"]] or ["ChooseRel"]
         if "models" in probe:
             probe["models"] = ["llava-v1.6-vicuna-13b"]
+    for name in ("F32", "F33"):
+        study["claims"][name] = {}
+    for claim in study["claims"].values():
+        claim.pop("models", None)
+        if "second_model" in claim:
+            claim["second_model"] = "llava-v1.6-vicuna-13b"
     study["probes"]["without-sinks"]["sinks"] = {"norms": "norms", "quantile": 0.9}
     study["probes"]["atlas"] |= {"window": [9, 15], "questions": 2}
     return study

@@ -180,8 +180,7 @@ def test_every_model_is_analysed_on_its_own_correct_answers(run):
         for task in right["task"]:
             answers = rows_of(ANSWERS, run.results / name / "answers", task)
             assert answers.filter("correct")["predicted"].unique().to_list() == [word]
-            probe = "flow" if name in STUDY["probes"]["flow"]["models"] else "flow-32"
-            flow = rows_of(probe_class("knockout").table, run.results / name / probe, task)
+            flow = rows_of(probe_class("knockout").table, run.results / name / "flow", task)
             assert set(flow["question_id"]) == set(answers.filter("correct")["question_id"])
             assert set(flow["edge"]) == set(STUDY["probes"]["flow"]["edges"])
             lens = rows_of(probe_class("lens").table, run.results / name / "tracking", task)

@@ -66,10 +66,10 @@ def small_study(folder):
         model |= {"path": str(folder / name), "dtype": "float32"}
     for probe in study["probes"].values():
         if probe["kind"] == "knockout":
-            probe["window"] = [1, 3] if isinstance(probe["window"], list) else 3
+            if isinstance(probe["window"], list):
+                probe["window"] = [1, 3]
             probe["questions"] = 6
     study["probes"]["map"]["questions"] = 6
-    study["probes"]["flow-32"]["models"] = [*study["probes"]["flow-32"]["models"], *MORE]
     study["figures"]["atlas"]["window"] = 3
     return study
 
@@ -93,11 +93,11 @@ def test_related_patches_are_known_for_every_family(run):
         patches = PATCHES.read(run.results / model / "patches.parquet")
         assert len(patches) > 40, model
         assert patches["related"].list.len().min() > 0, model
-    for probe, edges in (("flow", 2), ("flow-32", 2)):
-        summary = summary_of(run.results, run.study, probe)
-        related = summary.filter(pl.col("edge").str.contains("patches"))
-        assert related["edge"].n_unique() == edges
-        assert related.filter(task="LogicalObj")["mean"].is_not_null().all()
+    summary = summary_of(run.results, run.study, "flow")
+    related = summary.filter(pl.col("edge").str.contains("patches"))
+    assert related["edge"].n_unique() == 3
+    control = pl.col("edge").str.contains("as many")
+    assert related.filter(~control, task="LogicalObj")["mean"].is_not_null().all()
 
 
 def test_the_atlas_has_the_tokens_around_the_image(run):

@@ -311,3 +311,26 @@ def entry(name: str) -> StudyClaim:
     if paper_claims()[name].pairs:
         del given["models"]
     return StudyClaim.model_validate(given)
+
+
+class RowsSource(Source):
+    """Given rows of knockouts, of one model and task.
+
+    Args:
+        rows: question_id, image_id, edge, layer, change.
+    """
+
+    by = ("edge", "layer")
+    along = position = "layer"
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self.given = rows.with_columns(value=pl.col("change"))
+
+    def models(self):
+        return ["a"]
+
+    def tasks(self):
+        return ["ChooseAttr"]
+
+    def read(self, model, task):
+        return self.given

@@ -169,5 +169,6 @@ def _phase_slopes(values: bytes, shape: tuple[int, ...], number: int) -> np.ndar
 
 def phases_supported(curves: np.ndarray) -> np.ndarray:
     """(1 + resamples) the number of phases that the curves support; see `numbers_supported`."""
-    parts = [numbers_supported(np.concatenate([curves[:1], chunk])) for chunk in np.array_split(curves[1:], 8)]
-    return np.concatenate([parts[0][1][:1], *(numbers[1:] for _, numbers in parts)]).astype(float)
+    again = [curves[start : start + CHUNK] for start in range(1, len(curves), CHUNK)]
+    numbers = [numbers_supported(np.concatenate([curves[:1], chunk]))[1] for chunk in again]
+    return np.concatenate([numbers[0][:1], *(each[1:] for each in numbers)]).astype(float)

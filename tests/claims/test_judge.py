@@ -1,0 +1,179 @@
+"""From rows to the table of claims: scopes, reasons, comparisons, corrections, and the table that people read."""
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from support.claim_rows import PlantedSource
+from vlmflow.claims.declared import StudyClaim
+from vlmflow.claims.judge import CLAIMS, judge
+from vlmflow.claims.table import verdict_rows
+
+LAYERS = 10
+TASKS = ("One", "Two")
+DROP = {"statistic": "lowest", "where": {"edge": "a -> b"}, "below": -5}
+
+
+def source(mean, **settings):
+    given = {"tasks": TASKS, "models": ("m", "n"), "images": 30} | settings
+    columns = {"edge": given.pop("edges", ["a -> b", "c -> b"])} | given.pop("columns", {})
+    return PlantedSource(columns, {"layer": range(LAYERS)}, mean, **given)
+
+
+def drop(model, task, edge, *rest):
+    """−20 at layer 4 for the first edge, and nothing for the other."""
+    return -20.0 if edge == "a -> b" and rest[-1] == 4 else 0.0
+
+
+def own(tests, **settings):
+    entry = {name: settings.pop(name) for name in ("probes", "where", "against") if name in settings}
+    return StudyClaim.model_validate(entry | {"own": {"text": "A sentence.", "tests": tests, **settings}})
+
+
+def judged(claims, models=("m", "n"), **sources):
+    return CLAIMS.frame(judge(claims, sources, dict.fromkeys(("m", "n"), LAYERS), models))
+
+
+def test_a_claim_has_a_row_per_model_task_and_test():
+    tests = [DROP | {"probe": "flow"}, {**DROP, "statistic": "depth of lowest", "below": 0.5}]
+    rows = judged({"c": own(tests)}, flow=source(drop))
+    assert rows.select("model", "scope", "rule").rows() == [
+        (model, task, rule) for model in ("m", "n") for task in TASKS for rule in ("below -5", "below 0.5")
+    ]
+    assert set(rows["verdict"]) == set(rows["claim_verdict"]) == {"supported"}
+    assert rows["test"][0] == "lowest of a -> b (flow)"
+    assert rows["estimate"][0] == pytest.approx(-20, abs=0.6)
+    assert rows["low"][0] < rows["estimate"][0] < rows["high"][0]
+    assert set(rows["images"]) == {30}
+
+
+def test_one_contradicted_task_contradicts_the_claim():
+    def only_in_one(model, task, edge, layer):
+        return drop(model, task, edge, layer) if task == "One" else 0.0
+
+    rows = judged({"c": own([DROP | {"probe": "flow"}])}, flow=source(only_in_one))
+    assert rows["verdict"].to_list()[:2] == ["supported", "contradicted"]
+    assert set(rows["claim_verdict"]) == {"contradicted"}
+    table = verdict_rows(rows)
+    assert len(table) == 2
+    assert table.row(0, named=True) | {"scope": "Two", "scopes": "1 of 2"} == table.row(0, named=True)
+
+
+def test_a_mean_over_tasks_is_one_verdict():
+    rows = judged({"c": own([DROP | {"probe": "flow"}], each=[])}, flow=source(drop))
+    assert rows["scope"].to_list() == ["mean over tasks"] * 2
+    rows = judged({"c": own([DROP | {"probe": "flow", "tasks": ["Two"]}], each=[])}, flow=source(drop))
+    assert rows["test"][0] == "lowest of a -> b (flow) in Two"
+
+
+def test_values_of_another_column_are_scopes_of_their_own():
+    probe = source(drop, columns={"window": [1, 3, 5]})
+    claim = own([DROP | {"probe": "flow"}], each=["task", "window"], values={"window": [1, 5]})
+    rows = judged({"c": claim}, ("m",), flow=probe)
+    assert rows["scope"].to_list() == [f"{task}, window {window}" for task in TASKS for window in (1, 5)]
+    # Without the column, it is not known which of the lines is meant.
+    rows = judged({"c": own([DROP | {"probe": "flow"}])}, ("m",), flow=probe)
+    assert set(rows["verdict"]) == {"does not apply"}
+    assert rows["reason"][0] == "the rows have several values of window: 1, 3, 5; give one under where"
+    rows = judged({"c": own([DROP | {"probe": "flow"}], where={"window": 3})}, ("m",), flow=probe)
+    assert set(rows["verdict"]) == {"supported"}
+
+
+def test_the_trend_over_a_column_and_the_range_over_tasks():
+    def grows(model, task, edge, window, layer):
+        return -3.0 * window if layer == (4 if task == "One" else 6) else 0.0
+
+    probe = source(grows, columns={"window": [1, 3, 5, 7]})
+    trend = {"probe": "flow", "statistic": "lowest", "where": {"edge": "a -> b"}, "trend_over": "window", "below": 0}
+    rows = judged({"c": own([trend])}, ("m",), flow=probe)
+    assert rows["estimate"].to_list() == [-1, -1]
+    spread = {"probe": "flow", "statistic": "depth of lowest", "where": {"edge": "a -> b", "window": 7}}
+    claim = own([spread | {"range_over": "task", "below": 0.1}], each=[])
+    (row,) = judged({"c": claim}, ("m",), flow=probe).to_dicts()
+    assert (row["scope"], row["verdict"]) == ("all tasks", "contradicted")
+    assert row["estimate"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"tasks": ["Three"]}, "m was asked none of its tasks"),
+        ({"edge": "x -> y"}, "no question of One has edge x -> y"),
+        ({"several_sub_words": True}, "its rows have no number of sub-words"),
+        ({"depth": (0.01, 0.02)}, "the model has no layer at this depth"),
+        ({"images": 9}, "One has only 9 images with it"),
+    ],
+)
+def test_a_claim_that_does_not_apply_gives_the_reason(settings, reason):
+    keys = {key: settings.pop(key) for key in ("several_sub_words", "depth") if key in settings}
+    test = DROP | {"probe": "flow", "where": {"edge": settings.pop("edge", "a -> b")}} | keys
+    probe = source(drop, images=settings.pop("images", 30))
+    rows = judged({"c": own([test], **settings)}, ("m",), flow=probe)
+    assert set(rows["claim_verdict"]) == {"does not apply"}
+    assert rows["reason"][0].startswith(reason)
+    assert rows["estimate"].null_count() == len(rows)
+
+
+def test_a_model_is_compared_with_a_second_one():
+    def less(model, task, edge, layer):
+        return drop(model, task, edge, layer) * (0.5 if model == "n" else 1)
+
+    minus = {"statistic": "lowest", "where": {"edge": "a -> b"}, "model": "second"}
+    test = {"probe": "flow", "statistic": "lowest", "where": {"edge": "a -> b"}, "minus": minus, "above": 0}
+    claim = own([test | {"same_questions": True}], models=["n"], second_model="m")
+    rows = judged({"c": claim}, flow=source(less))
+    assert rows.select("model", "second_model").unique().rows() == [("n", "m")]
+    assert set(rows["verdict"]) == {"supported"}
+    assert rows["estimate"][0] == pytest.approx(10, abs=0.8)
+    same = {"probe": "flow", "statistic": "correlation", "where": {"edge": "a -> b"}, "above": 0.8}
+    pair = own([same | {"against": {"where": {"edge": "a -> b"}, "model": "second"}}], pairs=True)
+    rows = judged({"c": pair}, flow=source(less))
+    assert rows.select("model", "second_model").unique().rows() == [("m", "n")]
+    (row,) = judged({"c": pair}, flow=source(less, models=("m",))).to_dicts()
+    assert (row["verdict"], row["reason"]) == ("does not apply", "it compares two models, and the study has one")
+
+
+def test_only_the_questions_that_both_lines_have_are_compared():
+    first, second = source(drop), source(lambda *at: 2 * drop(*at))
+    kept = [f"One{number}" for number in range(12)]
+    second.cache["m", "One"] = second.read("m", "One").filter(pl.col("question_id").is_in(kept))
+    test = {"probe": "flow", "statistic": "largest difference", "where": {"edge": "a -> b"}, "above": 10}
+    claim = own([test | {"against": {"probe": "other", "where": {"edge": "a -> b"}}, "same_questions": True}])
+    rows = judged({"c": claim}, ("m",), flow=first, other=second)
+    assert rows["questions"].to_list() == [12, 30]
+
+
+def test_a_claim_sums_up_others():
+    other = DROP | {"probe": "flow", "where": {"edge": "c -> b"}}
+    claims = {"yes": own([DROP | {"probe": "flow"}]), "no": own([other])}
+    both = StudyClaim.model_validate({"own": {"text": "Both.", "all_of": ["yes", "no"]}})
+    rows = judged({"both": both, **claims}, ("m",), flow=source(drop))
+    assert rows["claim"].unique(maintain_order=True).to_list() == ["both", "yes", "no"]
+    first = rows.row(0, named=True)
+    assert (first["claim_verdict"], first["scope"]) == ("contradicted", "yes supported; no contradicted")
+
+
+def test_many_tasks_are_corrected_for():
+    """A weak effect that one task alone would support is undecided among twelve."""
+
+    def weak(model, task, edge, layer):
+        return -1.2 if layer == 4 else 0.0
+
+    test = {"probe": "flow", "where": {"edge": "a -> b"}, "statistic": "value", "at": 0.4, "below": -0.7}
+    names = tuple(f"T{number}" for number in range(12))
+    many = judged({"c": own([test])}, ("m",), flow=source(weak, tasks=names, images=20))
+    alone = [
+        judged({"c": own([test], tasks=[name])}, ("m",), flow=source(weak, tasks=names, images=20))["verdict"][0]
+        for name in names
+    ]
+    assert alone.count("supported") > many["verdict"].to_list().count("supported")
+    assert (many["p_false"] >= many["p"]).all()
+
+
+def test_the_same_rows_give_the_same_verdicts_however_they_are_sharded():
+    claims = {"c": own([DROP | {"probe": "flow"}])}
+    rows = judged(claims, flow=source(drop))
+    turned = source(drop)
+    for task in TASKS:
+        turned.cache["m", task] = turned.read("m", task).sample(fraction=1, shuffle=True, seed=1)
+    assert_frame_equal(rows, judged(claims, flow=turned))

@@ -1,0 +1,197 @@
+"""Statistics of claims: on lines whose shape is known, and against plain computations of single resamples."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.stats import pearsonr, spearmanr
+
+from vlmflow.analysis.bootstrap import Resampled
+from vlmflow.claims.declared import NEEDED, Measure, Statistic
+from vlmflow.claims.line import Line, mean_of
+from vlmflow.claims.statistics import JOINT, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, NotDefinedError
+
+LAYERS = 20
+KEYS = {
+    "at": 0.5,
+    "part": (0.4, 0.6),
+    "drops": ((0, 0.2), (0.2, 0.41)),
+    "share": 0.1,
+    "phase": 1,
+    "against": {},
+    "jointly": {"pair": ["a"]},
+}
+
+
+def line(values, x=None, depth=None):
+    """A line with these values in the sample, in both halves and in every one of five resamples."""
+    values = np.asarray(values, dtype=float)
+    whole = np.tile(values, (6, 1))
+    x = np.arange(len(values), dtype=float) if x is None else np.asarray(x, dtype=float)
+    return Line(Resampled(whole, np.stack([whole, whole])), x, x / len(values) if depth is None else depth, 10, 10)
+
+
+def measure(statistic, **keys):
+    needed = {NEEDED[statistic]: KEYS[NEEDED[statistic]]} if statistic in NEEDED else {}
+    where = {"pair": "a"} if statistic in JOINT else {}
+    return Measure(statistic=statistic, where=where, **(needed | keys))
+
+
+def of(statistic, values, other=None, **keys):
+    """The statistic of a line; it is the same in every resample."""
+    asked = measure(statistic, **keys)
+    if statistic in OF_LINE:
+        found = OF_LINE[statistic](line(values))
+    elif statistic in OF_LINE_AND_KEYS:
+        found = OF_LINE_AND_KEYS[statistic](line(values), asked)
+    else:
+        found = OF_TWO_LINES[statistic](line(values), line(other))
+    assert found.shape == (6,)
+    assert len(set(found.tolist())) == 1
+    return found[0]
+
+
+BUMP = np.exp(-0.5 * ((np.arange(LAYERS) - 11) / 2) ** 2)
+TWO_DROPS = -np.exp(-0.5 * ((np.arange(LAYERS) - 1) / 1.0) ** 2) - 0.5 * np.exp(
+    -0.5 * ((np.arange(LAYERS) - 6) / 1.0) ** 2
+)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "values", "expected", "keys"),
+    [
+        ("mean", [1, 2, 6], 3, {}),
+        ("share", [40.0], 40, {}),
+        ("value", BUMP, BUMP[10], {"at": 0.5}),
+        ("value", BUMP, BUMP[-1], {"at": 1}),
+        ("lowest", -BUMP, -1, {}),
+        ("highest", BUMP, 1, {}),
+        ("largest", -BUMP, 1, {}),
+        ("depth of lowest", -BUMP, 11 / 20, {}),
+        ("depth of highest", BUMP, 11 / 20, {}),
+        ("share of loss", [0, -1, 5, -3], 0.75, {"part": (0.5, 1)}),
+        ("depth of half rise", [0, 0, 1, 9, 10], 3 / 5, {}),
+        ("depth of half rise", [5, 5, 6, 14, 15], 3 / 5, {}),
+        ("begin of drop", -BUMP, 9 / 20, {}),
+        ("end of drop", -BUMP, 13 / 20, {}),
+        ("rise between drops", TWO_DROPS, max(TWO_DROPS[2:6]) - TWO_DROPS[6], {}),
+        ("rise between drops", -BUMP, 0, {"drops": ((0, 0.5), (0.5, 0.55))}),
+        ("valley", [0, 4, 1, 5, 2], 3 / 5, {}),
+        ("valley", [0, 1, 2, 3], 0, {}),
+        ("depth of steepest rise", [0, 0, 0, 0, 4, 4, 4, 4], 3.5 / 8, {}),
+        ("steepness", [0, 0, 0, 0, 4, 4, 4, 4], 7, {}),
+        ("steepness", np.arange(9.0), 1, {}),
+        ("trend", [1, 2, 3, 9], 1, {}),
+        ("strongest share", [1] * 9 + [11], 55, {"share": 0.1}),
+        ("strongest excess", [1] * 9 + [11], 9, {"share": 0.1}),
+        ("knee found", np.arange(8.0)[::-1], 0, {}),
+    ],
+)
+def test_a_statistic_of_one_line(statistic, values, expected, keys):
+    assert of(statistic, values, **keys) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "values", "other", "expected"),
+    [
+        ("difference at peak", BUMP, np.full(LAYERS, 0.25), 0.75),
+        ("largest difference", [1, 2, 3], [1, 0, 4], 2),
+        ("correlation", [1, 2, 3], [2, 4, 6], 1),
+        ("correlation", [1, 2, 3], [3, 2, 1], -1),
+        ("overlap", -BUMP, -np.roll(BUMP, 1), 4 / 5),
+        ("overlap", -BUMP, -np.roll(BUMP, 8), 0),
+    ],
+)
+def test_a_statistic_of_two_lines(statistic, values, other, expected):
+    assert of(statistic, values, other) == pytest.approx(expected)
+
+
+def random_line(seed, points=12, resamples=7):
+    rng = np.random.default_rng(seed)
+    whole, parts = rng.normal(size=(resamples, points)), rng.normal(size=(2, resamples, points))
+    return Line(Resampled(whole, parts), np.arange(points, dtype=float), np.arange(points) / points, 30, 20)
+
+
+@given(st.integers(0, 10**6))
+def test_extremes_are_chosen_on_one_half_and_measured_on_the_other(seed):
+    each = random_line(seed)
+    found = OF_LINE["lowest"](each)
+    for number, value in enumerate(found):
+        one, other = each.values.parts[:, number]
+        assert value == pytest.approx((other[one.argmin()] + one[other.argmin()]) / 2)
+
+
+@given(st.integers(0, 10**6))
+def test_correlations_are_those_of_scipy(seed):
+    one, two = random_line(seed), random_line(seed + 1)
+    found = OF_TWO_LINES["correlation"](one, two)
+    ranks = OF_LINE["trend"](one)
+    for number in range(len(found)):
+        assert found[number] == pytest.approx(pearsonr(one.values.whole[number], two.values.whole[number])[0])
+        assert ranks[number] == pytest.approx(spearmanr(one.values.whole[number], one.x)[0])
+
+
+def test_a_share_of_everything_has_an_interval_all_the_same():
+    sure = Line(Resampled(np.full((2001, 1), 100.0), np.full((2, 2001, 1), 100.0)), np.zeros(1), np.zeros(1), 20, 20)
+    values = OF_LINE["share"](sure)
+    assert values[0] == 100
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    assert 85 < low < 95
+    assert high > 99.9
+
+
+def test_phases_of_a_line_with_four_pieces():
+    knots = np.interp(np.arange(33), [0, 5, 13, 24, 32], [0, 1, 0.2, 0.9, 0.1])
+    curves = [line(knots), line(-2 * knots)]
+    slopes = [JOINT["phase slope"](curves, 0, measure("phase slope", phase=phase))[0] for phase in (1, 2, 3, 4)]
+    np.testing.assert_allclose(slopes, [0.2, -0.1, 0.7 / 11, -0.1], atol=0.02)
+    assert JOINT["phase slope"](curves, 1, measure("phase slope", phase=1))[0] == pytest.approx(-2 * slopes[0])
+    assert JOINT["phases"](curves, 0, measure("phases"))[0] == 4
+    with pytest.raises(NotDefinedError, match="7 states are too few"):
+        JOINT["phase slope"]([line(knots[:7])], 0, measure("phase slope"))
+
+
+def test_lines_of_other_depth_are_compared_at_the_same_depth():
+    short, long = line(np.arange(10.0)), line(np.arange(40.0) / 4)
+    np.testing.assert_allclose(short.combined(long, np.subtract).values.whole, 0, atol=1e-9)
+    assert OF_TWO_LINES["correlation"](short, long)[0] == pytest.approx(1)
+
+
+def test_a_band_has_its_lower_end_and_the_last_layer():
+    whole = line(np.arange(10.0))
+    assert whole.within((0.2, 0.4)).x.tolist() == [2, 3]
+    assert whole.within((0.9, 1)).x.tolist() == [9]
+    assert whole.within(None) is whole
+
+
+def test_a_mean_over_tasks_gives_each_the_same_weight_at_common_points():
+    mean = mean_of([line([0, 2, 4]), line([10, 12], x=[0, 1], depth=np.array([0, 0.5]))])
+    assert mean.values.whole[0].tolist() == [5, 7]
+    assert (mean.questions, mean.images) == (20, 20)
+    single = mean_of([line([3.0], x=[57]), line([5.0], x=[60])])
+    assert single.values.whole[0].tolist() == [4]
+
+
+# --- the registry ---
+
+
+def test_every_statistic_has_one_function_with_a_docstring():
+    tables = [OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, JOINT]
+    names = [name for table in tables for name in table]
+    assert sorted(names) == sorted(get_args(Statistic))
+    assert all(function.__doc__ for table in tables for function in table.values())
+
+
+@pytest.mark.parametrize("statistic", sorted(NEEDED))
+def test_a_statistic_without_its_key_is_refused(statistic):
+    with pytest.raises(ValidationError, match=f"{NEEDED[statistic]}: this key is missing"):
+        Measure(statistic=statistic)
+
+
+@pytest.mark.parametrize("key", sorted(set(NEEDED.values()) - {"jointly"}))
+def test_a_key_of_another_statistic_is_refused(key):
+    with pytest.raises(ValidationError, match=f"{key}: only for the statistic"):
+        Measure(statistic="mean", **{key: KEYS[key]})
