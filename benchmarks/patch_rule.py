@@ -9,13 +9,15 @@ and boxes are random.
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 from tqdm import tqdm
 from transformers import CLIPImageProcessorPil, LlavaImageProcessorPil, LlavaNextImageProcessorPil
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support import tiny_models
 from vlmflow.data.gqa_paper import read_paper_questions
 from vlmflow.errors import GeometryError
 from vlmflow.prompts.layouts.painted import painted_patches
@@ -63,7 +65,9 @@ def random_questions(seed: int = 0) -> list[Question]:
 
 def compare(images: object, questions: list[Question], name: str) -> dict[str, object]:
     """The differences between the two rules for one way of cutting images."""
-    processor = SimpleNamespace(image_processor=images, patch_size=PATCH)
+    kind = "llava_next" if name == "any resolution" else "llava"
+    processor = tiny_models.build_processor(kind, "vicuna_v1", ["what ?"])
+    processor.image_processor, processor.patch_size = images, PATCH
     outside = computed = missing = extra = differing = 0
     worst, inside = 0, 0
     for size, boxes in tqdm(questions, desc=name, mininterval=2):

@@ -77,9 +77,11 @@ SHOWN_FILES = {
     "sheets": [f"{RESULTS}/{model}/sheets/{task}.png" for model in IMAGE_MODELS for task in TASKS_OF[model]],
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
-    "claims": [f"{RESULTS}/summary/claims.parquet", f"{RESULTS}/tables/claims.csv", f"{RESULTS}/tables/claims.html"]
-    if study.claims
-    else [],
+    "claims": (
+        [f"{RESULTS}/summary/claims.parquet", f"{RESULTS}/tables/claims.csv", f"{RESULTS}/tables/claims.html"]
+        if study.claims
+        else []
+    ),
 }
 
 

@@ -87,7 +87,9 @@ def test_as_many_other_patches_as_related_ones_are_drawn_by_the_seed(finer, seed
     others = prompt.segments.get("other patches", torch.tensor([])).tolist()
     name = "other patches, as many as related"
     if len(others) < len(related):
-        with pytest.raises(PromptError, match=rf"its {len(others)} other patches are fewer than the {len(related)}"):
+        with pytest.raises(
+            PromptError, match=rf"there are {len(others)} other patches, fewer than the {len(related)} related ones"
+        ):
             prompt.positions(name)
         return
     drawn = prompt.positions(name)

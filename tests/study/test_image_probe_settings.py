@@ -9,7 +9,7 @@ from support.paths import ROOT
 from vlmflow.errors import StudyError
 from vlmflow.study import read_study
 
-DEMO = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text())
+DEMO = yaml.safe_load((ROOT / "studies" / "demo-phase.yaml").read_text()) | {"claims": {}}
 
 
 def changed(**changes):

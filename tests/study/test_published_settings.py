@@ -20,8 +20,8 @@ def test_related_patches_are_those_that_paint_finds(study):
     assert len(rules) == 5
 
 
-# The window in which the published code draws each model, and its number of layers. The last is not among its models; it
-# is as deep as the first.
+# The window in which the published code draws each model, and its number of layers. The last is not among its models;
+# it is as deep as the first.
 WINDOWS = {
     "llava-1.5-13b": (9, 40),
     "llava-1.5-7b": (7, 32),
@@ -78,3 +78,11 @@ def test_prompts_are_cut_into_tokens_as_published(study):
 def test_the_last_sub_word_is_blocked_as_published_in_answers_of_several():
     probe = STUDIES["flow-appendix"].probes["last-sub-word"]
     assert (probe.token, probe.sub_words, probe.sub_words_blocked) == ("last", "several", "every")
+
+
+def test_settings_are_the_numbers_that_the_paper_prints():
+    probes = STUDIES["flow-appendix"].probes
+    assert probes["windows"].window == [1, 3, 5, 7, 9, 11, 15]
+    assert (probes["modules"].window, probes["modules"].top) == (9, 10)
+    assert probes["pruning"].layers_dropped[1:] == [5, 10, 15, 20, 25, 30, 35]
+    assert pytest.approx(0.573, abs=1e-3) == 100 * 3.3 / 576

@@ -8,7 +8,7 @@ import yaml
 
 from support.paths import ROOT
 from support.studies import DEMO, changed_demo
-from vlmflow.edges import ALL_EDGES
+from vlmflow.edges import ALL_EDGES, FLOW_EDGES
 from vlmflow.errors import StudyError
 from vlmflow.study import Model, Study, read_study
 
@@ -16,7 +16,8 @@ from vlmflow.study import Model, Study, read_study
 def test_the_default_study_is_the_papers_six_edges_and_tasks():
     study = read_study(DEMO, "config.yaml")
     assert len(study.tasks) == 6
-    assert len(study.probes["flow"].edges) == 6
+    control = "other patches, as many as related -> question"
+    assert study.probes["flow"].edges == [*FLOW_EDGES, control]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,8 @@ def test_every_study_in_the_repository_is_valid(path):
 
 
 def test_the_docs_name_every_key():
-    text = "".join((ROOT / "docs" / name).read_text() for name in ("study.md", "figures.md"))
+    pages = ("study.md", "figures.md", "claims.md")
+    text = "".join((ROOT / "docs" / name).read_text() for name in pages)
     for model in (Study, *Study.model_json_schema()["$defs"].values()):
         fields = model.model_fields if model is Study else model["properties"]
         for field in fields:

@@ -17,6 +17,7 @@ def small_study():
     study["dataset"]["images"] = 25
     study["sample"] = {"per_task": 6, "seed": 0}
     study["tasks"] = {name: study["tasks"][name] for name in TASKS}
+    study["claims"] = {name: study["claims"][name] for name in ("F04", "F21")}
     return study
 
 
@@ -29,6 +30,7 @@ def smallest_study():
     study["tasks"] = {"QueryAttr": study["tasks"]["QueryAttr"]}
     study["probes"] = {"flow": {"kind": "knockout", "window": 3, "edges": ["image -> last"]}}
     study["figures"] = {"f": {"chart": "flow", "probe": "flow", "edges": ["image -> last"]}}
+    study["claims"] = {}
     return study
 
 

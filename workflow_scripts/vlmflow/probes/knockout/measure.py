@@ -62,11 +62,8 @@ def knockout(
     """
     last: Tensor | None = None
     if answer is not None:
-        if not answer:
-            raise InterventionError("the model's answer is empty, so it has no last sub-word")
-        begin = len(prompt) - 1
-        prompt = vlm.continue_prompt(prompt, answer[:-1])
-        last = torch.arange(begin, len(prompt)) if every_sub_word else None
+        prompt, predicting = _answered(vlm, prompt, answer)
+        last = predicting if every_sub_word else None
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
     token = int(probabilities.argmax()) if answer is None else answer[-1]
@@ -92,6 +89,14 @@ def knockout(
         },
         schema_overrides={"window": pl.Int32, "layer": pl.Int32},
     ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
+
+
+def _answered(vlm: LanguageModel, prompt: Prompt, answer: Sequence[int]) -> tuple[Prompt, Tensor]:
+    """(the prompt with the answer up to its last sub-word behind it, the positions that predict its sub-words)."""
+    if not answer:
+        raise InterventionError("the model's answer is empty, so it has no last sub-word")
+    longer = vlm.continue_prompt(prompt, answer[:-1])
+    return longer, torch.arange(len(prompt) - 1, len(longer))
 
 
 def edge_knockouts(

@@ -1,0 +1,107 @@
+"""Claims in the study file: what is accepted, what is said about mistakes, and which studies have which."""
+
+import pytest
+import yaml
+
+from support.paths import ROOT
+from support.studies import changed_demo
+from vlmflow.claims.declared import paper_claims
+from vlmflow.errors import StudyError
+from vlmflow.study import read_study
+from vlmflow.study.claims import sources_of_claims
+
+STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))]
+TEST = {"probe": "flow", "statistic": "mean", "where": {"edge": "image -> last"}, "above": 0}
+OWN = {"text": "A sentence.", "tests": [TEST]}
+
+
+def with_claims(claims):
+    return read_study(changed_demo("claims", claims), "mine.yaml")
+
+
+def refusal(claims):
+    with pytest.raises(StudyError) as error:
+        with_claims(claims)
+    text = str(error.value)
+    assert text.startswith("mine.yaml has 1 mistake(s):"), text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ({"F4": {}}, "claims.F4: there is no claim 'F4' of the papers; choose from F01, F01-own"),
+        ({"x": {"claim": "F99"}}, "claims.x: there is no claim 'F99' of the papers"),
+        (
+            {"F04": {"probes": {"flow": "nowhere"}}},
+            "claims.F04.probes.flow: there is no probe 'nowhere'; choose from flow",
+        ),
+        (
+            {"F04": {"probes": {"flow": "tracking"}}},
+            "claims.F04.probes.flow: the rows of 'tracking' have no column 'edge'",
+        ),
+        ({"F04": {"probes": {"folw": "flow"}}}, "claims.F04.probes.folw: this claim has no such probe; it has flow"),
+        ({"F43": {"probes": {"fine-grained": "flow"}}}, "the probe 'flow' does not measure edge 'true option -> last'"),
+        ({"F19": {}}, "claims.F19.second_model: this key is missing; the claim compares two models"),
+        ({"F19": {"second_model": "big"}}, "claims.F19.second_model: there is no model 'big'; choose from tiny-llava"),
+        ({"F04": {"models": ["big"]}}, "claims.F04.models: there is no model 'big'"),
+        ({"F04": {"tasks": ["Chose"]}}, "claims.F04.tasks: there is no task 'Chose'; choose from ChooseAttr"),
+        ({"F39": {}}, "claims.F39: it sums up the claim 'F03', which the study does not have; add it"),
+        ({"F04": {"windw": 3}}, "claims.F04.windw: there is no such key here"),
+        ({"x": {"own": OWN, "claim": "F04"}}, "claims.x: give either claim, a name, or own, a declaration"),
+        ({"x": {"own": OWN | {"tests": []}}}, "claims.x.own: tests, all_of: give one of the two"),
+        (
+            {"x": {"own": OWN | {"tests": [TEST | {"below": 3}]}}},
+            "claims.x.own.tests.0: above, below, within",
+        ),
+        (
+            {"x": {"own": OWN | {"tests": [TEST | {"statistic": "lowst"}]}}},
+            "claims.x.own.tests.0.statistic: Input should be 'mean', 'share'",
+        ),
+    ],
+)
+def test_mistakes_are_named_before_any_job(claims, message):
+    assert message in refusal(claims)
+
+
+def test_a_claim_of_a_users_own_is_accepted():
+    study = with_claims({"mine": {"own": OWN}})
+    assert sources_of_claims(study) == ["flow"]
+    assert study.claims["mine"].declared("mine").text == "A sentence."
+
+
+def test_settings_of_the_study_replace_those_of_the_paper():
+    claim = with_claims({"F24": {"tasks": ["ChooseRel"]}}).claims["F24"].declared("F24")
+    assert claim.tasks == ["ChooseRel"]
+    assert paper_claims()["F24"].tasks != claim.tasks
+
+
+def test_claims_are_judged_on_answers_and_tables_too():
+    study = read_study(yaml.safe_load((ROOT / "studies" / "flow.yaml").read_text()), "flow.yaml")
+    assert sources_of_claims(study) == ["answers", "table-2", "flow", "tracking"]
+
+
+def test_the_studies_of_the_papers_have_every_claim_of_the_papers():
+    named = set()
+    for path in STUDIES:
+        study = read_study(yaml.safe_load(path.read_text()), path.name)
+        named |= {entry.claim or name for name, entry in study.claims.items()}
+    assert named == set(paper_claims())
+
+
+# The sentences of each paper's abstract and conclusion, as the claims that stand for them.
+ABSTRACTS = {
+    "flow": ["F04", "F07", "F08", "F14", "F15", "F16", "F20", "F23"],
+    "phase": ["P01", "P02", "P03", "P04", "P05", "P06", "P07"],
+    "thesis": ["T01", "T02", "T03", "T04", "T05", "T06", "T07", "T08", "T09", "T10", "T11", "T12"],
+}
+DEMOS = ["config.yaml", "studies/demo-phase.yaml", "studies/demo-phase.yaml"]
+
+
+@pytest.mark.parametrize(("paper", "demo"), zip(ABSTRACTS, DEMOS, strict=True), ids=ABSTRACTS)
+def test_every_sentence_of_an_abstract_is_judged_on_a_demo(paper, demo):
+    study = read_study(yaml.safe_load((ROOT / demo).read_text()), demo)
+    assert set(ABSTRACTS[paper]) <= {entry.claim or name for name, entry in study.claims.items()}
+    assert {paper_claims()[name].paper for name in ABSTRACTS[paper]} == {paper}
+    told = [name for name, claim in paper_claims().items() if claim.paper == paper and "abstract" in claim.source]
+    assert set(told) <= set(ABSTRACTS[paper])
