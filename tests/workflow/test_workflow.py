@@ -138,7 +138,7 @@ def test_snakemakes_report_holds_page_figures_and_sheets_with_captions(workspace
     shown = json.JSONDecoder().raw_decode(page, page.index('var results = {"') + len("var results = "))[0]
     figures = [f"results/small/figures/{figure}/tiny-llava.html" for figure in small_study()["figures"]]
     sheets = [f"results/small/tiny-llava/sheets/{task}.png" for task in TASKS]
-    assert set(shown) == {"results/small/index.html", *figures, *sheets}
+    assert set(shown) == {"results/small/index.html", "results/small/tables/claims.html", *figures, *sheets}
     assert all(len(entry["caption"]) > 100 and entry["labels"] for entry in shown.values())
 
 

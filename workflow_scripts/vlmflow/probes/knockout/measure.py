@@ -67,28 +67,27 @@ def knockout(
     recording = vlm.record(prompt)
     probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
     token = int(probabilities.argmax()) if answer is None else answer[-1]
-    layers = len(vlm.layers)
     rows = [
         (str(edge), window, layer, each)
         for edge in map(Edge.parse, edges)
         for window in ([windows] if isinstance(windows, int) else windows)
-        for layer, each in edge_knockouts(edge, prompt, window, layers, recording.recurrent, last)
+        for layer, each in edge_knockouts(edge, prompt, window, len(vlm.layers), recording.recurrent, last)
     ]
     # At both ends of a model, windows of different sizes may be cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
     states = vlm.replay(recording, list(spans.values()))[:, 0]
     after = vlm.read(states, lambda logits: logits.softmax(-1)[:, token])
     p_knockout = dict(zip(spans, after.tolist(), strict=True))
-    return pl.DataFrame(
-        {
-            "edge": [edge for edge, *_ in rows],
-            "window": [window for _, window, _, _ in rows],
-            "layer": [layer for _, _, layer, _ in rows],
-            "p_base": probabilities[token].item(),
-            "p_knockout": [p_knockout[edge, each.start, each.stop] for edge, _, _, each in rows],
-        },
-        schema_overrides={"window": pl.Int32, "layer": pl.Int32},
-    ).with_columns(change=(pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100)
+    found = [(edge, window, layer, p_knockout[edge, each.start, each.stop]) for edge, window, layer, each in rows]
+    return _changes(found, probabilities[token].item())
+
+
+def _changes(found: Sequence[tuple[str, int, int, float]], base: float) -> pl.DataFrame:
+    """The rows of (edge, window, layer, p_knockout), with the intact probability and the change in percent of it."""
+    schema = {"edge": pl.String, "window": pl.Int32, "layer": pl.Int32, "p_knockout": pl.Float64}
+    rows = pl.DataFrame(found, schema=schema, orient="row").with_columns(p_base=pl.lit(base))
+    change = (pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100
+    return rows.select("edge", "window", "layer", "p_base", "p_knockout", change=change)
 
 
 def _answered(vlm: LanguageModel, prompt: Prompt, answer: Sequence[int]) -> tuple[Prompt, Tensor]:
