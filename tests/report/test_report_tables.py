@@ -3,7 +3,11 @@
 import polars as pl
 import pytest
 
+from support.claim_rows import as_published
 from vlmflow.analysis.group_accuracy import accuracy_rows
+from vlmflow.claims.declared import StudyClaim
+from vlmflow.claims.judge import judge
+from vlmflow.claims.table import verdict_rows
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch.images import with_images
 from vlmflow.report import tables
@@ -78,3 +82,20 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
     empty = accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
     assert "<table>" in tables.accuracy_page(empty, "T", "m")
+
+
+def test_the_page_of_claims_has_a_row_per_model_and_no_markup_of_data():
+    tests = [{"probe": "flow", "statistic": "lowest", "where": {"edge": "image -> question"}, "below": -5}]
+    own = {"text": EVIL, "paper": "flow", "source": EVIL, "printed": "−60 %", "tests": tests}
+    entry = StudyClaim.model_validate({"own": own})
+    small = as_published(images=12)["flow"]
+    judged = judge({"mine": entry}, {"flow": small}, {"a": 40, "small": 40}, ["a", "small"])
+    rows = verdict_rows(judged)
+    page = tables.claims_page(rows, EVIL)
+    assert "<script" not in page
+    assert page.count('rowspan="2"') == 1
+    assert page.count("verdict supported") == 2
+    assert "printed: −60 %" in page
+    assert "rule: below −5" in page
+    nothing = verdict_rows(judge({"mine": entry}, {"flow": as_published(images=9)["flow"]}, {"a": 40}, ["a"]))
+    assert "ChooseAttr has only 9 images with it" in tables.claims_page(nothing, "Claims")

@@ -89,8 +89,15 @@ def claims_shown(rows: pl.DataFrame) -> dict[str, Any]:
     claims: dict[str, dict[str, Any]] = {}
     for row in rows.to_dicts():
         about = {name: row[name] for name in ("claim", "paper", "source", "text", "printed")}
+        row["shown"] = "" if row["estimate"] is None else _estimate(row)
         claims.setdefault(row["claim"], about | {"verdicts": []})["verdicts"].append(row)
     return {"rows": list(claims.values())}
+
+
+def _estimate(row: dict[str, Any]) -> str:
+    """`estimate [low, high]`, with three significant digits."""
+    estimate, low, high = (f"{row[name]:.3g}".replace("-", "−") for name in ("estimate", "low", "high"))
+    return f"{estimate} [{low}, {high}]"
 
 
 def _page(macro: str, title: str, shown: dict[str, Any], lead: str = "") -> str:
