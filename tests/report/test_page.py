@@ -92,7 +92,7 @@ def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary
         "a narrow screen gets its own"
     )
     assert "lowers the answer&#39;s probability most in" in page
-    assert "image ↛ last lowers the answer&#39;s probability by less than 1 %" in page
+    assert "image ↛ last lowers the answer&#39;s probability by at most 1 %" in page
     assert page.count("lies outside") == 1, "alike reasons are one row"
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
 

@@ -27,18 +27,18 @@ def _digest(image: str, seed: int) -> int:
 
 
 @lru_cache(maxsize=50_000)
-def _weights_of_image(image: str, seed: int) -> np.ndarray:
-    return np.random.default_rng(_digest(image, seed)).exponential(size=RESAMPLES).astype(np.float32)
+def _weights_of_image(image: str, seed: int, resamples: int) -> np.ndarray:
+    return np.random.default_rng(_digest(image, seed)).exponential(size=resamples).astype(np.float32)
 
 
 def image_weights(images: Sequence[str], seed: int = 0) -> np.ndarray:
     """(1 + resamples, images) the weight of each image: 1 in the sample itself, and random in each resample."""
-    return _weights(tuple(images), seed)
+    return _weights(tuple(images), seed, RESAMPLES)
 
 
 @lru_cache(maxsize=2)  # the lines of a table mostly have the same images
-def _weights(images: tuple[str, ...], seed: int) -> np.ndarray:
-    drawn = np.stack([_weights_of_image(image, seed) for image in images], axis=1)
+def _weights(images: tuple[str, ...], seed: int, resamples: int) -> np.ndarray:
+    drawn = np.stack([_weights_of_image(image, seed, resamples) for image in images], axis=1)
     return np.concatenate([np.ones((1, len(images))), drawn])
 
 

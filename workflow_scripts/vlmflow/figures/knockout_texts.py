@@ -18,7 +18,7 @@ CHANGE = (
 X_TITLE = "Layer (middle of the window)"
 Y_TITLE = "Change in p(answer), %"
 READING = Reading("Lowest mean change over the layers", lowest=True, digits=1, unit=" %", signs=True)
-NEGLIGIBLE = 1.0  # percent; a smaller loss is described as negligible
+NEGLIGIBLE = 1.0  # percent; a loss whose whole interval is smaller is described as negligible
 
 
 def window_text(window: int | WindowShare) -> str:
@@ -78,7 +78,7 @@ def change_at(row: dict[str, Any]) -> str:
 
 
 def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
-    """The largest loss of probability from the knockout of each edge, and the tasks in which it is negligible.
+    """The largest loss of probability from the knockout of each edge, and the tasks in which its interval is negligible.
 
     Args:
         edges: in the order in which they are described.
@@ -90,16 +90,16 @@ def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
         if len(peaks) == 0:
             parts.append(f"{name_of(edge)} could not be measured on any question.")
             continue
-        negligible = peaks.filter(pl.col("mean") > -NEGLIGIBLE)
+        negligible = peaks.filter(pl.coalesce("extreme_low", "low") >= -NEGLIGIBLE)
         name, worst = name_of(edge), peaks.row(0, named=True)
         if len(negligible) == len(peaks):
             parts.append(
-                f"{name} lowers the answer's probability by less than {NEGLIGIBLE:g} % in every task and layer."
+                f"{name} lowers the answer's probability by at most {NEGLIGIBLE:g} % in every task and layer."
             )
             continue
         text = f"{name} lowers the answer's probability most in {worst['task']}: {change_at(worst)}"
         if len(negligible):
-            text += f"; by less than {NEGLIGIBLE:g} % in every layer in {', '.join(sorted(negligible['task']))}"
+            text += f"; by at most {NEGLIGIBLE:g} % in every layer in {', '.join(sorted(negligible['task']))}"
         parts.append(text + ".")
     return " ".join(parts)
 

@@ -1,0 +1,35 @@
+"""Where nothing flows, the claims of the papers are hardly ever supported; benchmarks/claims.py draws more often."""
+
+import sys
+
+import pytest
+
+from support.claim_rows import TRUE_WITHOUT_FLOW
+from support.paths import ROOT
+
+pytestmark = pytest.mark.slow
+
+DRAWS = 10
+
+
+@pytest.fixture(scope="module")
+def claims_benchmark():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import claims
+
+    yield claims
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.mark.parametrize("null", ["no flow", "noise"])
+def test_claims_are_rarely_supported_where_nothing_flows(claims_benchmark, monkeypatch, null):
+    monkeypatch.setattr("vlmflow.analysis.bootstrap.RESAMPLES", claims_benchmark.RESAMPLES)
+    found = {}
+    for seed in range(DRAWS):
+        for (_, name), count in claims_benchmark.supported((null, seed)).items():
+            found[name] = found.get(name, 0) + count
+    allowed = TRUE_WITHOUT_FLOW if null == "no flow" else frozenset()
+    wrong = {name: count for name, count in found.items() if name not in allowed}
+    # One claim may be supported by chance, but none in every fifth draw.
+    assert all(count <= DRAWS // 5 for count in wrong.values()), wrong
+    assert sum(wrong.values()) <= 0.05 * DRAWS * 60
