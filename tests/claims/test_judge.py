@@ -149,6 +149,8 @@ def test_a_claim_sums_up_others():
     both = StudyClaim.model_validate({"own": {"text": "Both.", "all_of": ["yes", "no"]}})
     rows = judged({"both": both, **claims}, ("m",), flow=source(drop))
     assert rows["claim"].unique(maintain_order=True).to_list() == ["both", "yes", "no"]
+    none = judged({"both": both}, ("m",), flow=source(drop))
+    assert none["reason"].to_list() == ["none of the claims that it sums up has a verdict"]
     first = rows.row(0, named=True)
     assert (first["claim_verdict"], first["scope"]) == ("contradicted", "yes supported; no contradicted")
 

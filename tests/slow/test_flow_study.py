@@ -150,6 +150,18 @@ def test_the_same_command_goes_on_to_the_end(run):
     assert "Nothing to be done" in third.stdout + third.stderr
 
 
+def test_the_numbers_of_the_paper_are_compared(run):
+    done = run.workspace.snakemake("check_targets")
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pl.read_csv(run.results / "tables" / "targets.csv")
+    assert {"T012", "T028", "T043", "T052"} <= set(table["target"])
+    assert set(table["verdict"]) <= {"agrees", "differs", "not measured"}
+    assert table.filter(pl.col("verdict") == "not measured")["reason"].is_not_null().all()
+    # Each model here gives the same answer to every question, which is right for few.
+    assert table.filter(target="T012")["verdict"].to_list() == ["differs"]
+    assert "T012" in done.stdout + done.stderr
+
+
 def test_no_file_is_partial(run):
     inside = [path for path in run.workspace.folder.rglob("*") if path.is_file() and ".snakemake" not in path.parts]
     temporary = [path for path in inside if path.name.startswith((".", "tmp")) and path.name != ".gitignore"]

@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import polars as pl
 import yaml
 
 from support.paths import ROOT
 from support.workspace import Workspace
+from vlmflow.claims.judge import CLAIMS
 from vlmflow.probes import probe_class
 from vlmflow.study import read_study
 from vlmflow.tables import read_shards
@@ -30,6 +32,11 @@ def assert_complete(workspace, study):
         for model in study.models_of(figure.probe):
             for ending in (".html", ".svg", ".png", "-narrow.svg"):
                 assert (results / "figures" / name / f"{model}{ending}").stat().st_size > 1000, name
+    if study.claims:
+        judged = CLAIMS.read(results / "summary" / "claims.parquet")
+        assert set(judged["claim"]) == set(study.claims)
+        silent = judged.filter(pl.col("verdict") == "does not apply", pl.col("reason").is_null())
+        assert set(silent["test"]) <= {""}, "only a sum of others needs no reason of its own"
     page = (results / "index.html").read_text()
     assert page.count("<figure") == sum(len(study.models_of(figure.probe)) for figure in study.figures.values())
     again = workspace.snakemake("--dry-run")

@@ -79,7 +79,8 @@ def judge(
     verdicts = {(row["claim"], row["model"], row["second_model"]): row["claim_verdict"] for row in rows}
     for name, claim in declared.items():
         if claim.all_of:
-            rows += _sum_up(name, claim, verdicts, order)
+            nothing = _about(name, claim, "–", None) | _nothing("none of the claims that it sums up has a verdict")
+            rows += list(_sum_up(name, claim, verdicts, order)) or [nothing]
     places = {name: place for place, name in enumerate(claims)}
     return CLAIMS.frame(sorted(rows, key=lambda row: places[row["claim"]]))
 

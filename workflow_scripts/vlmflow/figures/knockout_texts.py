@@ -93,9 +93,7 @@ def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
         negligible = peaks.filter(pl.coalesce("extreme_low", "low") >= -NEGLIGIBLE)
         name, worst = name_of(edge), peaks.row(0, named=True)
         if len(negligible) == len(peaks):
-            parts.append(
-                f"{name} lowers the answer's probability by at most {NEGLIGIBLE:g} % in every task and layer."
-            )
+            parts.append(f"{name} lowers the answer's probability by at most {NEGLIGIBLE:g} % in every task and layer.")
             continue
         text = f"{name} lowers the answer's probability most in {worst['task']}: {change_at(worst)}"
         if len(negligible):
