@@ -78,7 +78,7 @@ def change_at(row: dict[str, Any]) -> str:
 
 
 def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
-    """The largest loss of probability from the knockout of each edge, and the tasks in which its interval is negligible.
+    """The largest loss of probability from the knockout of each edge, and the tasks in which all of it is negligible.
 
     Args:
         edges: in the order in which they are described.
