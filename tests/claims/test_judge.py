@@ -179,3 +179,71 @@ def test_the_same_rows_give_the_same_verdicts_however_they_are_sharded():
     for task in TASKS:
         turned.cache["m", task] = turned.read("m", task).sample(fraction=1, shuffle=True, seed=1)
     assert_frame_equal(rows, judged(claims, flow=turned))
+
+
+def test_a_scope_with_a_test_that_cannot_be_measured_gets_no_verdict():
+    absent = DROP | {"probe": "flow", "where": {"edge": "x -> y"}}
+    rows = judged({"c": own([DROP | {"probe": "flow"}, absent])}, ("m",), flow=source(drop))
+    assert set(rows["verdict"]) == set(rows["claim_verdict"]) == {"does not apply"}
+    assert rows["scope"].to_list() == ["One", "One", "Two", "Two"]
+    assert rows["reason"].to_list()[1] == "no question of One has edge x -> y"
+    assert rows["rule"].to_list() == ["below -5"] * 4
+    (row,) = verdict_rows(rows).to_dicts()
+    assert row["reason"] == "no question of One has edge x -> y"
+
+
+def test_a_sum_has_every_pair_of_a_model():
+    """m agrees with o, and not with n."""
+
+    def other_way(model, task, edge, layer):
+        return drop(model, task, edge, 9 - layer if model == "n" else layer)
+
+    same = {"probe": "flow", "statistic": "correlation", "where": {"edge": "a -> b"}, "above": 0.8}
+    pair = own([same | {"against": {"where": {"edge": "a -> b"}, "model": "second"}}], pairs=True)
+    total = StudyClaim.model_validate({"own": {"text": "All.", "all_of": ["pair"]}})
+    rows = CLAIMS.frame(
+        judge(
+            {"pair": pair, "all": total},
+            {"flow": source(other_way, models=("m", "n", "o"))},
+            dict.fromkeys("mno", LAYERS),
+            ("m", "n", "o"),
+        )
+    )
+    found = dict(rows.filter(claim="all").select("model", "claim_verdict").iter_rows())
+    assert found == dict.fromkeys("mno", "contradicted")
+
+
+def test_an_edge_that_the_first_task_lacks_is_judged_in_the_others():
+    probe = source(drop)
+    probe.cache["m", "One"] = probe.read("m", "One").filter(pl.col("edge") == "c -> b")
+    claim = own([{"probe": "flow", "statistic": "lowest", "below": -5}], each=["task", "edge"])
+    rows = judged({"c": claim}, ("m",), flow=probe)
+    verdicts = dict(rows.select("scope", "verdict").iter_rows())
+    assert verdicts["Two, edge a -> b"] == "supported"
+    assert verdicts["One, edge a -> b"] == "does not apply"
+    assert rows.filter(scope="Two, edge a -> b")["test"][0] == "lowest of a -> b (flow)"
+
+
+def test_a_claim_about_all_tasks_needs_no_correction_if_all_of_them_hold():
+    def weak(model, task, edge, layer):
+        return -3.0 if layer == 4 else 0.0
+
+    test = {"probe": "flow", "where": {"edge": "a -> b"}, "statistic": "value", "at": 0.4, "below": -1.0}
+    names = tuple(f"T{number}" for number in range(12))
+    rows = judged({"c": own([test])}, ("m",), flow=source(weak, tasks=names, images=20))
+    assert set(rows["verdict"]) == {"supported"}
+    assert rows["p_false"].to_list() == rows["p"].to_list()
+
+
+def test_common_questions_are_those_of_the_second_line_that_the_study_names():
+    probe = source(drop, columns={"prompt": ["p", "q"]})
+    rows = probe.read("m", "One")
+    kept = [f"One{number}" for number in range(12)]
+    probe.cache["m", "One"] = rows.filter((pl.col("prompt") == "p") | pl.col("question_id").is_in(kept))
+    test = {"probe": "flow", "statistic": "largest difference", "where": {"edge": "a -> b"}, "below": 10}
+    claim = own(
+        [test | {"against": {"where": {"edge": "a -> b"}}, "same_questions": True}],
+        where={"prompt": "p"},
+        against={"prompt": "q"},
+    )
+    assert judged({"c": claim}, ("m",), flow=probe)["questions"].to_list() == [12, 30]

@@ -37,6 +37,8 @@ def line(values, x=None, depth=None):
 def measure(statistic, **keys):
     needed = {NEEDED[statistic]: KEYS[NEEDED[statistic]]} if statistic in NEEDED else {}
     where = {"pair": "a"} if statistic in JOINT else {}
+    if statistic in ("phase slope", "phase end"):
+        needed["phase"] = 1
     return Measure(statistic=statistic, where=where, **(needed | keys))
 
 
@@ -69,7 +71,12 @@ TWO_DROPS = -np.exp(-0.5 * ((np.arange(LAYERS) - 1) / 1.0) ** 2) - 0.5 * np.exp(
         ("value", BUMP, BUMP[-1], {"at": 1}),
         ("lowest", -BUMP, -1, {}),
         ("highest", BUMP, 1, {}),
+        ("minimum", -BUMP, -1, {}),
+        ("maximum", BUMP, 1, {}),
         ("largest", -BUMP, 1, {}),
+        ("onset", [9, 0, 0, 0, 1, 5, 6, 7], 5 / 8, {}),
+        ("onset", [0, 0, 0, 0, 5, 6, 7, 0], 1, {}),
+        ("largest rise between drops", TWO_DROPS, max(TWO_DROPS[2:6]) - TWO_DROPS[6], {}),
         ("depth of lowest", -BUMP, 11 / 20, {}),
         ("depth of highest", BUMP, 11 / 20, {}),
         ("share of loss", [0, -1, 5, -3], 0.75, {"part": (0.5, 1)}),
@@ -86,7 +93,7 @@ TWO_DROPS = -np.exp(-0.5 * ((np.arange(LAYERS) - 1) / 1.0) ** 2) - 0.5 * np.exp(
         ("steepness", np.arange(9.0), 1, {}),
         ("trend", [1, 2, 3, 9], 1, {}),
         ("strongest share", [1] * 9 + [11], 55, {"share": 0.1}),
-        ("strongest excess", [1] * 9 + [11], 9, {"share": 0.1}),
+        ("strongest excess", [1] * 9 + [11], 7, {"share": 0.1}),
         ("knee found", np.arange(8.0)[::-1], 0, {}),
     ],
 )
@@ -149,9 +156,31 @@ def test_phases_of_a_line_with_four_pieces():
     slopes = [JOINT["phase slope"](curves, 0, measure("phase slope", phase=phase))[0] for phase in (1, 2, 3, 4)]
     np.testing.assert_allclose(slopes, [0.2, -0.1, 0.7 / 11, -0.1], atol=0.02)
     assert JOINT["phase slope"](curves, 1, measure("phase slope", phase=1))[0] == pytest.approx(-2 * slopes[0])
+    ends = [JOINT["phase end"](curves, 0, measure("phase end", phase=phase))[0] for phase in (1, 2, 3, 4)]
+    np.testing.assert_allclose(ends, np.array([5, 13, 24, 32]) / 33, atol=1.5 / 33)
     assert JOINT["phases"](curves, 0, measure("phases"))[0] == 4
     with pytest.raises(NotDefinedError, match="7 states are too few"):
         JOINT["phase slope"]([line(knots[:7])], 0, measure("phase slope"))
+
+
+def test_a_value_far_from_its_depth_is_none():
+    many = np.append(np.arange(40) / 1000, 0.05)
+    two = line(np.arange(41.0), x=np.arange(41), depth=many)
+    assert OF_LINE_AND_KEYS["value"](two, measure("value", at=0.05))[0] == 40
+    with pytest.raises(NotDefinedError, match=r"nothing was measured near a depth of 0\.5"):
+        OF_LINE_AND_KEYS["value"](two, measure("value", at=0.5))
+
+
+@given(st.integers(0, 10**6))
+def test_an_extreme_of_all_images_is_at_least_as_large_as_one_that_is_chosen_and_measured(seed):
+    """So that a claim that no value is lower can only be harder to support."""
+    rng = np.random.default_rng(seed)
+    totals, images = rng.normal(size=(30, 8)), [str(number) for number in range(30)]
+    values = Resampled.of(totals, np.ones(30), images)
+    each = Line(values, np.arange(8.0), np.arange(8) / 8, 30, 30)
+    whole, crossed = OF_LINE["minimum"](each), OF_LINE["lowest"](each)
+    assert whole.mean() <= crossed.mean()
+    assert (OF_LINE["maximum"](each) >= values.whole.mean(axis=1)).all()
 
 
 def test_lines_of_other_depth_are_compared_at_the_same_depth():

@@ -46,7 +46,8 @@ def test_work_is_what_the_engine_computes(monkeypatch, random_vlm, noise_questio
     """Within a factor of three, counted in token-layers; a share of them where states are read or weights weighed."""
     values = {"window": 3} | settings if kind == "knockout" else settings
     probe = Study.model_validate(
-        yaml.safe_load((ROOT / "config.yaml").read_text()) | {"probes": {"it": {"kind": kind} | values}, "figures": {}}
+        yaml.safe_load((ROOT / "config.yaml").read_text())
+        | {"probes": {"it": {"kind": kind} | values}, "figures": {}, "claims": {}}
     ).probes["it"]
     prompt = shown(random_vlm, noise_questions[0])
     # The prompt's own lengths, in place of a usual one's.

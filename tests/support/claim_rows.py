@@ -16,7 +16,7 @@ PAIRS = ("image and text", "within image", "within text")
 # For many draws: every task that a claim names is needed, but few of each kind.
 NULL_TASKS = TASKS
 # Claims that something is negligible, the same, or as a number says; they are true where nothing flows.
-TRUE_WITHOUT_FLOW = frozenset("F01 F01-own F03 F06 F27-merged F28 F31 F32 F33 F35 F54 F54-options T02 T11".split())
+TRUE_WITHOUT_FLOW = frozenset("F03 F06 F27-merged F28 F33 F54 F54-options T02 T11".split())
 EMBEDDING = 1  # a line of states has one point more than there are layers
 
 
@@ -54,6 +54,7 @@ class PlantedSource(Source):
         if set(columns) == set(GROUPS):
             self.by = self.mixed = GROUPS
         self.cache: dict[tuple[str, str], pl.DataFrame] = {}
+        self.name = ""  # noise differs between sources of other names
 
     def models(self):
         return self.names
@@ -67,7 +68,7 @@ class PlantedSource(Source):
         return self.cache[model, task]
 
     def _draw(self, model, task):
-        rng = np.random.default_rng([self.seed, *f"{model} {task}".encode()])
+        rng = np.random.default_rng([self.seed, *f"{self.name} {model} {task}".encode()])
         points = next(iter(self.x.values())) if self.x else [0]
         frames = []
         for values in product(*self.columns.values()):
@@ -247,7 +248,7 @@ def as_published(
     groups = {"structural": kinds, "semantic": ["attr", "cat", "rel", "obj", "global"]}
     curves = {"prompt": ["p"], "pair": PAIRS, "quantity": ["corrected"]}
     prompts = {**curves, "prompt": ["p", "q"]}
-    return {
+    sources = {
         "answers": drawn({}, {}, lambda *_: 99.5, noise=2.0, **one),
         "accuracy": drawn({**groups, "detailed": ["d", "twoCommon", "positionQuery"]}, {}, accuracy, noise=5.0,
                           tasks=("accuracy",), **one),
@@ -268,9 +269,9 @@ def as_published(
                                   **one),
         "similarity": drawn(prompts, state, similar, noise=0.01, **two),
         "thesis": drawn(prompts, state, thesis_similar, noise=0.01, **two),
-        "output": drawn({"prompt": ["p"], "segment": ["question", "last"], "quantity": ["entropy", "agreement"]},
+        "output": drawn({"prompt": ["p"], "segment": ["image", "question", "last"], "quantity": ["entropy", "agreement"]},
                         state, output, noise=0.5, **one),
-        "attention": drawn({"edge": ["image -> question"], "quantity": ["share"]}, layer, attention, **one),
+        "attention": drawn({"edge": ["image -> question"], "quantity": ["share", "weight"]}, layer, attention, **one),
         "looks": drawn({"target": ["question"], "quantity": ["share"], "layer": range(3)}, {}, attended, maps=True,
                        noise=0.3, **one),
         "words": drawn({"instruction": ["correct", "wrong", "none"], "instruction_position": ["after", "before"],
@@ -279,10 +280,13 @@ def as_published(
                         {"tokens_requested": [0, 1, 2, 4, 8, 16, 32, 64, 128, 256]}, loss, noise=0.05, **one),
         "occlusion": drawn({}, {}, occluded, maps=True, noise=0.1, **one),
     }  # fmt: skip
+    for name, source in sources.items():
+        source.name = name
+    return sources
 
 
 def _constant(mean, columns, x, maps):
-    """The same mean everywhere: that of the first combination at its first point, or 0."""
+    """The same mean everywhere: 0, or for maps the mean of their cells."""
     flat = mean("a", TASKS[0], *(values[0] for values in columns.values()), next(iter(x.values()))[0] if x else 0)
     value = np.full_like(flat, np.mean(flat)) if maps else 0.0
     return lambda *_: value
@@ -295,7 +299,7 @@ ENTRIES = {
     "F27-merged": {"where": {"window": 15}},
     "F36": {"second_model": "a"},
     "F37": {"second_model": "a"},
-    **{name: {"where": {"prompt": "p"}} for name in "P01 P02 P03 P04 P05 P07 P09".split()},
+    **{name: {"where": {"prompt": "p"}} for name in "P01 P02 P03 P04 P05 P07 P09 P11".split()},
     **{name: {"where": {"prompt": "p"}, "probes": {"similarity": "thesis"}} for name in "T03 T04 T05 T06".split()},
     "T07": {"probes": {"similarity": "thesis"}, "against": {"prompt": "p"}, "values": {"prompt": ["q"]}},
     "T10": {"where": {"prompt": "describe"}},

@@ -147,24 +147,25 @@ def _in_chunks(curves: np.ndarray, found: Callable[[np.ndarray], np.ndarray]) ->
     return np.concatenate([found(curves[start : start + CHUNK]) for start in range(0, len(curves), CHUNK)])
 
 
-def phase_slopes(curves: np.ndarray, number: int) -> np.ndarray:
-    """(1 + resamples, phases, curves) the change per layer in each of `number` phases, cut anew in each resample.
+def fitted_phases(curves: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """(change per layer (1 + resamples, phases, curves), ends (1 + resamples, phases)) of phases that are cut in each
+    resample.
 
     Args:
         curves: (1 + resamples, states, curves), the sample first.
         number: of phases.
     """
-    return _phase_slopes(curves.tobytes(), curves.shape, number)
+    return _fitted(curves.tobytes(), curves.shape, number)
 
 
 @lru_cache(maxsize=8)  # several claims are about the phases of the same curves
-def _phase_slopes(values: bytes, shape: tuple[int, ...], number: int) -> np.ndarray:
+def _fitted(values: bytes, shape: tuple[int, ...], number: int) -> tuple[np.ndarray, np.ndarray]:
     curves = np.frombuffer(values).reshape(shape)
     each, weight = scaled(curves)
     ends = _in_chunks(each * weight, lambda chunk: cuts(chunk, number)[number])
     chunks = range(0, len(curves), CHUNK)
     slopes = [StraightLines(curves[n : n + CHUNK]).slopes_of(ends[n : n + CHUNK]) for n in chunks]
-    return np.concatenate(slopes)
+    return np.concatenate(slopes), ends
 
 
 def phases_supported(curves: np.ndarray) -> np.ndarray:

@@ -18,14 +18,18 @@ Statistic = Literal[
     "value",
     "lowest",
     "highest",
+    "minimum",
+    "maximum",
     "largest",
     "depth of lowest",
     "depth of highest",
     "share of loss",
     "depth of half rise",
+    "onset",
     "begin of drop",
     "end of drop",
     "rise between drops",
+    "largest rise between drops",
     "valley",
     "depth of steepest rise",
     "steepness",
@@ -38,18 +42,21 @@ Statistic = Literal[
     "correlation",
     "overlap",
     "phase slope",
+    "phase end",
     "phases",
 ]
 TWO_LINES = ("difference at peak", "largest difference", "correlation", "overlap")
-JOINT = ("phase slope", "phases")
+JOINT = ("phase slope", "phase end", "phases")
 # A statistic → the key that it needs.
 NEEDED = {
     "value": "at",
     "share of loss": "part",
     "rise between drops": "drops",
+    "largest rise between drops": "drops",
     "strongest share": "share",
     "strongest excess": "share",
     "phase slope": "phase",
+    "phase end": "phase",
     **dict.fromkeys(TWO_LINES, "against"),
     **dict.fromkeys(JOINT, "jointly"),
 }
@@ -94,6 +101,8 @@ class Measure(LineOf):
         needed = NEEDED.get(self.statistic)
         if needed is not None and getattr(self, needed) is None:
             raise ValueError(f"{needed}: this key is missing; the statistic {self.statistic!r} needs it")
+        if (self.phase is None) == (self.statistic in ("phase slope", "phase end")):
+            raise ValueError("phase: this key is for the statistics 'phase slope' and 'phase end', and needed by both")
         for column, values in (self.jointly or {}).items():
             if self.where.get(column) not in values:
                 raise ValueError(f"jointly: give {column} under where as well, one of {', '.join(values)}")
@@ -103,13 +112,23 @@ class Measure(LineOf):
                 raise ValueError(f"{key}: only for the statistic {' or '.join(map(repr, fitting))}; remove this key")
         return self
 
-    @property
-    def lines(self) -> Iterator[LineOf]:
-        """All lines of the measure."""
-        yield self
-        yield from (each for each in (self.less, self.against) if each is not None)
+    @model_validator(mode="after")
+    def _difference_is_of_alike(self) -> "Measure":
         if self.minus is not None:
-            yield from self.minus.lines
+            if {self.statistic, self.minus.statistic} & set(JOINT):
+                raise ValueError(f"minus: statistics of phases ({', '.join(JOINT)}) cannot be subtracted")
+            for key in ("same_questions", "several_sub_words"):
+                if getattr(self.minus, key):
+                    raise ValueError(f"minus.{key}: give this key outside of minus, for both measures")
+        return self
+
+    def lines(self, probe: str | None) -> Iterator[tuple[str | None, LineOf]]:
+        """(name of its probe, line) of all lines of the measure; `probe` is that of lines which name none."""
+        own = self.probe or probe
+        yield own, self
+        yield from ((each.probe or own, each) for each in (self.less, self.against) if each is not None)
+        if self.minus is not None:
+            yield from self.minus.lines(own)
 
 
 class Test(Measure):
@@ -160,20 +179,35 @@ class Claim(Strict):
             raise ValueError("tests, all_of: give one of the two; a claim is tested itself, or it sums up other claims")
         return self
 
+    @model_validator(mode="after")
+    def _probes_are_named(self) -> "Claim":
+        if self.tests and self.tests[0].probe is None:
+            raise ValueError("tests.0.probe: this key is missing; it names the probe on whose rows the claim is tested")
+        for column in self.values:
+            if column not in self.each:
+                raise ValueError(f"values.{column}: there are verdicts for values of {', '.join(self.each)} alone")
+        return self
+
     @property
-    def lines(self) -> list[LineOf]:
-        """All lines of all tests."""
-        return [line for test in self.tests for line in test.lines]
+    def lines(self) -> list[tuple[str, LineOf]]:
+        """(the claim's name for its probe, line) of all lines of all tests."""
+        first = self.tests[0].probe if self.tests else None
+        return [(probe or "", line) for test in self.tests for probe, line in test.lines(first)]
 
     @property
     def probes(self) -> list[str]:
         """The claim's names for its probes."""
-        return list(dict.fromkeys(line.probe for line in self.lines if line.probe is not None))
+        return list(dict.fromkeys(probe for probe, _ in self.lines))
 
     @property
     def needs_second_model(self) -> bool:
         """Whether a line is that of a second model."""
-        return any(line.model == "second" for line in self.lines)
+        return any(line.model == "second" for _, line in self.lines)
+
+    @property
+    def compares_lines(self) -> bool:
+        """Whether a test has a second line."""
+        return any(test.less is not None or test.against is not None for test in self.tests)
 
 
 @cache

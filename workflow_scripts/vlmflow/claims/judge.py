@@ -11,10 +11,10 @@ from vlmflow.progress import with_progress
 from vlmflow.tables import Column, Table
 
 from .declared import Claim, StudyClaim
+from .line import NotDefinedError
 from .measure import Measuring, Scope, defined
 from .sources import Source
-from .statistics import NotDefinedError
-from .verdict import Verdict, holm, sides, verdict, verdict_of_all
+from .verdict import LEVEL, Verdict, holm, sides, verdict, verdict_of_all
 from .wording import rule_text, test_text
 
 CLAIMS = Table(
@@ -33,8 +33,10 @@ CLAIMS = Table(
         "estimate": Column(pl.Float64, "of the statistic, in the sample", nullable=True),
         "low": Column(pl.Float64, "lower end of its 95 % bootstrap interval over images", nullable=True),
         "high": Column(pl.Float64, "upper end of the same interval", nullable=True),
-        "p": Column(pl.Float64, "share of the resamples that are not where the rule says", nullable=True),
-        "p_false": Column(pl.Float64, "largest `p` of the scope, corrected over scopes (Holm)", nullable=True),
+        "p": Column(pl.Float64, "one-sided p-value of the values that are not where the rule says", nullable=True),
+        "p_false": Column(
+            pl.Float64, "largest `p` of the scope; corrected over scopes (Holm) unless all of them hold", nullable=True
+        ),
         "p_true": Column(
             pl.Float64, "smallest 1 − `p` of the scope, corrected over its tests and over scopes (Holm)", nullable=True
         ),
@@ -150,7 +152,7 @@ def _tests(claim: Claim, measuring: Measuring, scope: Scope, role: str) -> Itera
     for test in claim.tests:
         row: dict = {
             "scope": _scope_text(scope, claim),
-            "test": test_text(test, scope.against),
+            "test": test_text(test, scope.where, scope.against),
             "rule": rule_text(test),
         }
         try:
@@ -158,7 +160,7 @@ def _tests(claim: Claim, measuring: Measuring, scope: Scope, role: str) -> Itera
                 raise NotDefinedError("the study has none of the tasks that it is about")
             measured = defined(measuring.test(test, scope, role))
         except NotDefinedError as error:
-            yield Judged(scope, row | _nothing(str(error)))
+            yield Judged(scope, _nothing(str(error)) | row)
             continue
         low, high = quantile_ends(measured.values)
         row |= {"estimate": float(measured.values[0]), "low": float(low), "high": float(high), "reason": None}
@@ -175,7 +177,10 @@ def _with_verdicts(about: dict, judged: Sequence[Judged]) -> list[dict]:
     applied = {scope: tests for scope, tests in by_scope.items() if all(test.p is not None for test in tests)}
     # All tests must hold, so that the weakest decides; whether one of them fails is tested once for each.
     p_values = [[test.p for test in tests if test.p is not None] for tests in applied.values()]
-    against = holm([max(false for false, _ in each) for each in p_values])
+    weakest = [max(false for false, _ in each) for each in p_values]
+    # If every scope is supported, so is each, since a claim about all of them is wrong if any is; else single scopes
+    # are supported only after a correction for their number.
+    against = weakest if weakest and max(weakest) <= LEVEL else holm(weakest)
     in_favour = holm([min(1.0, len(each) * min(true for _, true in each)) for each in p_values])
     verdicts: dict[str, Verdict] = dict.fromkeys(by_scope, "does not apply")
     corrected: dict[str, tuple[float, float]] = {}
@@ -197,7 +202,11 @@ def _sum_up(
     for model in order:
         if claim.models is not None and model not in claim.models:
             continue
-        parts = {key[0]: each for key, each in verdicts.items() if key[0] in claim.all_of and model in key[1:]}
+        found: dict[str, list[Verdict]] = {}
+        for (part, *models), each in verdicts.items():
+            if part in claim.all_of and model in models:
+                found.setdefault(part, []).append(each)
+        parts = {part: verdict_of_all(each) for part, each in found.items()}
         if not parts:
             continue
         whole = verdict_of_all(list(parts.values()))

@@ -9,6 +9,10 @@ import polars as pl
 from vlmflow.analysis.bootstrap import Resampled
 
 
+class NotDefinedError(ValueError):
+    """The statistic is not defined on these lines; the message says why."""
+
+
 @dataclass(frozen=True)
 class Line:
     """The means of one line of one model, of one task or over several tasks.

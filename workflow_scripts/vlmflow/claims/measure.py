@@ -104,10 +104,14 @@ class Measuring:
 
     def values_of(self, column: str, scope: Scope, role: str) -> list[float]:
         """The values of a column of a probe's rows, in their order."""
-        rows = self.source(role, scope.model).read(scope.model, scope.tasks[0])
-        if column not in rows.columns:
+        source = self.source(role, scope.model)
+        values: set[float] = set()
+        for task in scope.tasks:
+            rows = source.read(scope.model, task)
+            values |= set(rows[column]) if column in rows.columns else set()
+        if not values:
             raise NotDefinedError(f"there are no rows with the column {column}")
-        return list(rows[column].unique().sort())
+        return sorted(values)
 
     def measure(self, measure: Measure, scope: Scope, role: str, only: "Only | None" = None) -> Measured:
         """The resamples of a measure; see `test`.
@@ -118,11 +122,7 @@ class Measuring:
         """
         own = measure.probe or role
         only = only or Only(measure.several_sub_words, self._common(measure, scope, own))
-        wanted = [
-            (measure, {}),
-            *((each, scope.against) for each in (measure.less, measure.against) if each is not None),
-        ]
-        lines = [self._line(spec, scope, own, only, where) for spec, where in wanted]
+        lines = [self._line(spec, scope, own, only, where) for spec, where in _own_lines(measure, scope)]
         if measure.from_end:
             lines = [line.from_end() for line in lines]
         line = lines[0].combined(lines[1], np.subtract) if measure.less is not None else lines[0]
@@ -150,7 +150,10 @@ class Measuring:
             return {}
         common = {}
         for task in measure.tasks or scope.tasks:
-            rows = [self._rows(each, scope, role, task, measure.several_sub_words)[1] for each in measure.lines]
+            rows = [
+                self._rows(each, scope, role, task, measure.several_sub_words, further)[1]
+                for each, further in _all_lines(measure, scope)
+            ]
             shared = set(rows[0]["question_id"]).intersection(*(each["question_id"] for each in rows[1:]))
             common[task] = pl.Series(sorted(shared), dtype=pl.String)
         return common
@@ -182,6 +185,17 @@ class Measuring:
         own = {"probe": measure.probe, "tasks": measure.tasks}
         specs = [LineOf.model_validate({**own, "where": {**measure.where, column: value}}) for value in values]
         return [self._line(spec, scope, role, Only()) for spec in specs], values.index(str(measure.where[column]))
+
+
+def _own_lines(measure: Measure, scope: Scope) -> list[tuple[LineOf, Where]]:
+    """(line, further values of columns) of a measure: its own, and the one that is subtracted or compared."""
+    others = [each for each in (measure.less, measure.against) if each is not None]
+    return [(measure, {}), *((each, scope.against) for each in others)]
+
+
+def _all_lines(measure: Measure, scope: Scope) -> list[tuple[LineOf, Where]]:
+    """As `_own_lines`, with those of the measure that is subtracted."""
+    return _own_lines(measure, scope) + (_all_lines(measure.minus, scope) if measure.minus is not None else [])
 
 
 def _together(parts: Sequence[Measured], values: np.ndarray) -> Measured:

@@ -12,8 +12,7 @@ from vlmflow.probes import Probe
 from vlmflow.tables import ANSWERS, TASK, Table, read_shards
 
 from .declared import Where
-from .line import Line, line_of, map_line
-from .statistics import NotDefinedError
+from .line import Line, NotDefinedError, line_of, map_line
 
 KEPT = 12  # tasks of a probe whose rows are kept in memory
 LEAST_IMAGES = 10  # with fewer, halves and intervals say little

@@ -1,207 +1,27 @@
-"""The statistics of claims: each takes a line to one number per resample, the sample first.
+"""The statistics of claims, by their names: each takes lines to one number per resample, the sample first.
 
-Statistics that choose a point, such as the lowest one, choose it on one half of the images and measure on the other
-(`Resampled.crossed`).  Those with which a claim of equivalence is tested take all images: they exceed the truth, so
-that they can only make such a claim harder to support.
+Statistics that show how large an effect is at a point that they choose, such as the lowest one, choose it on one half
+of the images and measure on the other (`Resampled.crossed`).  Those with which it is tested that an effect is nowhere
+larger than a margin take all images: they exceed the truth, so that they can only make such a claim harder to support.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta, rankdata
 
-from vlmflow.analysis.bootstrap import at, highest, lowest
-from vlmflow.analysis.knees import knee
-from vlmflow.analysis.phases import LEAST, RESAMPLES, phase_slopes, phases_supported
+from vlmflow.analysis.bootstrap import at
+from vlmflow.analysis.phases import LEAST, RESAMPLES, fitted_phases, phases_supported
 
-from .line import Line
+from .line import Line, NotDefinedError
+from .one_line import OF_LINE, OF_LINE_AND_KEYS, correlation, in_drop, rank_correlation
 
 if TYPE_CHECKING:
     from .declared import Measure
 
+__all__ = ["JOINT", "OF_LINE", "OF_LINE_AND_KEYS", "OF_TWO_LINES", "NotDefinedError", "rank_correlation"]
+
 FOUR = 4  # phases of [phase]
-
-
-class NotDefinedError(ValueError):
-    """The statistic is not defined on these lines; the message says why."""
-
-
-def _mean(line: Line) -> np.ndarray:
-    """The mean over the points."""
-    return line.values.whole.mean(axis=1)
-
-
-def _share(line: Line) -> np.ndarray:
-    """A share in percent; if all or no answers are correct, resampling has no spread, and Jeffreys' interval has."""
-    values = line.values.whole.mean(axis=1)
-    if values.min() == values.max() and values[0] in (0.0, 100.0):
-        right = line.images * values[0] / 100
-        parts = (np.arange(len(values) - 1) + 0.5) / (len(values) - 1)
-        values[1:] = 100 * beta.ppf(parts, right + 0.5, line.images - right + 0.5)
-    return values
-
-
-def _value(line: Line, measure: "Measure") -> np.ndarray:
-    """The value at the depth `at`: the point that is nearest to it."""
-    places = line.x if np.isnan(line.depth).any() else line.depth
-    return line.values.whole[:, np.abs(places - (measure.at or 0)).argmin()]
-
-
-def _lowest(line: Line) -> np.ndarray:
-    """The lowest value."""
-    return line.values.crossed(lowest)
-
-
-def _highest(line: Line) -> np.ndarray:
-    """The highest value."""
-    return line.values.crossed(highest)
-
-
-def _largest(line: Line) -> np.ndarray:
-    """The largest absolute value."""
-    return np.abs(line.values.whole).max(axis=1)
-
-
-def _depth_of_lowest(line: Line) -> np.ndarray:
-    """The depth of the lowest value."""
-    return line.depth[line.values.whole.argmin(axis=1)]
-
-
-def _depth_of_highest(line: Line) -> np.ndarray:
-    """The depth of the highest value."""
-    return line.depth[line.values.whole.argmax(axis=1)]
-
-
-def _share_of_loss(line: Line, measure: "Measure") -> np.ndarray:
-    """The share of the area under the losses (values below 0) that lies in the band `part`."""
-    losses = np.maximum(-line.values.whole, 0)
-    inside = line.at_points(np.arange(len(line.x))).within(measure.part).x
-    total = losses.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return losses[:, np.isin(line.x, inside)].sum(axis=1) / total
-
-
-def _half(values: np.ndarray) -> np.ndarray:
-    """The middle between the lowest and the highest value of each resample."""
-    return (values.min(axis=1) + values.max(axis=1))[:, None] / 2
-
-
-def _depth_of_half_rise(line: Line) -> np.ndarray:
-    """The depth at which the line first reaches the middle between its lowest and its highest value."""
-    values = line.values.whole
-    return line.depth[(values >= _half(values)).argmax(axis=1)]
-
-
-def _in_drop(values: np.ndarray) -> np.ndarray:
-    """Whether each point is below half of the lowest value."""
-    return values < values.min(axis=1)[:, None] / 2
-
-
-def _begin_of_drop(line: Line) -> np.ndarray:
-    """The depth of the first point that is below half of the lowest value."""
-    return line.depth[_in_drop(line.values.whole).argmax(axis=1)]
-
-
-def _end_of_drop(line: Line) -> np.ndarray:
-    """The depth of the last point that is below half of the lowest value."""
-    inside = _in_drop(line.values.whole)
-    return line.depth[inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)]
-
-
-def _rise_between_drops(line: Line, measure: "Measure") -> np.ndarray:
-    """How much the highest point between the lowest ones of two bands, `drops`, exceeds both of them."""
-    first, second = (np.isin(line.x, line.within(band).x) for band in measure.drops or ())
-    if not first.any() or not second.any():
-        raise NotDefinedError("the model has too few layers for two bands of them")
-    points = np.arange(len(line.x))
-
-    def rise(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
-        a = np.where(first, choose, np.inf).argmin(axis=1)
-        b = np.where(second, choose, np.inf).argmin(axis=1)
-        between = (points > a[:, None]) & (points < b[:, None])
-        c = np.where(between, choose, -np.inf).argmax(axis=1)
-        above = at(measured, c) - np.maximum(at(measured, a), at(measured, b))
-        return np.where(between.any(axis=1), above, 0.0)
-
-    return line.values.crossed(rise)
-
-
-def _valley(line: Line) -> np.ndarray:
-    """The depth of the deepest valley between two maxima, as a share of the line's range; 0 if there is one maximum."""
-
-    def valley(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
-        left = np.maximum.accumulate(choose, axis=1)
-        right = np.maximum.accumulate(choose[:, ::-1], axis=1)[:, ::-1]
-        bottom = (np.minimum(left, right) - choose).argmax(axis=1)
-        index = np.arange(choose.shape[1])
-        peaks = [
-            at(measured, np.where(side, choose, -np.inf).argmax(axis=1))
-            for side in (index <= bottom[:, None], index >= bottom[:, None])
-        ]
-        width = measured.max(axis=1) - measured.min(axis=1)
-        with np.errstate(invalid="ignore"):
-            return (np.minimum(*peaks) - at(measured, bottom)) / width
-
-    return line.values.crossed(valley)
-
-
-def _rises(values: np.ndarray) -> np.ndarray:
-    """(1 + resamples, points − width) the rise over an eighth of the points from each of them."""
-    width = max(1, round(values.shape[1] / 8))
-    return values[:, width:] - values[:, :-width]
-
-
-def _depth_of_steepest_rise(line: Line) -> np.ndarray:
-    """The depth in the middle of the eighth of the layers over which the line rises most."""
-    width = max(1, round(len(line.x) / 8))
-    return ((line.depth[width:] + line.depth[:-width]) / 2)[_rises(line.values.whole).argmax(axis=1)]
-
-
-def _steepness(line: Line) -> np.ndarray:
-    """The slope of the steepest rise over an eighth of the layers, in units of range over number of layers."""
-
-    def steepness(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
-        width = max(1, round(choose.shape[1] / 8))
-        rise = at(_rises(measured), _rises(choose).argmax(axis=1)) / width
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return rise * (choose.shape[1] - 1) / (measured.max(axis=1) - measured.min(axis=1))
-
-    return line.values.crossed(steepness)
-
-
-def _trend(line: Line) -> np.ndarray:
-    """Spearman's correlation of the value with the position."""
-    return rank_correlation(line.values.whole, np.broadcast_to(line.x, line.values.whole.shape))
-
-
-def _strongest_share(line: Line, measure: "Measure") -> np.ndarray:
-    """The share of the total that the strongest `share` of the points has, in percent."""
-
-    def share(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return 100 * _strongest(choose, measured, measure).sum(axis=1) / measured.sum(axis=1)
-
-    return line.values.crossed(share)
-
-
-def _strongest_excess(line: Line, measure: "Measure") -> np.ndarray:
-    """How much the mean of the strongest `share` of the points exceeds the mean of all."""
-
-    def excess(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
-        return _strongest(choose, measured, measure).mean(axis=1) - measured.mean(axis=1)
-
-    return line.values.crossed(excess)
-
-
-def _strongest(choose: np.ndarray, measured: np.ndarray, measure: "Measure") -> np.ndarray:
-    number = max(1, round((measure.share or 0.05) * choose.shape[1]))
-    return np.take_along_axis(measured, np.argsort(-choose, axis=1, kind="stable")[:, :number], axis=1)
-
-
-def _knee_found(line: Line) -> np.ndarray:
-    """1 if the line has a knee, and 0 if it has none."""
-    return np.array([float(knee(line.x, each) is not None) for each in line.values.whole])
 
 
 def _difference_at_peak(line: Line, other: Line) -> np.ndarray:
@@ -227,8 +47,8 @@ def _correlation(line: Line, other: Line) -> np.ndarray:
 
 def _overlap(line: Line, other: Line) -> np.ndarray:
     """The share of the shorter one of two drops (points below half of the lowest value) that lies in the other."""
-    one = _in_drop(line.values.whole)
-    two = _in_drop(line.combined(other, lambda _, b: b).values.whole)
+    one = in_drop(line.values.whole)
+    two = in_drop(line.combined(other, lambda _, b: b).values.whole)
     shorter = np.minimum(one.sum(axis=1), two.sum(axis=1))
     with np.errstate(invalid="ignore"):
         return (one & two).sum(axis=1) / shorter
@@ -236,9 +56,18 @@ def _overlap(line: Line, other: Line) -> np.ndarray:
 
 def _phase_slope(lines: Sequence[Line], own: int, measure: "Measure") -> np.ndarray:
     """The change per layer of one line in phase number `phase` of four, which are cut on all lines jointly."""
+    return _four_phases(lines)[0][:, (measure.phase or 1) - 1, own]
+
+
+def _phase_end(lines: Sequence[Line], own: int, measure: "Measure") -> np.ndarray:
+    """The depth of the last state of phase number `phase` of four, which are cut on all lines jointly."""
+    return lines[own].depth[_four_phases(lines)[1][:, (measure.phase or 1) - 1] - 1]
+
+
+def _four_phases(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray]:
     if len(lines[0].x) < FOUR * LEAST:
         raise NotDefinedError(f"{len(lines[0].x)} states are too few for four phases")
-    return phase_slopes(_stacked(lines), FOUR)[:, (measure.phase or 1) - 1, own]
+    return fitted_phases(_stacked(lines), FOUR)
 
 
 def _phases(lines: Sequence[Line], _own: int, _measure: "Measure") -> np.ndarray:
@@ -250,43 +79,6 @@ def _stacked(lines: Sequence[Line]) -> np.ndarray:
     return np.stack([line.values.whole[: RESAMPLES + 1] for line in lines], axis=2)
 
 
-def correlation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of the rows of two arrays; not a number for a constant row."""
-    one, two = (values - values.mean(axis=1, keepdims=True) for values in (one, two))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (one * two).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))
-
-
-def rank_correlation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of the rows of two arrays."""
-    return correlation(rankdata(one, axis=1), rankdata(two, axis=1))
-
-
-# The statistics of one line: those that have no keys, and those that have.
-OF_LINE: dict[str, Callable[[Line], np.ndarray]] = {
-    "mean": _mean,
-    "share": _share,
-    "lowest": _lowest,
-    "highest": _highest,
-    "largest": _largest,
-    "depth of lowest": _depth_of_lowest,
-    "depth of highest": _depth_of_highest,
-    "depth of half rise": _depth_of_half_rise,
-    "begin of drop": _begin_of_drop,
-    "end of drop": _end_of_drop,
-    "valley": _valley,
-    "depth of steepest rise": _depth_of_steepest_rise,
-    "steepness": _steepness,
-    "trend": _trend,
-    "knee found": _knee_found,
-}
-OF_LINE_AND_KEYS: dict[str, Callable[[Line, "Measure"], np.ndarray]] = {
-    "value": _value,
-    "share of loss": _share_of_loss,
-    "rise between drops": _rise_between_drops,
-    "strongest share": _strongest_share,
-    "strongest excess": _strongest_excess,
-}
 OF_TWO_LINES: dict[str, Callable[[Line, Line], np.ndarray]] = {
     "difference at peak": _difference_at_peak,
     "largest difference": _largest_difference,
@@ -295,5 +87,6 @@ OF_TWO_LINES: dict[str, Callable[[Line, Line], np.ndarray]] = {
 }
 JOINT: dict[str, Callable[[Sequence[Line], int, "Measure"], np.ndarray]] = {
     "phase slope": _phase_slope,
+    "phase end": _phase_end,
     "phases": _phases,
 }

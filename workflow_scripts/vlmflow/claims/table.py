@@ -26,7 +26,9 @@ def verdict_rows(judged: pl.DataFrame) -> pl.DataFrame:
             scopes=pl.format("{} of {}", (pl.col("verdict") == "supported").sum(), pl.len()),
         )
     )
-    decisive = rows.sort("rank", "p", descending=[False, True], nulls_last=True, maintain_order=True)
+    # In a scope that does not apply, the test that gives the reason.
+    order_of_tests = (pl.col("rank"), pl.col("reason").is_null(), -pl.col("p"))
+    decisive = rows.sort(*order_of_tests, nulls_last=True, maintain_order=True)
     kept = ["claim_verdict", "scope", "test", "rule", "estimate", "low", "high", "reason"]
     decisive = decisive.group_by(about, maintain_order=True).agg(pl.col(kept).first())
     order = judged.select(about).unique(maintain_order=True)

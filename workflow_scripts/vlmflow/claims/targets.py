@@ -13,9 +13,9 @@ from vlmflow.analysis.bootstrap import quantile_ends
 from vlmflow.settings import Strict
 
 from .declared import Measure
+from .line import NotDefinedError
 from .measure import Measuring, Scope, defined
 from .sources import Source
-from .statistics import NotDefinedError
 
 TARGETS = Path(__file__).with_name("targets.yaml")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from scipy.stats import norm
 
 from vlmflow.analysis.bootstrap import CONFIDENCE
 
@@ -17,23 +18,32 @@ def sides(test: Test, values: np.ndarray) -> tuple[float, float]:
     """(p-value against the claim being false, p-value against it being true), both one-sided.
 
     They are the shares of the resamples on the other side, so that a p-value of at most 2.5 % means that the whole 95 %
-    interval lies on one side.
+    interval lies on one side.  If no resample is there, the tail of a normal distribution gives a value below one over
+    the number of resamples, which corrections for many scopes need.
 
     Args:
         test: with its rule.
         values: (1 + resamples) of the statistic, the sample first.
     """
     again = values[1:]
-
-    def share(outside: np.ndarray) -> float:
-        return float((outside.sum() + 1) / (len(again) + 1))
-
     if test.above is not None:
-        return share(again <= test.above), share(again > test.above)
+        return _share(again, again <= test.above, test.above), _share(again, again > test.above, test.above)
     if test.below is not None:
-        return share(again >= test.below), share(again < test.below)
+        return _share(again, again >= test.below, test.below), _share(again, again < test.below, test.below)
     low, high = test.within or (0.0, 0.0)
-    return max(share(again < low), share(again > high)), min(share(again >= low), share(again <= high))
+    outside = (_share(again, again < low, low), _share(again, again > high, high))
+    inside = (_share(again, again >= low, low), _share(again, again <= high, high))
+    return max(outside), min(inside)
+
+
+def _share(values: np.ndarray, outside: np.ndarray, limit: float) -> float:
+    """The share of the resamples that are beyond a limit, or the normal tail there if there are none."""
+    count, resolution = int(outside.sum()), 1 / (len(values) + 1)
+    if count:
+        return (count + 1) * resolution
+    spread = values.std()
+    tail = float(norm.sf(abs(values.mean() - limit) / spread)) if spread > 0 else 0.0
+    return min(resolution, tail)
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -3,14 +3,15 @@
 from .declared import LineOf, Measure, Test, Where
 
 
-def test_text(test: Test, against: Where) -> str:
+def test_text(test: Test, where: Where, against: Where) -> str:
     """What is measured, as one phrase.
 
     Args:
         test: of a claim.
-        against: column → value, for the second line of a statistic of two.
+        where: column → value, for lines that say nothing of their own.
+        against: the same, for the second line of a statistic of two.
     """
-    text = _measure(test, against)
+    text = _measure(test, where, against)
     if test.range_over is not None:
         text = f"range over tasks of: {text}"
     if test.trend_over is not None:
@@ -28,7 +29,7 @@ def rule_text(test: Test) -> str:
     return f"within {low:g} to {high:g}"
 
 
-def _measure(measure: Measure, against: Where) -> str:
+def _measure(measure: Measure, where: Where, against: Where) -> str:
     text: str = measure.statistic
     if measure.at is not None:
         text += f" at {measure.at:g}"
@@ -39,24 +40,27 @@ def _measure(measure: Measure, against: Where) -> str:
     for band in (measure.part, *(measure.drops or ())):
         if band is not None:
             text += f" [{band[0]:g}, {band[1]:g}]"
-    text += f" of {_line(measure)}"
+    text += f" of {_line(measure, where)}"
     if measure.less is not None:
-        text += f" less {_line(measure.less, against)}"
+        text += f" less {_line(measure.less, where | against)}"
     if measure.against is not None:
-        text += f" and {_line(measure.against, against)}"
+        text += f" and {_line(measure.against, where | against)}"
     if measure.depth is not None:
         text += f", depths {measure.depth[0]:g} to {measure.depth[1]:g}"
+    if measure.from_end:
+        text += ", each less its value at the end"
     if measure.several_sub_words:
         text += ", answers of several sub-words"
     if measure.minus is not None:
-        text += f", minus {_measure(measure.minus, against)}"
+        text += f", minus {_measure(measure.minus, where, against)}"
     return text
 
 
-def _line(line: LineOf, further: Where | None = None) -> str:
-    named = [str(value) for value in (*line.where.values(), *(further or {}).values())]
-    where = ", ".join(named) or "the line"
+def _line(line: LineOf, where: Where) -> str:
+    """A line in words: its own values of columns, and those of the scope for other columns."""
+    named = ", ".join(str(value) for value in (where | line.where).values()) or "the line"
     probe = f" ({line.probe})" if line.probe else ""
     tasks = f" in {', '.join(line.tasks)}" if line.tasks else ""
     second = " of the second model" if line.model == "second" else ""
-    return f"{where}{probe}{second}{tasks}"
+    layers = ", mean over layers" if line.layer_mean else ""
+    return f"{named}{probe}{second}{tasks}{layers}"

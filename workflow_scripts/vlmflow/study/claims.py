@@ -46,9 +46,12 @@ def check_claim(name: str, study: ClaimedStudy) -> None:
         if role not in claim.probes:
             known = ", ".join(claim.probes) or "none"
             raise ValueError(f"claims.{name}.probes.{role}: this claim has no such probe; it has {known}")
+    _check_columns(name, claim, study)
     for other in claim.all_of:
         if other not in study.claims:
-            raise ValueError(f"claims.{name}: it sums up the claim {other!r}, which the study does not have; add it")
+            raise ValueError(f"claims.{name}: it combines the claim {other!r}, which the study does not have; add it")
+        if study.claims[other].declared(other).all_of:
+            raise ValueError(f"claims.{name}.all_of: {other!r} combines claims itself; name these")
 
 
 def _check_names(name: str, claim: Claim, study: ClaimedStudy) -> None:
@@ -63,18 +66,46 @@ def _check_names(name: str, claim: Claim, study: ClaimedStudy) -> None:
                     f"claims.{name}.{key}: there is no {key.removeprefix('second_').rstrip('s')} {each!r}; choose from "
                     f"{', '.join(known)}"
                 )
+    if claim.second_model is not None and claim.models == [claim.second_model]:
+        raise ValueError(f"claims.{name}.second_model: it is the only model; it cannot be compared with itself")
     if claim.needs_second_model and claim.second_model is None and not claim.pairs:
         raise ValueError(f"claims.{name}.second_model: this key is missing; the claim compares two models")
 
 
+def _check_columns(name: str, claim: Claim, study: ClaimedStudy) -> None:
+    """Check the columns that an entry names against those that the rows of its probes have."""
+    entry = study.claims[name]
+    given = [study.probes[each] for role in claim.probes for each in entry.probes_of(role) if each in study.probes]
+    columns = {column for probe in given for column in probe.averaging.by}
+    if entry.against and not claim.compares_lines:
+        raise ValueError(f"claims.{name}.against: this claim compares no two lines; remove this key")
+    for key, named in (
+        ("where", entry.where),
+        ("against", entry.against),
+        ("own.each", {column: None for column in claim.each if column != "task"}),
+    ):
+        for column, value in named.items():
+            if column not in columns:
+                raise ValueError(
+                    f"claims.{name}.{key}: no probe of this claim has rows with a column {column!r}; they have "
+                    f"{', '.join(sorted(columns)) or 'none'}"
+                )
+            measured = [each for probe in given if (each := probe.values_measured(column)) is not None]
+            if value is not None and measured and all(value not in each for each in measured):
+                known = ", ".join(map(str, dict.fromkeys(each for values in measured for each in values)))
+                raise ValueError(
+                    f"claims.{name}.{key}: nothing is measured with {column} {value!r}; choose from {known}"
+                )
+
+
 def _check_source(name: str, role: str, source: str, claim: Claim, study: ClaimedStudy) -> None:
-    wanted: list[Where] = [line.where for line in claim.lines if (line.probe or claim.probes[0]) == role]
+    wanted: list[Where] = [line.where for probe, line in claim.lines if probe == role]
     if source == ANSWERS_ROLE or source in study.accuracy_tables:
         columns: tuple[str, ...] = GROUPS if source != ANSWERS_ROLE else ()
         probe: Probe | None = None
     elif source in study.probes:
         probe = study.probes[source]
-        columns = (*probe.averaging.by, *claim.each)
+        columns = probe.averaging.by
     else:
         known = ", ".join([*study.probes, *study.accuracy_tables, ANSWERS_ROLE])
         raise ValueError(f"claims.{name}.probes.{role}: there is no probe {source!r}; choose from {known}")

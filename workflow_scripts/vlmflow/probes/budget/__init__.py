@@ -87,6 +87,10 @@ class BudgetProbe(ImageProbe):
     )
     draws: int = Field(3, ge=1, description="Number of random choices of tokens; the loss is averaged over them.")
 
+    def values_measured(self, column: str) -> list[str] | list[int] | None:
+        """See `Probe.values_measured`."""
+        return list(self.prompts) if column == "prompt" else super().values_measured(column)
+
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         numbers = numbers_kept(size.image_tokens)

@@ -87,6 +87,11 @@ class KnockoutProbe(Probe):
         """See `Probe.parsed_edges`."""
         return parse_edges(self.edges)
 
+    def values_measured(self, column: str) -> list[str] | list[int] | None:
+        """See `Probe.values_measured`; a share of the depth is another window in each model."""
+        layers = [window for window in self.window if isinstance(window, int)]
+        return layers if column == "window" and layers else super().values_measured(column)
+
     @property
     def layers_required(self) -> dict[str, int]:
         """See `Probe.layers_required`."""

@@ -48,6 +48,10 @@ class OutputLensProbe(ImageProbe):
         ["image", "question", "last"], min_length=1, description="The segments at whose positions states are read."
     )
 
+    def values_measured(self, column: str) -> list[str] | list[int] | None:
+        """See `Probe.values_measured`."""
+        return list(self.prompts) if column == "prompt" else super().values_measured(column)
+
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         tokens = sum(segment_tokens(segment, size) for segment in self.segments)

@@ -91,6 +91,10 @@ class SimilarityProbe(ImageProbe):
         """See `Probe.uses_seed`; the order of questions decides which are compared."""
         return True
 
+    def values_measured(self, column: str) -> list[str] | list[int] | None:
+        """See `Probe.values_measured`."""
+        return list(self.prompts) if column == "prompt" else super().values_measured(column)
+
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         return Work(len(self.prompts) * forward(), 4 * len(self.prompts))
