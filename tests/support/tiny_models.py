@@ -30,7 +30,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vlmflow.models.templates import CHAT_FOLDER
+from vlmflow.models.templates import AS_PUBLISHED, CHAT_FOLDER, template_file
 
 PATCH, SIDE = 14, 42  # pixels; nine patches a tile
 VOCABULARY = 600
@@ -108,8 +108,10 @@ TOKENIZERS = {"vicuna_v1": metaspace_tokenizer, "llava_llama_3": byte_level_toke
 
 def build_processor(kind, template, texts, side=SIDE, tokenizer=None):
     """`kind` is llava (resized and cropped) or llava_next (any resolution); `tokenizer` makes one of texts."""
-    chat = (CHAT_FOLDER / f"{template}.jinja").read_text()
-    tokenizer = (tokenizer or TOKENIZERS[template])([*texts, "\n", " \n", "\n\n", "USER: ASSISTANT:", chat])
+    chat = template_file(template).read_text()
+    tokenizer = (tokenizer or TOKENIZERS[AS_PUBLISHED.get(template, template)])(
+        [*texts, "\n", " \n", "\n\n", "USER: ASSISTANT:", chat]
+    )
     images = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
     shared = {
         "tokenizer": tokenizer,
