@@ -1,11 +1,14 @@
 """Claims in the study file: what is accepted, what is said about mistakes, and which studies have which."""
 
+import textwrap
+from typing import get_args
+
 import pytest
 import yaml
 
 from support.paths import ROOT
 from support.studies import changed_demo
-from vlmflow.claims.declared import paper_claims
+from vlmflow.claims.declared import Statistic, StudyClaim, paper_claims
 from vlmflow.errors import StudyError
 from vlmflow.study import read_study
 from vlmflow.study.claims import sources_of_claims
@@ -129,3 +132,14 @@ def test_every_sentence_of_an_abstract_is_judged_on_a_demo(paper):
     assert {paper_claims()[name].paper for name in ABSTRACTS[paper]} == {paper}
     told = [name for name, claim in paper_claims().items() if claim.paper == paper and "abstract" in claim.source]
     assert set(told) <= set(ABSTRACTS[paper])
+
+
+def test_the_example_of_the_documentation_is_valid_and_every_statistic_is_explained():
+    text = (ROOT / "docs" / "claims.md").read_text()
+    example = yaml.safe_load(textwrap.dedent(text.split("    claims:\n")[1].split("\n`workflow_scripts")[0]))
+    declared = {name: StudyClaim.model_validate(entry).declared(name) for name, entry in example.items()}
+    assert declared["mine"].tests[0].minus.where == {"edge": "false option -> last"}
+    assert declared["F31"].models == ["llava-1.5-13b"]
+    assert [name for name in get_args(Statistic) if f"`{name}`" not in text] == []
+    known = ("papers.yaml", "claims.parquet", "claims.csv")
+    assert all(name in text for name in known)
