@@ -28,7 +28,7 @@ def test_correct_answers_of_one_model_decide_what_others_are_asked(tmp_path):
     study["models"]["tiny-llava"]["shards"] = 3
     # Another instruction, which it has never seen, makes it another model.
     study["models"]["other.model"] = study["models"]["tiny-llava"] | {"instruction": " in the image"}
-    study["figures"] = {}
+    study["figures"] = study["claims"] = {}
     study["probes"] = {"flow": study["probes"]["flow"] | {"edges": ["image -> last"]}}
     study["tables"] = {
         "asked": {"table": "tasks"},

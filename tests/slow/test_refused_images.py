@@ -43,7 +43,8 @@ def serve_questions(folder, scenes):
 
 def served_study(url):
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
-    study |= {"study": "served", "tasks": {"All": {"structural": "query", "semantic": "global"}}, "figures": {}}
+    study |= {"study": "served", "tasks": {"All": {"structural": "query", "semantic": "global"}}}
+    study |= {"figures": {}, "claims": {}}
     study["dataset"] = {"source": "a-okvqa", "url": f"{url}/a.tar.gz", "coco_url": f"{url}/coco"}
     study["probes"] = {"tracking": {"kind": "lens"}}
     study["tables"] = {"accuracy": {"table": "accuracy", "model": "tiny-llava"}}

@@ -108,7 +108,9 @@ def _check_source(name: str, role: str, source: str, claim: Claim, study: Claime
         columns = probe.averaging.by
     else:
         known = ", ".join([*study.probes, *study.accuracy_tables, ANSWERS_ROLE])
-        raise ValueError(f"claims.{name}.probes.{role}: there is no probe {source!r}; choose from {known}")
+        raise ValueError(
+            f"claims.{name}.probes.{role}: there is no probe {source!r}; choose from {known}, or remove this claim"
+        )
     for where in wanted:
         for column, value in where.items():
             if column not in columns:
@@ -119,6 +121,6 @@ def _check_source(name: str, role: str, source: str, claim: Claim, study: Claime
             measured = probe.values_measured(column) if probe is not None else None
             if measured is not None and value not in measured:
                 raise ValueError(
-                    f"claims.{name}.probes.{role}: the probe {source!r} does not measure {column} {value!r}; it "
-                    f"measures {', '.join(map(str, measured))}"
+                    f"claims.{name}.probes.{role}: the probe {source!r} does not measure {column} {value!r}, but "
+                    f"{', '.join(map(str, measured))}; add it there, or remove this claim"
                 )
