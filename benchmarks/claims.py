@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.claim_rows import NULL_TASKS, TRUE_WITHOUT_FLOW, as_published, entry
+from support.claim_rows import FEW_TASKS, TRUE_WITHOUT_FLOW, as_published, entry
 from vlmflow.analysis import bootstrap
 from vlmflow.claims.declared import paper_claims
 from vlmflow.claims.judge import judge
@@ -28,7 +28,7 @@ def supported(case: tuple[str, int]) -> Counter:
     """The claims that are supported in one draw."""
     null, seed = case
     bootstrap.RESAMPLES = RESAMPLES
-    sources = as_published(LAYERS, seed=seed, images=IMAGES, null=null, tasks=NULL_TASKS)
+    sources = as_published(LAYERS, seed=seed, images=IMAGES, null=null, few=FEW_TASKS)
     tested = [name for name, claim in paper_claims().items() if claim.tests]
     judged = judge({name: entry(name) for name in tested}, sources, dict.fromkeys(MODELS, LAYERS), MODELS)
     rows = judged.unique(["claim", "model", "second_model"]).select("claim", "claim_verdict")

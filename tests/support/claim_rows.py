@@ -13,8 +13,8 @@ CHOOSE = ("ChooseAttr", "ChooseCat", "ChooseRel")
 TASKS = (*CHOOSE, "CompareAttr", "LogicalObj", "QueryAttr")
 SEGMENTS = ("true option", "false option", "objects", "question without options", "question without objects")
 PAIRS = ("image and text", "within image", "within text")
-# For many draws: every task that a claim names is needed, but few of each kind.
-NULL_TASKS = TASKS
+# For many draws: of most probes, no claim names single tasks.
+FEW_TASKS = ("ChooseAttr", "ChooseRel")
 # Claims that something is negligible, the same, or as a number says; they are true where nothing flows.
 TRUE_WITHOUT_FLOW = frozenset("F03 F06 F27-merged F28 F33 F54 F54-options T02 T11".split())
 EMBEDDING = 1  # a line of states has one point more than there are layers
@@ -109,7 +109,7 @@ def as_published(
     seed: int = 0,
     images: int = 40,
     null: str | None = None,
-    tasks: Sequence[str] = TASKS,
+    few: Sequence[str] = TASKS,
 ) -> dict[str, Source]:
     """A source for each name under which the papers' claims refer to a probe, with means as the papers describe them.
 
@@ -118,7 +118,7 @@ def as_published(
         seed: of the noise.
         images: per task.
         null: no flow (all means are the same), or noise (a token that is not the answer: large changes of any sign).
-        tasks: of all probes that are not about one task or data set.
+        few: the tasks of probes of which no claim names single tasks.
     """
     windows, states = range(layers), range(-EMBEDDING, layers)
 
@@ -229,7 +229,9 @@ def as_published(
     fine += ["question without objects -> objects", *parts]
     both = {"models": ("a", "small"), "images": images, "seed": seed}
     two = {**both, "tasks": ("COCO", "Winoground")}
+    flowing = {**both, "tasks": TASKS}
     one = {"images": images, "seed": seed}
+    by_part = {**one, "tasks": TASKS}
     layer, state = {"layer": windows}, {"layer": states}
 
     def drawn(columns, x, mean, noise=1.0, **settings):
@@ -237,7 +239,7 @@ def as_published(
             mean = _constant(mean, columns, x, settings.get("maps", False))
         if null == "noise":
             settings["noise"] = 30 * noise
-        return PlantedSource(columns, x, mean, **{"noise": noise, "tasks": tasks, **settings})
+        return PlantedSource(columns, x, mean, **{"noise": noise, "tasks": few, **settings})
 
     by_window = {"edge": edges[:4], "window": [1, 3, 5, 7, 9, 11, 15]}
 
@@ -252,7 +254,7 @@ def as_published(
         "answers": drawn({}, {}, lambda *_: 99.5, noise=2.0, **one),
         "accuracy": drawn({**groups, "detailed": ["d", "twoCommon", "positionQuery"]}, {}, accuracy, noise=5.0,
                           tasks=("accuracy",), **one),
-        "flow": drawn({"edge": edges}, layer, knockout, noise=0.5, further={"sub_words": 2}, **both),
+        "flow": drawn({"edge": edges}, layer, knockout, noise=0.5, further={"sub_words": 2}, **flowing),
         "tracking": drawn({"word": ["lowercase answer", "capitalised answer", "false option",
                                     "capitalised false option"]}, state, lens, noise=0.02, **one),
         "windows": drawn(by_window, layer, widened, tasks=("ChooseAttr",), **one),
@@ -264,7 +266,7 @@ def as_published(
         "pruning": drawn({"quantity": ["accuracy", "time", "image tokens", "question tokens"]},
                          {"layers_dropped": range(0, layers, layers // 8)}, pruned, noise=0.3, **one),
         "captions": drawn({"edge": ["caption -> last", "question -> last"]}, layer, knockout, **one),
-        "fine-grained": drawn({"edge": fine}, layer, knockout, **one),
+        "fine-grained": drawn({"edge": fine}, layer, knockout, **by_part),
         "question-meaning": drawn({"intervention": ["image -> question"], "window": [9]}, layer, words, noise=0.02,
                                   **one),
         "similarity": drawn(prompts, state, similar, noise=0.01, **two),
