@@ -182,6 +182,21 @@ def _line_frame(combinations: list[int], columns: np.ndarray) -> pl.DataFrame:
     return frame.with_columns(pl.col("questions", "images").cast(pl.Int32), pl.col(MEANS[3:7]).fill_nan(None))
 
 
+def totals_of_maps(rows: pl.DataFrame, value: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(ids of the images, (images, cells) sums of their maps, (images) number of their questions).
+
+    Args:
+        rows: one row per question; all maps have the same number of cells.
+        value: the column of maps, row by row.
+    """
+    maps = np.array(rows[value].to_list(), dtype=float)
+    images = rows["image_id"].unique().sort()
+    place = np.searchsorted(images, rows["image_id"])
+    totals = np.zeros((len(images), maps.shape[1]))
+    np.add.at(totals, place, maps)
+    return images.to_list(), totals, np.bincount(place).astype(float)
+
+
 def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int, seed: int = 0) -> pl.DataFrame:
     """As `summarise`, for a column of maps (lists): one row per combination and cell, with its `row` and `column`.
 
@@ -194,15 +209,10 @@ def summarise_cells(rows: pl.DataFrame, by: list[str], value: str, columns: int,
     """
     parts = []
     for group in rows.partition_by(by, maintain_order=True) if by else [rows]:
-        maps = np.array(group[value].to_list(), dtype=float)
-        images = group["image_id"].unique().sort()
-        place = np.searchsorted(images, group["image_id"])
-        counts = np.bincount(place).astype(float)
-        totals = np.zeros((len(counts), maps.shape[1]))
-        np.add.at(totals, place, maps)
-        index = np.arange(maps.shape[1])
+        images, totals, counts = totals_of_maps(group, value)
+        index = np.arange(totals.shape[1])
         again = np.broadcast_to(counts[:, None], totals.shape)
-        values = Resampled.of(totals, counts, images.to_list(), seed)
+        values = Resampled.of(totals, counts, images, seed)
         means = _line_frame(index.tolist(), _columns(values, again, index))
         cells = {"row": index // columns, "column": index % columns}
         integers = dict.fromkeys(cells, pl.Int32)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from vlmflow.analysis.bootstrap import Resampled
+from vlmflow.analysis.bootstrap import Resampled, totals_of_maps
 
 
 class NotDefinedError(ValueError):
@@ -94,14 +94,9 @@ def line_of(
 
 def map_line(rows: pl.DataFrame, value: str) -> Line:
     """As `line_of`, for a column of maps: a point per cell, without a depth."""
-    maps = np.array(rows[value].to_list(), dtype=float)
-    images = rows["image_id"].unique().sort()
-    place = np.searchsorted(images, rows["image_id"])
-    counts = np.bincount(place).astype(float)
-    totals = np.zeros((len(images), maps.shape[1]))
-    np.add.at(totals, place, maps)
-    x = np.arange(maps.shape[1], dtype=float)
-    values = Resampled.of(totals, counts, images.to_list())
+    images, totals, counts = totals_of_maps(rows, value)
+    x = np.arange(totals.shape[1], dtype=float)
+    values = Resampled.of(totals, counts, images)
     return Line(values, x, np.full(len(x), np.nan), rows["question_id"].n_unique(), len(images))
 
 
