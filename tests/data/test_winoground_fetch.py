@@ -240,6 +240,7 @@ def described_study(coco):
         "late": {"chart": "pruning", "probe": "pruning"},
     }
     study["tables"] = {"asked": {"table": "tasks"}}
+    study["claims"] = {}
     return study
 
 

@@ -242,6 +242,7 @@ def test_vicuna_reads_visual_genomes_captions(elsewhere):
 def test_a_window_that_is_larger_than_a_fetched_model_is_named_before_any_job(elsewhere):
     study = json.loads(json.dumps(small_appendix(elsewhere.server)))
     study["probes"]["windows"]["window"] = [1, 41]
+    study["claims"] = {}
     elsewhere.workspace.write(study, "wide.yaml")
     done = elsewhere.workspace.snakemake("--dry-run", study="wide.yaml")
     assert done.returncode != 0

@@ -43,6 +43,7 @@ def one_figure():
     study["models"]["tiny-llava"] |= {"path": HUB_ID, "gpus": 1}
     study["probes"] = {"flow": study["probes"]["flow"]}
     study["figures"] = {"answer-position": study["figures"]["answer-position"]}
+    study["claims"] = {}
     return study
 
 
