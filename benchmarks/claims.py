@@ -2,8 +2,9 @@
 
     python benchmarks/claims.py [draws] [processes]
 
-The rows of all probes are drawn anew for each of 200 draws: once with the same mean everywhere ("no flow"), and once as
-if, in addition, a token were measured that is not the answer, whose changes are large and of any sign ("noise").
+The rows of all probes are drawn anew for each of 200 draws: once with the same mean everywhere ("no flow"), once as if,
+in addition, a token were measured that is not the answer, whose changes are large and of any sign ("noise"), and once
+with such changes that are alike in neighbouring layers ("smooth noise").
 Claims that something is negligible, or the same everywhere, are true without flow.  docs/claims.md has the result.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.claim_rows import FEW_TASKS, TRUE_WITHOUT_FLOW, as_published, entry
+from support.claim_rows import FEW_TASKS, NULLS, TRUE_WITHOUT_FLOW, as_published, entry
 from vlmflow.analysis import bootstrap
 from vlmflow.claims.declared import paper_claims
 from vlmflow.claims.judge import judge
@@ -38,19 +39,20 @@ def supported(case: tuple[str, int]) -> Counter:
 def main() -> None:
     """Print the share of draws in which each claim is supported."""
     draws, processes = (int(given or default) for given, default in zip_longest(sys.argv[1:3], (200, 2)))
-    cases = list(product(("no flow", "noise"), range(draws)))
+    cases = list(product(NULLS, range(draws)))
     total: Counter = Counter()
     with ProcessPoolExecutor(processes) as pool:
         for done, found in enumerate(pool.map(supported, cases), 1):
             total += found
             print(f"\r{done} of {len(cases)} draws", end="", file=sys.stderr)
     print(file=sys.stderr)
-    print("claim         no flow   noise   (percent of draws in which it is supported)")
+    print("percent of the draws in which each claim is supported")
+    print(f"{'claim':14}" + "".join(f"{null:>14}" for null in NULLS))
     for name, claim in paper_claims().items():
         if claim.tests:
-            shares = [100 * total[null, name] / draws for null in ("no flow", "noise")]
+            shares = "".join(f"{100 * total[null, name] / draws:14.1f}" for null in NULLS)
             true = "  true without flow" if name in TRUE_WITHOUT_FLOW else ""
-            print(f"{name:14}{shares[0]:6.1f}{shares[1]:9.1f}{true}")
+            print(f"{name:14}{shares}{true}")
 
 
 if __name__ == "__main__":

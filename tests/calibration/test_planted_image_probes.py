@@ -53,6 +53,8 @@ def test_planted_attention_is_found_in_weights_and_norms(at, bits):
         if looked:
             assert row["share"] == pytest.approx(100, abs=0.1)
             assert 25 < row["weight"] < 50
+    looking = attention(vlm, prompt, ["image -> question"]).filter(layer=related)
+    assert looking["concentration"].item() == pytest.approx(100, abs=0.1), "one patch of nine"
     # Most of the attention goes to other patches, in every layer, and brings nothing.
     blurred = rows.filter(pl.col("edge") == "other patches -> question")
     assert blurred["weight"].min() > 50

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from support.rows import shown
 from vlmflow.errors import PromptError
 from vlmflow.probes import AttentionMapProbe
-from vlmflow.probes.attention.measure import attention
+from vlmflow.probes.attention.measure import _concentration, attention
 from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.tables import Skipped
 
@@ -24,7 +25,16 @@ def test_attention_along_an_edge_is_the_sum_over_its_positions(random_vlm, noise
     np.testing.assert_allclose(image["weight"], 100 * look.weights[:, positions].sum(1))
     np.testing.assert_allclose(image["norm"], look.norms[:, positions].sum(1))
     np.testing.assert_allclose(image["share"], 100 * look.norms[:, positions].sum(1) / look.norms.sum(1))
+    strongest = np.sort(look.norms[:, positions].double().numpy(), axis=1)[:, -1:].sum(1)  # of 9: 0.45, hence one
+    np.testing.assert_allclose(image["concentration"], 100 * strongest / image["norm"], rtol=1e-6)
     assert len(found) == 9
+
+
+def test_concentration_is_the_part_of_the_strongest_positions():
+    norms = torch.ones(3, 60)
+    norms[1, 7:10] = 57 / 3  # three of sixty are 5 %
+    norms[2] = 0
+    assert _concentration(norms) == [pytest.approx(5), pytest.approx(50), None]
 
 
 @pytest.mark.oracle("attention-map")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from support.claim_rows import TRUE_WITHOUT_FLOW
+from support.claim_rows import NULLS, TRUE_WITHOUT_FLOW
 from support.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def claims_benchmark():
     sys.path.remove(str(ROOT / "benchmarks"))
 
 
-@pytest.mark.parametrize("null", ["no flow", "noise"])
+@pytest.mark.parametrize("null", NULLS)
 def test_claims_are_rarely_supported_where_nothing_flows(claims_benchmark, monkeypatch, null):
     monkeypatch.setattr("vlmflow.analysis.bootstrap.RESAMPLES", claims_benchmark.RESAMPLES)
     found = {}

@@ -17,6 +17,7 @@ PAIRS = ("image and text", "within image", "within text")
 FEW_TASKS = ("ChooseAttr", "ChooseRel")
 # Claims that something is negligible, the same, or as a number says; they are true where nothing flows.
 TRUE_WITHOUT_FLOW = frozenset("F03 F06 F27-merged F28 F33 F54 F54-options T02 T11".split())
+NULLS = ("no flow", "noise", "smooth noise")
 EMBEDDING = 1  # a line of states has one point more than there are layers
 
 
@@ -28,7 +29,11 @@ class PlantedSource(Source):
         x: column of the x axis → its values; empty if there is none.
         mean: from model, task, the columns' values and x to the mean; maps return an array.
         noise: standard deviation of a question's value, and of its whole line.
-        kept: model → tasks.
+        models, tasks: for which there are rows.
+        images: of each task, with one question each.
+        further: column → its value in all rows.
+        maps: whether each value is a map.
+        correlation: of the noise at neighbouring points of the x axis.
     """
 
     def __init__(
@@ -44,10 +49,11 @@ class PlantedSource(Source):
         images: int = 40,
         further: Mapping[str, int] | None = None,
         maps: bool = False,
+        correlation: float = 0.0,
     ) -> None:
         self.columns, self.x, self.mean = columns, x, mean
         self.names, self.asked, self.noise, self.seed, self.images = list(models), list(tasks), noise, seed, images
-        self.further, self.maps = dict(further or {}), maps
+        self.further, self.maps, self.correlation = dict(further or {}), maps, correlation
         self.along = next(iter(x), None)
         self.position = self.along
         self.by = (*columns, *([self.along] if self.along else []))
@@ -75,7 +81,7 @@ class PlantedSource(Source):
             means = np.array([self.mean(model, task, *values, point) for point in points], dtype=float)
             shape = (self.images, *means.shape)
             shift = rng.normal(0, self.noise / 2, (self.images, *[1] * means.ndim))
-            drawn = means + shift + rng.normal(0, self.noise, shape)
+            drawn = means + shift + self.noise * self._along(rng.normal(size=shape))
             flat = drawn.reshape(self.images * len(points), -1)
             frames.append(
                 pl.DataFrame(
@@ -91,6 +97,13 @@ class PlantedSource(Source):
                 )
             )
         return pl.concat(frames)
+
+    def _along(self, noise):
+        """Independent noise (images, points, ...) as an autoregression of first order along the x axis."""
+        for point in range(1, noise.shape[1]) if self.correlation else ():
+            fresh = (1 - self.correlation**2) ** 0.5 * noise[:, point]
+            noise[:, point] = self.correlation * noise[:, point - 1] + fresh
+        return noise
 
 
 def bump(depth: float, middle: float, width: float) -> float:
@@ -117,7 +130,8 @@ def as_published(
         layers: of the models.
         seed: of the noise.
         images: per task.
-        null: no flow (all means are the same), or noise (a token that is not the answer: large changes of any sign).
+        null: one of `NULLS`: no flow (all means are the same), noise (a token that is not the answer: large changes of
+            any sign), smooth noise (the same, and neighbouring layers change alike, as those of a model do).
         few: the tasks of probes of which no claim names single tasks.
     """
     windows, states = range(layers), range(-EMBEDDING, layers)
@@ -237,8 +251,10 @@ def as_published(
     def drawn(columns, x, mean, noise=1.0, **settings):
         if null is not None:
             mean = _constant(mean, columns, x, settings.get("maps", False))
-        if null == "noise":
+        if null in ("noise", "smooth noise"):
             settings["noise"] = 30 * noise
+        if null == "smooth noise":
+            settings["correlation"] = 0.9
         return PlantedSource(columns, x, mean, **{"noise": noise, "tasks": few, **settings})
 
     by_window = {"edge": edges[:4], "window": [1, 3, 5, 7, 9, 11, 15]}
@@ -273,7 +289,8 @@ def as_published(
         "thesis": drawn(prompts, state, thesis_similar, noise=0.01, **two),
         "output": drawn({"prompt": ["p"], "segment": ["image", "question", "last"],
                          "quantity": ["entropy", "agreement"]}, state, output, noise=0.5, **one),
-        "attention": drawn({"edge": ["image -> question"], "quantity": ["share", "weight"]}, layer, attention, **one),
+        "attention": drawn({"edge": ["image -> question"], "quantity": ["share", "weight", "concentration"]}, layer,
+                           attention, **one),
         "looks": drawn({"target": ["question"], "quantity": ["share"], "layer": range(3)}, {}, attended, maps=True,
                        noise=0.3, **one),
         "words": drawn({"instruction": ["correct", "wrong", "none"], "instruction_position": ["after", "before"],

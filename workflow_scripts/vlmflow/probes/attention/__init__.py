@@ -38,10 +38,13 @@ class AttentionProbe(AnyAnswerProbe):
             "weight": Column(pl.Float64, "percent of the target's attention, mean over heads and positions"),
             "norm": Column(pl.Float64, "of what the target takes from the source's positions, added up"),
             "share": Column(pl.Float64, "of the norms from all positions, in percent"),
+            "concentration": Column(
+                pl.Float64, "percent of the norm that the source's strongest 5 % of positions have", nullable=True
+            ),
         },
     )
     averaging: ClassVar = Averaging(
-        by=("edge", "quantity", "layer"), quantities=("weight", "norm", "share"), line="edge"
+        by=("edge", "quantity", "layer"), quantities=("weight", "norm", "share", "concentration"), line="edge"
     )
 
     kind: Literal["attention"]
