@@ -16,7 +16,7 @@ PAIRS = ("image and text", "within image", "within text")
 # For many draws: of most probes, no claim names single tasks.
 FEW_TASKS = ("ChooseAttr", "ChooseRel")
 # Claims that something is negligible, the same, or as a number says; they are true where nothing flows.
-TRUE_WITHOUT_FLOW = frozenset("F03 F06 F27-merged F28 F33 F54 F54-options T02 T11".split())
+TRUE_WITHOUT_FLOW = frozenset("F03 F06 F27-merged F28 F33 F54 F54-options T02".split())
 NULLS = ("no flow", "noise", "smooth noise")
 EMBEDDING = 1  # a line of states has one point more than there are layers
 

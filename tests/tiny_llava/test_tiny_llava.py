@@ -25,12 +25,14 @@ def scores(tiny_llava):
     return examine(tiny_llava, **HELD_OUT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_accuracy_on_scenes_that_it_has_not_seen(scores, task):
     assert scores[task].questions >= 300
     assert scores[task].accuracy >= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_without_the_image_it_guesses(scores, task):
     assert scores[task].blanked <= scores[task].guess + 0.08
@@ -86,6 +88,7 @@ def test_the_model_card_reports_what_was_measured():
     assert f"{parameters:,} parameters, {weights.stat().st_size / 1e6:.2f} MB" in card
 
 
+@pytest.mark.slow
 def test_the_model_cards_accuracy_is_the_weights(scores):
     """On the card's own scenes, as far as kinds of processors round alike."""
     card = (TINY_LLAVA / "README.md").read_text()
