@@ -1,7 +1,12 @@
 """Settings of the tests, and the fixtures that they share."""
 
-import gc
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Read at their import: libraries whose threads wait for each other take several times as long beside other tests.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+
+import gc
 
 import pytest
 import torch
@@ -45,10 +50,12 @@ def scene():
 
 @pytest.fixture(scope="module")
 def frozen_heap():
-    """Each time that memory runs out, garbage is collected: not among all that the libraries hold."""
+    """Each time that memory runs out, garbage is collected: not among all that other tests left."""
     gc.freeze()
     yield
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 # Files that take longest, the longest first: begun last, one of them would keep a process busy when the other is idle.
@@ -63,3 +70,10 @@ LONG_FILES = (
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_collection_finish():
+    """All that the libraries hold stays to the end: garbage is not looked for among it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support import warm
 from support.paths import TINY_LLAVA
-from support.servers import HubHandler, serving
+from support.servers import Faults, HubHandler, serving
+from vlmflow import load_model
+from vlmflow.errors import ModelError
 from vlmflow.models.hub import fetched_files
 from vlmflow.models.hub_cache import files_of, forget_if_gone
 
@@ -22,22 +25,39 @@ FETCH = (
 )
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served"), HubHandler) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One folder of the hub's cache for all tests, so that one warm process serves them."""
+    return tmp_path_factory.mktemp("home") / "cache"
+
+
 @pytest.fixture
-def hub(tmp_path):
-    folder = tmp_path / "served" / "owner" / "model"
+def hub(server, cache):
+    shutil.rmtree(cache, ignore_errors=True)
+    shutil.rmtree(server.folder)
+    server.faults, server.cache = Faults(), cache
+    server.requests.clear()
+    folder = server.folder / "owner" / "model"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "modeling.py").write_text("raise SystemExit")
     (folder / "pytorch_model.bin").write_bytes(b"pickled")
     (folder / "model.safetensors").write_bytes(b"w" * 50_000)
-    with serving(tmp_path / "served", HubHandler) as server:
-        yield server
+    return server
 
 
 def fetch(hub, tmp_path, repository="owner/model", revision=REVISION):
     # The hub's address is read when its library is imported.
-    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-c", FETCH, repository, revision]
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(hub.cache), "HF_HUB_OFFLINE": "0"}
+    script = tmp_path / "fetch.py"
+    script.write_text(FETCH)
+    command = [warm.python(environment), script, repository, revision]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -103,11 +123,11 @@ def test_a_cache_that_was_brought_from_elsewhere_is_found(hub, tmp_path):
     note.write_text(fetch(hub, tmp_path).stdout)
     there = json.loads(note.read_text())["folder"]
     assert locate(note, tmp_path / "other").stdout.strip() == there
-    (tmp_path / "cache").rename(tmp_path / "moved")
+    hub.cache.rename(tmp_path / "moved")
     here = Path(locate(note, tmp_path / "moved").stdout.strip())
-    assert here == tmp_path / "moved" / Path(there).relative_to(tmp_path / "cache")
+    assert here == tmp_path / "moved" / Path(there).relative_to(hub.cache)
     assert (here / "model.safetensors").stat().st_size == 50_000
-    done = locate(note, tmp_path / "cache")
+    done = locate(note, hub.cache)
     assert done.returncode == 3
     assert f"was fetched to {there}, but all of it is gone; run the same command again" in done.stdout
 
@@ -121,7 +141,7 @@ def test_files_purged_from_the_cache_are_named_and_fetched_again(hub, tmp_path):
     (folder / "README.md").write_text("put there by hand")
     assert fetched_files(folder) == ["chat_template.jinja", "config.json", "model.safetensors"]
     (folder / "chat_template.jinja").resolve().unlink()  # the link to it stays
-    done = locate(note, tmp_path / "cache")
+    done = locate(note, hub.cache)
     assert done.returncode == 3
     assert f"was fetched to {folder}, but chat_template.jinja of it is gone; run the same command" in done.stdout
     assert forget_if_gone(note) == ["chat_template.jinja"]
@@ -133,7 +153,7 @@ def test_files_purged_from_the_cache_are_named_and_fetched_again(hub, tmp_path):
         (folder / gone).unlink()  # the link is gone too
         assert forget_if_gone(note) == [gone]
         note.write_text(fetch(hub, tmp_path).stdout)
-        assert locate(note, tmp_path / "cache").stdout.strip() == str(folder)
+        assert locate(note, hub.cache).stdout.strip() == str(folder)
 
 
 def test_a_note_is_kept_while_its_files_exist(hub, tmp_path):
@@ -176,12 +196,16 @@ def test_without_a_network_a_hub_id_is_reported_at_once(tmp_path):
     assert text.endswith(f"if it should be a folder: there is no folder at {tmp_path}/owner/model")
 
 
-def test_a_misspelt_folder_is_reported_at_once(tmp_path):
+def test_a_misspelt_folder_is_reported_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "my-models" / "my-next").mkdir(parents=True)
-    text = load("my-models/my-nxt", tmp_path, tmp_path / "cache", **NOBODY)
+    with pytest.raises(ModelError) as misspelt:
+        load_model("my-models/my-nxt")
     place = f"{tmp_path}/my-models"
-    assert text == f"there is no model folder {place}/my-nxt; did you mean {place}/my-next?"
-    assert load("resources/x", tmp_path, tmp_path / "c") == f"there is no model folder {tmp_path}/resources/x"
+    assert str(misspelt.value) == f"there is no model folder {place}/my-nxt; did you mean {place}/my-next?"
+    with pytest.raises(ModelError) as elsewhere:
+        load_model("resources/x")
+    assert str(elsewhere.value) == f"there is no model folder {tmp_path}/resources/x"
 
 
 def test_what_the_hub_does_not_have_may_be_a_folder(hub, tmp_path):
@@ -196,4 +220,4 @@ def test_what_is_in_the_cache_is_loaded_without_a_network(hub, tmp_path):
     shutil.copytree(TINY_LLAVA, hub.folder / "owner/model")
     done = fetch(hub, tmp_path, revision="main")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert load("owner/model", tmp_path, tmp_path / "cache", **NOBODY) == "VisionLanguageModel"
+    assert load("owner/model", tmp_path, hub.cache, **NOBODY) == "VisionLanguageModel"

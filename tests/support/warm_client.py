@@ -25,8 +25,8 @@ if __name__ == "__main__":
     socket_path, python, program, *arguments = sys.argv[1:]
     if arguments[:2] == ["-m", "snakemake"]:
         status = ask(socket_path, script=None, arguments=arguments[2:], python=program)
-    elif len(arguments) == 1 and arguments[0].endswith(".py"):
-        status = ask(socket_path, script=arguments[0], arguments=[], python=python)
+    elif arguments and arguments[0].endswith(".py"):
+        status = ask(socket_path, script=arguments[0], arguments=arguments[1:], python=python)
     else:
         os.execv(python, [python, *arguments])
     if status < 0:

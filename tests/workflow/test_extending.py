@@ -60,6 +60,7 @@ def extended(tmp_path_factory):
     return folder, [path for path, language, _ in steps if language == "python"]
 
 
+@pytest.mark.slow
 def test_what_the_page_adds_is_complete(extended):
     folder, written = extended
     new_tests = [path for path in written if path.startswith("tests/")]
