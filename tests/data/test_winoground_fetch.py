@@ -291,7 +291,7 @@ def test_a_study_is_run_without_winoground_and_with_it(hub, tmp_path):
     accuracy = ACCURACY.read(results / "summary" / "answers.parquet")
     assert accuracy.row(1) == ("tiny-llava", "Describe", 4, None, 2, None)
     pruning = pl.read_parquet(results / "summary" / "pruning.parquet").filter(pl.col("task") == "Describe")
-    assert set(pruning["quantity"]) == {"work"}
+    assert set(pruning["quantity"]) == {"work", "image tokens", "question tokens"}
     page = (results / "index.html").read_text()
     assert "If the task is to describe the image, no answer is correct or wrong" in page
     assert "Describe, Coco: these questions have no correct answer, so accuracy is not defined" in page
