@@ -1,5 +1,6 @@
 """From rows to the table of claims: scopes, reasons, comparisons, corrections, and the table that people read."""
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -153,6 +154,106 @@ def test_a_claim_sums_up_others():
     assert none["reason"].to_list() == ["none of the claims that it sums up has a verdict"]
     first = rows.row(0, named=True)
     assert (first["claim_verdict"], first["scope"]) == ("contradicted", "yes supported; no contradicted")
+
+
+def test_one_of_many_parts_may_be_contradicted_by_chance():
+    """The value lies barely on the wrong side: by itself it contradicts a claim, and not one of forty."""
+
+    def barely(model, task, edge, layer):
+        return -0.6 if layer == 4 else 0.0
+
+    test = {"probe": "flow", "where": {"edge": "a -> b"}, "statistic": "value", "at": 0.4, "above": 0}
+    parts = {f"c{number}": own([test], tasks=["One"]) for number in range(40)}
+    for number in (1, 40):
+        names = list(parts)[:number]
+        total = StudyClaim.model_validate({"own": {"text": "All.", "all_of": names}})
+        rows = judged({"all": total, **{name: parts[name] for name in names}}, ("m",), flow=source(barely))
+        found = dict(rows.select("claim", "claim_verdict").unique().iter_rows())
+        assert found["c0"] == "contradicted", rows
+        assert found["all"] == ("contradicted" if number == 1 else "undecided")
+
+
+MARGINS = [
+    {"statistic": "minimum", "above": -5},
+    {"statistic": "maximum", "below": 5},
+    {"statistic": "largest", "below": 5},
+    {"statistic": "largest difference", "against": {"where": {"edge": "c -> b"}}, "below": 5},
+]
+
+
+@pytest.mark.parametrize("test", MARGINS, ids=[test["statistic"] for test in MARGINS])
+def test_noise_does_not_contradict_that_an_effect_is_below_a_margin(test):
+    """The mean is 0 everywhere; that of the noisiest layer exceeds the margin in every sample."""
+    claim = own([{"probe": "flow", "where": {"edge": "a -> b"}} | test], tasks=["One"])
+    names = [f"T{number}" for number in range(20)]
+    probe = source(lambda *_: 0.0, noise=25.0, images=24, tasks=["One", *names])
+    for name in names:
+        rows = judged({"c": claim.model_copy(update={"tasks": [name]})}, ("m",), flow=probe)
+        assert rows["verdict"].to_list() == ["undecided"]
+        assert (rows["low"] <= rows["estimate"]).all()
+        assert (rows["estimate"] <= rows["high"]).all()
+    clear = source(lambda *at: {4: -20.0, 6: 20.0}.get(at[-1], 0.0) if at[2] == "a -> b" else 0.0, noise=5.0)
+    assert judged({"c": claim}, ("m",), flow=clear)["verdict"].to_list() == ["contradicted"]
+
+
+def test_the_range_over_named_tasks_is_that_of_these():
+    def elsewhere(model, task, edge, layer):
+        return -20.0 if layer == {"One": 1, "Two": 8}.get(task, 4) else 0.0
+
+    probe = source(elsewhere, tasks=("One", "Two", "Three"))
+    test = {"probe": "flow", "statistic": "depth of lowest", "where": {"edge": "a -> b"}, "range_over": "task"}
+    for tasks, expected in ((["One", "Two"], 0.7), (["Two", "Three"], 0.4), (None, 0.7)):
+        claim = own([test | {"tasks": tasks, "below": 0.1}], each=[])
+        (row,) = judged({"c": claim}, ("m",), flow=probe).to_dicts()
+        assert row["verdict"] == "contradicted"
+        assert row["estimate"] == pytest.approx(expected)
+    (row,) = judged({"c": own([test | {"tasks": ["One"], "below": 0.1}], each=[])}, ("m",), flow=probe).to_dicts()
+    assert row["reason"] == "there is only one task"
+
+
+def test_values_of_another_kind_give_a_reason():
+    test = DROP | {"probe": "flow", "where": {"edge": "a -> b", "layer": "five"}}
+    assert judged({"c": own([test])}, ("m",), flow=source(drop))["reason"][0] == (
+        "layer 'five': this column has numbers"
+    )
+    trend = {"probe": "flow", "statistic": "lowest", "trend_over": "edge", "below": 0}
+    probe = source(drop, edges=["a -> b", "c -> b", "d -> b"])
+    rows = judged({"c": own([trend])}, ("m",), flow=probe)
+    assert rows["reason"][0] == "edge has no numbers, with which there could be a trend"
+
+
+def test_questions_without_a_common_layer_give_a_reason():
+    probe = source(drop)
+    rows = probe.read("m", "One")
+    probe.cache["m", "One"] = rows.filter(pl.col("layer") == pl.col("question_id").str.tail(1).cast(pl.Int64) % 2)
+    found = judged({"c": own([DROP | {"probe": "flow"}], tasks=["One"])}, ("m",), flow=probe)
+    assert found["reason"].to_list() == ["its 30 questions have no layer in common"]
+
+
+def test_a_share_in_which_nothing_varies_has_an_interval():
+    probe = source(lambda *_: 100.0, noise=0.0, images=12)
+    test = {"probe": "flow", "where": {"edge": "a -> b"}, "statistic": "share", "at": 0.4}
+    minus = {"where": {"edge": "c -> b"}, "statistic": "share", "at": 0.4}
+    rows = judged({"c": own([test | {"minus": minus, "above": -1}], tasks=["One"])}, ("m",), flow=probe)
+    assert (rows["verdict"][0], rows["estimate"][0]) == ("undecided", 0)
+    assert rows["low"][0] < -5
+
+
+def test_a_second_model_has_phases_of_its_own():
+    def turned(model, task, edge, layer):
+        up = np.interp(layer, [0, 5, 13, 24, 32], [0, 1, 0.2, 0.9, 0.1])
+        return up if model == "m" else -up
+
+    probe = PlantedSource({"edge": ["a -> b"]}, {"layer": range(33)}, turned, models=("m", "n"), tasks=("One",),
+                          noise=0.01)  # fmt: skip
+    keys = {"probe": "flow", "statistic": "phase slope", "phase": 1, "where": {"edge": "a -> b"}}
+    keys |= {"jointly": {"edge": ["a -> b"]}, "above": 0}
+    verdicts = []
+    for model in ("first", "second"):
+        claim = own([keys | {"model": model}], models=["m"], **({"second_model": "n"} if model == "second" else {}))
+        rows = CLAIMS.frame(judge({"c": claim}, {"flow": probe}, dict.fromkeys("mn", 33), ("m", "n")))
+        verdicts += rows["verdict"].to_list()
+    assert verdicts == ["supported", "contradicted"]
 
 
 def test_many_tasks_are_corrected_for():

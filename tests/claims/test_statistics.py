@@ -12,6 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 from vlmflow.analysis.bootstrap import Resampled
 from vlmflow.claims.declared import NEEDED, Measure, Statistic
 from vlmflow.claims.line import Line, mean_of
+from vlmflow.claims.margins import MARGINS, with_rare_events
 from vlmflow.claims.statistics import JOINT, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, NotDefinedError
 
 LAYERS = 20
@@ -49,6 +50,11 @@ def of(statistic, values, other=None, **keys):
         found = OF_LINE[statistic](line(values))
     elif statistic in OF_LINE_AND_KEYS:
         found = OF_LINE_AND_KEYS[statistic](line(values), asked)
+    elif statistic in MARGINS:
+        points = line(values) if other is None else line(values).combined(line(other), np.subtract)
+        find = MARGINS[statistic](points, asked)
+        found = find(points.values.whole, points.values.whole)
+        np.testing.assert_array_equal(found, points.values.crossed(find))
     else:
         found = OF_TWO_LINES[statistic](line(values), line(other))
     assert found.shape == (6,)
@@ -142,12 +148,28 @@ def test_correlations_are_those_of_scipy(seed):
 
 
 def test_a_share_of_everything_has_an_interval_all_the_same():
-    sure = Line(Resampled(np.full((2001, 1), 100.0), np.full((2, 2001, 1), 100.0)), np.zeros(1), np.zeros(1), 20, 20)
-    values = OF_LINE["share"](sure)
+    values = with_rare_events(np.full(2001, 100.0), 20, difference=False)
     assert values[0] == 100
     low, high = np.quantile(values[1:], [0.025, 0.975])
     assert 85 < low < 95
     assert high > 99.9
+
+
+@pytest.mark.parametrize(("images", "farthest"), [(10, 22), (300, 1)])
+def test_a_change_that_no_question_shows_may_be_shown_by_the_next_one(images, farthest):
+    """One in ten answers may change, and none of ten does."""
+    values = with_rare_events(np.zeros(2001), images, difference=True)
+    assert values[0] == 0
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    assert low == pytest.approx(-high, rel=0.2)
+    assert 0.5 * farthest < high < farthest
+
+
+def test_percentages_that_vary_stay_as_they_are():
+    values = np.linspace(40, 60, 2001)
+    assert with_rare_events(values, 10, difference=False) is values
+    half = np.full(2001, 50.0)
+    assert with_rare_events(half, 10, difference=False) is half
 
 
 def test_phases_of_a_line_with_four_pieces():
@@ -171,6 +193,58 @@ def test_a_value_far_from_its_depth_is_none():
         OF_LINE_AND_KEYS["value"](two, measure("value", at=0.5))
 
 
+@pytest.mark.parametrize(
+    ("layers", "at", "found"),
+    [
+        ([0], 0.5, None),
+        ([0, 10], 0.5, None),
+        ([0, 10, 35], 0.5, None),
+        ([0, 22], 0.5, 22),
+        ([0, 23], 0.5, None),
+        (range(40), 1, 39),
+        ([5, 7], 0, None),
+    ],
+)
+def test_few_points_of_many_layers_do_not_stand_for_others(layers, at, found):
+    few = line(layers, x=layers, depth=np.array(layers) / 40)
+    if found is None:
+        with pytest.raises(NotDefinedError, match="nothing was measured near a depth"):
+            OF_LINE_AND_KEYS["value"](few, measure("value", at=at))
+    else:
+        assert OF_LINE_AND_KEYS["value"](few, measure("value", at=at))[0] == found
+
+
+@pytest.mark.parametrize(("at", "found"), [(0, 0), (1, 7), (0.5, 4), (0.44, 4)])
+def test_a_short_model_has_its_ends_and_its_middle(at, found):
+    """The last of eight windows is at a depth of 7/8."""
+    assert OF_LINE_AND_KEYS["value"](line(np.arange(8.0)), measure("value", at=at))[0] == found
+
+
+def test_a_position_that_is_no_layer_is_one_of_those_that_were_measured():
+    tokens = line([5, 6, 7], x=[1, 4, 16], depth=np.full(3, np.nan))
+    assert OF_LINE_AND_KEYS["value"](tokens, measure("value", at=15))[0] == 7
+    with pytest.raises(NotDefinedError, match="nothing was measured at 50, but from 1 to 16"):
+        OF_LINE_AND_KEYS["value"](tokens, measure("value", at=50))
+
+
+@pytest.mark.parametrize("statistic", ["begin of drop", "end of drop", "depth of lowest", "depth of highest"])
+def test_what_does_not_drop_drops_nowhere(statistic):
+    assert np.isnan(OF_LINE[statistic](line(np.full(10, 5.0)))).all()
+
+
+def test_lines_that_are_too_short_say_so():
+    with pytest.raises(NotDefinedError, match="a line of one point has no rise"):
+        OF_LINE["depth of steepest rise"](line([1.0]))
+    with pytest.raises(NotDefinedError, match=r"no layer in the part \[0.11, 0.12\]"):
+        OF_LINE_AND_KEYS["share of loss"](line(-BUMP), measure("share of loss", part=(0.11, 0.12)))
+
+
+def test_where_all_places_help_none_stands_out():
+    """Blocking any place lowers the loss."""
+    assert of("strongest excess", [-1.0] * 36, share=0.1) == pytest.approx(0)
+    assert of("strongest excess", [-1.0] * 35 + [0.0], share=0.03) > 0.9
+
+
 @given(st.integers(0, 10**6))
 def test_an_extreme_of_all_images_is_at_least_as_large_as_one_that_is_chosen_and_measured(seed):
     """So that a claim that no value is lower can only be harder to support."""
@@ -178,9 +252,11 @@ def test_an_extreme_of_all_images_is_at_least_as_large_as_one_that_is_chosen_and
     totals, images = rng.normal(size=(30, 8)), [str(number) for number in range(30)]
     values = Resampled.of(totals, np.ones(30), images)
     each = Line(values, np.arange(8.0), np.arange(8) / 8, 30, 30)
-    whole, crossed = OF_LINE["minimum"](each), OF_LINE["lowest"](each)
-    assert whole.mean() <= crossed.mean()
-    assert (OF_LINE["maximum"](each) >= values.whole.mean(axis=1)).all()
+    for statistic, sign in (("minimum", -1), ("maximum", 1), ("largest", 1)):
+        find = MARGINS[statistic](each, measure(statistic))
+        whole, crossed = find(values.whole, values.whole), values.crossed(find)
+        assert sign * (whole - crossed).mean() >= 0
+    assert (find(values.whole, values.whole) == np.abs(values.whole).max(axis=1)).all()
 
 
 def test_lines_of_other_depth_are_compared_at_the_same_depth():
@@ -204,11 +280,28 @@ def test_a_mean_over_tasks_gives_each_the_same_weight_at_common_points():
     assert single.values.whole[0].tolist() == [4]
 
 
+@pytest.mark.parametrize(
+    ("statistic", "keys", "message"),
+    [
+        ("share of loss", {"part": (0.3, 0.0)}, "the first number must be the smaller one"),
+        ("mean", {"depth": (0.9, 0.1)}, "the first number must be the smaller one"),
+        ("rise between drops", {"drops": ((0.3, 0.4), (0, 0.2))}, "the first band must end before the second one"),
+        ("value", {"at": float("nan")}, "finite number"),
+        ("phases", {"jointly": {"pair": ["a"], "prompt": ["p"]}}, "at most 1 item"),
+        ("phases", {"depth": (0, 0.2)}, "depth: phases are cut on whole lines; remove this key"),
+        ("phases", {"from_end": True}, "from_end: phases are cut on whole lines; remove this key"),
+    ],
+)
+def test_keys_that_would_measure_something_else_are_refused(statistic, keys, message):
+    with pytest.raises(ValidationError, match=message):
+        measure(statistic, **keys)
+
+
 # --- the registry ---
 
 
 def test_every_statistic_has_one_function_with_a_docstring():
-    tables = [OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, JOINT]
+    tables = [MARGINS, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, JOINT]
     names = [name for table in tables for name in table]
     assert sorted(names) == sorted(get_args(Statistic))
     assert all(function.__doc__ for table in tables for function in table.values())

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from support.claim_rows import as_published
+from support.claim_rows import PlantedSource, as_published
 from support.paths import ROOT
 from vlmflow.claims.targets import Target, check_targets, paper_targets, targets_page
 
@@ -51,6 +51,11 @@ def test_numbers_that_agree_and_differ(sources):
     assert found["T041"] == found["T052"] == ["agrees"] * 6
     assert found["T043"] == ["agrees"]
     assert found["T046"] == ["agrees"]
+    others = {name: source for name, source in sources.items() if name != "flow"}
+    others["flow"] = PlantedSource({"edge": ["image -> question"]}, {"layer": range(LAYERS)}, lambda *_: -1.0,
+                                   models=["llava-1.5-13b"], tasks=("Other",))  # fmt: skip
+    (row,) = check_targets("flow", others, layers).filter(target="T040").to_dicts()
+    assert (row["verdict"], row["reason"]) == ("not measured", "the study has none of its tasks")
     assert found["T013"] == ["not measured"], "its model is not among the rows"
     appendix = check_targets("flow-appendix", sources, layers)
     assert set(
@@ -58,7 +63,7 @@ def test_numbers_that_agree_and_differ(sources):
     ) == {"agrees"}
     without = {name: source for name, source in sources.items() if name != "norms"}
     (row,) = check_targets("flow-appendix", without, layers).filter(target="T081").to_dicts()
-    assert (row["verdict"], row["reason"]) == ("not measured", "the study has no norms")
+    assert (row["verdict"], row["reason"]) == ("not measured", "no claim of the study is judged on norms")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,15 @@ def rule(**bound):
     ],
 )
 def test_the_whole_interval_decides(bound, expected):
-    assert verdict(*sides(rule(**bound), SPREAD)) == expected
+    assert verdict(*sides(rule(**bound), SPREAD[None])) == expected
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [({"below": 6}, "supported"), ({"below": 3.5}, "undecided"), ({"below": -2}, "contradicted")],
+)
+def test_of_two_estimates_the_less_certain_one_decides(bound, expected):
+    assert verdict(*sides(rule(**bound), np.stack([SPREAD + 4, SPREAD]))) == expected
 
 
 @given(st.floats(-1.2, 1.2))
@@ -40,12 +48,12 @@ def test_a_verdict_is_that_of_the_interval(limit):
     low, high = np.quantile(SPREAD[1:], [0.025, 0.975])
     if min(abs(limit - low), abs(limit - high)) < 0.01:
         return
-    found = verdict(*sides(rule(above=limit), SPREAD))
+    found = verdict(*sides(rule(above=limit), SPREAD[None]))
     assert found == ("supported" if limit < low else "contradicted" if limit > high else "undecided")
 
 
 def test_what_is_exactly_nothing_is_neither_above_nor_below_nothing():
-    exact = np.zeros(2001)
+    exact = np.zeros((1, 2001))
     assert verdict(*sides(rule(above=0), exact)) == "contradicted"
     assert verdict(*sides(rule(below=0), exact)) == "contradicted"
     assert verdict(*sides(rule(within=(-1, 1)), exact)) == "supported"

@@ -61,6 +61,35 @@ def refusal(claims):
             "claims.F19.second_model: it is the only model; it cannot be compared with itself",
         ),
         ({"F04": {"windw": 3}}, "claims.F04.windw: there is no such key here"),
+        (
+            {"F04": {"second_model": "tiny-llava"}},
+            "claims.F04.second_model: this claim compares no two models; remove this key",
+        ),
+        ({"F12": {"tasks": ["ChooseAttr"]}}, "claims.F12.tasks: each test of this claim names its own tasks"),
+        ({"F04": {"values": {"window": [3]}}}, "claims.F04.values.window: there are verdicts for values of task alone"),
+        ({"F04": {"where": {"layer": "five"}}}, "claims.F04.where: layer 'five': this column has numbers"),
+        (
+            {"x": {"own": OWN | {"tasks": ["Chose"]}}},
+            "claims.x.tasks: there is no task 'Chose'; choose from ChooseAttr",
+        ),
+        (
+            {"x": {"own": OWN | {"tests": [TEST | {"tasks": ["ChooseAttr", "Bb"]}]}}},
+            "claims.x.tasks: there is no task 'Bb'",
+        ),
+        (
+            {"x": {"own": OWN | {"each": ["edge"], "values": {"edge": ["image -> last", "c -> dd"]}}}},
+            "claims.x.own.values: nothing is measured with edge 'c -> dd'; choose from",
+        ),
+        (
+            {"x": {"own": OWN | {"tests": [TEST | {"trend_over": "windw"}]}}},
+            "claims.x.own.tests: no probe of this claim has rows with a column 'windw'",
+        ),
+        (
+            {"x": {"own": OWN | {"tests": [TEST | {"probe": "tracking", "where": {"word": "lowercse answer"}}]}}},
+            "the probe 'tracking' does not measure word 'lowercse answer', but capitalised answer, lowercase answer",
+        ),
+        ({"x": {"own": OWN | {"tests": [TEST | {"above": float("nan")}]}}}, "claims.x.own.tests.0.above"),
+        ({"x": {"own": OWN | {"pairs": True}}}, "claims.x.own: pairs: no line has `model: second`"),
         ({"x": {"own": OWN, "claim": "F04"}}, "claims.x: give either claim, a name, or own, a declaration"),
         ({"x": {"own": OWN | {"tests": []}}}, "claims.x.own: tests, all_of: give one of the two"),
         (

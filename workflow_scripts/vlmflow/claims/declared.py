@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, ValidationError, model_validator
 
 from vlmflow.settings import ModelName, Name, Strict
 
@@ -61,8 +61,18 @@ NEEDED = {
     **dict.fromkeys(JOINT, "jointly"),
 }
 
+# A key that a statistic may have.
+OPTIONAL = {"share": "at"}
+
+
+def _upwards(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] < ends[1]:
+        raise ValueError(f"{list(ends)}: the first number must be the smaller one")
+    return ends
+
+
 Depth = Annotated[float, Field(ge=0, le=1)]
-Band = tuple[Depth, Depth]
+Band = Annotated[tuple[Depth, Depth], AfterValidator(_upwards)]
 Where = dict[str, str | int | float]
 
 
@@ -81,13 +91,16 @@ class Measure(LineOf):
 
     statistic: Statistic
     depth: Band | None = Field(None, description="Only layers between these shares of the model's depth.")
-    at: float | None = Field(None, description="For `value`: the depth, or the position where x is no layer.")
+    at: FiniteFloat | None = Field(None, description="For `value`: the depth, or the position where x is no layer.")
     part: Band | None = Field(None, description="For `share of loss`: the band of depths.")
     drops: tuple[Band, Band] | None = Field(None, description="For `rise between drops`: the bands of the two drops.")
     share: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="For `strongest …`: of the points.")
     phase: Annotated[int, Field(ge=1, le=4)] | None = Field(None, description="For `phase slope`: of four phases.")
     jointly: dict[str, list[str]] | None = Field(
-        None, description="Column → values of the lines on which phases are cut, this one among them."
+        None,
+        min_length=1,
+        max_length=1,
+        description="Column → values of the lines on which phases are cut, this one among them.",
     )
     less: LineOf | None = Field(None, description="A line that is subtracted point by point.")
     against: LineOf | None = Field(None, description="The second line of a statistic of two lines.")
@@ -107,9 +120,18 @@ class Measure(LineOf):
             if self.where.get(column) not in values:
                 raise ValueError(f"jointly: give {column} under where as well, one of {', '.join(values)}")
         for key in dict.fromkeys(NEEDED.values()):
-            fitting = [statistic for statistic, each in NEEDED.items() if each == key]
+            fitting = [statistic for statistic, each in (*NEEDED.items(), *OPTIONAL.items()) if each == key]
             if getattr(self, key) is not None and self.statistic not in fitting:
                 raise ValueError(f"{key}: only for the statistic {' or '.join(map(repr, fitting))}; remove this key")
+        return self
+
+    @model_validator(mode="after")
+    def _bands_and_phases(self) -> "Measure":
+        if self.drops is not None and self.drops[0][1] > self.drops[1][0]:
+            raise ValueError("drops: the first band must end before the second one begins")
+        for key in ("depth", "less", "from_end", "same_questions", "several_sub_words"):
+            if self.statistic in JOINT and getattr(self, key):
+                raise ValueError(f"{key}: phases are cut on whole lines; remove this key")
         return self
 
     @model_validator(mode="after")
@@ -140,9 +162,9 @@ class Test(Measure):
             of the measure with its values; the column has numbers.
     """
 
-    above: float | None = None
-    below: float | None = None
-    within: tuple[float, float] | None = None
+    above: FiniteFloat | None = None
+    below: FiniteFloat | None = None
+    within: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_upwards)] | None = None
     range_over: Literal["task"] | None = None
     trend_over: str | None = None
 
@@ -150,8 +172,6 @@ class Test(Measure):
     def _one_rule(self) -> "Test":
         if sum(rule is not None for rule in (self.above, self.below, self.within)) != 1:
             raise ValueError("above, below, within: give exactly one of these keys, the values that support the claim")
-        if self.within is not None and not self.within[0] < self.within[1]:
-            raise ValueError(f"within: {list(self.within)}: the first number must be the smaller one")
         return self
 
 
@@ -186,6 +206,8 @@ class Claim(Strict):
         for column in self.values:
             if column not in self.each:
                 raise ValueError(f"values.{column}: there are verdicts for values of {', '.join(self.each)} alone")
+        if self.pairs and not self.needs_second_model:
+            raise ValueError("pairs: no line has `model: second`, so that no two models are compared; remove this key")
         return self
 
     @property
@@ -251,7 +273,11 @@ class StudyClaim(Strict):
             )
         keys = ("models", "second_model", "tasks", "values")
         changed = {key: value for key in keys if (value := getattr(self, key)) is not None}
-        return claim.model_copy(update=changed)
+        try:
+            return Claim.model_validate(claim.model_dump() | changed)
+        except ValidationError as error:
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"claims.{name}.{told}") from error
 
     def probes_of(self, role: str) -> list[str]:
         """The study's probes that a claim's name for a probe means."""

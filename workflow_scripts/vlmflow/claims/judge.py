@@ -6,7 +6,6 @@ from itertools import combinations, product
 
 import polars as pl
 
-from vlmflow.analysis.bootstrap import quantile_ends
 from vlmflow.progress import with_progress
 from vlmflow.tables import Column, Table
 
@@ -78,7 +77,11 @@ def judge(
     tested = [name for name, claim in declared.items() if claim.tests]
     for name in with_progress(tested, "claims", len(tested), "claims"):
         rows += _judge(name, declared[name], claims[name], sources, layers, order)
-    verdicts = {(row["claim"], row["model"], row["second_model"]): row["claim_verdict"] for row in rows}
+    verdicts: dict[tuple[str, str, str | None], tuple[Verdict, float]] = {}
+    for row in rows:
+        key = (row["claim"], row["model"], row["second_model"])
+        _, smallest = verdicts.get(key, (None, 1.0))
+        verdicts[key] = row["claim_verdict"], min(smallest, 1.0 if row["p_true"] is None else row["p_true"])
     for name, claim in declared.items():
         if claim.all_of:
             nothing = _about(name, claim, "–", None) | _nothing("none of the claims that it sums up has a verdict")
@@ -110,8 +113,12 @@ def _judge(
         judged = [each for scope in scopes for each in _tests(claim, measuring, scope, role)]
         none = [about | _nothing(f"{first} was asked none of its tasks, or has none of its lines")]
         rows += _with_verdicts(about, judged) or none
-    alone = claim.pairs and len(having) == 1
-    reason = "it compares two models, and the study has one" if alone else "no model has its probe"
+    if not having:
+        reason = "no model has its probe"
+    elif claim.pairs:
+        reason = f"it compares two models, and {'the study has' if claim.models is None else 'it is limited to'} one"
+    else:
+        reason = f"its only model is {claim.second_model}, with which others are compared"
     return rows or [_about(name, claim, having[0] if having else "–", None) | _nothing(reason)]
 
 
@@ -162,9 +169,9 @@ def _tests(claim: Claim, measuring: Measuring, scope: Scope, role: str) -> Itera
         except NotDefinedError as error:
             yield Judged(scope, _nothing(str(error)) | row)
             continue
-        low, high = quantile_ends(measured.values)
-        row |= {"estimate": float(measured.values[0]), "low": float(low), "high": float(high), "reason": None}
-        p = sides(test, measured.values)
+        low, high = measured.interval
+        row |= {"estimate": float(measured.values[0]), "low": low, "high": high, "reason": None}
+        p = sides(test, measured.estimates)
         row |= {"questions": measured.questions, "images": measured.images, "p": p[0]}
         yield Judged(scope, row, p)
 
@@ -196,23 +203,36 @@ def _with_verdicts(about: dict, judged: Sequence[Judged]) -> list[dict]:
 
 
 def _sum_up(
-    name: str, claim: Claim, verdicts: Mapping[tuple[str, str, str | None], Verdict], order: Sequence[str]
+    name: str,
+    claim: Claim,
+    verdicts: Mapping[tuple[str, str, str | None], tuple[Verdict, float]],
+    order: Sequence[str],
 ) -> Iterator[dict]:
-    """The rows of a claim that sums up others: a verdict for each model that they have verdicts for."""
+    """The rows of a claim that sums up others: a verdict for each model that they have verdicts for.
+
+    Args:
+        name, claim: the claim that sums up.
+        verdicts: (claim, model, second model) → its verdict, and the smallest `p_true` of its scopes.
+        order: all models of the study.
+    """
     for model in order:
         if claim.models is not None and model not in claim.models:
             continue
-        found: dict[str, list[Verdict]] = {}
-        for (part, *models), each in verdicts.items():
-            if part in claim.all_of and model in models:
-                found.setdefault(part, []).append(each)
-        parts = {part: verdict_of_all(each) for part, each in found.items()}
-        if not parts:
+        found = {key: each for key, each in verdicts.items() if key[0] in claim.all_of and model in key[1:]}
+        if not found:
             continue
+        by_part: dict[str, list[Verdict]] = {}
+        for (part, *_), (each, _) in found.items():
+            by_part.setdefault(part, []).append(each)
+        parts = {part: verdict_of_all(each) for part, each in by_part.items()}
         whole = verdict_of_all(list(parts.values()))
+        # One of many parts may be contradicted by chance.
+        p_true = min(1.0, len(found) * min(smallest for _, smallest in found.values()))
+        if whole == "contradicted" and p_true > LEVEL:
+            whole = "undecided"
         texts = [f"{part} {each}" for part, each in parts.items()]
         row = _about(name, claim, model, None) | _nothing(None) | {"scope": "; ".join(texts)}
-        yield row | {"rule": "all of them supported", "verdict": whole, "claim_verdict": whole}
+        yield row | {"rule": "all of them supported", "p_true": p_true, "verdict": whole, "claim_verdict": whole}
 
 
 def _about(name: str, claim: Claim, model: str, second: str | None) -> dict:

@@ -43,6 +43,11 @@ class Line:
         inside = (self.depth >= low - 1e-9) & ((self.depth < high - 1e-9) | (high >= 1))
         return self.at_points(inside)
 
+    def half(self, number: int) -> "Line":
+        """The line over one half of the images, 0 or 1."""
+        part = self.values.parts[number]
+        return replace(self, values=Resampled(part, np.stack([part, part])))
+
     def from_end(self) -> "Line":
         """The line less its own value at the last point."""
         whole, parts = self.values.whole, self.values.parts
@@ -77,10 +82,15 @@ def line_of(
         along: the column that tells points apart; None if there is one point.
         position: the column with their positions.
         depth: from positions to depths.
+
+    Raises:
+        NotDefinedError: there is no such point.
     """
     questions = rows["question_id"].n_unique()
     rows = rows.with_columns(point=pl.lit(0) if along is None else pl.col(along))
     rows = rows.filter(pl.col("question_id").n_unique().over("point") == questions)
+    if len(rows) == 0:
+        raise NotDefinedError(f"its {questions} questions have no {along} in common")
     cells = rows.group_by("image_id", "point").agg(total=pl.col("value").sum(), count=pl.len())
     images = cells["image_id"].unique().sort()
     places = rows.group_by("point").agg(x=pl.col(position or "point").mean()).sort("x")

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from vlmflow.analysis.bootstrap import Resampled, quantile_ends
+
 from .declared import LineOf, Measure, Test, Where
 from .line import Line, mean_of
+from .margins import MARGINS, spread, with_rare_events
 from .sources import Source
 from .statistics import JOINT, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, NotDefinedError, rank_correlation
 
@@ -23,6 +26,7 @@ class Scope:
         tasks: those over which a mean is taken; one for a verdict of one task.
         where: column → value, for every line.
         against: the same, for the second line of a statistic of two.
+        half: only one half of the images, 0 or 1.
     """
 
     model: str
@@ -30,6 +34,7 @@ class Scope:
     tasks: tuple[str, ...]
     where: Where = field(default_factory=dict)
     against: Where = field(default_factory=dict)
+    half: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,28 @@ class Only:
 
 @dataclass(frozen=True)
 class Measured:
-    """A statistic in the sample and in every resample, with the number of questions and images behind it."""
+    """A statistic, with the number of questions and images behind it.
 
-    values: np.ndarray
+    Attributes:
+        estimates: (1 or 2, 1 + resamples) in the sample and in every resample; a second row if the first one exceeds
+            the truth, with points that are chosen on one half of the images and measured on the other.
+        questions, images: behind it.
+    """
+
+    estimates: np.ndarray
     questions: int
     images: int
+
+    @property
+    def values(self) -> np.ndarray:
+        """(1 + resamples) with all images."""
+        return self.estimates[0]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval; that of both rows, where there are two."""
+        low, high = quantile_ends(self.estimates.T)
+        return float(low.min()), float(high.max())
 
 
 class Measuring:
@@ -88,19 +110,34 @@ class Measuring:
             NotDefinedError: it cannot be measured; the message gives the reason.
         """
         if test.range_over is not None:
-            parts = [self.measure(test, replace(scope, tasks=(task,)), role) for task in scope.tasks]
-            if len(parts) < 2:
-                raise NotDefinedError("there is only one task")
-            return _together(parts, np.ptp(np.stack([part.values for part in parts]), axis=0))
+            return self._range(test, scope, role)
         if test.trend_over is not None:
-            values = self.values_of(test.trend_over, scope, test.probe or role)
-            if len(values) < 3:
-                raise NotDefinedError(f"there are only {len(values)} values of {test.trend_over}")
-            scopes = [replace(scope, where={**scope.where, test.trend_over: value}) for value in values]
-            parts = [self.measure(test, each, role) for each in scopes]
-            each = np.stack([part.values for part in parts], axis=1)
-            return _together(parts, rank_correlation(each, np.broadcast_to(np.array(values, float), each.shape)))
+            return self._trend(test, test.trend_over, scope, role)
         return self.measure(test, scope, role)
+
+    def _range(self, test: Test, scope: Scope, role: str) -> Measured:
+        """The highest less the lowest value over tasks, with all images, and found on one half of them."""
+        own = test.model_copy(update={"tasks": None})
+        scopes = [replace(scope, tasks=(task,)) for task in test.tasks or scope.tasks]
+        if len(scopes) < 2:
+            raise NotDefinedError("there is only one task")
+        parts = [self.measure(own, each, role) for each in scopes]
+        whole, *halves = (
+            np.stack([self.measure(own, replace(each, half=half), role).values for each in scopes], axis=1)
+            for half in (None, 0, 1)
+        )
+        return _together(parts, np.ptp(whole, axis=1), Resampled(whole, np.stack(halves)).crossed(spread))
+
+    def _trend(self, test: Test, column: str, scope: Scope, role: str) -> Measured:
+        values = self.values_of(column, scope, test.probe or role)
+        if any(isinstance(value, str) for value in values):
+            raise NotDefinedError(f"{column} has no numbers, with which there could be a trend")
+        if len(values) < 3:
+            raise NotDefinedError(f"there are only {len(values)} values of {column}")
+        scopes = [replace(scope, where={**scope.where, column: value}) for value in values]
+        parts = [self.measure(test, each, role) for each in scopes]
+        each = np.stack([part.values for part in parts], axis=1)
+        return _together(parts, rank_correlation(each, np.broadcast_to(np.array(values, float), each.shape)))
 
     def values_of(self, column: str, scope: Scope, role: str) -> list[float]:
         """The values of a column of a probe's rows, in their order."""
@@ -120,29 +157,34 @@ class Measuring:
             measure, scope, role: see `test`.
             only: the questions to which the measure is limited; by default as it says itself.
         """
+        measured = self._measured(measure, scope, role, only)
+        if measure.statistic != "share":
+            return measured
+        difference = measure.minus is not None
+        values = with_rare_events(measured.values, measured.images, difference)
+        return replace(measured, estimates=values[None])
+
+    def _measured(self, measure: Measure, scope: Scope, role: str, only: "Only | None") -> Measured:
         own = measure.probe or role
         only = only or Only(measure.several_sub_words, self._common(measure, scope, own))
         lines = [self._line(spec, scope, own, only, where) for spec, where in _own_lines(measure, scope)]
         if measure.from_end:
             lines = [line.from_end() for line in lines]
-        line = lines[0].combined(lines[1], np.subtract) if measure.less is not None else lines[0]
+        subtracted = measure.less is not None or measure.statistic == "largest difference"
+        line = lines[0].combined(lines[-1], np.subtract) if subtracted else lines[0]
         line = line.within(measure.depth)
         if len(line.x) == 0:
             raise NotDefinedError("the model has no layer at this depth")
-        statistic = measure.statistic
-        if statistic in OF_LINE:
-            values = OF_LINE[statistic](line)
-        elif statistic in OF_LINE_AND_KEYS:
-            values = OF_LINE_AND_KEYS[statistic](line, measure)
-        elif statistic in OF_TWO_LINES:
-            values = OF_TWO_LINES[statistic](line, lines[-1])
+        if measure.statistic in JOINT:
+            estimates = [JOINT[measure.statistic](*self._joint(measure, scope, own), measure)]
         else:
-            values = JOINT[statistic](*self._joint(measure, scope, own), measure)
-        measured = Measured(values, line.questions, line.images)
+            estimates = _estimates(measure, line, lines[-1])
+        measured = Measured(np.stack(estimates), line.questions, line.images)
         if measure.minus is None:
             return measured
-        other = self.measure(measure.minus, scope, own, only)
-        return _together([measured, other], measured.values - other.values)
+        other = self._measured(measure.minus, scope, own, only)
+        less = measured.estimates - other.estimates  # one row, or as many as the other one has
+        return _together([measured, other], *less)
 
     def _common(self, measure: Measure, scope: Scope, role: str) -> dict[str, pl.Series]:
         """Task → the questions that all lines of a measure have; empty if it is not limited to these."""
@@ -177,12 +219,13 @@ class Measuring:
                 rows = rows.filter(pl.col("question_id").is_in(only.common[task].implode()))
                 source.check_images(rows, task)
             lines.append(source.line(rows, self.layers[model]))
-        return mean_of(lines) if len(lines) > 1 else lines[0]
+        line = mean_of(lines) if len(lines) > 1 else lines[0]
+        return line if scope.half is None else line.half(scope.half)
 
     def _joint(self, measure: Measure, scope: Scope, role: str) -> tuple[list[Line], int]:
         """(the lines on which phases are cut, which of them is the measure's own)."""
         ((column, values),) = (measure.jointly or {}).items()
-        own = {"probe": measure.probe, "tasks": measure.tasks}
+        own = {"probe": measure.probe, "tasks": measure.tasks, "model": measure.model}
         specs = [LineOf.model_validate({**own, "where": {**measure.where, column: value}}) for value in values]
         return [self._line(spec, scope, role, Only()) for spec in specs], values.index(str(measure.where[column]))
 
@@ -198,8 +241,21 @@ def _all_lines(measure: Measure, scope: Scope) -> list[tuple[LineOf, Where]]:
     return _own_lines(measure, scope) + (_all_lines(measure.minus, scope) if measure.minus is not None else [])
 
 
-def _together(parts: Sequence[Measured], values: np.ndarray) -> Measured:
-    return Measured(values, max(part.questions for part in parts), max(part.images for part in parts))
+def _estimates(measure: Measure, line: Line, other: Line) -> list[np.ndarray]:
+    """The rows of `Measured.estimates` for a statistic of one or two lines."""
+    statistic = measure.statistic
+    if statistic in MARGINS:
+        find = MARGINS[statistic](line, measure)
+        return [find(line.values.whole, line.values.whole), line.values.crossed(find)]
+    if statistic in OF_LINE:
+        return [OF_LINE[statistic](line)]
+    if statistic in OF_LINE_AND_KEYS:
+        return [OF_LINE_AND_KEYS[statistic](line, measure)]
+    return [OF_TWO_LINES[statistic](line, other)]
+
+
+def _together(parts: Sequence[Measured], *estimates: np.ndarray) -> Measured:
+    return Measured(np.stack(estimates), max(part.questions for part in parts), max(part.images for part in parts))
 
 
 def defined(measured: Measured) -> Measured:
@@ -208,8 +264,11 @@ def defined(measured: Measured) -> Measured:
     Raises:
         NotDefinedError: it is not defined in the sample, or in more than a twentieth of the resamples.
     """
-    values = measured.values.astype(float)
-    finite = np.isfinite(values)
-    if not finite[0] or np.mean(~finite) > MOST_UNDEFINED:
-        raise NotDefinedError("the statistic is not defined for these lines, one of which is constant or empty")
-    return replace(measured, values=values[finite])
+    estimates = measured.estimates.astype(float)
+    finite = np.isfinite(estimates).all(axis=0)
+    if not finite[0]:
+        reasons = "a line is constant, has no drop or no depths, or all images are in one half"
+        raise NotDefinedError(f"the statistic is not defined here: {reasons}")
+    if np.mean(~finite) > MOST_UNDEFINED:
+        raise NotDefinedError(f"the statistic is not defined in {np.mean(~finite):.0%} of the resamples")
+    return replace(measured, estimates=estimates[:, finite])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta, rankdata
+from scipy.stats import rankdata
 
 from vlmflow.analysis.bootstrap import at, highest, lowest
 from vlmflow.analysis.knees import knee
@@ -14,7 +14,6 @@ from .line import Line, NotDefinedError
 if TYPE_CHECKING:
     from .declared import Measure
 
-ROUNDING = 1e-6  # percentage points by which a share may differ from 0 or 100
 NEAR = 0.06  # of the depth; a value that is farther away is not one at this depth
 
 
@@ -23,24 +22,26 @@ def _mean(line: Line) -> np.ndarray:
     return line.values.whole.mean(axis=1)
 
 
-def _share(line: Line) -> np.ndarray:
-    """A share in percent; if all or no answers are correct, resampling has no spread, and Jeffreys' interval has."""
-    values = line.values.whole.mean(axis=1)
-    if np.ptp(values) < ROUNDING and min(values[0], 100 - values[0]) < ROUNDING:
-        right = round(line.images * values[0] / 100)
-        parts = (np.arange(len(values) - 1) + 0.5) / (len(values) - 1)
-        values[1:] = 100 * beta.ppf(parts, right + 0.5, line.images - right + 0.5)
-    return values
+def _share(line: Line, measure: "Measure") -> np.ndarray:
+    """A percentage: the mean over the points, or the value at the depth `at`."""
+    return _mean(line) if measure.at is None else _value(line, measure)
 
 
 def _value(line: Line, measure: "Measure") -> np.ndarray:
     """The value at the depth `at`: the point that is nearest to it."""
+    asked = measure.at or 0
     at_depth = not np.isnan(line.depth).any()
-    distances = np.abs((line.depth if at_depth else line.x) - (measure.at or 0))
-    # The first and the last layer of a short model are farther from 0 and 1 than a fraction of the depth.
-    if at_depth and distances.min() > max(NEAR, 1 / (len(line.x) + 1)):
-        raise NotDefinedError(f"nothing was measured near a depth of {measure.at:g}")
-    return line.values.whole[:, distances.argmin()]
+    points = line.depth if at_depth else line.x
+    nearest = np.abs(points - asked).argmin()
+    if at_depth:
+        # Windows end one layer before a depth of 1, and states begin one behind 0; elsewhere, half a layer is missing.
+        layer = (line.depth[-1] - line.depth[0]) / (line.x[-1] - line.x[0]) if len(line.x) > 1 else 0.0
+        farthest = max(NEAR, layer if asked in (0, 1) else layer / 2)
+        if abs(points[nearest] - asked) > farthest + 1e-9:
+            raise NotDefinedError(f"nothing was measured near a depth of {asked:g}")
+    elif not points[0] <= asked <= points[-1]:
+        raise NotDefinedError(f"nothing was measured at {asked:g}, but from {points[0]:g} to {points[-1]:g}")
+    return line.values.whole[:, nearest]
 
 
 def _lowest(line: Line) -> np.ndarray:
@@ -53,35 +54,27 @@ def _highest(line: Line) -> np.ndarray:
     return line.values.crossed(highest)
 
 
-def _minimum(line: Line) -> np.ndarray:
-    """The lowest value, for a claim that no value is lower: found and measured on all images."""
-    return line.values.whole.min(axis=1)
-
-
-def _maximum(line: Line) -> np.ndarray:
-    """The highest value, for a claim that no value is higher: found and measured on all images."""
-    return line.values.whole.max(axis=1)
-
-
-def _largest(line: Line) -> np.ndarray:
-    """The largest absolute value."""
-    return np.abs(line.values.whole).max(axis=1)
-
-
 def _depth_of_lowest(line: Line) -> np.ndarray:
     """The depth of the lowest value."""
-    return line.depth[line.values.whole.argmin(axis=1)]
+    return _where_it_varies(line, line.depth[line.values.whole.argmin(axis=1)])
 
 
 def _depth_of_highest(line: Line) -> np.ndarray:
     """The depth of the highest value."""
-    return line.depth[line.values.whole.argmax(axis=1)]
+    return _where_it_varies(line, line.depth[line.values.whole.argmax(axis=1)])
+
+
+def _where_it_varies(line: Line, depths: np.ndarray) -> np.ndarray:
+    """The depths, but for resamples in which the line is constant: there is no extreme."""
+    return np.where(np.ptp(line.values.whole, axis=1) > 0, depths, np.nan)
 
 
 def _share_of_loss(line: Line, measure: "Measure") -> np.ndarray:
     """The share of the area under the losses (values below 0) that lies in the band `part`."""
     losses = np.maximum(-line.values.whole, 0)
     inside = line.at_points(np.arange(len(line.x))).within(measure.part).x
+    if not len(inside):
+        raise NotDefinedError(f"the model has no layer in the part {list(measure.part or ())} of its depth")
     total = losses.sum(axis=1)
     with np.errstate(invalid="ignore"):
         return losses[:, np.isin(line.x, inside)].sum(axis=1) / total
@@ -112,33 +105,30 @@ def _onset(line: Line) -> np.ndarray:
 
 
 def _begin_of_drop(line: Line) -> np.ndarray:
-    """The depth of the first point that is below half of the lowest value."""
-    return line.depth[in_drop(line.values.whole).argmax(axis=1)]
+    """The depth of the first point that is below half of the lowest value, if that is below 0."""
+    inside = in_drop(line.values.whole)
+    return np.where(inside.any(axis=1), line.depth[inside.argmax(axis=1)], np.nan)
 
 
 def _end_of_drop(line: Line) -> np.ndarray:
-    """The depth of the last point that is below half of the lowest value."""
+    """The depth of the last point that is below half of the lowest value, if that is below 0."""
     inside = in_drop(line.values.whole)
-    return line.depth[inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)]
+    return np.where(inside.any(axis=1), line.depth[inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)], np.nan)
 
 
 def _rise_between_drops(line: Line, measure: "Measure") -> np.ndarray:
     """How much the highest point between the lowest ones of two bands, `drops`, exceeds both of them."""
-    return line.values.crossed(_rise(line, measure))
+    return line.values.crossed(rise(line, measure))
 
 
-def _largest_rise_between_drops(line: Line, measure: "Measure") -> np.ndarray:
-    """The same, found and measured on all images, for a claim that there is no such rise."""
-    return _rise(line, measure)(line.values.whole, line.values.whole)
-
-
-def _rise(line: Line, measure: "Measure") -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def rise(line: Line, measure: "Measure") -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """How a rise between drops is found on one array (1 + resamples, points) and measured on another."""
     first, second = (np.isin(line.x, line.within(band).x) for band in measure.drops or ())
     if not first.any() or not second.any():
         raise NotDefinedError("the model has too few layers for two bands of them")
     points = np.arange(len(line.x))
 
-    def rise(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    def between_drops(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
         a = np.where(first, choose, np.inf).argmin(axis=1)
         b = np.where(second, choose, np.inf).argmin(axis=1)
         between = (points > a[:, None]) & (points < b[:, None])
@@ -146,7 +136,7 @@ def _rise(line: Line, measure: "Measure") -> Callable[[np.ndarray, np.ndarray], 
         above = at(measured, c) - np.maximum(at(measured, a), at(measured, b))
         return np.where(between.any(axis=1), above, 0.0)
 
-    return rise
+    return between_drops
 
 
 def _valley(line: Line) -> np.ndarray:
@@ -170,6 +160,8 @@ def _valley(line: Line) -> np.ndarray:
 
 def _rises(values: np.ndarray) -> np.ndarray:
     """(1 + resamples, points − width) the rise over an eighth of the points from each of them."""
+    if values.shape[1] < 2:
+        raise NotDefinedError("a line of one point has no rise")
     width = max(1, round(values.shape[1] / 8))
     return values[:, width:] - values[:, :-width]
 
@@ -177,7 +169,8 @@ def _rises(values: np.ndarray) -> np.ndarray:
 def _depth_of_steepest_rise(line: Line) -> np.ndarray:
     """The depth in the middle of the eighth of the layers over which the line rises most."""
     width = max(1, round(len(line.x) / 8))
-    return ((line.depth[width:] + line.depth[:-width]) / 2)[_rises(line.values.whole).argmax(axis=1)]
+    steepest = _rises(line.values.whole).argmax(axis=1)
+    return ((line.depth[width:] + line.depth[:-width]) / 2)[steepest]
 
 
 def _steepness(line: Line) -> np.ndarray:
@@ -208,10 +201,11 @@ def _strongest_share(line: Line, measure: "Measure") -> np.ndarray:
 
 
 def _strongest_excess(line: Line, measure: "Measure") -> np.ndarray:
-    """How much the mean of the strongest `share` of the points exceeds twice the mean of all."""
+    """How much the mean of the strongest `share` of the points exceeds the mean of all and, if above 0, twice that."""
 
     def excess(choose: np.ndarray, measured: np.ndarray) -> np.ndarray:
-        return _strongest(choose, measured, measure).mean(axis=1) - 2 * measured.mean(axis=1)
+        mean = measured.mean(axis=1)
+        return _strongest(choose, measured, measure).mean(axis=1) - mean - np.maximum(mean, 0)
 
     return line.values.crossed(excess)
 
@@ -241,12 +235,8 @@ def rank_correlation(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 # The statistics of one line: those that have no keys, and those that have.
 OF_LINE: dict[str, Callable[[Line], np.ndarray]] = {
     "mean": _mean,
-    "share": _share,
     "lowest": _lowest,
     "highest": _highest,
-    "minimum": _minimum,
-    "maximum": _maximum,
-    "largest": _largest,
     "depth of lowest": _depth_of_lowest,
     "depth of highest": _depth_of_highest,
     "depth of half rise": _depth_of_half_rise,
@@ -260,10 +250,10 @@ OF_LINE: dict[str, Callable[[Line], np.ndarray]] = {
     "knee found": _knee_found,
 }
 OF_LINE_AND_KEYS: dict[str, Callable[[Line, "Measure"], np.ndarray]] = {
+    "share": _share,
     "value": _value,
     "share of loss": _share_of_loss,
     "rise between drops": _rise_between_drops,
-    "largest rise between drops": _largest_rise_between_drops,
     "strongest share": _strongest_share,
     "strongest excess": _strongest_excess,
 }

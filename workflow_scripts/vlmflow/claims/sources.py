@@ -65,6 +65,9 @@ class Source(ABC):
         """
         rows = self.read(model, task)
         for column, value in where.items() if len(rows) else ():
+            if isinstance(value, str) != (rows.schema[column] == pl.String):
+                kind = "text" if rows.schema[column] == pl.String else "numbers"
+                raise NotDefinedError(f"{column} {value!r}: this column has {kind}")
             rows = rows.filter(pl.col(column) == value)
         if several_sub_words and len(rows):
             if "sub_words" not in rows.columns:

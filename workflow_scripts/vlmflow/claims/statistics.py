@@ -2,7 +2,8 @@
 
 Statistics that show how large an effect is at a point that they choose, such as the lowest one, choose it on one half
 of the images and measure on the other (`Resampled.crossed`).  Those with which it is tested that an effect is nowhere
-larger than a margin take all images: they exceed the truth, so that they can only make such a claim harder to support.
+larger than a margin (`MARGINS`) are measured both ways, since they exceed the truth if they take all images: the claim
+holds only if they agree that it does, and fails only if they agree that it does not.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +15,13 @@ from vlmflow.analysis.bootstrap import at
 from vlmflow.analysis.phases import LEAST, RESAMPLES, fitted_phases, phases_supported
 
 from .line import Line, NotDefinedError
+from .margins import MARGINS
 from .one_line import OF_LINE, OF_LINE_AND_KEYS, correlation, in_drop, rank_correlation
 
 if TYPE_CHECKING:
     from .declared import Measure
 
-__all__ = ["JOINT", "OF_LINE", "OF_LINE_AND_KEYS", "OF_TWO_LINES", "NotDefinedError", "rank_correlation"]
+__all__ = ["JOINT", "MARGINS", "OF_LINE", "OF_LINE_AND_KEYS", "OF_TWO_LINES", "NotDefinedError", "rank_correlation"]
 
 FOUR = 4  # phases of [phase]
 
@@ -33,11 +35,6 @@ def _difference_at_peak(line: Line, other: Line) -> np.ndarray:
         return at(first, own) - at(second, own)
 
     return line.combined(other, lambda a, b: np.concatenate([a, b], axis=-1)).values.crossed(difference)
-
-
-def _largest_difference(line: Line, other: Line) -> np.ndarray:
-    """The largest absolute difference of two lines."""
-    return np.abs(line.combined(other, np.subtract).values.whole).max(axis=1)
 
 
 def _correlation(line: Line, other: Line) -> np.ndarray:
@@ -81,7 +78,6 @@ def _stacked(lines: Sequence[Line]) -> np.ndarray:
 
 OF_TWO_LINES: dict[str, Callable[[Line, Line], np.ndarray]] = {
     "difference at peak": _difference_at_peak,
-    "largest difference": _largest_difference,
     "correlation": _correlation,
     "overlap": _overlap,
 }

@@ -9,7 +9,6 @@ import polars as pl
 import yaml
 from pydantic import Field, model_validator
 
-from vlmflow.analysis.bootstrap import quantile_ends
 from vlmflow.settings import Strict
 
 from .declared import Measure
@@ -101,21 +100,23 @@ def _found(target: Target, measuring: Measuring) -> Iterator[dict]:
         return
     try:
         if measure.probe not in measuring.sources:
-            raise NotDefinedError(f"the study has no {measure.probe}")
+            raise NotDefinedError(f"no claim of the study is judged on {measure.probe}")
         known = measuring.source(measure.probe, model).tasks()
     except NotDefinedError as error:
         yield {"verdict": "not measured", "reason": str(error)}
         return
     tasks = [task for task in known if target.tasks is None or task in target.tasks]
-    for these in [(task,) for task in tasks] if target.each else [tuple(tasks)]:
+    if not tasks:
+        yield {"verdict": "not measured", "reason": "the study has none of its tasks"}
+    for these in [(task,) for task in tasks] if target.each or not tasks else [tuple(tasks)]:
         scope = {"scope": these[0] if len(these) == 1 else "mean over tasks"}
         try:
             measured = defined(measuring.measure(measure, Scope(model, None, these), measure.probe))
         except NotDefinedError as error:
             yield scope | {"verdict": "not measured", "reason": str(error)}
             continue
-        low, high = quantile_ends(measured.values)
-        numbers = {"found": float(measured.values[0]), "low": float(low), "high": float(high)}
+        low, high = measured.interval
+        numbers = {"found": float(measured.values[0]), "low": low, "high": high}
         yield scope | numbers | {"verdict": "agrees" if target.agrees(low, high) else "differs"}
 
 

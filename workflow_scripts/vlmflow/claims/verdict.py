@@ -14,8 +14,10 @@ Verdict = Literal["supported", "contradicted", "undecided", "does not apply"]
 LEVEL = (1 - CONFIDENCE) / 2  # of each side
 
 
-def sides(test: Test, values: np.ndarray) -> tuple[float, float]:
+def sides(test: Test, estimates: np.ndarray) -> tuple[float, float]:
     """(p-value against the claim being false, p-value against it being true), both one-sided.
+
+    Of two estimates, the one decides that is further from doing so.
 
     They are the shares of the resamples on the other side, so that a p-value of at most 2.5 % means that the whole 95 %
     interval lies on one side.  If no resample is there, the tail of a normal distribution gives a value below one over
@@ -23,9 +25,13 @@ def sides(test: Test, values: np.ndarray) -> tuple[float, float]:
 
     Args:
         test: with its rule.
-        values: (1 + resamples) of the statistic, the sample first.
+        estimates: (1 or 2, 1 + resamples) of the statistic, the sample first.
     """
-    again = values[1:]
+    of_each = [_sides(test, values[1:]) for values in estimates]
+    return max(false for false, _ in of_each), max(true for _, true in of_each)
+
+
+def _sides(test: Test, again: np.ndarray) -> tuple[float, float]:
     if test.above is not None:
         return _share(again, again <= test.above, test.above), _share(again, again > test.above, test.above)
     if test.below is not None:

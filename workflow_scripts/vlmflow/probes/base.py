@@ -113,6 +113,8 @@ class Probe(Strict, ABC):
 
     def values_measured(self, column: str) -> list[str] | list[int] | None:
         """The values that a column of its averaged rows can have; None if the settings do not determine them."""
+        if column == "quantity" and column in self.averaging.by:
+            return list(self.averaging.quantities)
         return [str(edge) for edge in self.parsed_edges] if column == "edge" else None
 
     @property

@@ -1,7 +1,9 @@
 """Checks of a study's claims against its probes, models and tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
+
+import polars as pl
 
 from vlmflow.claims.declared import Claim, StudyClaim, Where
 from vlmflow.claims.sources import ANSWERS_ROLE, GROUPS
@@ -55,10 +57,12 @@ def check_claim(name: str, study: ClaimedStudy) -> None:
 
 
 def _check_names(name: str, claim: Claim, study: ClaimedStudy) -> None:
+    entry = study.claims[name]
+    tasks = [*(entry.tasks or []), *(_tasks_named(entry.own) if entry.own is not None else [])]
     for key, given, known in (
         ("models", claim.models or [], study.reads),
         ("second_model", [claim.second_model] if claim.second_model else [], study.reads),
-        ("tasks", study.claims[name].tasks or [], study.tasks),
+        ("tasks", tasks, [*study.tasks, *study.accuracy_tables]),
     ):
         for each in given:
             if each not in known:
@@ -70,6 +74,16 @@ def _check_names(name: str, claim: Claim, study: ClaimedStudy) -> None:
         raise ValueError(f"claims.{name}.second_model: it is the only model; it cannot be compared with itself")
     if claim.needs_second_model and claim.second_model is None and not claim.pairs:
         raise ValueError(f"claims.{name}.second_model: this key is missing; the claim compares two models")
+    if claim.second_model is not None and not claim.needs_second_model:
+        raise ValueError(f"claims.{name}.second_model: this claim compares no two models; remove this key")
+    if entry.tasks is not None and claim.tests and all(test.tasks is not None for test in claim.tests):
+        raise ValueError(f"claims.{name}.tasks: each test of this claim names its own tasks; remove this key")
+
+
+def _tasks_named(claim: Claim) -> Iterator[str]:
+    yield from claim.tasks or []
+    for _, line in claim.lines:
+        yield from line.tasks or []
 
 
 def _check_columns(name: str, claim: Claim, study: ClaimedStudy) -> None:
@@ -79,23 +93,35 @@ def _check_columns(name: str, claim: Claim, study: ClaimedStudy) -> None:
     columns = {column for probe in given for column in probe.averaging.by}
     if entry.against and not claim.compares_lines:
         raise ValueError(f"claims.{name}.against: this claim compares no two lines; remove this key")
-    for key, named in (
-        ("where", entry.where),
-        ("against", entry.against),
-        ("own.each", {column: None for column in claim.each if column != "task"}),
-    ):
-        for column, value in named.items():
-            if column not in columns:
-                raise ValueError(
-                    f"claims.{name}.{key}: no probe of this claim has rows with a column {column!r}; they have "
-                    f"{', '.join(sorted(columns)) or 'none'}"
-                )
-            measured = [each for probe in given if (each := probe.values_measured(column)) is not None]
-            if value is not None and measured and all(value not in each for each in measured):
-                known = ", ".join(map(str, dict.fromkeys(each for values in measured for each in values)))
-                raise ValueError(
-                    f"claims.{name}.{key}: nothing is measured with {column} {value!r}; choose from {known}"
-                )
+    named: list[tuple[str, str, str | float | None]] = [
+        *(("where", *each) for each in entry.where.items()),
+        *(("against", *each) for each in entry.against.items()),
+        *(("own.each", column, None) for column in claim.each if column != "task"),
+        *(("own.tests", test.trend_over, None) for test in claim.tests if test.trend_over is not None),
+        *(("values", column, value) for column, values in (entry.values or {}).items() for value in values),
+    ]
+    if entry.own is not None:
+        named += [("own.values", column, value) for column, values in claim.values.items() for value in values]
+    for key, column, value in named:
+        if column not in columns:
+            raise ValueError(
+                f"claims.{name}.{key}: no probe of this claim has rows with a column {column!r}; they have "
+                f"{', '.join(sorted(columns)) or 'none'}"
+            )
+        _check_type(f"claims.{name}.{key}", column, value, given)
+        measured = [each for probe in given if (each := probe.values_measured(column)) is not None]
+        if value is not None and measured and all(value not in each for each in measured):
+            known = ", ".join(map(str, dict.fromkeys(each for values in measured for each in values)))
+            raise ValueError(f"claims.{name}.{key}: nothing is measured with {column} {value!r}; choose from {known}")
+
+
+def _check_type(key: str, column: str, value: str | float | None, probes: Iterable[Probe]) -> None:
+    """Check that a value is text if the probes' column has text, and else a number."""
+    for probe in probes:
+        known = probe.averaging.table(probe.table).columns.get(column)
+        if value is not None and known is not None and isinstance(value, str) != (known.dtype == pl.String):
+            kind = "text" if known.dtype == pl.String else "numbers"
+            raise ValueError(f"{key}: {column} {value!r}: this column has {kind}")
 
 
 def _check_source(name: str, role: str, source: str, claim: Claim, study: ClaimedStudy) -> None:
@@ -118,6 +144,8 @@ def _check_source(name: str, role: str, source: str, claim: Claim, study: Claime
                     f"claims.{name}.probes.{role}: the rows of {source!r} have no column {column!r}, which this claim "
                     f"needs; they have {', '.join(columns) or 'none'}"
                 )
+            if probe is not None:
+                _check_type(f"claims.{name}.probes.{role}", column, value, [probe])
             measured = probe.values_measured(column) if probe is not None else None
             if measured is not None and value not in measured:
                 raise ValueError(

@@ -12,6 +12,8 @@ from vlmflow.probes.cost import Work, forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
 
+WORDS = ("capitalised answer", "lowercase answer", "capitalised false option", "false option")
+
 
 class LensProbe(Probe):
     """Logit lens at the last position: the answer and the false option, each in lowercase and with a capital."""
@@ -21,9 +23,7 @@ class LensProbe(Probe):
         ABOUT
         | {
             "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
-            "word": Column(
-                pl.String, "capitalised answer, lowercase answer, capitalised false option, or false option"
-            ),
+            "word": Column(pl.String, "one of WORDS"),
             "probability": Column(pl.Float64, "of the word's first token at the last position"),
         },
     )
@@ -33,6 +33,10 @@ class LensProbe(Probe):
     final_norm: bool = Field(
         True, description="Apply the final norm to inner states before reading them; the code of [flow] does not."
     )
+
+    def values_measured(self, column: str) -> list[str] | list[int] | None:
+        """See `Probe.values_measured`."""
+        return list(WORDS) if column == "word" else super().values_measured(column)
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""

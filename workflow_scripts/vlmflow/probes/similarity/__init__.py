@@ -93,6 +93,8 @@ class SimilarityProbe(ImageProbe):
 
     def values_measured(self, column: str) -> list[str] | list[int] | None:
         """See `Probe.values_measured`."""
+        if column == "pair":
+            return list(PAIRS)
         return list(self.prompts) if column == "prompt" else super().values_measured(column)
 
     def cost(self, size: Size, questions: int) -> Work:
