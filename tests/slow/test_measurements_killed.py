@@ -28,9 +28,13 @@ QUESTIONS = 500
 SETTINGS = dict.fromkeys(("content", "template", "template_text", "dtype", "instruction", "fit", "reads"), "")
 
 # Loads a model; then, for each line that it reads, a child measures, and writes the time and key of each measurement.
-# Before it forks it does nothing that starts threads, which a child would not have.
+# Before it forks it starts no thread that holds a lock, and has no lock that a child could hold when it is killed: that
+# of progress bars is shared between processes, and their monitor is a thread.
 SERVER = f"""
-import contextlib, json, os, sys, time
+import contextlib, json, os, sys, threading, time
+from tqdm import tqdm
+tqdm.monitor_interval = 0
+tqdm.set_lock(threading.RLock())
 import torch
 torch.set_num_threads(1)
 torch.set_num_threads = lambda _: None

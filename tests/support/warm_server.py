@@ -127,6 +127,8 @@ def serve(path):
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
+    # The lock of progress bars is shared between processes: a fork that is killed while it has it would never let go.
+    importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
     try:
         serve(sys.argv[1])
     finally:
