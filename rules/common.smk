@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from snakemake.logging import logger
-from vlmflow.claims.sources import ANSWERS_ROLE
 from vlmflow.data.synthetic import FOLDER as SCENES
 from vlmflow.data.winoground import FOLDER as WINOGROUND
 from vlmflow.jobs.requests import ResourceRequests
@@ -15,7 +14,6 @@ from vlmflow.jobs.contents import FileContents, ImageContents, ModelContents
 from vlmflow.models.hub_cache import forget_if_gone
 from vlmflow.probes.address import ANSWERING, probing_modules
 from vlmflow.store.code import code_digest
-from vlmflow.study.claims import sources_of_claims
 from vlmflow.tables import shard_names
 
 # Jobs read models from the disk; only the rule `fetch_model` connects to the hub.
@@ -255,13 +253,6 @@ TABLE_PAGE = report(
 
 # Probes whose curves have features: phases or knees.
 CURVE_FEATURE_PROBES = [name for name, probe in study.probes.items() if probe.features is not None]
-
-
-# What claims are judged on: probes, accuracy tables, and the models' own answers.
-CLAIM_SOURCES = sources_of_claims(study)
-CLAIM_PROBES = [name for name in CLAIM_SOURCES if name in study.probes]
-CLAIM_TABLES = [name for name in CLAIM_SOURCES if name in study.accuracy_tables and name in SHOWN_TABLES]
-CLAIM_ANSWERS = ANSWERS_ROLE in CLAIM_SOURCES
 
 
 def get_figure_probe(wildcards):
