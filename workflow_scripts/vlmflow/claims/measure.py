@@ -10,7 +10,8 @@ from vlmflow.analysis.bootstrap import Resampled, quantile_ends
 
 from .declared import LineOf, Measure, Test, Where
 from .line import Line, mean_of
-from .margins import MARGINS, spread, with_rare_events
+from .margins import MARGINS, spread
+from .percentages import with_rare_events
 from .sources import Source
 from .statistics import JOINT, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, NotDefinedError, rank_correlation
 
