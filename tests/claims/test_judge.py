@@ -130,6 +130,11 @@ def test_a_model_is_compared_with_a_second_one():
     pair = own([same | {"against": {"where": {"edge": "a -> b"}, "model": "second"}}], pairs=True)
     rows = judged({"c": pair}, flow=source(less))
     assert rows.select("model", "second_model").unique().rows() == [("m", "n")]
+    alone = pair.model_copy(update={"models": ["m"]})
+    (row,) = judged({"c": alone}, flow=source(less)).to_dicts()
+    assert row["reason"] == "it compares two models, and it is limited to one"
+    (row,) = judged({"c": own([test], second_model="m")}, ("m",), flow=source(less, models=("m",))).to_dicts()
+    assert row["reason"] == "its only model is m, with which others are compared"
     (row,) = judged({"c": pair}, flow=source(less, models=("m",))).to_dicts()
     assert (row["verdict"], row["reason"]) == ("does not apply", "it compares two models, and the study has one")
 
@@ -142,6 +147,15 @@ def test_only_the_questions_that_both_lines_have_are_compared():
     claim = own([test | {"against": {"probe": "other", "where": {"edge": "a -> b"}}, "same_questions": True}])
     rows = judged({"c": claim}, ("m",), flow=first, other=second)
     assert rows["questions"].to_list() == [12, 30]
+
+
+def test_a_line_may_be_subtracted_before_two_are_compared():
+    """(a − c) − c is −20 at layer 4, and 5 elsewhere."""
+    probe = source(lambda model, task, edge, layer: -30.0 if (edge, layer) == ("a -> b", 4) else -5.0, noise=0.1)
+    test = {"probe": "flow", "statistic": "largest difference", "where": {"edge": "a -> b"}, "above": 19}
+    other = {"where": {"edge": "c -> b"}}
+    rows = judged({"c": own([test | {"less": other, "against": other}])}, ("m",), flow=probe)
+    assert rows["estimate"].to_list() == pytest.approx([20, 20], abs=0.5)
 
 
 def test_a_claim_sums_up_others():

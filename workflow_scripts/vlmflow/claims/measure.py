@@ -122,12 +122,12 @@ class Measuring:
         scopes = [replace(scope, tasks=(task,)) for task in test.tasks or scope.tasks]
         if len(scopes) < 2:
             raise NotDefinedError("there is only one task")
-        parts = [self.measure(own, each, role) for each in scopes]
-        whole, *halves = (
-            np.stack([self.measure(own, replace(each, half=half), role).values for each in scopes], axis=1)
-            for half in (None, 0, 1)
+        parts, *halves = (
+            [self.measure(own, replace(each, half=half), role) for each in scopes] for half in (None, 0, 1)
         )
-        return _together(parts, np.ptp(whole, axis=1), Resampled(whole, np.stack(halves)).crossed(spread))
+        whole, first, second = (np.stack([part.values for part in each], axis=1) for each in (parts, *halves))
+        found = Resampled(whole, np.stack([first, second])).crossed(spread)
+        return _together(parts, np.ptp(whole, axis=1), np.maximum(found, 0))
 
     def _trend(self, test: Test, column: str, scope: Scope, role: str) -> Measured:
         values = self.values_of(column, scope, test.probe or role)
@@ -171,8 +171,7 @@ class Measuring:
         lines = [self._line(spec, scope, own, only, where) for spec, where in _own_lines(measure, scope)]
         if measure.from_end:
             lines = [line.from_end() for line in lines]
-        subtracted = measure.less is not None or measure.statistic == "largest difference"
-        line = lines[0].combined(lines[-1], np.subtract) if subtracted else lines[0]
+        line = lines[0].combined(lines[1], np.subtract) if measure.less is not None else lines[0]
         line = line.within(measure.depth)
         if len(line.x) == 0:
             raise NotDefinedError("the model has no layer at this depth")
@@ -245,6 +244,8 @@ def _all_lines(measure: Measure, scope: Scope) -> list[tuple[LineOf, Where]]:
 def _estimates(measure: Measure, line: Line, other: Line) -> list[np.ndarray]:
     """The rows of `Measured.estimates` for a statistic of one or two lines."""
     statistic = measure.statistic
+    if statistic == "largest difference":
+        line = line.combined(other, np.subtract)
     if statistic in MARGINS:
         find = MARGINS[statistic](line, measure)
         return [find(line.values.whole, line.values.whole), line.values.crossed(find)]

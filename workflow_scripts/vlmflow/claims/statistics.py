@@ -15,13 +15,12 @@ from vlmflow.analysis.bootstrap import at
 from vlmflow.analysis.phases import LEAST, RESAMPLES, fitted_phases, phases_supported
 
 from .line import Line, NotDefinedError
-from .margins import MARGINS
 from .one_line import OF_LINE, OF_LINE_AND_KEYS, correlation, in_drop, rank_correlation
 
 if TYPE_CHECKING:
     from .declared import Measure
 
-__all__ = ["JOINT", "MARGINS", "OF_LINE", "OF_LINE_AND_KEYS", "OF_TWO_LINES", "NotDefinedError", "rank_correlation"]
+__all__ = ["JOINT", "OF_LINE", "OF_LINE_AND_KEYS", "OF_TWO_LINES", "NotDefinedError", "rank_correlation"]
 
 FOUR = 4  # phases of [phase]
 

@@ -23,7 +23,7 @@ class LensProbe(Probe):
         ABOUT
         | {
             "layer": Column(pl.Int32, "layer after which is read, from 0; −1 is the embedding"),
-            "word": Column(pl.String, "one of WORDS"),
+            "word": Column(pl.String, f"one of: {', '.join(WORDS)}"),
             "probability": Column(pl.Float64, "of the word's first token at the last position"),
         },
     )

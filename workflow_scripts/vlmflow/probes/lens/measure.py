@@ -8,7 +8,7 @@ import torch
 from vlmflow.errors import InterventionError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
-from vlmflow.probes.lens import LensProbe
+from vlmflow.probes.lens import WORDS, LensProbe
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 
@@ -44,7 +44,6 @@ def first_token(vlm: LanguageModel, word: str) -> int:
 
 def answer_words(answer: str, false_option: str | None) -> dict[str, str]:
     """Name → word whose probability is measured, in both spellings; [flow] section 7."""
-    words = {"capitalised answer": answer.capitalize(), "lowercase answer": answer.lower()}
-    if false_option is None:
-        return words
-    return words | {"capitalised false option": false_option.capitalize(), "false option": false_option.lower()}
+    options = [answer] if false_option is None else [answer, false_option]
+    spelt = [word for option in options for word in (option.capitalize(), option.lower())]
+    return dict(zip(WORDS, spelt, strict=False))

@@ -62,7 +62,7 @@ class SimilarityProbe(ImageProbe):
         "similarity",
         ABOUT
         | PROMPT
-        | {"pair": Column(pl.String, "one of PAIRS")}
+        | {"pair": Column(pl.String, f"one of: {', '.join(PAIRS)}")}
         | STATE
         | {
             "raw": Column(pl.Float64, "mean cosine over all pairs of tokens"),
