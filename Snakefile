@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 from vlmflow.jobs import handlers
 from vlmflow.jobs.lifetime import register_run
 from vlmflow.jobs.quoting import check_folder, quote_paths
-from vlmflow.jobs.snakemake import Invocation, explained_by_snakemake, warn
+from vlmflow.jobs.snakemake import Invocation, evaluate_params_at_start, explained_by_snakemake, warn
 from vlmflow.study.checks import check_study
 from vlmflow.study.paths import with_models_of
 from vlmflow.study.yaml_text import open_study
@@ -30,6 +30,8 @@ if invocation.wants_default_study:
 
 with explained_by_snakemake():
     study = open_study(with_models_of(config, invocation.home), invocation.study_files)
+
+evaluate_params_at_start()
 
 if invocation.is_main_process and register_run(Path(".snakemake")):
     warn("An earlier run was killed; its locks are removed, and its unfinished jobs run again.")

@@ -98,6 +98,13 @@ def finished(cluster, hub, tmp_path_factory):
     )
 
 
+def test_a_second_run_has_nothing_to_do(finished):
+    """Although the hub's model, and the images, were unknown when the first was planned."""
+    done = finished.workspace.snakemake(*ON_CLUSTER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to be done" in done.stderr
+
+
 def test_the_tables_are_those_of_a_run_on_one_machine(finished, hub, tmp_path):
     workspace = Workspace(tmp_path, HF_ENDPOINT=hub.HF_ENDPOINT, HF_HOME=hub.HF_HOME)
     workspace.write(one_figure())
@@ -205,7 +212,7 @@ def run(finished, cluster, tmp_path):
 
 def test_a_job_that_exceeds_its_memory_gets_more(run):
     run.start("--set-resources", "run_probe:mem_mb=350*attempt")
-    status, text = run.end(300)
+    status, text = run.end(600)
     assert status == 0, text
     run.unharmed()
     killed, done = run.jobs("FAILED", "OUT_OF_MEMORY", "CANCELLED"), run.jobs("COMPLETED")
@@ -219,7 +226,7 @@ def test_a_node_that_goes_down_costs_no_result(run, cluster):
     run.start(*WIDE)
     until(lambda: len(run.computing()) == 2, "both jobs to run", 120)
     cluster.kill_node("node2")
-    status, text = run.end(300)
+    status, text = run.end(600)
     assert status == 0, text
     run.unharmed()
     (lost,) = run.jobs("NODE_FAIL")
@@ -246,7 +253,7 @@ def test_an_interrupted_run_empties_the_queue(run, cluster):
 def test_a_terminated_run_waits_for_what_it_has_submitted(run, cluster):
     one_runs_and_one_waits(run, cluster)
     run.process.send_signal(signal.SIGTERM)
-    status, text = run.end(180)
+    status, text = run.end(400)
     assert status != 0, text
     assert cluster.queue() == []
     assert len(run.jobs("COMPLETED")) == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake.exceptions import WorkflowError
+from snakemake.jobs import Job
 from snakemake.logging import logger
 
 from vlmflow.errors import FolderError, StudyError, WriteError
@@ -102,6 +103,25 @@ class Invocation:
     def arguments(self) -> list[str] | None:
         """The command's arguments; None where Snakemake was not started as a command."""
         return sys.argv[1:] if is_command(sys.argv[0]) else None
+
+
+def evaluate_params_at_start() -> None:
+    """Evaluate a job's params when the job starts, also where it runs on another machine.
+
+    Params that depend on files which an earlier job makes are unknown when jobs are planned. Snakemake forgets them
+    before a job starts, but its own process evaluates them again only for jobs of this machine: for a cluster's it
+    would record that they are unknown, and the next run would take them for changed and run the job once more.
+    """
+    forget = Job.reset_params_and_resources
+    if getattr(forget, "evaluates", False):
+        return
+
+    def forget_and_evaluate(job: Job) -> None:
+        forget(job)
+        _ = job.params
+
+    forget_and_evaluate.evaluates = True  # type: ignore[attr-defined]
+    Job.reset_params_and_resources = forget_and_evaluate
 
 
 class JobGraph:
