@@ -135,6 +135,51 @@ def test_a_dry_run_reads_the_given_study_file(tmp_path):
     assert (read["files"], read["gpus"], read["most"]) == ([str(tmp_path / "mine.yaml")], None, None)
 
 
+UNKNOWN_AT_FIRST = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, "{ROOT}/workflow_scripts")
+from vlmflow.jobs.snakemake import evaluate_params_at_start
+
+if config.get("evaluate"):
+    evaluate_params_at_start()
+    evaluate_params_at_start()
+
+rule third:
+    input: "second"
+    output: "third"
+    shell: "cp {{input}} {{output}}"
+
+rule second:
+    input: "first"
+    output: "second"
+    params: length=lambda wildcards: len(Path("first").read_text())
+    shell: "echo {{params.length}} > {{output}}"
+
+rule first:
+    output: "first"
+    shell: "echo one > {{output}}"
+"""
+
+
+@pytest.mark.parametrize(("evaluate", "known"), [(True, True), (False, False)])
+def test_params_that_were_unknown_when_jobs_were_planned_are_recorded(tmp_path, evaluate, known):
+    """If Snakemake itself records them, as the second case checks, nothing of ours is needed any more."""
+    (tmp_path / "Snakefile").write_text(UNKNOWN_AT_FIRST)
+
+    def run():
+        command = [*SNAKEMAKE, "--cores", "1", *(["--config", "evaluate=yes"] if evaluate else [])]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    run()
+    for name in ("first", "second", "third"):
+        (tmp_path / name).unlink()
+    run()
+    assert ("Nothing to be done" in run()) is known
+
+
 def test_the_oldest_version_is_the_tested_one():
     (oldest,) = re.findall(r'min_version\("(.+)"\)', (ROOT / "Snakefile").read_text())
     assert version("snakemake") >= oldest

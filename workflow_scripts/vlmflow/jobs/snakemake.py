@@ -13,6 +13,7 @@ from typing import Any
 from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake.logging import logger
+from snakemake.persistence import PersistenceBase
 
 from vlmflow.errors import FolderError, StudyError, WriteError
 
@@ -106,11 +107,12 @@ class Invocation:
 
 
 def evaluate_params_at_start() -> None:
-    """Evaluate a job's params when the job starts, also where it runs on another machine.
+    """Record a job's params as they are when the job starts.
 
     Params that depend on files which an earlier job makes are unknown when jobs are planned. Snakemake forgets them
-    before a job starts, but its own process evaluates them again only for jobs of this machine: for a cluster's it
-    would record that they are unknown, and the next run would take them for changed and run the job once more.
+    before a job starts, but records them from copies that it does not forget, for jobs of a cluster and for outputs
+    that an earlier run had made: that they are unknown. The next run would take them for changed, and run the job once
+    more.
     """
     forget = Job.reset_params_and_resources
     if getattr(forget, "evaluates", False):
@@ -119,6 +121,7 @@ def evaluate_params_at_start() -> None:
     def forget_and_evaluate(job: Job) -> None:
         forget(job)
         _ = job.params
+        PersistenceBase._params.cache_clear()
 
     forget_and_evaluate.evaluates = True  # type: ignore[attr-defined]
     Job.reset_params_and_resources = forget_and_evaluate
