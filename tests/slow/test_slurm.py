@@ -99,10 +99,10 @@ def finished(cluster, hub, tmp_path_factory):
 
 
 def test_a_second_run_has_nothing_to_do(finished):
-    """Although the hub's model, and the images, were unknown when the first was planned."""
+    """Although the contents of the hub's model and of the images were unknown when the first run was planned."""
     done = finished.workspace.snakemake(*ON_CLUSTER)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Nothing to be done" in done.stderr
+    assert "Nothing to be done" in done.stderr, done.stderr
 
 
 def test_the_tables_are_those_of_a_run_on_one_machine(finished, hub, tmp_path):

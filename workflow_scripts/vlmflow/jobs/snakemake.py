@@ -1,4 +1,4 @@
-"""Facts from Snakemake's internal objects; no other module knows their attributes.
+"""Facts from Snakemake's internal objects, and a correction of them; no other module knows their attributes.
 
 They are not a public interface and may change: tests/jobs/test_snakemake.py checks them with the version in
 constraints.txt, the oldest that the Snakefile accepts.
@@ -109,10 +109,10 @@ class Invocation:
 def evaluate_params_at_start() -> None:
     """Record a job's params as they are when the job starts.
 
-    Params that depend on files which an earlier job makes are unknown when jobs are planned. Snakemake forgets them
-    before a job starts, but records them from copies that it does not forget, for jobs of a cluster and for outputs
-    that an earlier run had made: that they are unknown. The next run would take them for changed, and run the job once
-    more.
+    Params that depend on another job's files may be unknown when jobs are planned. Snakemake forgets such params before
+    a job starts, but it records copies that it does not forget: the job's own, if the job runs on a cluster, and one in
+    a cache, if an earlier run had made the same outputs. The next run would compare the known params with the recorded
+    unknown ones, and run the job once more.
     """
     forget = Job.reset_params_and_resources
     if getattr(forget, "evaluates", False):
