@@ -5,12 +5,22 @@ import torch
 from PIL import Image
 
 from support.paths import ROOT, random_llava
-from vlmflow.engine.interventions import INTERVENTIONS, SITES, AttentionKnockout, StatePatch, ZeroAblation
+from vlmflow.engine.interventions import (
+    INTERVENTIONS,
+    SITES,
+    AttentionKnockout,
+    BlockedPairs,
+    HeadAblation,
+    StatePatch,
+    Together,
+    ZeroAblation,
+)
 from vlmflow.engine.plain import plain
 from vlmflow.engine.prefix import CopiedPrefix, SharedPrefix
 from vlmflow.engine.replay import replay
 
 LAYERS, WIDTH = 4, 16
+HEADS, HEAD = 2, 8
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +53,59 @@ def patches(prompt):
         yield StatePatch(prompt.positions("question").flip(0), torch.randn(6, WIDTH).double(), layer)
         yield StatePatch(prompt.positions("image")[:2], torch.randn(2, WIDTH).double(), layer)
 
+    for site in ("attention", "mlp"):
+        yield StatePatch(prompt.positions("question")[:3], torch.randn(3, WIDTH).double(), 1, site)
+    heads = torch.tensor([1, 0])
+    yield StatePatch(prompt.positions("question")[:3], torch.randn(3, 2, HEAD).double(), 2, "head", heads)
 
-EXAMPLES = {AttentionKnockout: knockouts, ZeroAblation: ablations, StatePatch: patches}
+
+def blocked_pairs(prompt):
+    torch.manual_seed(1)
+    length = len(prompt)
+    for start in range(LAYERS):
+        pairs = torch.rand(length, length) < 0.3
+        pairs[: int(prompt.positions("question")[0]) + 1] = False
+        yield BlockedPairs(pairs & ~torch.eye(length, dtype=torch.bool), start, min(start + 2, LAYERS))
+
+
+def head_knockouts(prompt):
+    image, question, last = (prompt.positions(name) for name in ("image", "question", "last"))
+    for layer in range(LAYERS):
+        for head in range(HEADS):
+            yield AttentionKnockout(image, question, layer, layer + 1, torch.tensor([head]))
+            yield AttentionKnockout(question, last, layer, layer + 1, torch.tensor([head]))
+
+
+def head_ablations(prompt):
+    torch.manual_seed(2)
+    question = prompt.positions("question")
+    for layer in range(LAYERS):
+        yield HeadAblation(torch.tensor([layer % HEADS]), question[1:], layer, LAYERS)
+        yield HeadAblation(torch.arange(HEADS), question[:2], layer, layer + 1, torch.randn(HEADS, HEAD).double())
+
+
+def combinations(prompt):
+    """Edges in several spans, of which two share a layer and a position; states of several layers and sites."""
+    image, question, last = (prompt.positions(name) for name in ("image", "question", "last"))
+    yield Together([AttentionKnockout(image, question, 0, 2), AttentionKnockout(question, last, 1, 4)])
+    yield Together([AttentionKnockout(image, last, 1, 3), AttentionKnockout(question, last, 2, 4)])
+    yield Together([
+        AttentionKnockout(image, last, 1, 3, torch.tensor([0])), AttentionKnockout(question, last, 2, 3)
+    ])  # fmt: skip
+    yield Together([
+        *list(patches(prompt))[::2], Together([ZeroAblation("mlp", question, 0, 2), next(iter(head_ablations(prompt)))])
+    ])  # fmt: skip
+    yield Together([AttentionKnockout(image, question, 3, 4)])
+
+
+EXAMPLES = {
+    AttentionKnockout: lambda prompt: [*knockouts(prompt), *head_knockouts(prompt)],
+    BlockedPairs: blocked_pairs,
+    ZeroAblation: ablations,
+    HeadAblation: head_ablations,
+    StatePatch: patches,
+    Together: combinations,
+}
 
 
 def hooks_of(model):

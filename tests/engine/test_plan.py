@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from PIL import Image
 
-from vlmflow.engine.interventions import AttentionKnockout, StatePatch, ZeroAblation
+from support.paths import random_llava
+from vlmflow.engine.interventions import AttentionKnockout, HeadAblation, StatePatch, Together, ZeroAblation
 from vlmflow.engine.masks import Masks
 from vlmflow.engine.plan import PREFIX_TOKENS_PER_TOKEN, Group, plan
 from vlmflow.errors import InterventionError
@@ -94,3 +96,40 @@ def test_a_mask_is_read_once():
     assert masks.of_layer == (0, 1, 2, 0)
     assert all(torch.equal(matrix, boolean[0, 0]) for matrix in masks.matrices)
     assert masks.length == LENGTH
+
+
+def test_parts_of_one_intervention_are_checked_together():
+    """Each leaves something to attend to; in the layer that both share, and in a head that both block, they do not."""
+    first, second = (knockout([5], 0, 2, sources) for sources in ((0, 1, 2), (3, 4, 5)))
+    apart = knockout([5], 2, 3, (3, 4, 5))
+    assert plan(causal(), [Together([first, apart])], LAST) == [Group(5, LENGTH, (0,))]
+    with pytest.raises(InterventionError, match="position 5 would have nothing to attend to"):
+        plan(causal(), [Together([first, second])], LAST)
+
+    def in_heads(part, *heads):
+        return AttentionKnockout(part.sources, part.targets, part.start, part.stop, torch.tensor(heads))
+
+    assert plan(causal(), [Together([in_heads(first, 0), in_heads(second, 1, 2)])], LAST)
+    for one, other in (((0, 1), (1, 2)), ((1,), None), (None, (1,))):
+        parts = [part if heads is None else in_heads(part, *heads) for part, heads in ((first, one), (second, other))]
+        with pytest.raises(InterventionError, match="position 5 would have nothing to attend to"):
+            plan(causal(), [Together(parts)], LAST)
+
+
+def test_a_combination_begins_with_its_first_part():
+    together = Together([knockout([9], 2, 3), ZeroAblation("mlp", torch.tensor([7]), 1, 4)])
+    assert (together.start, together.stop) == (1, 4)
+    assert plan(causal(), [together], LAST) == [Group(7, LENGTH, (0,))]
+    with pytest.raises(InterventionError, match="at least one part"):
+        plan(causal(), [Together([])], LAST)
+
+
+def test_heads_that_there_are_not():
+    vlm = random_llava(2)
+    prompt = vlm.prompt(Image.new("RGB", (8, 8)), "what color is the circle ?")
+    recording, last = vlm.record(prompt), prompt.positions("last")
+    for heads in ([2], [-1]):
+        named = torch.tensor(heads)
+        for each in (AttentionKnockout(last, last, 0, 1, named), HeadAblation(named, last, 0, 1)):
+            with pytest.raises(InterventionError, match="a layer has 0 to 1"):
+                vlm.replay(recording, [each])

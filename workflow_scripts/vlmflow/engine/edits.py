@@ -2,81 +2,84 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from .hooks import hook_site, removed_after
-from .interventions import SITES, Edit, Intervention, Site
+from .interventions import Intervention, Site
+from .masks import check_heads
 
 
 @dataclass(frozen=True)
-class SiteEdits:
-    """The replacement of states at one site, for all rows of a batch.
+class RowEdit:
+    """The replacement of states in one row of a batch, in the layers `start` … `stop` − 1.
 
     Attributes:
         site: the site in a layer.
-        where: (rows, S) True where a row's states are replaced.
-        states: (rows, S, width) the new states; None if all of them are zeros.
+        row: its number in the batch.
+        columns: (P) which of the row's positions.
+        states: (P, width), or (P, H, head width) at the site `head`; None for zeros.
+        heads: (H) at the site `head`.
     """
 
     site: Site
-    where: Tensor
+    row: int
+    start: int
+    stop: int
+    columns: Tensor
     states: Tensor | None
+    heads: Tensor | None
 
-    def replace(self, active: Tensor, states: Tensor) -> Tensor:
-        """The states (rows, S, width) of the first rows of the batch, replaced in those that are `active` (rows)."""
-        rows = len(active)
-        where = (self.where[:rows] & active[:, None])[..., None].to(states.device)
-        if self.states is None:
-            return states.masked_fill(where, 0)
-        return torch.where(where, self.states[:rows].to(states.device, states.dtype), states)
-
-    def behind(self, more: int) -> "SiteEdits":
-        """The same edits where `more` other positions come before those of the rows."""
-        if not more:
-            return self
-        states = None if self.states is None else pad(self.states, (0, 0, more, 0))
-        return SiteEdits(self.site, pad(self.where, (more, 0)), states)
+    def apply(self, states: Tensor) -> None:
+        """Replace states (rows, S, width), or (rows, S, heads, head width) at the site `head`, in place."""
+        value = 0 if self.states is None else self.states.to(states)
+        if self.heads is None:
+            states[self.row, self.columns] = value
+            return
+        check_heads(self.heads, states.shape[2])
+        states[self.row, self.columns[:, None], self.heads] = value
 
 
-def batch_edits(
-    interventions: Sequence[Intervention], start: int, end: int, width: int, device: torch.device
-) -> list[SiteEdits]:
-    """The edits of a batch, for every site that has any.
+def batch_edits(interventions: Sequence[Intervention], start: int, end: int, device: torch.device) -> list[RowEdit]:
+    """The edits of a batch.
 
     Args:
         interventions: one per row.
         start, end: the positions that rows have, from `start` up to and without `end`.
-        width: of states.
         device: the device on which the batch is computed.
     """
-    by_site: dict[Site, list[tuple[int, Edit]]] = {site: [] for site in SITES}
+    placed = []
     for row, intervention in enumerate(interventions):
-        for edit in intervention.edits():
-            by_site[edit.site].append((row, edit))
-    replacements = []
-    for site, edits in by_site.items():
-        if not edits:
-            continue
-        where = torch.zeros(len(interventions), end - start, dtype=torch.bool)
-        new_states = [edit.states for _, edit in edits if edit.states is not None]
-        states = torch.zeros(*where.shape, width, dtype=new_states[0].dtype, device=device) if new_states else None
-        for row, edit in edits:
-            inside = (edit.positions >= start) & (edit.positions < end)
-            columns = edit.positions[inside] - start
-            where[row, columns] = True
-            if states is not None and edit.states is not None:
-                states[row, columns.to(device)] = edit.states.to(states)[inside.to(device)]
-        replacements.append(SiteEdits(site, where.to(device), states))
-    return replacements
+        for part in intervention.parts:
+            for edit in part.edits():
+                inside = (edit.positions >= start) & (edit.positions < end)
+                columns = (edit.positions[inside] - start).to(device)
+                states = None if edit.states is None else edit.states[inside.to(edit.states.device)].to(device)
+                heads = None if edit.heads is None else edit.heads.to(device)
+                placed.append(RowEdit(edit.site, row, part.start, part.stop, columns, states, heads))
+    return placed
+
+
+def behind(edits: Sequence[RowEdit], more: int) -> list[RowEdit]:
+    """The same edits where `more` other positions come before those of the rows."""
+    return [replace(each, columns=each.columns + more) for each in edits]
 
 
 @contextmanager
-def edited(layer: nn.Module, edits: Sequence[SiteEdits], active: Tensor) -> Iterator[None]:
-    """In the block, the layer's states are replaced in the rows that are `active`."""
-    with removed_after(hook_site(layer, each.site, partial(each.replace, active)) for each in edits):
+def edited(layer: nn.Module, number: int, edits: Sequence[RowEdit]) -> Iterator[None]:
+    """In the block, the states of the layer with this number are replaced."""
+    active = [each for each in edits if each.start <= number < each.stop]
+    sites = dict.fromkeys(each.site for each in active)
+    by_site = {site: [each for each in active if each.site == site] for site in sites}
+    with removed_after(hook_site(layer, site, partial(_replaced, own)) for site, own in by_site.items()):
         yield
+
+
+def _replaced(edits: Sequence[RowEdit], states: Tensor) -> Tensor:
+    states = states.clone()
+    for each in edits:
+        each.apply(states)
+    return states

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .interventions import Site
-from .modules import find_module
+from .modules import find_module, find_output_projection, head_count
 
 StateChange = Callable[[Tensor], Tensor]
 
@@ -23,18 +23,27 @@ def removed_after(handles: Iterable[Any]) -> Iterator[None]:
 
 
 def hook_site(layer: nn.Module, site: Site, change: StateChange) -> Any:
-    """The handle of a hook that passes the states (rows, S, width) at a site of the layer through `change`.
+    """The handle of a hook that passes the states (rows, S, width) at a site of the layer through `change`; those at
+    the site `head` are (rows, S, heads, head width).
 
     Raises:
         InterventionError: the layer has no such site.
     """
     if site == "input":
         return layer.register_forward_pre_hook(partial(_change_input, change))
+    if site == "head":
+        heads = head_count(layer)
+        return find_output_projection(layer).register_forward_pre_hook(partial(_change_heads, change, heads))
     return find_module(layer, site).register_forward_hook(partial(_change_output, change))
 
 
 def _change_input(change: StateChange, _layer: nn.Module, arguments: tuple) -> tuple:
     return (change(arguments[0]), *arguments[1:])
+
+
+def _change_heads(change: StateChange, heads: int, _projection: nn.Module, arguments: tuple) -> tuple:
+    states = arguments[0]
+    return (change(states.unflatten(-1, (heads, -1))).flatten(-2), *arguments[1:])
 
 
 def _change_output(change: StateChange, _module: nn.Module, _arguments: tuple, output: Any) -> Any:

@@ -1,15 +1,17 @@
 """Attention masks: those of a recorded forward, and those under interventions.
 
 `Masks` has what each layer of the recorded forward allows; `blocked_attention` is what interventions forbid, and
-`mask_under` combines the two into the mask with which a layer is replayed.
+`BlockedAttention.mask` combines the two into the mask with which a layer is replayed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from vlmflow.errors import InterventionError
 
 from .interventions import Intervention
 
@@ -90,27 +92,113 @@ def attention_matrix(mask: Tensor | None, length: int, device: torch.device) -> 
     return (matrix if matrix.dtype == torch.bool else matrix > torch.finfo(matrix.dtype).min / 2).to(device)
 
 
-def blocked_attention(interventions: Sequence[Intervention], queries: Tensor, keys: Tensor) -> Tensor:
-    """(interventions, queries, keys) True where an intervention forbids attention.
+@dataclass(frozen=True)
+class BlockedAttention:
+    """The attention that the rows of a batch forbid, each part of an intervention in its own layers.
+
+    Attributes:
+        rows, starts, stops: (P) of each part: its row in the batch, and its layers `start` … `stop` − 1; in the order
+            of the rows.
+        blocked: (P, queries, keys) True where it forbids attention.
+        heads: (P, heads) True for the heads in which it does; None if all parts do in all heads.
+    """
+
+    rows: Tensor
+    starts: Tensor
+    stops: Tensor
+    blocked: Tensor
+    heads: Tensor | None
+
+    def mask(self, number: int, rows: int, may_attend: Tensor) -> Tensor:
+        """(rows, 1 or heads, queries, keys) True where attention is allowed in a layer.
+
+        Args:
+            number: of the layer.
+            rows: the number of rows that run through it, the first ones of the batch.
+            may_attend: (queries, keys) True where the recorded layer allows attention.
+        """
+        active = ((self.starts <= number) & (number < self.stops)).nonzero().flatten()
+        heads = None if self.heads is None else self.heads[active.to(self.heads.device)]
+        width = 1 if heads is None or not len(active) else heads.shape[1]
+        allowed = may_attend.repeat(rows, width, 1, 1)
+        for chosen in each_once(self.rows[active]):
+            where = active[chosen].to(self.blocked.device)
+            forbidden = self.blocked[where][:, None]
+            if heads is not None:
+                forbidden = forbidden & heads[chosen.to(heads.device)][:, :, None, None]
+            allowed[self.rows[active[chosen]].to(allowed.device)] &= ~forbidden.to(allowed.device)
+        return allowed
+
+
+def blocked_attention(
+    interventions: Sequence[Intervention],
+    queries: Tensor,
+    keys: Tensor,
+    heads: Callable[[], int],
+    device: torch.device,
+) -> BlockedAttention:
+    """What interventions forbid, a row for each.
 
     Args:
-        interventions: a row for each.
+        interventions: in the order of the rows.
         queries, keys: positions, from 0.
+        heads: gives the number of heads of a layer; called only if an intervention names some.
+        device: on which masks are computed.
+
+    Raises:
+        InterventionError: an intervention names a head that there is not.
     """
-    none_blocked = torch.zeros(len(queries), len(keys), dtype=torch.bool)
-    by_row = [intervention.blocks(queries, keys) for intervention in interventions]
-    return torch.stack([none_blocked if each is None else each for each in by_row])
+    parts: list[tuple[int, Intervention]] = []
+    blocked: list[Tensor] = []
+    for row, intervention in enumerate(interventions):
+        for part in intervention.parts:
+            if (forbidden := part.blocks(queries, keys)) is not None:
+                parts.append((row, part))
+                blocked.append(forbidden)
+    none = torch.zeros(0, len(queries), len(keys), dtype=torch.bool)
+    return BlockedAttention(
+        rows=torch.tensor([row for row, _ in parts], dtype=torch.long),
+        starts=torch.tensor([part.start for _, part in parts], dtype=torch.long),
+        stops=torch.tensor([part.stop for _, part in parts], dtype=torch.long),
+        blocked=(torch.stack(blocked) if blocked else none).to(device),
+        heads=heads_blocked([part for _, part in parts], heads, device),
+    )
 
 
-def mask_under(blocked: Tensor, active: Tensor, may_attend: Tensor) -> Tensor:
-    """(rows, 1, queries, keys) True where attention is allowed in a layer under each row's intervention.
+def heads_blocked(parts: Sequence[Intervention], heads: Callable[[], int], device: torch.device) -> Tensor | None:
+    """(parts, heads) True for the heads in which a part forbids attention; None if all of them do in all heads.
 
-    Args:
-        blocked: (rows, queries, keys) as `blocked_attention` gives it.
-        active: (rows) True for those whose intervention changes this layer.
-        may_attend: (queries, keys) True where the recorded layer allows attention.
+    Raises:
+        InterventionError: a part names a head that there is not.
     """
-    return (may_attend & ~(blocked & active[:, None, None]))[:, None]
+    if all(part.heads is None for part in parts):
+        return None
+    named = torch.ones(len(parts), heads(), dtype=torch.bool)
+    for number, part in enumerate(parts):
+        if part.heads is not None:
+            check_heads(part.heads, named.shape[1])
+            named[number] = torch.isin(torch.arange(named.shape[1]), part.heads)
+    return named.to(device)
+
+
+def check_heads(named: Tensor, heads: int) -> None:
+    """Check that a layer has the heads that are named.
+
+    Raises:
+        InterventionError: it does not, or none is named.
+    """
+    if not len(named):
+        raise InterventionError("an intervention on heads needs at least one of them")
+    if int(named.min()) < 0 or int(named.max()) >= heads:
+        raise InterventionError(f"heads {int(named.min())} to {int(named.max())}: a layer has 0 to {heads - 1}")
+
+
+def each_once(numbers: Tensor) -> Iterator[Tensor]:
+    """Indices into sorted numbers, in as few sets as possible in each of which no number occurs twice."""
+    _, counts = numbers.unique_consecutive(return_counts=True)
+    rank = torch.arange(len(numbers)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    for turn in range(int(counts.max()) if len(counts) else 0):
+        yield (rank == turn).nonzero().flatten()
 
 
 def first_changed(may_attend: Tensor, start: int) -> int:

@@ -100,6 +100,60 @@ def find_module(layer: nn.Module, module: Module) -> nn.Module:
     return candidates[0]
 
 
+# Names of the linear map that joins the heads' outputs.
+OUTPUT_PROJECTIONS = ("o_proj", "out_proj", "dense", "c_proj", "wo", "proj", "linear_out")
+
+
+def find_output_projection(layer: nn.Module) -> nn.Linear:
+    """The linear map of a layer's attention whose input is the outputs of all heads, one behind the other.
+
+    Raises:
+        InterventionError: the attention has no such map, or several, or its input is not cut evenly into heads.
+    """
+    attention = find_module(layer, "attention")
+    found = [child for name, child in attention.named_children() if name in OUTPUT_PROJECTIONS]
+    if len(found) != 1 or not isinstance(found[0], nn.Linear):
+        raise InterventionError(
+            f"{type(attention).__name__} has {len(found)} modules that may be its output projection; expected one, so "
+            "its heads cannot be told apart"
+        )
+    if found[0].in_features % head_count(layer):
+        raise InterventionError(
+            f"the output projection of {type(attention).__name__} takes {found[0].in_features} numbers, which are not "
+            f"{head_count(layer)} heads of one width"
+        )
+    return found[0]
+
+
+def head_count(layer: nn.Module) -> int:
+    """The number of heads of a layer's attention, by its configuration; they may share keys, see `key_head_count`.
+
+    Raises:
+        InterventionError: it has no configuration that says so.
+    """
+    return _count(layer, "num_attention_heads")
+
+
+def key_head_count(layer: nn.Module) -> int:
+    """The number of heads with keys and values of their own; neighbouring heads share one.
+
+    Raises:
+        InterventionError: the layer's attention has no configuration that says so.
+    """
+    config = getattr(find_module(layer, "attention"), "config", None)
+    return _count(
+        layer, "num_key_value_heads" if getattr(config, "num_key_value_heads", None) else "num_attention_heads"
+    )
+
+
+def _count(layer: nn.Module, name: str) -> int:
+    attention = find_module(layer, "attention")
+    count = getattr(getattr(attention, "config", None), name, None)
+    if not isinstance(count, int):
+        raise InterventionError(f"the configuration of {type(attention).__name__} does not give {name}")
+    return count
+
+
 def module_kind(part: nn.Module) -> Module | None:
     """The kind of a module of a decoder layer by the name of its class: attention is checked first, since the
     class of a mixture of experts' attention may have the word for its experts in its name too."""

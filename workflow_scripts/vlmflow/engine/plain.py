@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .interventions import Edit, Intervention
-from .modules import find_module
+from .modules import find_module, find_output_projection, head_count
 from .record import last_logits
 from .recording import Layers, states_of
 from .recurrent import recurrent_layers
@@ -46,9 +46,10 @@ def plain(
 
     for intervention in interventions:
         with ExitStack() as stack:
-            for number in range(intervention.start, intervention.stop):
-                for handle in _hooks(layers[number], intervention, number not in recurrent):
-                    stack.callback(handle.remove)
+            for part in intervention.parts:
+                for number in range(part.start, part.stop):
+                    for handle in _hooks(layers[number], part, number not in recurrent):
+                        stack.callback(handle.remove)
             stack.callback(layers[-1].register_forward_hook(keep).remove)
             model(**inputs, use_cache=False, **last_logits(model))
     return torch.stack(states)
@@ -60,12 +61,15 @@ def _hooks(layer: nn.Module, intervention: Intervention, attends: bool) -> Itera
     for edit in intervention.edits():
         if edit.site == "input":
             yield layer.register_forward_pre_hook(partial(_edit_input, edit))
+        elif edit.site == "head":
+            heads = head_count(layer)
+            yield find_output_projection(layer).register_forward_pre_hook(partial(_edit_heads, edit, heads))
         else:
             yield find_module(layer, edit.site).register_forward_hook(partial(_edit_output, edit))
 
 
 def _mask(
-    intervention: Intervention, _layer: nn.Module, args: tuple, kwargs: dict[str, Any]
+    intervention: Intervention, layer: nn.Module, args: tuple, kwargs: dict[str, Any]
 ) -> tuple[tuple, dict[str, Any]] | None:
     """The layer's arguments, with the attention that the intervention blocks removed from the mask."""
     length, device = args[0].shape[1], args[0].device
@@ -76,12 +80,27 @@ def _mask(
     mask = kwargs.get("attention_mask")
     if mask is None:
         mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+    if intervention.heads is not None:
+        named = torch.zeros(head_count(layer), 1, 1, dtype=torch.bool)
+        named[intervention.heads] = True
+        mask, blocked = mask.expand(-1, len(named), -1, -1), named & blocked
     forbidden = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
     return args, kwargs | {"attention_mask": mask.masked_fill(blocked.to(mask.device), forbidden)}
 
 
 def _edit_input(edit: Edit, _layer: nn.Module, args: tuple) -> tuple:
     return (_edited(edit, args[0]), *args[1:])
+
+
+def _edit_heads(edit: Edit, count: int, _projection: nn.Module, args: tuple) -> tuple:
+    """The heads' outputs (1, N, heads × head width), replaced position by position and head by head."""
+    states = args[0].clone()
+    width = states.shape[2] // count
+    for number, position in enumerate(edit.positions.tolist()):
+        for place, head in enumerate([] if edit.heads is None else edit.heads.tolist()):
+            value = 0 if edit.states is None else edit.states[number, place].to(states)
+            states[0, position, head * width : (head + 1) * width] = value
+    return (states, *args[1:])
 
 
 def _edit_output(edit: Edit, _module: nn.Module, _args: tuple, output: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from vlmflow.errors import InterventionError
 from .interventions import Intervention
 from .masks import Masks, first_changed, last_needed
 
+NONE = torch.empty(0, dtype=torch.long)
 # A row of a batch counts as at least its positions divided by this, which limits the memory of masks and keys.
 PREFIX_TOKENS_PER_TOKEN = 32
 
@@ -81,27 +83,60 @@ def check_intervention(intervention: Intervention, masks: Masks) -> None:
     Raises:
         InterventionError: it has no positions or layers, forbids nothing, or leaves a position nothing to attend to.
     """
-    targets, layers = intervention.changes, len(masks.of_layer)
-    blocked = intervention.blocks(targets, torch.arange(masks.length))
+    if not intervention.parts:
+        raise InterventionError("an intervention needs at least one part")
+    for part in intervention.parts:
+        _check_part(part, masks)
+    blocking = [part for part in intervention.parts if part.blocks(NONE, NONE) is not None]
+    for start, stop in _spans(blocking):
+        active = [part for part in blocking if part.start <= start and stop <= part.stop]
+        for matrix in masks.attention_matrices(start, stop):
+            _check_attention_is_left(active, matrix)
+
+
+def _check_part(part: Intervention, masks: Masks) -> None:
+    targets, layers = part.changes, len(masks.of_layer)
+    blocked = part.blocks(targets, torch.arange(masks.length))
     if len(targets) == 0 or (blocked is not None and not blocked.any()):
         raise InterventionError("an intervention needs at least one source and one target position")
-    if not 0 <= intervention.start < intervention.stop <= layers:
-        raise InterventionError(
-            f"layers {intervention.start} to {intervention.stop - 1}: the model has 0 to {layers - 1}"
-        )
+    if not 0 <= part.start < part.stop <= layers:
+        raise InterventionError(f"layers {part.start} to {part.stop - 1}: the model has 0 to {layers - 1}")
     if blocked is None:
         return
     # A sliding window may hide the sources in some layers, but not in all of them.
     if not any((matrix[targets] & blocked).any() for matrix in masks.attention_matrices(0, layers)):
         raise InterventionError("no target position attends to a source position; there is nothing to knock out")
-    inside = masks.attention_matrices(intervention.start, intervention.stop)
-    if not inside:
+    if not masks.attention_matrices(part.start, part.stop):
         raise InterventionError(
-            f"none of the layers {intervention.start} to {intervention.stop - 1} has attention, so there is nothing to "
-            "knock out"
+            f"none of the layers {part.start} to {part.stop - 1} has attention, so there is nothing to knock out"
         )
-    for matrix in inside:
-        attends = (matrix[targets] & ~blocked).any(dim=1)
+
+
+def _spans(parts: Sequence[Intervention]) -> list[tuple[int, int]]:
+    """The spans (first layer, last layer + 1) in which the same parts are active, from the first to the last layer."""
+    ends = sorted({end for part in parts for end in (part.start, part.stop)})
+    return list(pairwise(ends))
+
+
+def _check_attention_is_left(parts: Sequence[Intervention], matrix: Tensor) -> None:
+    """Check that parts which act in the same layer leave each of their positions something to attend to, in each
+    head."""
+    if not parts:
+        return
+    targets = torch.cat([part.changes for part in parts]).unique()
+    everywhere = torch.arange(len(matrix))
+    in_all = torch.zeros(len(targets), len(matrix), dtype=torch.bool)
+    in_some: dict[int, Tensor] = {}  # head → what is forbidden in it alone
+    for part in parts:
+        blocked = part.blocks(targets, everywhere)
+        if blocked is not None and part.heads is None:
+            in_all |= blocked
+        elif blocked is not None and part.heads is not None:
+            for head in part.heads.tolist():
+                in_some[head] = in_some[head] | blocked if head in in_some else blocked
+    # Heads in which the same part is named have the same matrix.
+    for blocked in {id(each): each for each in (in_all, *in_some.values())}.values():
+        attends = (matrix[targets] & ~(in_all | blocked)).any(dim=1)
         if not attends.all():
             raise InterventionError(
                 f"after the knockout, position {int(targets[~attends][0])} would have nothing to attend to"

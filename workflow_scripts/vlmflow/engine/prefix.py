@@ -29,7 +29,7 @@ class Prefix(Protocol):
         """The cache with which a layer is called, for rows that begin at position `start`."""
 
     def mask(self, may_attend: Tensor, call: LayerCall, dtype: torch.dtype) -> Tensor:
-        """The boolean mask (rows, 1, S, start + S), in the form that the layer takes."""
+        """The boolean mask (rows, 1 or heads, S, start + S), in the form that the layer takes."""
 
     def returned(self, call: LayerCall, start: int, end: int) -> tuple[Tensor, Tensor]:
         """The recorded keys and values of the positions before `end`, as `cache` returns them to a layer."""
@@ -162,7 +162,7 @@ def shared_prefix_attention(
     Args:
         query: (rows, heads, S, head width).
         key, value: the rows' own, (rows, key heads, S, head width).
-        attention_mask: boolean (rows or 1, 1, S, P + S), True where a position may attend.
+        attention_mask: boolean (rows or 1, heads or 1, S, P + S), True where a position may attend.
         scaling: of the scores; 1/√(head width) by default.
     """
     keys, values = _PREFIX.get()
@@ -183,7 +183,9 @@ def shared_prefix_attention(
     to_prefix = queries.reshape(key_heads, -1, width) @ prefix_keys.transpose(1, 2)
     to_own = queries @ key.transpose(0, 1).transpose(2, 3)
     scores = torch.cat([to_prefix, to_own.reshape(key_heads, -1, length)], dim=2)
-    may_attend = attention_mask.transpose(0, 1).unsqueeze(2)  # (1, rows, 1, S, P + S)
+    by_head = attention_mask.shape[1] > 1
+    # (key heads or 1, rows, heads of one key head or 1, S, P + S)
+    may_attend = attention_mask.unflatten(1, (key_heads, sharing) if by_head else (1, 1)).transpose(0, 1)
     scores.view(key_heads, rows, sharing, length, -1).masked_fill_(~may_attend, float("-inf"))
     weights = scores.softmax(-1)
     from_prefix = (weights[..., :before] @ prefix_values).view(key_heads, rows, -1, value.shape[3])

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from .batch_size import AdaptiveBatchSize
-from .edits import batch_edits, edited
+from .edits import batch_edits, behind, edited
 from .interventions import Intervention
-from .masks import blocked_attention, mask_under
+from .masks import blocked_attention
+from .modules import head_count
 from .plan import Group, plan
 from .prefix import CopiedPrefix, Prefix
 from .recording import Layers, Recording, arguments_at, states_of
@@ -85,6 +86,11 @@ class _Replay:
         """What layers without attention carry into the group's first position."""
         return CarriedStates(self.group.start, self.group.end)
 
+    def heads(self) -> int:
+        """The number of heads of the layers with attention."""
+        calls = zip(self.layers, self.recording.calls, strict=True)
+        return head_count(next(layer for layer, call in calls if not call.is_recurrent))
+
     def batch(self, done: int, size: int) -> tuple[tuple[int, ...], Tensor]:
         """(the rows after the `done` first ones that fit into a batch of `size`, (rows, end − start, width) states)."""
         rows = self.group.batch(done, size)
@@ -99,9 +105,9 @@ class _Batch:
         self.replay, self.interventions = replay, interventions
         start, end, output = replay.group.start, replay.group.end, replay.recording.output
         self.start, self.end = start, end
-        self.blocked = blocked_attention(interventions, torch.arange(start, end), torch.arange(end)).to(output.device)
-        self.edits = batch_edits(interventions, start, end, output.shape[2], output.device)
-        self.stops = torch.tensor([intervention.stop for intervention in interventions], device=output.device)
+        queries, keys = torch.arange(start, end), torch.arange(end)
+        self.blocked = blocked_attention(interventions, queries, keys, replay.heads, output.device)
+        self.edits = batch_edits(interventions, start, end, output.device)
         self.shared = SharedKeys()
 
     def states(self) -> Tensor:
@@ -117,10 +123,6 @@ class _Batch:
             hidden = self._carry(number, hidden) if recurrent else self._attend(number, hidden)
         return hidden.to(recording.output.device)
 
-    def _active(self, number: int, rows: int) -> Tensor:
-        """(rows) True for those whose intervention changes this layer."""
-        return self.stops[:rows] > number
-
     def _attend(self, number: int, hidden: Tensor) -> Tensor:
         """The states (rows, end − start, width) after a layer with attention, of the first rows of the batch.
 
@@ -130,15 +132,14 @@ class _Batch:
         """
         layer, call = self.replay.layers[number], self.replay.recording.calls[number]
         start, end, prefix, rows = self.start, self.end, self.replay.prefix, len(hidden)
-        active = self._active(number, rows)
         may_attend = self.replay.recording.may_attend.layer(number)[start:end, :end]
-        mask = mask_under(self.blocked[:rows], active, may_attend)
+        mask = self.blocked.mask(number, rows, may_attend)
         arguments = arguments_at(call, torch.arange(start, end), prefix.cache(call, start))
         arguments["attention_mask"] = prefix.mask(mask, call, hidden.dtype)
         arguments = self.shared.arguments(arguments)
         if call.takes_keys:
             self.shared.complete(layer, prefix.returned(call, start, end), rows)
-        with prefix.context(layer, call, start), edited(layer, self.edits, active):
+        with prefix.context(layer, call, start), edited(layer, number, self.edits):
             return states_of(layer(hidden, **arguments))
 
     def _carry(self, number: int, hidden: Tensor) -> Tensor:
@@ -146,7 +147,6 @@ class _Batch:
         layer, call = self.replay.layers[number], self.replay.recording.calls[number]
         carried = self.replay.carried
         before = self.start - carried.aligned
-        edits = [each.behind(before) for each in self.edits]
         states, arguments = carried.inputs(layer, call, number, hidden)
-        with edited(layer, edits, self._active(number, len(hidden))):
+        with edited(layer, number, behind(self.edits, before)):
             return states_of(layer(states, **arguments))[:, before:]
