@@ -44,6 +44,10 @@ def knockout_rows():
                 "p_base": 0.5,
                 "p_knockout": 0.4,
                 "change": -20.0 - question,
+                "margin": -1.0 if question < 2 else None,
+                "log_prob": -0.2,
+                "flips": 100.0 * (question == 0),
+                "token": "red",
                 "sub_words": 1 + question % 2,
             }
             for edge in ("image -> last", "question -> last")
@@ -55,6 +59,12 @@ def knockout_rows():
 
 def test_answers_of_several_sub_words_are_counted():
     summary = place("knockout", knockout_rows())
+    assert set(summary["quantity"]) == {"change", "margin", "log_prob", "flips"}
+    means = {name: rows["mean"].unique().to_list() for (name,), rows in summary.group_by("quantity")}
+    assert means["margin"] == [-1.0]
+    assert means["flips"] == [20.0]
+    assert set(summary.filter(pl.col("quantity") == "margin")["questions"]) == {2}, "those with two options"
+    summary = summary.filter(pl.col("quantity") == "change")
     assert set(summary["multi_token_answers"]) == {2}
     assert set(summary["mean"]) == {-22.0}
     assert set(summary["questions"]) == {5}

@@ -8,6 +8,7 @@ from support.claim_rows import RowsSource, entry
 from vlmflow.calibration.planted import QUESTION, Plant, build_planted, paint
 from vlmflow.claims.judge import judge
 from vlmflow.edges import FLOW_EDGES
+from vlmflow.probes.effects import last_sub_word
 from vlmflow.probes.knockout.measure import knockout
 
 LAYERS, SCENES = 12, 16
@@ -31,7 +32,7 @@ def verdicts(plant, answers=None):
     rows = []
     for number, scene in enumerate(scenes()):
         prompt = vlm.prompt(scene.image, QUESTION, objects={"picture": [scene.related]})
-        measured = [answers[number % len(answers)]] if answers else None
+        measured = last_sub_word(vlm, prompt, [answers[number % len(answers)]]) if answers else None
         names = {"question_id": pl.lit(str(number)), "image_id": pl.lit(str(number))}
         rows.append(knockout(vlm, prompt, EDGES, 1, measured).with_columns(**names))
     claims = {name: entry(name) for name in (*FLOWS, *ABSENT)}

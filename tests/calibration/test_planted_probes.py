@@ -9,6 +9,7 @@ from support.planted import BITS, prompt_of, scene, stages
 from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted, caption_word, code_word, tail_word
 from vlmflow.edges import ALL_EDGES, Edge, module_layers, window_layers
 from vlmflow.notebook import LanguageModel
+from vlmflow.probes.effects import last_sub_word
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens
 from vlmflow.probes.norms.sinks import sinks
@@ -48,7 +49,8 @@ def test_the_last_sub_word_has_a_flow_of_its_own(at, bits, window):
     edges = ["question -> last", "image -> last", "image -> question"]
     first = {"question -> last": {last}, "image -> question": {related}}
     assert_changes(knockout(vlm, prompt, edges, window), first, layers)
-    assert_changes(knockout(vlm, prompt, edges, window, answer.token_ids), {"image -> last": {said}}, layers)
+    last = last_sub_word(vlm, prompt, answer.token_ids)
+    assert_changes(knockout(vlm, prompt, edges, window, last), {"image -> last": {said}}, layers)
 
 
 @pytest.mark.planted("lens")

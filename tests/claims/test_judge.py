@@ -362,3 +362,26 @@ def test_common_questions_are_those_of_the_second_line_that_the_study_names():
         against={"prompt": "q"},
     )
     assert judged({"c": claim}, ("m",), flow=probe)["questions"].to_list() == [12, 30]
+
+
+def test_a_test_names_the_measure_of_an_intervention():
+    """By default it is the change of the probability, which moves in one task here; the margin does in the other."""
+
+    def by_measure(model, task, edge, quantity, layer):
+        moves = (quantity, task) in (("change", "One"), ("margin", "Two"))
+        return drop(model, task, edge, layer) if moves else 0.0
+
+    rows = source(by_measure, columns={"quantity": ["change", "margin"]})
+    rows.default = "change"
+    claims = {
+        name: own([DROP | {"probe": "flow"} | measure]) for name, measure in (("c", {}), ("m", {"measure": "margin"}))
+    }
+    found = judged(claims, flow=rows)
+    verdicts = {(row["claim"], row["scope"]): row["verdict"] for row in found.iter_rows(named=True)}
+    assert verdicts == {
+        ("c", "One"): "supported",
+        ("c", "Two"): "contradicted",
+        ("m", "One"): "contradicted",
+        ("m", "Two"): "supported",
+    }
+    assert "lowest of a -> b, margin (flow)" in set(found["test"])

@@ -23,15 +23,14 @@ WINDOWS = [1, 3, 5]
 def knockout():
     """The task First has all edges, Second no options; at layer 2 the first edge costs much, the last one gains."""
     rows = [
-        {"task": task, "edge": edge, "window": window, "layer": layer, "multi_token_answers": 3}
+        {"task": task, "edge": edge, "window": window, "quantity": "change", "layer": layer, "multi_token_answers": 3}
         | interval({"question -> last": -30.0, "true option -> last": 20.0}.get(edge, -0.5) * window * (layer == 2))
         for task, edge, window, layer in itertools.product(TASKS, EDGES, WINDOWS, range(4))
         if (task, edge) != ("Second", "true option -> last")
     ]
     absent = {"mean": None, "low": None, "high": None, "note": "it was built without options", "questions": 0}
-    rows.append(
-        {"task": "Second", "edge": EDGES[2], "window": 0, "layer": 0, "multi_token_answers": 0} | interval(0) | absent
-    )
+    absent |= {"task": "Second", "edge": EDGES[2], "window": 0, "quantity": "", "layer": 0, "multi_token_answers": 0}
+    rows.append(interval(0) | absent)
     return KnockoutProbe.summary_table().frame(rows)
 
 
@@ -96,7 +95,7 @@ def test_the_atlas_marks_cells_that_differ_from_0(knockout):
 def test_the_sentence_of_the_atlas_ranks_the_edges(knockout):
     words = ATLAS.sentence(PROBE, knockout, "m")
     assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
-    assert "Ranks of the paper's edges by this loss: question ↛ last 1, image ↛ question 2." in words
+    assert "Ranks of the paper's edges by this effect: question ↛ last 1, image ↛ question 2." in words
     other = knockout.filter(pl.col("edge") == "true option -> last").with_columns(window=pl.lit(1, dtype=pl.Int32))
     words = ATLAS.model_copy(update={"window": 1}).sentence(PROBE, other, "m")
     assert "places" not in words
@@ -246,8 +245,8 @@ def test_every_edge_has_one_stroke_and_no_two_in_a_figure_are_equal():
 @pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
 def test_an_atlas_of_all_edges_can_be_written(tmp_path, ending):
     rows = [
-        {"task": "First", "edge": edge, "window": window, "layer": layer, "multi_token_answers": 0}
-        | interval(-float(layer))
+        {"task": "First", "edge": edge, "window": window, "quantity": "change", "layer": layer}
+        | interval(-float(layer), multi_token_answers=0)
         for edge in ALL_EDGES
         for window in (1, 3)
         for layer in range(40)

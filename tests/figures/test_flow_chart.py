@@ -30,10 +30,9 @@ def test_an_edge_has_the_same_stroke_in_every_figure(flow_summary):
 
 
 def test_an_edge_that_was_measured_on_no_question_is_named():
-    rows = KnockoutProbe.summary_table().frame(
-        [{"task": "First", "edge": EDGES[0], "window": 3, "layer": 0} | interval(-10.0, multi_token_answers=2)]
-    )
+    row = {"task": "First", "edge": EDGES[0], "window": 3, "quantity": "change", "layer": 0}
+    rows = KnockoutProbe.summary_table().frame([row | interval(-10.0, multi_token_answers=2)])
     words = FLOW_FIGURE.sentence(FLOW_PROBE, rows, "m")
     assert "image ↛ last could not be measured on any question." in words
-    assert "question ↛ last lowers the answer's probability most in First" in words
+    assert "question ↛ last lowers the probability of the model's answer most in First" in words
     drawn(rows, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=2).to_dict()

@@ -5,6 +5,7 @@ import torch
 
 from support.random_prompts import FOUR_EDGES, noise, talking_llava
 from support.random_prompts import prompt_with_segments as prompt_of
+from vlmflow.probes.effects import last_sub_word
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.pruning.measure import pruning
 from vlmflow.probes.words.measure import words
@@ -20,7 +21,7 @@ def test_probes_in_half_precision_are_close_to_float32(dtype):
     changes, similarities, norms, image = [], [], [], noise(3)
     for vlm in (half, single):
         prompt = prompt_of(vlm, 3, image)
-        changes.append(knockout(vlm, prompt, FOUR_EDGES, [1, 3], [5, 6])["p_knockout"])
+        changes.append(knockout(vlm, prompt, FOUR_EDGES, [1, 3], last_sub_word(vlm, prompt, [5, 6]))["p_knockout"])
         similarities.append(words(vlm, prompt, modules=["attention", "mlp"], window=2, top=3)["similarity"])
         norms.append(torch.tensor(vlm.feature_norms(prompt)))
         rows = pruning(vlm, prompt, [0, 2], "x", vlm.answer(prompt).token_ids, with_time=True)

@@ -19,6 +19,7 @@ from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
 from vlmflow.errors import NotApplicableError
 from vlmflow.probes import KnockoutProbe
+from vlmflow.probes.effects import last_sub_word
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.run import ProbeRun
 from vlmflow.settings import WindowShare, window_size
@@ -56,7 +57,7 @@ def test_one_recording_serves_all_windows(seed, layers, key_heads):
 def test_the_last_sub_word_is_measured_given_the_earlier_ones(seed, answer):
     vlm = random_llava(3, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
-    rows = knockout(vlm, prompt, FOUR_EDGES, 3, answer)
+    rows = knockout(vlm, prompt, FOUR_EDGES, 3, last_sub_word(vlm, prompt, answer))
     ids = prompt.inputs["input_ids"]
     given_ids = torch.cat([ids, torch.tensor([answer[:-1]], dtype=torch.long)], dim=1)
     inputs = prompt.inputs | {"input_ids": given_ids, "attention_mask": torch.ones_like(given_ids)}
@@ -76,7 +77,7 @@ def test_the_last_sub_word_is_measured_given_the_earlier_ones(seed, answer):
 def test_as_published_an_edge_is_blocked_to_every_position_that_predicts_a_sub_word(seed, answer):
     vlm = random_llava(3, 3, seed=seed)
     prompt = prompt_of(vlm, 3)
-    rows = knockout(vlm, prompt, FOUR_EDGES, 3, answer, every_sub_word=True)
+    rows = knockout(vlm, prompt, FOUR_EDGES, 3, last_sub_word(vlm, prompt, answer), every_sub_word=True)
     inputs = vlm.continue_prompt(prompt, answer[:-1]).inputs
     length = inputs["input_ids"].shape[1]
     for row in rows.iter_rows(named=True):
@@ -86,7 +87,7 @@ def test_as_published_an_edge_is_blocked_to_every_position_that_predicts_a_sub_w
         blocked = AttentionKnockout(prompt.positions(edge.source), target, span.start, span.stop)
         (expected,) = probability(vlm, inputs, answer[-1], [blocked])
         assert row["p_knockout"] == pytest.approx(expected, rel=1e-9)
-    alone = knockout(vlm, prompt, FOUR_EDGES, 3, answer)
+    alone = knockout(vlm, prompt, FOUR_EDGES, 3, last_sub_word(vlm, prompt, answer))
     differing = rows.filter(rows["p_knockout"] != alone["p_knockout"])
     assert set(differing["edge"]) <= {edge for edge in FOUR_EDGES if edge.endswith("last")}
     assert len(differing)
@@ -119,9 +120,10 @@ def test_a_probe_with_a_share_measures_the_window_of_its_model():
         probe = KnockoutProbe(kind="knockout", window={"share": 0.3}, edges=["question -> last"])
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("vlmflow.probes.context.open_image", lambda _: Image.new("RGB", (12, 12)))
-            rows = ProbeRun(vlm, probe, "p").measure(question)
+            prompt = vlm.prompt(Image.new("RGB", (12, 12)), question.text)
+            said = replace(question, token_ids=vlm.answer(prompt).token_ids)
+            rows = ProbeRun(vlm, probe, "p").measure(said)
         assert set(rows["window"]) == {size}
-        prompt = vlm.prompt(Image.new("RGB", (12, 12)), question.text)
         expected = knockout(vlm, prompt, ["question -> last"], size)
         assert rows["change"].to_list() == expected["change"].to_list()
 
@@ -130,7 +132,10 @@ def test_an_answer_of_one_sub_word_changes_nothing():
     vlm = random_llava(4, 3)
     prompt = prompt_of(vlm, 3)
     token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
-    assert knockout(vlm, prompt, FOUR_EDGES, 3, [token]).equals(knockout(vlm, prompt, FOUR_EDGES, 3))
+    columns = ["edge", "window", "layer", "p_base", "p_knockout", "change", "log_prob", "flips", "token"]
+    last = knockout(vlm, prompt, FOUR_EDGES, 3, last_sub_word(vlm, prompt, [token]))
+    assert last.select(columns).equals(knockout(vlm, prompt, FOUR_EDGES, 3).select(columns))
+    assert set(last["margin"]) == {None}, "options have no meaning after the first sub-word"
 
 
 def test_the_answers_earlier_sub_words_are_template():

@@ -83,7 +83,7 @@ def test_a_budget_does_not_give_the_answer_away():
     ("key", "value", "messages"),
     [
         ("contextualisation__partners", 0, ["greater than or equal to 1", "but it is 0"]),
-        ("contextualisation__answers", "wrong", ["'any' or 'correct'", "'wrong'"]),
+        ("contextualisation__answers", "none", ["'any', 'correct' or 'wrong'", "'none'"]),
         ("contextualisation__prompt", "x", ["there is no such key here"]),
         ("output__segments", ["image", "objects"], ["'image', 'question', 'template' or 'last'", "'objects'"]),
         ("output__segments", ["last", "last"], ["segment 'last' is given 2 times; give it once"]),

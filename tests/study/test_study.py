@@ -84,7 +84,7 @@ def test_the_default_study_is_the_papers_six_edges_and_tasks():
         ("probes/flow/window", [3, 4], ["probes.flow.window: 4 is even"]),
         ("probes/flow/window", [], ["probes.flow.window", "at least 1 item"]),
         ("probes/flow/edges", ["image -> last", "image->last"], ["edge 'image -> last' is given 2 times"]),
-        ("probes/flow/token", "middle", ["probes.flow.token", "'first' or 'last'"]),
+        ("probes/flow/token", "middle", ["probes.flow.token", "'first', 'last' or 'all'"]),
         ("probes/flow/models", ["llava"], ["probes.flow.models: there is no model 'llava'; choose from tiny-llava"]),
         ("probes/flow/tasks", ["Choose"], ["probes.flow.tasks: there is no task 'Choose'; choose from ChooseAttr"]),
         (

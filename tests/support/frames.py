@@ -72,7 +72,7 @@ def cells_of(found):
 def flow_summary():
     return KnockoutProbe.summary_table().frame(
         [
-            {"task": task, "edge": edge, "window": 3, "layer": layer}
+            {"task": task, "edge": edge, "window": 3, "quantity": "change", "layer": layer}
             | interval(-10.0 * layer * (edge == EDGES[0]), multi_token_answers=2)
             for task in TASKS
             for edge in EDGES

@@ -7,6 +7,7 @@ import polars as pl
 
 from vlmflow.engine.modules import Module
 from vlmflow.models import load, vision_language
+from vlmflow.probes.effects import given_answer
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens
 from vlmflow.probes.words.measure import words
@@ -16,24 +17,32 @@ from vlmflow.prompts.build import Prompt
 class LanguageModel(vision_language.LanguageModel):
     """A decoder-only language model that reads captions, with its tokenizer and the probes."""
 
-    def knockout(self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int]) -> pl.DataFrame:
-        """The change of the answer's probability with each edge knocked out, in a window around each layer.
+    def knockout(
+        self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int], answer: str | None = None
+    ) -> pl.DataFrame:
+        """The effect on the model's answer of each edge knocked out, in a window around each layer.
 
         Args:
             prompt: of this model.
             edges: each as "source -> target", two segments of the prompt.
             window: number of layers, odd; or several such numbers.
+            answer: any answer; its sub-words are measured together, by their joint probability.  By default the first
+                token that the model generates is measured.
 
         Returns:
-            columns edge, window, layer (from 0), p_base and p_knockout (of the answer's first token, from 0 to 1),
-            change (in percent of p_base); [flow] section 3.2.
+            columns edge, window, layer (from 0), p_base and p_knockout (of the answer, from 0 to 1), change (in percent
+            of p_base; [flow] section 3.2); margin and log_prob (changes in nats), flips (0 or 100), token (the most
+            probable one); log-probabilities and ranks of the answer and both options, see
+            `vlmflow.probes.measures.effect_columns`.
 
         Raises:
             ValueError: an edge has another form or an unknown segment, or a window is not odd and at least 1.
             PromptError: the prompt does not have a segment of an edge.
-            InterventionError: an edge cannot be knocked out, since its target does not attend to its source.
+            InterventionError: an edge cannot be knocked out, since its target does not attend to its source; or the
+                answer is empty.
         """
-        return knockout(self, prompt, edges, window)
+        followed = None if answer is None else given_answer(self, prompt, answer)
+        return knockout(self, prompt, edges, window, followed)
 
     def words(
         self,

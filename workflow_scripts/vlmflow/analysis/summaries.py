@@ -24,6 +24,7 @@ class Averaging:
         further: name → column and expression over the rows of a combination, in addition to the mean.
         line: the column of `by` whose values (edges, for instance) may be skipped for every question; such a value gets
             a row with the reason and without a mean.
+        default: the quantity that figures and claims show if they name none.
         line_of: `Skipped.what` → value of `line`, if the two differ; skipped parts that are not in it have no line.
     """
 
@@ -36,6 +37,7 @@ class Averaging:
     further: Mapping[str, tuple[Column, pl.Expr]] = field(default_factory=dict)
     line: str | None = None
     line_of: Mapping[str, str] | None = None
+    default: str | None = None
 
     @property
     def along(self) -> str | None:
@@ -73,7 +75,7 @@ class Averaging:
             return pl.concat(summarise_cells(maps, by, "value", maps[self.map_columns][0]) for maps in sizes)
         means = summarise(values, by, "value", along=self.along)
         if self.further:
-            further = rows.group_by(by).agg(**{name: value for name, (_, value) in self.further.items()})
+            further = values.group_by(by).agg(**{name: value for name, (_, value) in self.further.items()})
             means = means.join(further, on=by, how="left", maintain_order="left")
         return means
 

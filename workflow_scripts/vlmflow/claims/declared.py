@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, Field, FiniteFloat, ValidationError, model_validator
 
+from vlmflow.probes.measures import Measure as EffectMeasure
 from vlmflow.settings import ModelName, Name, Strict
 
 PAPERS = Path(__file__).with_name("papers.yaml")
@@ -82,8 +83,16 @@ class LineOf(Strict):
     probe: str | None = Field(None, description="The claim's name for the probe; by default that of the first line.")
     where: Where = Field(default_factory=dict, description="Column of the probe's rows → the value that a row has.")
     tasks: list[str] | None = Field(None, min_length=1, description="The mean over these tasks.")
+    measure: EffectMeasure | None = Field(
+        None, description="For a probe of interventions: the measure of their effect; by default change."
+    )
     model: Literal["first", "second"] = Field("first", description="second: the claim's `second_model`.")
     layer_mean: bool = Field(False, description="For a probe of maps: the mean map over all layers.")
+
+    @property
+    def chosen(self) -> Where:
+        """Column → value of all columns that the line names, its measure among them."""
+        return self.where if self.measure is None else {**self.where, "quantity": self.measure}
 
 
 class Measure(LineOf):

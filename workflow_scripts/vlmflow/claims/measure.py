@@ -209,7 +209,7 @@ class Measuring:
             raise NotDefinedError("the study names no second model")
         source = self.source(spec.probe or role, model)
         own = {column: value for column, value in {**scope.where, **(further or {})}.items() if column in source.by}
-        return source, source.rows(model, task, {**own, **spec.where}, several_sub_words, spec.layer_mean), model
+        return source, source.rows(model, task, {**own, **spec.chosen}, several_sub_words, spec.layer_mean), model
 
     def _line(self, spec: LineOf, scope: Scope, role: str, only: "Only", further: Where | None = None) -> Line:
         lines = []
@@ -226,7 +226,7 @@ class Measuring:
         """(the lines on which phases are cut, which of them is the measure's own)."""
         ((column, values),) = (measure.jointly or {}).items()
         own = {"probe": measure.probe, "tasks": measure.tasks, "model": measure.model}
-        specs = [LineOf.model_validate({**own, "where": {**measure.where, column: value}}) for value in values]
+        specs = [LineOf.model_validate({**own, "where": {**measure.chosen, column: value}}) for value in values]
         return [self._line(spec, scope, role, Only()) for spec in specs], values.index(str(measure.where[column]))
 
 

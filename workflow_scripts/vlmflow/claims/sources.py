@@ -29,6 +29,7 @@ class Source(ABC):
         position: the column with the position of each value of `along`.
         maps: whether a value is a map.
         mixed: columns of `by` whose values may differ within a line.
+        default: the quantity of a line that names none.
     """
 
     by: tuple[str, ...]
@@ -36,6 +37,7 @@ class Source(ABC):
     along: str | None = None
     position: str | None = None
     maps: bool = False
+    default: str | None = None
 
     @abstractmethod
     def models(self) -> list[str]:
@@ -64,6 +66,8 @@ class Source(ABC):
             NotDefinedError: there are none, or they are those of several lines.
         """
         rows = self.read(model, task)
+        if self.default is not None:
+            where = {"quantity": self.default, **where}
         for column, value in where.items() if len(rows) else ():
             if isinstance(value, str) != (rows.schema[column] == pl.String):
                 kind = "text" if rows.schema[column] == pl.String else "numbers"
@@ -120,7 +124,7 @@ class ProbeSource(Source):
         averaging = probe.averaging
         self.probe, self.files, self._tasks = probe, {model: list(paths) for model, paths in files.items()}, tasks
         self.by, self.along, self.maps = averaging.by, averaging.along, averaging.map_columns is not None
-        self.position = averaging.position or averaging.along
+        self.position, self.default = averaging.position or averaging.along, averaging.default
         self.kept: OrderedDict[tuple[str, str], pl.DataFrame] = OrderedDict()
 
     def models(self) -> list[str]:

@@ -58,7 +58,7 @@ def _measure(measure: Measure, where: Where, against: Where) -> str:
 
 def _line(line: LineOf, where: Where) -> str:
     """A line in words: its own values of columns, and those of the scope for other columns."""
-    named = ", ".join(str(value) for value in (where | line.where).values()) or "the line"
+    named = ", ".join(str(value) for value in (where | line.chosen).values()) or "the line"
     probe = f" ({line.probe})" if line.probe else ""
     tasks = f" in {', '.join(line.tasks)}" if line.tasks else ""
     second = " of the second model" if line.model == "second" else ""

@@ -11,6 +11,8 @@ from vlmflow.settings import Window
 
 from . import knockout_texts
 from .base import SummaryChart, measured_rows
+from .effect_chart import EffectChart
+from .measures import ANSWERS
 from .panels import Axes, FigureData, Frame, Layout
 from .style import name_of
 
@@ -19,17 +21,16 @@ if TYPE_CHECKING:
 
 STRONGEST = 5  # edges that are named
 MARKS = (
-    "A dot marks a loss, and a plus a gain, that differs from 0, corrected for the number of cells: at most 5 % of all "
-    "marks are expected where there is no change (false discovery rate over all cells of a window). Grey: the edge "
-    "does not apply to the task."
+    "A dot marks a mean below 0, and a plus a mean above 0, that differs from 0, corrected for the number of cells: at "
+    "most 5 % of all marks are expected where there is no change (false discovery rate over all cells of a window). "
+    "Grey: the edge does not apply to the task."
 )
 
 
-class AtlasChart(SummaryChart[KnockoutProbe]):
+class AtlasChart(EffectChart, SummaryChart[KnockoutProbe]):
     """Every edge of the probe as a row of a heat map, a column per layer, a panel per task."""
 
     draws: ClassVar = (KnockoutProbe,)
-    reading: ClassVar = knockout_texts.READING
 
     chart: Literal["atlas"]
     window: Window | None = Field(
@@ -42,11 +43,12 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockout_texts.X_TITLE, knockout_texts.Y_TITLE)
+        return Axes("edge", "layer", knockout_texts.X_TITLE, self.shown.y_title)
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        return rows.filter(pl.col("window") == knockout_texts.window_shown(self.window, probe, rows))
+        window = knockout_texts.window_shown(self.window, probe, rows)
+        return self.of_measure(rows).filter(pl.col("window") == window)
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
@@ -60,13 +62,15 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
 
         if layout.interactive:
             panels = dict(rows.select("task", "panel").unique().iter_rows())
-            rows = measured_rows(data.summary, data.model)
+            rows = self.of_measure(measured_rows(data.summary, data.model))
             rows = rows.with_columns(panel=pl.col("task").replace_strict(panels))
-        return draw_heatmap(rows, self.axes(probe), frame, knockout_texts.window_shown(self.window, probe, rows))
+        window = knockout_texts.window_shown(self.window, probe, rows)
+        return draw_heatmap(rows, self.axes(probe), frame, self.shown, window)
 
     def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: KnockoutProbe) -> list[str]:
-        """The edges whose knockout lowers the probability most, in whichever layer."""
-        return shown.group_by("edge").agg(pl.col("mean").min()).sort("mean", "edge")["edge"].head(STRONGEST).to_list()
+        """The edges whose knockout has the largest effect, in whichever layer."""
+        peaks = self.shown.worst_first(shown).group_by("edge", maintain_order=True).first()
+        return self.shown.worst_first(peaks, "edge")["edge"].head(STRONGEST).to_list()
 
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
@@ -76,18 +80,26 @@ class AtlasChart(SummaryChart[KnockoutProbe]):
             else []
         )
         window = knockout_texts.window_caption(self.window, probe)
-        return " ".join([knockout_texts.CHANGE, MARKS, *all_edges, window, *knockout_texts.settings_caption(probe)])
+        return " ".join(
+            [
+                knockout_texts.measure_caption(self.shown, probe),
+                MARKS,
+                *all_edges,
+                window,
+                *knockout_texts.settings_caption(probe),
+            ]
+        )
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
-        """The edges whose knockout lowers the probability most, and the ranks of the edges of [flow]."""
-        peaks = rows.sort("mean").group_by("edge", maintain_order=True).first().sort("mean", "edge")
+        """The edges whose knockout has the largest effect, and the ranks of the edges of [flow]."""
+        peaks = self.shown.worst_first(rows).group_by("edge", maintain_order=True).first()
+        peaks = self.shown.worst_first(peaks, "edge")
         named = [
-            f"{name_of(row['edge'])} ({knockout_texts.change_at(row)}, {row['task']})"
+            f"{name_of(row['edge'])} ({knockout_texts.effect_at(row, self.shown)}, {row['task']})"
             for row in peaks.head(STRONGEST).to_dicts()
         ]
         ranks = {edge: rank for rank, edge in enumerate(peaks["edge"], 1)}
         paper = [f"{name_of(edge)} {ranks[edge]}" for edge in FLOW_EDGES if edge in ranks]
-        text = (
-            f"the {len(named)} edges (of {len(peaks)}) whose knockout lowers the probability most: {'; '.join(named)}."
-        )
-        return text + (f" Ranks of the paper's edges by this loss: {', '.join(paper)}." if paper else "")
+        strongest = self.shown.strongest.format(answer=ANSWERS[probe.follow])
+        text = f"the {len(named)} edges (of {len(peaks)}) whose knockout {strongest} most: {'; '.join(named)}."
+        return text + (f" Ranks of the paper's edges by this effect: {', '.join(paper)}." if paper else "")

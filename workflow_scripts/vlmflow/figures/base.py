@@ -105,10 +105,14 @@ class SummaryChart(Chart[P], Generic[P]):
     """A chart of a probe's averages.
 
     Attributes:
-        reading: how the table under the figure shows the means.
+        reading: how the table under the figure shows the means; a property where it depends on the chart's settings.
     """
 
-    reading: ClassVar[Reading]
+    if TYPE_CHECKING:
+
+        @property
+        def reading(self) -> Reading:
+            """How the table under the figure shows the means."""
 
     @abstractmethod
     def axes(self, probe: P) -> Axes:

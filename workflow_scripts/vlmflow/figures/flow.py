@@ -12,14 +12,14 @@ from . import knockout_texts
 from .base import LineChart
 from .captions import INTERVALS
 from .checks import check_edges
+from .effect_chart import EffectChart
 from .panels import Axes
 
 
-class FlowChart(LineChart[KnockoutProbe]):
+class FlowChart(EffectChart, LineChart[KnockoutProbe]):
     """Change of the answer's probability over the layers, a panel per task, a line per edge."""
 
     draws: ClassVar = (KnockoutProbe,)
-    reading: ClassVar = knockout_texts.READING
 
     chart: Literal["flow"]
     edges: list[EdgeText] = Field(min_length=1)
@@ -32,7 +32,7 @@ class FlowChart(LineChart[KnockoutProbe]):
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockout_texts.X_TITLE, knockout_texts.Y_TITLE)
+        return Axes("edge", "layer", knockout_texts.X_TITLE, self.shown.y_title)
 
     @property
     def chosen_lines(self) -> list[str]:
@@ -42,7 +42,7 @@ class FlowChart(LineChart[KnockoutProbe]):
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
         window = knockout_texts.window_shown(self.window, probe, rows)
-        return rows.filter(pl.col("edge").is_in(self.edges), pl.col("window") == window)
+        return self.of_measure(rows).filter(pl.col("edge").is_in(self.edges), pl.col("window") == window)
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
@@ -51,8 +51,15 @@ class FlowChart(LineChart[KnockoutProbe]):
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
         window = knockout_texts.window_caption(self.window, probe)
-        return " ".join([knockout_texts.CHANGE, INTERVALS, window, *knockout_texts.settings_caption(probe)])
+        return " ".join(
+            [
+                knockout_texts.measure_caption(self.shown, probe),
+                INTERVALS,
+                window,
+                *knockout_texts.settings_caption(probe),
+            ]
+        )
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""
-        return knockout_texts.describe_edges(self.edges, rows)
+        return knockout_texts.describe_edges(self.edges, rows, self.shown, probe)

@@ -7,18 +7,17 @@ import polars as pl
 from vlmflow.probes import KnockoutProbe
 from vlmflow.settings import WindowShare
 
-from .effects import Reading
-from .numbers import with_interval
+from .measures import ANSWERS, Shown
 from .style import name_of
 
-CHANGE = (
-    "Relative change of the probability of the model's answer when the edge is knocked out in a window of layers "
-    "around each layer."
-)
+ANALYSED = {"wrong": "those that the model answers wrongly", "any": "all that were asked"}
 X_TITLE = "Layer (middle of the window)"
-Y_TITLE = "Change in p(answer), %"
-READING = Reading("Lowest mean change over the layers", lowest=True, digits=1, unit=" %", signs=True)
-NEGLIGIBLE = 1.0  # percent; a loss whose whole interval is smaller is described as negligible
+
+
+def measure_caption(shown: Shown, probe: KnockoutProbe) -> str:
+    """The first sentence of a caption: the measure, and the intervention."""
+    measured = shown.caption.format(answer=ANSWERS[probe.follow])
+    return f"{measured} when the edge is knocked out in a window of layers around each layer."
 
 
 def window_text(window: int | WindowShare) -> str:
@@ -52,10 +51,14 @@ def settings_caption(probe: KnockoutProbe) -> list[str]:
     sentences = []
     if probe.token == "last":
         sentences.append("The probability is that of the answer's last sub-word, given the earlier sub-words.")
+    if probe.token == "all":
+        sentences.append("The probability is the joint one of all of the answer's sub-words.")
     if probe.sub_words == "several":
         sentences.append("Only answers of several sub-words.")
     if probe.sub_words_blocked == "every":
         sentences.append("An edge to the last position is blocked to every position that predicts a sub-word.")
+    if probe.answers != "correct":
+        sentences.append(f"Questions: {ANALYSED[probe.answers]}.")
     if probe.sinks is not None:
         rule = (
             f"above {probe.sinks.above:g}"
@@ -67,37 +70,40 @@ def settings_caption(probe: KnockoutProbe) -> list[str]:
 
 
 def sub_words_note(panel: pl.DataFrame, probe: KnockoutProbe) -> str:
-    """The number of answers of a panel with several sub-words; empty unless the last sub-word is measured."""
-    return f", {max(panel['multi_token_answers'])} with several sub-words" if probe.token == "last" else ""
+    """The number of answers of a panel with several sub-words; empty if only the first one is measured."""
+    return f", {max(panel['multi_token_answers'])} with several sub-words" if probe.token != "first" else ""
 
 
-def change_at(row: dict[str, Any]) -> str:
-    """The change of one row, with its interval, layer and window."""
-    change = with_interval(row, 1, " %", signs=True)
-    return f"{change} around layer {row['layer']} ({row['window']} layer{'s' if row['window'] > 1 else ''})"
+def effect_at(row: dict[str, Any], shown: Shown) -> str:
+    """The effect of one row, with its interval, layer and window."""
+    return f"{shown.mean(row)} around layer {row['layer']} ({row['window']} layer{'s' if row['window'] > 1 else ''})"
 
 
-def describe_edges(edges: list[str], rows: pl.DataFrame) -> str:
-    """The largest loss of probability from the knockout of each edge, and the tasks in which all of it is negligible.
+def describe_edges(edges: list[str], rows: pl.DataFrame, shown: Shown, probe: KnockoutProbe) -> str:
+    """The largest effect of the knockout of each edge, and the tasks in which all of it is negligible.
 
     Args:
         edges: in the order in which they are described.
         rows: the rows of the summary that a figure of one model shows.
+        shown: the measure.
+        probe: as the study file has it.
     """
-    parts = []
+    parts, strongest = [], shown.strongest.format(answer=ANSWERS[probe.follow])
     for edge in edges:
-        peaks = rows.filter(pl.col("edge") == edge).sort("mean").group_by("task", maintain_order=True).first()
+        of_edge = shown.worst_first(rows.filter(pl.col("edge") == edge))
+        peaks = of_edge.group_by("task", maintain_order=True).first()
         if len(peaks) == 0:
             parts.append(f"{name_of(edge)} could not be measured on any question.")
             continue
-        negligible = peaks.filter(pl.coalesce("extreme_low", "low") >= -NEGLIGIBLE)
+        negligible = shown.negligible_rows(peaks)
         name, worst = name_of(edge), peaks.row(0, named=True)
+        most = f"{shown.negligible:g}{shown.unit}"
         if len(negligible) == len(peaks):
-            parts.append(f"{name} lowers the answer's probability by at most {NEGLIGIBLE:g} % in every task and layer.")
+            parts.append(f"{name} {strongest} by at most {most} in every task and layer.")
             continue
-        text = f"{name} lowers the answer's probability most in {worst['task']}: {change_at(worst)}"
+        text = f"{name} {strongest} most in {worst['task']}: {effect_at(worst, shown)}"
         if len(negligible):
-            text += f"; by at most {NEGLIGIBLE:g} % in every layer in {', '.join(sorted(negligible['task']))}"
+            text += f"; by at most {most} in every layer in {', '.join(sorted(negligible['task']))}"
         parts.append(text + ".")
     return " ".join(parts)
 

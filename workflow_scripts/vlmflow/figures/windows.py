@@ -12,14 +12,14 @@ from . import knockout_texts
 from .base import LineChart
 from .captions import INTERVALS
 from .checks import check_edges
+from .effect_chart import EffectChart
 from .panels import Axes
 
 
-class WindowsChart(LineChart[KnockoutProbe]):
+class WindowsChart(EffectChart, LineChart[KnockoutProbe]):
     """The same as `FlowChart`, with a panel per task and window."""
 
     draws: ClassVar = (KnockoutProbe,)
-    reading: ClassVar = knockout_texts.READING
 
     chart: Literal["windows"]
     edges: list[EdgeText] = Field(min_length=1)
@@ -30,7 +30,7 @@ class WindowsChart(LineChart[KnockoutProbe]):
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockout_texts.X_TITLE, knockout_texts.Y_TITLE, ("task", "window"))
+        return Axes("edge", "layer", knockout_texts.X_TITLE, self.shown.y_title, ("task", "window"))
 
     @property
     def chosen_lines(self) -> list[str]:
@@ -39,7 +39,7 @@ class WindowsChart(LineChart[KnockoutProbe]):
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
-        return rows.filter(pl.col("edge").is_in(self.edges)).sort("window", maintain_order=True)
+        return self.of_measure(rows).filter(pl.col("edge").is_in(self.edges)).sort("window", maintain_order=True)
 
     def panel_note(self, panel: pl.DataFrame, probe: KnockoutProbe) -> str:
         """See `SummaryChart.panel_note`."""
@@ -52,8 +52,15 @@ class WindowsChart(LineChart[KnockoutProbe]):
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
         panels = "The window of each panel has k layers."
-        return " ".join([knockout_texts.CHANGE, panels, INTERVALS, *knockout_texts.settings_caption(probe)])
+        return " ".join(
+            [
+                knockout_texts.measure_caption(self.shown, probe),
+                panels,
+                INTERVALS,
+                *knockout_texts.settings_caption(probe),
+            ]
+        )
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""
-        return knockout_texts.describe_edges(self.edges, rows)
+        return knockout_texts.describe_edges(self.edges, rows, self.shown, probe)

@@ -11,6 +11,8 @@ from vlmflow.engine.token_removal import attention_to
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.prompts.build import Prompt
 
+from .effects import written_by
+
 
 @dataclass(frozen=True)
 class ReferenceAnswer:
@@ -34,8 +36,7 @@ class ReferenceAnswer:
 def reference_answer(vlm: LanguageModel, prompt: Prompt, text: str, own_answer: Sequence[int]) -> ReferenceAnswer:
     """A prompt and the tokens of its reference answer.
 
-    The answer is written as the model would write it: with the model's own tokens if its answer is the same, and with a
-    capital if its answer begins with a capital.
+    The answer is written as the model would write it; see `written_by`.
 
     Args:
         vlm: the model.
@@ -43,12 +44,7 @@ def reference_answer(vlm: LanguageModel, prompt: Prompt, text: str, own_answer: 
         text: the reference answer.
         own_answer: token ids of the model's answer.
     """
-    own = vlm.processor.tokenizer.decode(own_answer, skip_special_tokens=True).strip()
-    if own.lower() == text.lower():
-        tokens = list(own_answer)
-    else:
-        written = text[:1].upper() + text[1:] if own[:1].isupper() else text
-        tokens = list(vlm.processor.tokenizer(written, add_special_tokens=False).input_ids)
+    tokens = written_by(vlm, text, own_answer)
     return ReferenceAnswer(vlm.continue_prompt(prompt, tokens[:-1]), tokens)
 
 

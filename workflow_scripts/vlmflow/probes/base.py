@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # these import torch
     from .question import Question
 
 
+AnswersAnalysed = Literal["any", "correct", "wrong"]
+
+
 class StudyView(Protocol):
     """The part of a study that a probe can read: its probes, tasks and models."""
 
@@ -135,8 +138,9 @@ class Probe(Strict, ABC):
         return any("patches" in name for edge in self.parsed_edges for name in (edge.source, edge.target))
 
     @property
-    def answers_analysed(self) -> Literal["any", "correct"]:
-        """The questions that are measured: any question that was asked, or the sample of correctly answered ones."""
+    def answers_analysed(self) -> AnswersAnalysed:
+        """The questions that are measured: any question that was asked, the sample of correctly answered ones, or all
+        that were answered wrongly."""
         return "correct"
 
     @property
@@ -244,20 +248,36 @@ class Probe(Strict, ABC):
         return self
 
 
+class SampleProbe(Probe):
+    """A probe that measures the sample of correctly answered questions, and on request any other ones."""
+
+    answers: AnswersAnalysed = Field(
+        "correct",
+        description="correct: the sample of the questions that were answered correctly; wrong: all that were answered "
+        "wrongly; any: all that were asked.",
+    )
+
+    @property
+    def answers_analysed(self) -> AnswersAnalysed:
+        """See `Probe.answers_analysed`."""
+        return self.answers
+
+
 class AnyAnswerProbe(Probe):
     """A probe that can also measure questions without a correct answer."""
 
     renamed_values: ClassVar = {"answers": {"right": "correct"}}
 
-    answers: Literal["any", "correct"] = Field(
+    answers: AnswersAnalysed = Field(
         "any",
-        description="any: all questions that were asked; correct: the sample of those that were answered correctly.",
+        description="any: all questions that were asked; correct: the sample of those that were answered correctly; "
+        "wrong: all that were answered wrongly.",
     )
 
     @property
-    def answers_analysed(self) -> Literal["any", "correct"]:
+    def answers_analysed(self) -> AnswersAnalysed:
         """See `Probe.answers_analysed`."""
-        return "any" if self.answers == "any" else "correct"
+        return self.answers
 
 
 class ImageProbe(AnyAnswerProbe):

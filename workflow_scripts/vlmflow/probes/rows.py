@@ -57,7 +57,11 @@ def rows_to_probe(probe: Probe, tables: ProbeTables, seed: int | None) -> pl.Dat
         seed: of the sample, if the probe measures only some of the questions.
     """
     answers = tables.answers
-    analysed = answers if probe.answers_analysed == "any" else tables.selected
+    analysed = {
+        "any": answers,
+        "correct": tables.selected,
+        "wrong": answers.filter(pl.col("correct").not_()),  # without those to which no answer is correct or wrong
+    }[probe.answers_analysed]
     sampled = sample(analysed["question_id"], probe.questions, seed or 0)
     rows = tables.questions.filter(pl.col("question_id").is_in(sampled.implode()))
     if tables.patches is not None:

@@ -47,6 +47,7 @@ class Prompt:
         segments: segment → sorted positions (LongTensor) in the decoder's sequence, from 0, on the CPU.
         missing: segment → the reason for which this prompt does not have it.
         incomplete: segment → the reason for which it does not have all that it should.
+        options: (true option, false option) with which it was built.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -54,6 +55,7 @@ class Prompt:
     segments: dict[str, torch.Tensor]
     missing: dict[str, str] = field(default_factory=dict)
     incomplete: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, str] | None = None
 
     def positions(self, segment: str) -> torch.Tensor:
         """1-D LongTensor (CPU) of the segment's positions in the decoder's sequence, in increasing order.
@@ -88,7 +90,7 @@ class Prompt:
             "last": torch.tensor([length + more - 1]),
         }
         missing = {name: why for name, why in self.missing.items() if name != "template"}
-        return Prompt({**inputs, "input_ids": longer}, self.text, segments, missing, self.incomplete)
+        return Prompt({**inputs, "input_ids": longer}, self.text, segments, missing, self.incomplete, self.options)
 
     def __len__(self) -> int:
         return self.inputs["input_ids"].shape[1]
@@ -139,7 +141,7 @@ def build_prompt(
     maps = patch_maps or PatchMaps(processor)
     add_patches(segments, missing, maps, image.size, objects, patches, question if seed is None else seed)
     add_sinks(segments, missing, sinks)
-    return _without_empty(Prompt(inputs, text, segments, missing, incomplete))
+    return _without_empty(Prompt(inputs, text, segments, missing, incomplete, options))
 
 
 def _finder(processor: Any, text: str, question: str, tokens: torch.Tensor) -> Finder:
@@ -210,7 +212,7 @@ def build_caption_prompt(
     option_spans = add_options(segments, missing, finder, options)
     incomplete: Missing = {}
     add_objects(segments, missing, finder, {name: [] for name in objects}, option_spans, incomplete)
-    return _without_empty(Prompt(inputs, text, segments, missing, incomplete))
+    return _without_empty(Prompt(inputs, text, segments, missing, incomplete, options))
 
 
 def _without_empty(prompt: Prompt) -> Prompt:

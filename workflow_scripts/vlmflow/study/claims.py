@@ -125,7 +125,7 @@ def _check_type(key: str, column: str, value: str | float | None, probes: Iterab
 
 
 def _check_source(name: str, role: str, source: str, claim: Claim, study: ClaimedStudy) -> None:
-    wanted: list[Where] = [line.where for probe, line in claim.lines if probe == role]
+    wanted: list[Where] = [line.chosen for probe, line in claim.lines if probe == role]
     if source == ANSWERS_ROLE or source in study.accuracy_tables:
         columns: tuple[str, ...] = GROUPS if source != ANSWERS_ROLE else ()
         probe: Probe | None = None

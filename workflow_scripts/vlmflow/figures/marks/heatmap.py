@@ -6,24 +6,22 @@ import polars as pl
 from vlmflow.analysis.discovery import with_discovered
 from vlmflow.edges import ALL_EDGES
 
+from ..measures import Shown
 from ..panels import Axes, Frame
 from ..style import ARROW_FONT, name_of
 from .theme import themed, title_params
 
-LIMIT = 100  # percent of the answer's probability; beyond it the colour stays the same
-# Losses are dark, so that loss and gain differ in a grey print as well.
-COLORS = ["#08306b", "#2171b5", "#9ecae1", "#ffffff", "#fdc28c", "#f08c2e"]
-STOPS = [-LIMIT, -LIMIT / 2, -LIMIT / 8, 0, LIMIT / 4, LIMIT]
 ROW, PANEL = 12, 200  # pixels
 
 
-def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> alt.TopLevelMixin:
+def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, shown: Shown, window: int) -> alt.TopLevelMixin:
     """The figure; if the rows hold several windows, the reader chooses one.
 
     Args:
         rows: panel, edge, window, layer, mean, low, high, questions, images.
         axes: titles of the layers and of the means.
         frame: title, subtitle and headings of the panels.
+        shown: the measure, with its colours.
         window: number of layers of the window that is shown first.
     """
     known = {edge: rank for rank, edge in enumerate(ALL_EDGES)}
@@ -35,7 +33,7 @@ def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> a
     step = max(1, -(-len(layers) // 10))
     x = alt.X("layer:O").title(axes.x_title).axis(values=layers[::step], labelAngle=0)
     base = alt.Chart().encode(x=x, y=y)
-    scale = alt.Scale(domain=STOPS, range=COLORS, clamp=True, interpolate="rgb")
+    scale = alt.Scale(domain=list(shown.stops), range=list(shown.colors), clamp=True, interpolate="rgb")
     legend = alt.Legend(title=axes.y_title, orient="top", gradientLength=220, titleLimit=300)
     cells = base.mark_rect().encode(
         color=alt.Color("mean:Q").scale(scale).legend(legend),
@@ -43,13 +41,15 @@ def draw_heatmap(rows: pl.DataFrame, axes: Axes, frame: Frame, window: int) -> a
             alt.Tooltip("edge:N", title="edge"),
             alt.Tooltip("layer:O", title="layer"),
             alt.Tooltip("window:O", title="window"),
-            alt.Tooltip("mean:Q", title="change, %"),
+            alt.Tooltip("mean:Q", title=axes.y_title),
             alt.Tooltip("low:Q", title="95 % from"),
             alt.Tooltip("high:Q", title="95 % to"),
             alt.Tooltip("questions:Q", title="questions"),
         ],
     )
-    dark = alt.when(alt.datum.mean < -LIMIT / 3).then(alt.value("#ffffff")).otherwise(alt.value("#000000"))
+    # The colour of the largest effects is dark.
+    dark_end = alt.datum.mean < shown.stops[0] / 3 if shown.lowest else alt.datum.mean > shown.stops[-1] / 3
+    dark = alt.when(dark_end).then(alt.value("#ffffff")).otherwise(alt.value("#000000"))
     marks = base.transform_filter("datum.mark != ''").mark_text(fontSize=9).encode(text="mark:N", color=dark)
     panel = alt.layer(cells, marks).properties(width=max(PANEL, 5 * len(layers)), height=ROW * len(names))
     facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)

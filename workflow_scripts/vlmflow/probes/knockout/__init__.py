@@ -5,11 +5,11 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import SINK_SEGMENTS, Edge
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Probe, ProbeTables, StudyView, parse_edges
+from vlmflow.probes.base import ProbeTables, SampleProbe, StudyView, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
+from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.probes.norms import NormsProbe
 from vlmflow.settings import Edges, Name, Strict, Windows
 from vlmflow.tables import Column, Table
@@ -35,7 +35,7 @@ class Sinks(Strict):
         return self
 
 
-class KnockoutProbe(Probe):
+class KnockoutProbe(SampleProbe):
     """Attention knockout: each edge blocked in a window around every layer."""
 
     table: ClassVar = Table(
@@ -43,16 +43,11 @@ class KnockoutProbe(Probe):
         ABOUT
         | {"edge": Column(pl.String, "source -> target")}
         | WINDOW
-        | {
-            "p_base": Column(pl.Float64, "probability of the intact model's answer: of the sub-word that is followed"),
-            "p_knockout": Column(pl.Float64, "the same token's probability, the edge knocked out"),
-            "change": Column(pl.Float64, "percent of p_base"),
-            "sub_words": Column(pl.Int32, "number of the answer's sub-words"),
-        },
+        | effect_columns("p_knockout")
+        | {"sub_words": Column(pl.Int32, "number of the followed answer's sub-words")},
     )
-    averaging: ClassVar = Averaging(
-        by=("edge", "window", "layer"),
-        quantities=("change",),
+    averaging: ClassVar = effect_averaging(
+        ("edge", "window", "layer"),
         line="edge",
         further={
             "multi_token_answers": (
@@ -62,18 +57,24 @@ class KnockoutProbe(Probe):
         },
     )
 
-    choosing_keys: ClassVar = Probe.choosing_keys | {"sinks"}  # the rows of questions name their sinks
+    choosing_keys: ClassVar = SampleProbe.choosing_keys | {"sinks"}  # the rows of questions name their sinks
 
     kind: Literal["knockout"]
     window: Windows = Field(
         [9], description="Number of layers, odd; one number or several; or {share: …} of the depth."
     )
     edges: Edges = Field(description="Each as 'source -> target'; or all, for every segment to every later one.")
-    token: Literal["first", "last"] = Field(
-        "first", description="The answer's sub-word whose probability is measured, given the earlier sub-words."
+    follow: Follow = Field(
+        "own",
+        description="The answer whose probability is measured: the model's own, the correct one, or the false option.",
+    )
+    token: Literal["first", "last", "all"] = Field(
+        "first",
+        description="The answer's sub-word whose probability is measured, given the earlier sub-words; all: the joint "
+        "probability of all.",
     )
     sub_words: Literal["any", "several"] = Field(
-        "any", description="several: only answers of more than one sub-word are measured; for token: last."
+        "any", description="several: only answers of more than one sub-word are measured; for token: last and all."
     )
     sub_words_blocked: Literal["last", "every"] = Field(
         "last",
@@ -147,9 +148,9 @@ class KnockoutProbe(Probe):
 
     @model_validator(mode="after")
     def _sub_words_are_of_the_last(self) -> "KnockoutProbe":
-        for key in ("sub_words", "sub_words_blocked"):
-            if self.token == "first" and getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key}: only with token: last; remove this key")
+        for key, tokens in (("sub_words", ("last", "all")), ("sub_words_blocked", ("last",))):
+            if self.token not in tokens and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: only with token: {' or '.join(tokens)}; remove this key")
         return self
 
     @model_validator(mode="after")

@@ -8,9 +8,19 @@ from torch import Tensor
 
 from vlmflow.edges import Edge, window_layers
 from vlmflow.engine.interventions import AttentionKnockout
-from vlmflow.errors import InterventionError, NotApplicableError
+from vlmflow.errors import NotApplicableError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.effects import (
+    FollowedAnswer,
+    all_sub_words,
+    effects,
+    first_sub_word,
+    followed_tokens,
+    last_sub_word,
+    options_measured,
+    own_first_sub_word,
+)
 from vlmflow.probes.knockout import KnockoutProbe
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
@@ -19,17 +29,23 @@ from vlmflow.settings import window_size
 
 def measure(probe: KnockoutProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """Rows of the table `knockout` for one question; see `Probe.measure`."""
-    prompt, answer = context.prompt(question), question.token_ids
+    vlm, prompt = context.vlm, context.prompt(question)
+    answer = followed_tokens(vlm, question, probe.follow)
     edges = context.applicable_edges(question, prompt, probe.parsed_edges)
     if probe.sub_words == "several" and len(answer) < 2:
         raise NotApplicableError("its answer has one sub-word, and the probe is about answers of several")
-    windows = [window_size(window, len(context.vlm.layers)) for window in probe.window]
+    if probe.token == "last":
+        followed = last_sub_word(vlm, prompt, answer)
+    elif probe.token == "all":
+        followed = all_sub_words(vlm, prompt, answer, options_measured(context, question))
+    else:
+        followed = first_sub_word(prompt, answer, options_measured(context, question))
     rows = knockout(
-        context.vlm,
+        vlm,
         prompt,
         edges,
-        windows,
-        answer if probe.token == "last" else None,
+        [window_size(window, len(vlm.layers)) for window in probe.window],
+        followed,
         every_sub_word=probe.sub_words_blocked == "every",
     )
     return rows.with_columns(sub_words=pl.lit(len(answer), dtype=pl.Int32))
@@ -40,18 +56,18 @@ def knockout(
     prompt: Prompt,
     edges: Sequence[str],
     windows: int | Sequence[int],
-    answer: Sequence[int] | None = None,
+    followed: FollowedAnswer | None = None,
     *,
     every_sub_word: bool = False,
 ) -> pl.DataFrame:
-    """The change of the answer's probability for every edge, window and layer; see `vlmflow.notebook`.
+    """The effect of every edge, window and layer on the answer; see `vlmflow.notebook`.
 
     Args:
         vlm: the model.
         prompt: of this model.
         edges: each as "source -> target".
         windows: number of layers, odd; one number or several.
-        answer: token ids, to measure its last sub-word ([flow] appendix C) and not the first generated token.
+        followed: the answer that is measured; by default the first token that the model generates.
         every_sub_word: whether an edge to `last` is blocked to every position that predicts a sub-word, as in the
             published code, and not only to the one that predicts the last.
 
@@ -60,42 +76,25 @@ def knockout(
         PromptError: the prompt does not have a segment of an edge.
         InterventionError: the answer has no tokens.
     """
-    last: Tensor | None = None
-    if answer is not None:
-        prompt, predicting = _answered(vlm, prompt, answer)
-        last = predicting if every_sub_word else None
-    recording = vlm.record(prompt)
-    probabilities = vlm.logits(recording.output[0, -1]).softmax(-1)
-    token = int(probabilities.argmax()) if answer is None else answer[-1]
+    recording = vlm.record(prompt if followed is None else followed.prompt)
+    if followed is None:
+        followed = own_first_sub_word(vlm, prompt, recording)
+    last = torch.arange(len(prompt) - 1, len(followed.prompt)) if every_sub_word else None
     rows = [
         (str(edge), window, layer, each)
         for edge in map(Edge.parse, edges)
         for window in ([windows] if isinstance(windows, int) else windows)
-        for layer, each in edge_knockouts(edge, prompt, window, len(vlm.layers), recording.recurrent, last)
+        for layer, each in edge_knockouts(edge, followed.prompt, window, len(vlm.layers), recording.recurrent, last)
     ]
     # At both ends of a model, windows of different sizes may be cut to the same layers.
     spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
-    states = vlm.replay(recording, list(spans.values()))[:, 0]
-    after = vlm.read(states, lambda logits: logits.softmax(-1)[:, token])
-    p_knockout = dict(zip(spans, after.tolist(), strict=True))
-    found = [(edge, window, layer, p_knockout[edge, each.start, each.stop]) for edge, window, layer, each in rows]
-    return _changes(found, probabilities[token].item())
-
-
-def _changes(found: Sequence[tuple[str, int, int, float]], base: float) -> pl.DataFrame:
-    """The rows of (edge, window, layer, p_knockout), with the intact probability and the change in percent of it."""
-    schema = {"edge": pl.String, "window": pl.Int32, "layer": pl.Int32, "p_knockout": pl.Float64}
-    rows = pl.DataFrame(found, schema=schema, orient="row").with_columns(p_base=pl.lit(base))
-    change = (pl.col("p_knockout") - pl.col("p_base")) / pl.col("p_base") * 100
-    return rows.select("edge", "window", "layer", "p_base", "p_knockout", change=change)
-
-
-def _answered(vlm: LanguageModel, prompt: Prompt, answer: Sequence[int]) -> tuple[Prompt, Tensor]:
-    """(the prompt with the answer up to its last sub-word behind it, the positions that predict its sub-words)."""
-    if not answer:
-        raise InterventionError("the model's answer is empty, so it has no last sub-word")
-    longer = vlm.continue_prompt(prompt, answer[:-1])
-    return longer, torch.arange(len(prompt) - 1, len(longer))
+    found = effects(vlm, recording, list(spans.values()), followed, after="p_knockout")
+    index = {span: number for number, span in enumerate(spans)}
+    schema = {"edge": pl.String, "window": pl.Int32, "layer": pl.Int32}
+    named = pl.DataFrame([row[:3] for row in rows], schema=schema, orient="row")
+    return pl.concat(
+        [named, found[[index[edge, each.start, each.stop] for edge, _, _, each in rows]]], how="horizontal"
+    )
 
 
 def edge_knockouts(

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Probe
+from vlmflow.probes.base import SampleProbe
 from vlmflow.probes.cost import Work, forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
@@ -15,7 +15,7 @@ from vlmflow.tables.columns import ABOUT
 WORDS = ("capitalised answer", "lowercase answer", "capitalised false option", "false option")
 
 
-class LensProbe(Probe):
+class LensProbe(SampleProbe):
     """Logit lens at the last position: the answer and the false option, each in lowercase and with a capital."""
 
     table: ClassVar = Table(
