@@ -11,6 +11,7 @@ from .coco_captions import CocoCaptionsDataset
 from .gqa import GqaDataset
 from .gqa_paper import GqaPaperDataset
 from .ok_vqa import OkVqaDataset
+from .pope import PopeDataset
 from .synthetic import SyntheticDataset
 from .winoground import WinogroundDataset
 
@@ -23,6 +24,7 @@ AnyDataset = Annotated[
     | GqaPaperDataset
     | OkVqaDataset
     | AOkVqaDataset
+    | PopeDataset
     | CocoCaptionsDataset
     | WinogroundDataset,
     Field(discriminator="source"),
