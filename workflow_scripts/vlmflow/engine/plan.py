@@ -12,7 +12,6 @@ from vlmflow.errors import InterventionError
 from .interventions import Intervention
 from .masks import Masks, first_changed, last_needed
 
-NONE = torch.empty(0, dtype=torch.long)
 # A row of a batch counts as at least its positions divided by this, which limits the memory of masks and keys.
 PREFIX_TOKENS_PER_TOKEN = 32
 
@@ -85,16 +84,34 @@ def check_intervention(intervention: Intervention, masks: Masks) -> None:
     """
     if not intervention.parts:
         raise InterventionError("an intervention needs at least one part")
-    for part in intervention.parts:
-        _check_part(part, masks)
-    blocking = [part for part in intervention.parts if part.blocks(NONE, NONE) is not None]
-    for start, stop in _spans(blocking):
-        active = [part for part in blocking if part.start <= start and stop <= part.stop]
+    checked = [(part, _check_part(part, masks)) for part in intervention.parts]
+    forbidden = [_Forbidden(part, part.changes, blocked) for part, blocked in checked if blocked is not None]
+    if len(forbidden) > 1:  # parts with positions of their own are checked on the positions of all
+        targets = torch.cat([each.targets for each in forbidden]).unique()
+        forbidden = [_Forbidden.at(each.part, targets, masks.length) for each in forbidden]
+    for start, stop in _spans([each.part for each in forbidden]):
+        active = [each for each in forbidden if each.part.start <= start and stop <= each.part.stop]
         for matrix in masks.attention_matrices(start, stop):
             _check_attention_is_left(active, matrix)
 
 
-def _check_part(part: Intervention, masks: Masks) -> None:
+@dataclass(frozen=True)
+class _Forbidden:
+    """The attention that a part forbids: (targets, N)."""
+
+    part: Intervention
+    targets: Tensor
+    blocked: Tensor
+
+    @classmethod
+    def at(cls, part: Intervention, targets: Tensor, length: int) -> "_Forbidden":
+        """At any positions."""
+        blocked = part.blocks(targets, torch.arange(length))
+        return cls(part, targets, torch.zeros(len(targets), length, dtype=torch.bool) if blocked is None else blocked)
+
+
+def _check_part(part: Intervention, masks: Masks) -> Tensor | None:
+    """What a part forbids at the positions that it changes."""
     targets, layers = part.changes, len(masks.of_layer)
     blocked = part.blocks(targets, torch.arange(masks.length))
     if len(targets) == 0 or (blocked is not None and not blocked.any()):
@@ -102,7 +119,7 @@ def _check_part(part: Intervention, masks: Masks) -> None:
     if not 0 <= part.start < part.stop <= layers:
         raise InterventionError(f"layers {part.start} to {part.stop - 1}: the model has 0 to {layers - 1}")
     if blocked is None:
-        return
+        return None
     # A sliding window may hide the sources in some layers, but not in all of them.
     if not any((matrix[targets] & blocked).any() for matrix in masks.attention_matrices(0, layers)):
         raise InterventionError("no target position attends to a source position; there is nothing to knock out")
@@ -110,6 +127,7 @@ def _check_part(part: Intervention, masks: Masks) -> None:
         raise InterventionError(
             f"none of the layers {part.start} to {part.stop - 1} has attention, so there is nothing to knock out"
         )
+    return blocked
 
 
 def _spans(parts: Sequence[Intervention]) -> list[tuple[int, int]]:
@@ -118,22 +136,19 @@ def _spans(parts: Sequence[Intervention]) -> list[tuple[int, int]]:
     return list(pairwise(ends))
 
 
-def _check_attention_is_left(parts: Sequence[Intervention], matrix: Tensor) -> None:
+def _check_attention_is_left(forbidden: Sequence[_Forbidden], matrix: Tensor) -> None:
     """Check that parts which act in the same layer leave each of their positions something to attend to, in each
     head."""
-    if not parts:
+    if not forbidden:
         return
-    targets = torch.cat([part.changes for part in parts]).unique()
-    everywhere = torch.arange(len(matrix))
-    in_all = torch.zeros(len(targets), len(matrix), dtype=torch.bool)
+    targets = forbidden[0].targets
+    in_all = torch.zeros_like(forbidden[0].blocked)
     in_some: dict[int, Tensor] = {}  # head → what is forbidden in it alone
-    for part in parts:
-        blocked = part.blocks(targets, everywhere)
-        if blocked is not None and part.heads is None:
-            in_all |= blocked
-        elif blocked is not None and part.heads is not None:
-            for head in part.heads.tolist():
-                in_some[head] = in_some[head] | blocked if head in in_some else blocked
+    for each in forbidden:
+        if each.part.heads is None:
+            in_all = in_all | each.blocked
+        for head in () if each.part.heads is None else each.part.heads.tolist():
+            in_some[head] = in_some[head] | each.blocked if head in in_some else each.blocked
     # Heads in which the same part is named have the same matrix.
     for blocked in {id(each): each for each in (in_all, *in_some.values())}.values():
         attends = (matrix[targets] & ~(in_all | blocked)).any(dim=1)
