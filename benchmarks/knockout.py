@@ -18,7 +18,7 @@ import torch
 from random_models import PRESETS, build, build_prompt, grid_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmflow.edges import FLOW_EDGES, Edge
+from vlmflow.edges import FLOW_EDGES, EdgeGroup
 from vlmflow.engine.plain import plain
 from vlmflow.probes.knockout.measure import edge_knockouts
 
@@ -53,7 +53,7 @@ def measure(preset: str, args: argparse.Namespace) -> dict[str, object]:
     vlm = build(preset, args.device, dtype, grid)
     prompt = build_prompt(vlm, dtype, grid)
     layers = len(vlm.layers)
-    knockouts = [k for edge in FLOW_EDGES for _, k in edge_knockouts(Edge.parse(edge), prompt, WINDOW, layers)]
+    knockouts = [k for edge in FLOW_EDGES for _, k in edge_knockouts(EdgeGroup.parse(edge), prompt, WINDOW, layers)]
     recorded = vlm.record(prompt)
     base = vlm.logits(recorded.output[0, -1]).softmax(-1)
     token = base.argmax()

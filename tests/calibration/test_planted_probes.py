@@ -169,3 +169,30 @@ def test_the_atlas_shows_the_planted_edges_and_no_others():
         hit = rows.filter((pl.col("edge") == edge) & (pl.col("window") == 1) & (pl.col("change") < -45))["layer"]
         assert hit.to_list() == [layer]
     assert rows.filter(~pl.col("edge").is_in(strong))["change"].abs().max() < 1
+
+
+@settings(max_examples=8)
+@given(at=stages(2), bits=BITS, cut=st.sampled_from(["from", "until", "all but"]))
+def test_a_cut_is_felt_exactly_where_it_holds_the_planted_layer(at, bits, cut):
+    layers, (related, last) = at
+    vlm = build_planted(Plant.through_question(layers, related, last))
+    prompt = prompt_of(vlm, scene(bits))
+    rows = knockout(vlm, prompt, ["image -> question", "question -> last", "image -> last"], 1, cut=cut)
+    at = {"image -> question": related, "question -> last": last, "image -> last": None}
+    for row in rows.iter_rows(named=True):
+        layer, there = row["layer"], at[row["edge"]]
+        holds = there is not None and {"from": there >= layer, "until": there <= layer, "all but": there != layer}[cut]
+        assert row["change"] < -45 if holds else abs(row["change"]) < 1, row
+
+
+@pytest.mark.planted("knockout")
+def test_edges_that_stand_in_for_each_other_lose_the_answer_together():
+    """The code comes to the last position in two ways; one is enough, and without both it is lost."""
+    copies = (Copy("related patches", "question", 1), Copy("question", "last", 3), Copy("image", "last", 4))
+    vlm = build_planted(Plant(copies, 6))
+    prompt = prompt_of(vlm, scene())
+    both = "question -> last + image -> last"
+    rows = vlm.knockout(prompt, ["question -> last", "image -> last", both], 3)
+    lost = set(rows.filter(rows["change"] < -45).select("edge", "layer").iter_rows())
+    assert lost == {(both, layer) for layer in (3, 4)}, "the windows that hold both layers"
+    assert rows.filter(rows["change"] >= -45)["change"].abs().max() < 1

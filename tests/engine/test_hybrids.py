@@ -10,7 +10,7 @@ from support.families.base import QUESTION
 from support.families.hybrids import HYBRIDS
 from support.paths import random_llava
 from support.random_prompts import prompt_with_words
-from vlmflow.edges import Edge
+from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.engine.interventions import AttentionKnockout, StatePatch, ZeroAblation
 from vlmflow.engine.plain import plain
 from vlmflow.engine.prefix import CopiedPrefix
@@ -63,7 +63,7 @@ def test_knockouts_equal_the_plain_method_over_chunks(measured, prefix):
         each
         for edge in map(Edge.parse, EDGES)
         for window in (1, 3)
-        for _, each in edge_knockouts(edge, prompt, window, len(vlm.layers), recording.recurrent)
+        for _, each in edge_knockouts(EdgeGroup((edge,)), prompt, window, len(vlm.layers), recording.recurrent)
     ]
     assert_same(measured, knockouts, prefix=prefix)
 
@@ -89,7 +89,9 @@ def test_a_last_position_that_begins_a_chunk_equals_the_plain_method(measured):
     edges = [Edge.parse(edge) for edge in ("image -> last", "question -> last")]
     recording = vlm.record(prompt)
     knockouts = [
-        each for edge in edges for _, each in edge_knockouts(edge, prompt, 3, len(vlm.layers), recording.recurrent)
+        each
+        for edge in edges
+        for _, each in edge_knockouts(EdgeGroup((edge,)), prompt, 3, len(vlm.layers), recording.recurrent)
     ]
     assert_same((name, vlm, prompt, recording), knockouts)
 

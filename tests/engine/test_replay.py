@@ -10,7 +10,7 @@ from support.decoders import DECODERS, SMALL, random_decoder
 from support.paths import random_llava
 from support.random_prompts import EDGES
 from support.random_prompts import prompt_with_words as prompt_of
-from vlmflow.edges import FLOW_EDGES, Edge, window_layers
+from vlmflow.edges import FLOW_EDGES, EdgeGroup, window_layers
 from vlmflow.engine import replay
 from vlmflow.engine.batch_size import AdaptiveBatchSize
 from vlmflow.engine.interventions import AttentionKnockout
@@ -27,7 +27,7 @@ def assert_equal_to_plain(vlm, prompt, edges, window, tolerance):
     rows = knockout(vlm, prompt, edges, window)
     recording = vlm.record(prompt)
     p_base, token = vlm.logits(recording.output[0, -1]).softmax(-1).max(-1)
-    knockouts = [k for edge in edges for _, k in edge_knockouts(Edge.parse(edge), prompt, window, len(vlm.layers))]
+    knockouts = [k for edge in edges for _, k in edge_knockouts(EdgeGroup.parse(edge), prompt, window, len(vlm.layers))]
     states = plain(vlm.model, vlm.layers, prompt.inputs, knockouts)
     expected = vlm.logits(states[:, 0]).softmax(-1)[:, token]
     measured = torch.tensor(rows["p_knockout"].to_list(), dtype=expected.dtype)
@@ -76,7 +76,7 @@ def test_the_batch_size_does_not_matter():
     vlm = random_llava(layers=4, grid=3)
     prompt = prompt_of(vlm, [], 3)
     recording = vlm.record(prompt)
-    knockouts = [k for edge in EDGES for _, k in edge_knockouts(Edge.parse(edge), prompt, 3, 4)]
+    knockouts = [k for edge in EDGES for _, k in edge_knockouts(EdgeGroup.parse(edge), prompt, 3, 4)]
     whole = replay.replay(vlm.layers, recording, knockouts)
     for prefix in (CopiedPrefix(), SharedPrefix()):
         for tokens in (1, 40, 100):

@@ -15,7 +15,7 @@ from support.questions import make_question
 from support.random_prompts import FOUR_EDGES
 from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.edges import ALL_EDGES, Edge, window_layers
-from vlmflow.engine.interventions import AttentionKnockout
+from vlmflow.engine.interventions import AttentionKnockout, Together
 from vlmflow.engine.plain import plain
 from vlmflow.errors import NotApplicableError
 from vlmflow.probes import KnockoutProbe
@@ -176,3 +176,69 @@ def test_all_edges_are_valid_and_without_sinks_and_captions():
     assert "template -> last" in ALL_EDGES
     assert "image -> template" in ALL_EDGES
     assert not any("sinks" in text or "caption" in text for text in ALL_EDGES)
+
+
+CUTS = {
+    "around": lambda layer, other, reach: abs(other - layer) <= reach,
+    "from": lambda layer, other, reach: other >= layer,
+    "until": lambda layer, other, reach: other <= layer,
+    "all but": lambda layer, other, reach: abs(other - layer) > reach,
+}
+
+
+@settings(max_examples=12)
+@given(
+    seed=st.integers(0, 10**6),
+    layers=st.integers(1, 5),
+    window=st.sampled_from([1, 3]),
+    cut=st.sampled_from(list(CUTS)),
+    together=st.booleans(),
+)
+def test_edges_are_cut_together_in_the_layers_that_a_cut_determines(seed, layers, window, cut, together):
+    """Against a plain method of its own: the mask is changed in each layer by itself."""
+    vlm = random_llava(layers, 3, seed=seed)
+    prompt = prompt_of(vlm, 3)
+    edges = ["image -> question + question -> last"] if together else ["image -> question", "question -> last"]
+    rows = knockout(vlm, prompt, edges, window, cut=cut)
+    token = int(vlm.model(**prompt.inputs).logits[0, -1].argmax())
+    expected = []
+    for text in edges:
+        for layer in range(layers):
+            inside = [other for other in range(layers) if CUTS[cut](layer, other, window // 2)]
+            parts = [
+                AttentionKnockout(prompt.positions(edge.source), prompt.positions(edge.target), other, other + 1)
+                for edge in map(Edge.parse, text.split(" + "))
+                for other in inside
+            ]
+            if parts:
+                (p,) = probability(vlm, prompt.inputs, token, [Together(parts)])
+                expected.append((text, layer, pytest.approx(p, rel=1e-9)))
+    assert rows.select("edge", "layer", "p_knockout").rows() == expected
+
+
+def test_a_group_of_edges_applies_if_all_of_its_edges_do(tmp_path):
+    vlm = random_llava(2, 3)
+    Image.new("RGB", (12, 12)).save(tmp_path / "i.png")
+    question = make_question(
+        id="q", image_id="i", text="what color is the circle ?", image=str(tmp_path / "i.png"), token_ids=[7]
+    )
+    both = "image -> last + options -> last"
+    probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> last", both])
+    run = ProbeRun(vlm, probe, "p")
+    assert set(run.measure(question)["edge"]) == {"image -> last"}
+    assert [(each.what, "options" in each.reason) for each in run.skipped] == [(both, True)]
+    assert probe.values_measured("edge") == ["image -> last", both]
+    assert len(probe.parsed_edges) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"edges": ["image -> last + image -> last"]}, "an edge is there twice"),
+        ({"edges": ["image -> last + last -> image"]}, "comes after"),
+        ({"edges": ["image -> last"], "cut": "from", "window": 3}, "cut: from has no window"),
+    ],
+)
+def test_cuts_that_have_no_meaning_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        KnockoutProbe(kind="knockout", **changes)

@@ -116,7 +116,6 @@ def test_the_language_model_of_a_vision_language_model_reads_captions(tiny_llava
 
 
 def test_knockouts_of_captions_equal_the_plain_method(reader):
-    from vlmflow.edges import Edge
     from vlmflow.engine.plain import plain
     from vlmflow.probes.knockout.measure import edge_knockouts
 
@@ -124,7 +123,7 @@ def test_knockouts_of_captions_equal_the_plain_method(reader):
     edges = ["caption -> last", "question -> last", "caption -> question"]
     rows = reader.knockout(prompt, edges, 3)
     token = int(reader.model(**prompt.inputs).logits[0, -1].argmax())
-    knockouts = [k for edge in edges for _, k in edge_knockouts(Edge.parse(edge), prompt, 3, 3)]
+    knockouts = [k for edge in edges for _, k in edge_knockouts(EdgeGroup.parse(edge), prompt, 3, 3)]
     states = plain(reader.model, reader.layers, prompt.inputs, knockouts)
     expected = reader.logits(states[:, 0]).softmax(-1)[:, token]
     assert rows["p_knockout"].to_list() == pytest.approx(expected.tolist(), rel=1e-4)

@@ -13,7 +13,7 @@ from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from support.families.llavas import LLAVAS
 from vlmflow import load_model
-from vlmflow.edges import Edge
+from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.engine.plain import plain
 from vlmflow.probes.knockout.measure import edge_knockouts
 
@@ -68,7 +68,7 @@ def assert_equal_to_plain(vlm, prompt, tolerance):
         knockout
         for edge in there
         for window in (1, 3)
-        for _, knockout in edge_knockouts(edge, prompt, window, len(vlm.layers), recording.recurrent)
+        for _, knockout in edge_knockouts(EdgeGroup((edge,)), prompt, window, len(vlm.layers), recording.recurrent)
     ]
     fast = vlm.replay(recording, knockouts)
     slow = plain(vlm.model, vlm.layers, prompt.inputs, knockouts)

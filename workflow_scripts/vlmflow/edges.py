@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 # Every segment with its rank in the order of the prompt: segments of a higher rank come later; those of one rank may
 # lie between each other.
@@ -86,6 +87,37 @@ class Edge:
         return f"{self.source} ↛ {self.target}"
 
 
+# Between edges that are knocked out together.
+AND = " + "
+
+
+@dataclass(frozen=True)
+class EdgeGroup:
+    """Edges that are knocked out together, `source -> target + source -> target`; a single edge is a group of one."""
+
+    edges: tuple[Edge, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "EdgeGroup":
+        """The edges that a text names.
+
+        Raises:
+            ValueError: one of them is not valid, see `Edge.parse`, or is there twice.
+        """
+        edges = tuple(Edge.parse(part) for part in text.split(AND.strip()))
+        if len(set(edges)) < len(edges):
+            raise ValueError(f"{text!r}: an edge is there twice; give it once")
+        return cls(edges)
+
+    def __str__(self) -> str:
+        return AND.join(map(str, self.edges))
+
+    @property
+    def crossed(self) -> str:
+        """The edges as figures write them."""
+        return AND.join(edge.crossed for edge in self.edges)
+
+
 def _all_edges() -> tuple[str, ...]:
     """The edges from every segment of an image's prompt to every later one; between the image and the tokens that
     separate its parts; within the question, from its other words to its options and objects; and from the last position
@@ -103,6 +135,30 @@ def _all_edges() -> tuple[str, ...]:
 
 # The edges that `edges: all` in a study file means.
 ALL_EDGES = _all_edges()
+
+
+# The layers in which an edge is knocked out, for each layer: a window around it, all from it on, all up to it, or all
+# but the window.
+Cut = Literal["around", "from", "until", "all but"]
+
+
+def cut_layers(cut: Cut, layer: int, window: int, layers: int) -> list[range]:
+    """The spans of layers in which an edge is knocked out at `layer`; none if nothing is left of them.
+
+    Args:
+        cut: see `Cut`.
+        layer: from 0.
+        window: number of layers, odd; without a meaning for `from` and `until`.
+        layers: number of the model's layers.
+    """
+    if cut == "from":
+        return [range(layer, layers)]
+    if cut == "until":
+        return [range(layer + 1)]
+    inside = window_layers(layer, window, layers)
+    if cut == "around":
+        return [inside]
+    return [span for span in (range(inside.start), range(inside.stop, layers)) if len(span)]
 
 
 def window_layers(layer: int, window: int, layers: int) -> range:

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from vlmflow.edges import ALL_EDGES, Edge
+from vlmflow.edges import ALL_EDGES, Edge, EdgeGroup
 
 # Names that files and folders of the results have.
 RESERVED = set(
@@ -67,6 +67,10 @@ def _check_edge(text: str) -> str:
     return str(Edge.parse(text))
 
 
+def _check_edge_group(text: str) -> str:
+    return str(EdgeGroup.parse(text))
+
+
 def _check_window(window: int) -> int:
     if window % 2 == 0:
         raise ValueError(f"{window} is even; a window reaches equally far to both sides of its layer, so make it odd")
@@ -110,6 +114,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 EdgeText = Annotated[str, AfterValidator(_check_edge)]
 Edges = Annotated[
     list[EdgeText],
+    Field(min_length=1),
+    AfterValidator(each_once("edge")),
+    BeforeValidator(_expanded, json_schema_input_type=list[str] | Literal["all"]),
+]
+EdgeGroupText = Annotated[str, AfterValidator(_check_edge_group)]
+EdgeGroups = Annotated[
+    list[EdgeGroupText],
     Field(min_length=1),
     AfterValidator(each_once("edge")),
     BeforeValidator(_expanded, json_schema_input_type=list[str] | Literal["all"]),

@@ -43,7 +43,7 @@ class AtlasChart(EffectChart, SummaryChart[KnockoutProbe]):
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockout_texts.X_TITLE, self.shown.y_title)
+        return Axes("edge", "layer", knockout_texts.CUTS[probe.cut].x_title, self.shown.y_title)
 
     def chosen_rows(self, rows: pl.DataFrame, probe: KnockoutProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`."""
@@ -95,7 +95,7 @@ class AtlasChart(EffectChart, SummaryChart[KnockoutProbe]):
         peaks = self.shown.worst_first(rows).group_by("edge", maintain_order=True).first()
         peaks = self.shown.worst_first(peaks, "edge")
         named = [
-            f"{name_of(row['edge'])} ({knockout_texts.effect_at(row, self.shown)}, {row['task']})"
+            f"{name_of(row['edge'])} ({knockout_texts.effect_at(row, self.shown, probe)}, {row['task']})"
             for row in peaks.head(STRONGEST).to_dicts()
         ]
         ranks = {edge: rank for rank, edge in enumerate(peaks["edge"], 1)}

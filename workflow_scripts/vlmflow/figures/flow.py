@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import Field
 
 from vlmflow.probes import KnockoutProbe
-from vlmflow.settings import EdgeText, Window
+from vlmflow.settings import EdgeGroupText, Window
 
 from . import knockout_texts
 from .base import LineChart
@@ -22,7 +22,7 @@ class FlowChart(EffectChart, LineChart[KnockoutProbe]):
     draws: ClassVar = (KnockoutProbe,)
 
     chart: Literal["flow"]
-    edges: list[EdgeText] = Field(min_length=1)
+    edges: list[EdgeGroupText] = Field(min_length=1)
     window: Window | None = Field(None, description="One of the probe's windows; required if it has several.")
 
     def check(self, probe: KnockoutProbe, name: str) -> None:
@@ -32,7 +32,7 @@ class FlowChart(EffectChart, LineChart[KnockoutProbe]):
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockout_texts.X_TITLE, self.shown.y_title)
+        return Axes("edge", "layer", knockout_texts.CUTS[probe.cut].x_title, self.shown.y_title)
 
     @property
     def chosen_lines(self) -> list[str]:

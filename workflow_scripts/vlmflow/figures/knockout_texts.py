@@ -1,23 +1,48 @@
 """Texts and checks that the charts of the knockout probe share."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from vlmflow.edges import Cut
 from vlmflow.probes import KnockoutProbe
+from vlmflow.probes.knockout import CUT_BY_WINDOW
 from vlmflow.settings import WindowShare
 
 from .measures import ANSWERS, Shown
 from .style import name_of
 
 ANALYSED = {"wrong": "those that the model answers wrongly", "any": "all that were asked"}
-X_TITLE = "Layer (middle of the window)"
 
 
 def measure_caption(shown: Shown, probe: KnockoutProbe) -> str:
     """The first sentence of a caption: the measure, and the intervention."""
     measured = shown.caption.format(answer=ANSWERS[probe.follow])
-    return f"{measured} when the edge is knocked out in a window of layers around each layer."
+    return f"{measured} when the edge is knocked out {CUTS[probe.cut].where}."
+
+
+@dataclass(frozen=True)
+class CutText:
+    """How a cut is described: in a caption, on the x axis, and at one layer."""
+
+    where: str
+    x_title: str
+    at: str
+
+
+CUTS: dict[Cut, CutText] = {
+    "around": CutText(
+        "in a window of layers around each layer", "Layer (middle of the window)", "around layer {layer} ({layers})"
+    ),
+    "from": CutText("in all layers from each layer on", "First layer of the cut", "from layer {layer} on"),
+    "until": CutText("in all layers up to each layer", "Last layer of the cut", "up to layer {layer}"),
+    "all but": CutText(
+        "in all layers but a window around each layer",
+        "Layer (middle of the window that is left)",
+        "in all layers but those around layer {layer} ({layers})",
+    ),
+}
 
 
 def window_text(window: int | WindowShare) -> str:
@@ -35,14 +60,16 @@ def window_shown(window: int | None, probe: KnockoutProbe, rows: pl.DataFrame) -
         probe: the probe that it draws.
         rows: of the model; a probe with a share of the depth has one window for each model.
     """
-    (first, *_) = probe.window
+    (first, *_) = probe.windows
     if isinstance(first, int):
         return window or first
     return int(rows["window"][0]) if len(rows) else 0
 
 
 def window_caption(window: int | None, probe: KnockoutProbe) -> str:
-    """The sentence that names the window of a figure."""
+    """The sentence that names the window of a figure; empty if there is none."""
+    if probe.cut not in CUT_BY_WINDOW:
+        return ""
     return f"Window: {window_text(window or probe.window[0])}."
 
 
@@ -74,9 +101,10 @@ def sub_words_note(panel: pl.DataFrame, probe: KnockoutProbe) -> str:
     return f", {max(panel['multi_token_answers'])} with several sub-words" if probe.token != "first" else ""
 
 
-def effect_at(row: dict[str, Any], shown: Shown) -> str:
+def effect_at(row: dict[str, Any], shown: Shown, probe: KnockoutProbe) -> str:
     """The effect of one row, with its interval, layer and window."""
-    return f"{shown.mean(row)} around layer {row['layer']} ({row['window']} layer{'s' if row['window'] > 1 else ''})"
+    layers = f"{row['window']} layer{'s' if row['window'] > 1 else ''}"
+    return f"{shown.mean(row)} {CUTS[probe.cut].at.format(layer=row['layer'], layers=layers)}"
 
 
 def describe_edges(edges: list[str], rows: pl.DataFrame, shown: Shown, probe: KnockoutProbe) -> str:
@@ -101,7 +129,7 @@ def describe_edges(edges: list[str], rows: pl.DataFrame, shown: Shown, probe: Kn
         if len(negligible) == len(peaks):
             parts.append(f"{name} {strongest} by at most {most} in every task and layer.")
             continue
-        text = f"{name} {strongest} most in {worst['task']}: {effect_at(worst, shown)}"
+        text = f"{name} {strongest} most in {worst['task']}: {effect_at(worst, shown, probe)}"
         if len(negligible):
             text += f"; by at most {most} in every layer in {', '.join(sorted(negligible['task']))}"
         parts.append(text + ".")
@@ -114,6 +142,8 @@ def check_window(window: int | None, probe: KnockoutProbe, figure: str, probe_na
     Raises:
         ValueError: it does not measure it, or it measures several and the figure names none.
     """
+    if probe.cut not in CUT_BY_WINDOW and window is not None:
+        raise ValueError(f"figures.{figure}.window: the probe {probe_name!r} has no windows (cut: {probe.cut})")
     measured = ", ".join(map(str, probe.window))
     if window is None and len(probe.window) > 1:
         raise ValueError(

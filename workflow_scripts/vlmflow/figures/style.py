@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from vlmflow.edges import Edge
+from vlmflow.edges import AND, Edge, EdgeGroup
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ LINE_NAMES = {
 
 def name_of(line: str) -> str:
     """The name of a line in figures and tables; an edge is written with a crossed arrow."""
-    return Edge.parse(line).crossed if " -> " in line else LINE_NAMES.get(line, line)
+    return EdgeGroup.parse(line).crossed if " -> " in line else LINE_NAMES.get(line, line)
 
 
 def strokes_of(lines: list[str]) -> list[Stroke]:
@@ -124,7 +124,7 @@ def strokes_of(lines: list[str]) -> list[Stroke]:
 
 
 def _segment_stroke(line: str) -> Stroke | None:
-    if " -> " not in line:
+    if " -> " not in line or AND in line:
         return None
     edge = Edge.parse(line)
     return SEGMENT_STROKES.get(edge.target) or (SEGMENT_STROKES.get(edge.source) if edge.target == "last" else None)

@@ -6,7 +6,8 @@ import polars as pl
 from pydantic import Field
 
 from vlmflow.probes import KnockoutProbe
-from vlmflow.settings import EdgeText
+from vlmflow.probes.knockout import CUT_BY_WINDOW
+from vlmflow.settings import EdgeGroupText
 
 from . import knockout_texts
 from .base import LineChart
@@ -22,15 +23,17 @@ class WindowsChart(EffectChart, LineChart[KnockoutProbe]):
     draws: ClassVar = (KnockoutProbe,)
 
     chart: Literal["windows"]
-    edges: list[EdgeText] = Field(min_length=1)
+    edges: list[EdgeGroupText] = Field(min_length=1)
 
     def check(self, probe: KnockoutProbe, name: str) -> None:
         """See `Chart.check`."""
         check_edges(self.edges, probe.edges, name, self.probe)
+        if probe.cut not in CUT_BY_WINDOW:
+            raise ValueError(f"figures.{name}.chart: the probe {self.probe!r} has no windows; draw it as flow")
 
     def axes(self, probe: KnockoutProbe) -> Axes:
         """See `SummaryChart.axes`."""
-        return Axes("edge", "layer", knockout_texts.X_TITLE, self.shown.y_title, ("task", "window"))
+        return Axes("edge", "layer", knockout_texts.CUTS[probe.cut].x_title, self.shown.y_title, ("task", "window"))
 
     @property
     def chosen_lines(self) -> list[str]:

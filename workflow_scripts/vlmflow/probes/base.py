@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import sample, sampling_order
-from vlmflow.edges import IMAGE_SEGMENTS, Edge
+from vlmflow.edges import IMAGE_SEGMENTS, Edge, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.settings import ModelName, Name, Strict, each_once
 from vlmflow.tables import Table
@@ -110,15 +110,20 @@ class Probe(Strict, ABC):
     # --- requirements ---
 
     @property
-    def parsed_edges(self) -> list[Edge]:
-        """The edges that the probe blocks or measures, if any."""
+    def edge_groups(self) -> list[EdgeGroup]:
+        """The edges that the probe blocks or measures, if any; those of a group together."""
         return []
+
+    @property
+    def parsed_edges(self) -> list[Edge]:
+        """The edges of all groups, each once."""
+        return list(dict.fromkeys(edge for group in self.edge_groups for edge in group.edges))
 
     def values_measured(self, column: str) -> list[str] | list[int] | None:
         """The values that a column of its averaged rows can have; None if the settings do not determine them."""
         if column == "quantity" and column in self.averaging.by:
             return list(self.averaging.quantities)
-        return [str(edge) for edge in self.parsed_edges] if column == "edge" else None
+        return [str(group) for group in self.edge_groups] if column == "edge" else None
 
     @property
     def needs(self) -> str | None:
@@ -289,9 +294,9 @@ class ImageProbe(AnyAnswerProbe):
         return "image"
 
 
-def parse_edges(edges: Sequence[str] | None) -> list[Edge]:
+def parse_edges(edges: Sequence[str] | None) -> list[EdgeGroup]:
     """The parsed edges of a study file."""
-    return [Edge.parse(edge) for edge in edges or ()]
+    return [EdgeGroup.parse(edge) for edge in edges or ()]
 
 
 def in_random_order(rows: pl.DataFrame, seed: int | None) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.open_image import open_image
-from vlmflow.edges import Edge
+from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.errors import ModelError, NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel, VisionLanguageModel
 from vlmflow.prompts.build import Prompt
@@ -125,30 +125,31 @@ class ProbeContext:
         self.skipped.append(Skipped(question.id, what, reason))
 
     def applicable_edges(
-        self, question: Question, prompt: Prompt, edges: Sequence[Edge], *, required: bool = True
+        self, question: Question, prompt: Prompt, edges: Sequence[EdgeGroup], *, required: bool = True
     ) -> list[str]:
         """The edges, as text, that apply to the prompt; the others are recorded as skipped.
 
         Args:
             question: the question of the prompt.
             prompt: its prompt.
-            edges: the probe's edges.
+            edges: groups of the probe's edges; one applies if all of its edges do.
             required: whether there is nothing to measure without an edge.
 
         Raises:
             NotApplicableError: no edge applies, and one is required.
         """
-        named = dict.fromkeys(segment for edge in edges for segment in (edge.source, edge.target))
+        single = [edge for group in edges for edge in group.edges]
+        named = dict.fromkeys(segment for edge in single for segment in (edge.source, edge.target))
         for segment in named:
             if segment in prompt.incomplete:
                 self.leave_out(question, PART_OF + segment, prompt.incomplete[segment])
         applicable = []
-        for edge in edges:
-            reason = _why_absent(prompt, edge)
+        for group in edges:
+            reason = next((why for edge in group.edges if (why := _why_absent(prompt, edge)) is not None), None)
             if reason is None:
-                applicable.append(str(edge))
+                applicable.append(str(group))
             else:
-                self.leave_out(question, str(edge), reason)
+                self.leave_out(question, str(group), reason)
         if required and not applicable:
             raise NotApplicableError("no edge of the probe applies to this question")
         return applicable

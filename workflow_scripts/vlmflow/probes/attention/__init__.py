@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import Field
 
 from vlmflow.analysis.summaries import Averaging
-from vlmflow.edges import Edge
+from vlmflow.edges import EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.probes.base import AnyAnswerProbe, parse_edges
 from vlmflow.probes.cost import Work, weighing_attention
@@ -51,8 +51,8 @@ class AttentionProbe(AnyAnswerProbe):
     edges: Edges = Field(ATTENTION_EDGES, description="Each as 'source -> target'; or all.")
 
     @property
-    def parsed_edges(self) -> list[Edge]:
-        """See `Probe.parsed_edges`."""
+    def edge_groups(self) -> list[EdgeGroup]:
+        """See `Probe.edge_groups`."""
         return parse_edges(self.edges)
 
     def cost(self, size: Size, questions: int) -> Work:

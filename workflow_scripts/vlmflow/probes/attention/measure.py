@@ -19,7 +19,7 @@ STRONGEST = 0.05  # the share of a source's positions, at least one, whose part 
 def measure(probe: AttentionProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """Rows of the table `attention` for one question; see `Probe.measure`."""
     prompt = context.prompt(question)
-    return attention(context.vlm, prompt, context.applicable_edges(question, prompt, probe.parsed_edges))
+    return attention(context.vlm, prompt, context.applicable_edges(question, prompt, probe.edge_groups))
 
 
 def attention(vlm: LanguageModel, prompt: Prompt, edges: Sequence[str]) -> pl.DataFrame:

@@ -5,15 +5,17 @@ from typing import ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from vlmflow.edges import SINK_SEGMENTS, Edge
+from vlmflow.edges import SINK_SEGMENTS, Cut, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.probes.base import ProbeTables, SampleProbe, StudyView, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.probes.norms import NormsProbe
-from vlmflow.settings import Edges, Name, Strict, Windows
+from vlmflow.settings import EdgeGroups, Name, Strict, Windows, WindowShare
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, WINDOW
+
+CUT_BY_WINDOW = ("around", "all but")
 
 
 class Sinks(Strict):
@@ -63,7 +65,15 @@ class KnockoutProbe(SampleProbe):
     window: Windows = Field(
         [9], description="Number of layers, odd; one number or several; or {share: …} of the depth."
     )
-    edges: Edges = Field(description="Each as 'source -> target'; or all, for every segment to every later one.")
+    cut: Cut = Field(
+        "around",
+        description="The layers in which an edge is knocked out, for each layer: a window around it, all from it on, "
+        "all until it, or all but the window.",
+    )
+    edges: EdgeGroups = Field(
+        description="Each as 'source -> target', or several that are knocked out together, as 'source -> target + "
+        "source -> target'; or all, for every segment to every later one."
+    )
     follow: Follow = Field(
         "own",
         description="The answer whose probability is measured: the model's own, the correct one, or the false option.",
@@ -84,19 +94,24 @@ class KnockoutProbe(SampleProbe):
     sinks: Sinks | None = Field(None, description="Defines the segments 'sinks' and '… patches without sinks'.")
 
     @property
-    def parsed_edges(self) -> list[Edge]:
-        """See `Probe.parsed_edges`."""
+    def edge_groups(self) -> list[EdgeGroup]:
+        """See `Probe.edge_groups`."""
         return parse_edges(self.edges)
 
     def values_measured(self, column: str) -> list[str] | list[int] | None:
         """See `Probe.values_measured`; a share of the depth is another window in each model."""
-        layers = [window for window in self.window if isinstance(window, int)]
+        layers = [window for window in self.windows if isinstance(window, int)]
         return layers if column == "window" and layers else super().values_measured(column)
+
+    @property
+    def windows(self) -> list[int | WindowShare]:
+        """The windows that are measured; 0 if all layers on one side of each are cut."""
+        return list(self.window) if self.cut in CUT_BY_WINDOW else [0]
 
     @property
     def layers_required(self) -> dict[str, int]:
         """See `Probe.layers_required`."""
-        return {"window": max((window for window in self.window if isinstance(window, int)), default=1)}
+        return {"window": max((window for window in self.windows if isinstance(window, int)), default=1)}
 
     @property
     def norms_probe(self) -> str | None:
@@ -106,7 +121,8 @@ class KnockoutProbe(SampleProbe):
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         # Each layer is a row of the replay, and a row runs through half of the layers on average.
-        rows = len(self.window) * size.layers * replayed_shares(self.parsed_edges, size)
+        shares = sum(max(replayed_shares([edge], size) for edge in group.edges) for group in self.edge_groups)
+        rows = len(self.windows) * size.layers * shares
         return Work(forward() + rows / 2, 3 + rows * size.tokens / REPLAYED)
 
     def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
@@ -151,6 +167,12 @@ class KnockoutProbe(SampleProbe):
         for key, tokens in (("sub_words", ("last", "all")), ("sub_words_blocked", ("last",))):
             if self.token not in tokens and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key}: only with token: {' or '.join(tokens)}; remove this key")
+        return self
+
+    @model_validator(mode="after")
+    def _window_is_of_a_cut(self) -> "KnockoutProbe":
+        if self.cut not in CUT_BY_WINDOW and "window" in self.model_fields_set:
+            raise ValueError(f"window: cut: {self.cut} has no window; remove this key")
         return self
 
     @model_validator(mode="after")

@@ -6,8 +6,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vlmflow.edges import Edge, window_layers
-from vlmflow.engine.interventions import AttentionKnockout
+from vlmflow.edges import Cut, EdgeGroup, cut_layers
+from vlmflow.engine.interventions import AttentionKnockout, Intervention, Together
 from vlmflow.errors import NotApplicableError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
@@ -31,7 +31,7 @@ def measure(probe: KnockoutProbe, context: ProbeContext, question: Question) -> 
     """Rows of the table `knockout` for one question; see `Probe.measure`."""
     vlm, prompt = context.vlm, context.prompt(question)
     answer = followed_tokens(vlm, question, probe.follow)
-    edges = context.applicable_edges(question, prompt, probe.parsed_edges)
+    edges = context.applicable_edges(question, prompt, probe.edge_groups)
     if probe.sub_words == "several" and len(answer) < 2:
         raise NotApplicableError("its answer has one sub-word, and the probe is about answers of several")
     if probe.token == "last":
@@ -44,8 +44,9 @@ def measure(probe: KnockoutProbe, context: ProbeContext, question: Question) -> 
         vlm,
         prompt,
         edges,
-        [window_size(window, len(vlm.layers)) for window in probe.window],
+        [window_size(window, len(vlm.layers)) if window else 0 for window in probe.windows],
         followed,
+        cut=probe.cut,
         every_sub_word=probe.sub_words_blocked == "every",
     )
     return rows.with_columns(sub_words=pl.lit(len(answer), dtype=pl.Int32))
@@ -58,6 +59,7 @@ def knockout(
     windows: int | Sequence[int],
     followed: FollowedAnswer | None = None,
     *,
+    cut: Cut = "around",
     every_sub_word: bool = False,
 ) -> pl.DataFrame:
     """The effect of every edge, window and layer on the answer; see `vlmflow.notebook`.
@@ -65,9 +67,10 @@ def knockout(
     Args:
         vlm: the model.
         prompt: of this model.
-        edges: each as "source -> target".
+        edges: each as "source -> target", or several that are knocked out together, with " + " between them.
         windows: number of layers, odd; one number or several.
         followed: the answer that is measured; by default the first token that the model generates.
+        cut: the layers of a window around each layer, or those that it determines otherwise.
         every_sub_word: whether an edge to `last` is blocked to every position that predicts a sub-word, as in the
             published code, and not only to the one that predicts the last.
 
@@ -82,43 +85,54 @@ def knockout(
     last = torch.arange(len(prompt) - 1, len(followed.prompt)) if every_sub_word else None
     rows = [
         (str(edge), window, layer, each)
-        for edge in map(Edge.parse, edges)
+        for edge in map(EdgeGroup.parse, edges)
         for window in ([windows] if isinstance(windows, int) else windows)
-        for layer, each in edge_knockouts(edge, followed.prompt, window, len(vlm.layers), recording.recurrent, last)
+        for layer, each in edge_knockouts(
+            edge, followed.prompt, window, len(vlm.layers), recording.recurrent, last=last, cut=cut
+        )
     ]
     # At both ends of a model, windows of different sizes may be cut to the same layers.
-    spans = {(edge, each.start, each.stop): each for edge, _, _, each in rows}
+    spans = {(edge, _spans_of(each)): each for edge, _, _, each in rows}
     found = effects(vlm, recording, list(spans.values()), followed, after="p_knockout")
     index = {span: number for number, span in enumerate(spans)}
     schema = {"edge": pl.String, "window": pl.Int32, "layer": pl.Int32}
     named = pl.DataFrame([row[:3] for row in rows], schema=schema, orient="row")
-    return pl.concat(
-        [named, found[[index[edge, each.start, each.stop] for edge, _, _, each in rows]]], how="horizontal"
-    )
+    of_rows = [index[edge, _spans_of(each)] for edge, _, _, each in rows]
+    return pl.concat([named, found[of_rows]], how="horizontal")
+
+
+def _spans_of(intervention: Intervention) -> tuple[tuple[int, int], ...]:
+    return tuple((part.start, part.stop) for part in intervention.parts)
 
 
 def edge_knockouts(
-    edge: Edge,
+    group: EdgeGroup,
     prompt: Prompt,
     window: int,
     layers: int,
     recurrent: Collection[int] = (),
+    *,
     last: Tensor | None = None,
-) -> Iterator[tuple[int, AttentionKnockout]]:
-    """(layer, knockout of the edge in the window around it), from the first layer to the last; without the layers
-    around which no layer has attention.
+    cut: Cut = "around",
+) -> Iterator[tuple[int, Intervention]]:
+    """(layer, knockout of the edges in the layers that it determines), from the first layer to the last; without those
+    for which no layer is left that has attention.
 
     Args:
-        edge, prompt: two segments of the prompt.
+        group: the edges, between segments of the prompt.
+        prompt: of the model.
         window: number of layers, odd.
         layers: number of the model's layers.
         recurrent: numbers of those without attention.
         last: the positions that an edge to `last` has as its target; by default the last one.
+        cut: which layers a layer determines.
     """
-    sources, targets = prompt.positions(edge.source), prompt.positions(edge.target)
-    if last is not None and edge.target == "last":
-        targets = last
+    ends = []
+    for edge in group.edges:
+        targets = last if last is not None and edge.target == "last" else prompt.positions(edge.target)
+        ends.append((prompt.positions(edge.source), targets))
     for layer in range(layers):
-        span = window_layers(layer, window, layers)
-        if not set(span) <= set(recurrent):
-            yield layer, AttentionKnockout(sources, targets, span.start, span.stop)
+        spans = [span for span in cut_layers(cut, layer, window, layers) if not set(span) <= set(recurrent)]
+        knockouts = [AttentionKnockout(*each, span.start, span.stop) for each in ends for span in spans]
+        if knockouts:
+            yield layer, knockouts[0] if len(knockouts) == 1 else Together(knockouts)

@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import AfterValidator, Field, Tag, model_validator
 
 from vlmflow.analysis.summaries import Averaging
-from vlmflow.edges import Edge
+from vlmflow.edges import EdgeGroup
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.models.size import Size
 from vlmflow.probes.base import SampleProbe, parse_edges
@@ -52,8 +52,8 @@ class WordsProbe(SampleProbe):
     )
 
     @property
-    def parsed_edges(self) -> list[Edge]:
-        """See `Probe.parsed_edges`."""
+    def edge_groups(self) -> list[EdgeGroup]:
+        """See `Probe.edge_groups`."""
         return parse_edges(self.edges)
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from torch import Tensor
 
-from vlmflow.edges import Edge, module_layers
+from vlmflow.edges import EdgeGroup, module_layers
 from vlmflow.engine.interventions import Intervention, ZeroAblation
 from vlmflow.engine.modules import Module
 from vlmflow.models.vision_language import LanguageModel
@@ -20,7 +20,7 @@ from vlmflow.settings import window_size
 def measure(probe: WordsProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """Rows of the table `words` for one question; see `Probe.measure`."""
     prompt = context.prompt(question)
-    edges = context.applicable_edges(question, prompt, probe.parsed_edges, required=not probe.modules)
+    edges = context.applicable_edges(question, prompt, probe.edge_groups, required=not probe.modules)
     return words(
         context.vlm,
         prompt,
@@ -65,7 +65,7 @@ def words(
         spans = [module_layers(layer, window, layers) for layer in range(layers)]
         knockouts = [ZeroAblation(module, positions, span.start, span.stop) for span in spans]
         done += [(module, layer, each) for layer, each in enumerate(knockouts)]
-    for edge in map(Edge.parse, edges):
+    for edge in map(EdgeGroup.parse, edges):
         knocked_out = edge_knockouts(edge, prompt, window, layers, recording.recurrent)
         done += [(str(edge), layer, each) for layer, each in knocked_out]
     states = vlm.replay(recording, [intervention for *_, intervention in done], positions)
