@@ -116,6 +116,7 @@ def test_the_language_model_of_a_vision_language_model_reads_captions(tiny_llava
 
 
 def test_knockouts_of_captions_equal_the_plain_method(reader):
+    from vlmflow.edges import EdgeGroup
     from vlmflow.engine.plain import plain
     from vlmflow.probes.knockout.measure import edge_knockouts
 

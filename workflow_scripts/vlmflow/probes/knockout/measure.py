@@ -78,6 +78,7 @@ def knockout(
         ValueError: an edge or a window is not valid.
         PromptError: the prompt does not have a segment of an edge.
         InterventionError: the answer has no tokens.
+        NotApplicableError: the model has no layers with attention in which an edge could be knocked out.
     """
     recording = vlm.record(prompt if followed is None else followed.prompt)
     if followed is None:
@@ -91,6 +92,8 @@ def knockout(
             edge, followed.prompt, window, len(vlm.layers), recording.recurrent, last=last, cut=cut
         )
     ]
+    if not rows:
+        raise NotApplicableError("no layer with attention is left in which an edge could be knocked out")
     # At both ends of a model, windows of different sizes may be cut to the same layers.
     spans = {(edge, _spans_of(each)): each for edge, _, _, each in rows}
     found = effects(vlm, recording, list(spans.values()), followed, after="p_knockout")
