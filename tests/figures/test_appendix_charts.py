@@ -75,7 +75,7 @@ def test_the_atlas_marks_cells_that_differ_from_0(knockout):
     rows = data_of(chart)
     assert set(rows["window"]) == {3}
     assert "params" not in chart.to_dict()
-    marks = {(row["edge"], row["layer"]): row["mark"] for row in rows.to_dicts()}
+    marks = {(row["line"], row["layer"]): row["mark"] for row in rows.to_dicts()}
     assert marks["question ↛ last", 2] == "•"
     assert marks["true option ↛ last", 2] == "+"
     assert marks["question ↛ last", 1] == marks["image ↛ question", 1] == "", "the interval holds 0"

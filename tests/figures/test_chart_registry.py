@@ -16,7 +16,7 @@ from vlmflow.figures.effects import Reading
 from vlmflow.probes import PROBES, probe_class
 from vlmflow.study import read_study
 
-STUDIES = ("config.yaml", "studies/demo-appendix.yaml", "studies/demo-phase.yaml")
+STUDIES = ("config.yaml", "studies/demo-appendix.yaml", "studies/demo-phase.yaml", "studies/demo-causal.yaml")
 charts = pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.kind())
 
 

@@ -15,7 +15,7 @@ from vlmflow.probes.run import ProbeRun
 from vlmflow.study import Study, read_study
 
 B7 = Size(parameters=7_060_000_000, layers=32, width=4096, vocabulary=32_064, image_tokens=576)
-STUDIES = ["flow", "flow-appendix", "phase", "thesis", "demo-appendix", "demo-phase"]
+STUDIES = ["flow", "flow-appendix", "phase", "thesis", "causal", "demo-appendix", "demo-phase", "demo-causal"]
 
 
 def study(name):

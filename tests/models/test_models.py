@@ -139,7 +139,7 @@ def question_row(path, **changes):
         "objects": [box],
         "captions": None,
         "related": None,
-        "token_ids": [5],
+        "token_ids": [14],  # red
     }
     return row | changes
 
@@ -228,7 +228,7 @@ def test_an_empty_answer_is_a_wrong_one(vlm, path):
     assert answer["probability"] > 0.9
     row = question_row(path) | {"token_ids": answer["token_ids"]}
     last = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"], token="last")
-    with pytest.raises(QuestionError, match="answer is empty, so it has no last sub-word"):
+    with pytest.raises(QuestionError, match="answer is empty, so it has no sub-word"):
         ProbeRun(vlm, last, "last").measure(Question.of(row))
 
 
@@ -302,6 +302,6 @@ def test_a_model_that_changes_states_between_its_layers_is_refused_where_it_matt
 
 def test_probabilities_that_are_no_numbers_drop_the_question(vlm, path, monkeypatch):
     probe = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"])
-    monkeypatch.setattr(vlm, "replay", lambda recording, knockouts: torch.full((3, 1, 16), float("nan")).double())
+    monkeypatch.setattr(vlm, "replay", lambda *_: torch.full((3, 1, 16), float("nan")).double())
     with pytest.raises(QuestionError, match="not finite numbers"):
         ProbeRun(vlm, probe, "flow").measure(Question.of(question_row(path)))

@@ -91,8 +91,8 @@ def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary
     assert page.count("<picture>") == page.count("</picture>") == page.count("<figure ") > 0, (
         "a narrow screen gets its own"
     )
-    assert "lowers the answer&#39;s probability most in" in page
-    assert "image ↛ last lowers the answer&#39;s probability by at most 1 %" in page
+    assert "lowers the probability of the model&#39;s answer most in" in page
+    assert "image ↛ last lowers the probability of the model&#39;s answer by at most 1 %" in page
     assert page.count("lies outside") == 1, "alike reasons are one row"
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
 

@@ -105,7 +105,7 @@ def test_the_atlas_holds_every_edge(demo):
     assert set(summary.filter(around)["questions"]) == {0}
     spec = (demo.results / "figures" / "atlas" / "tiny-llava.html").read_text()
     assert '"input": "select"' in spec or '"input":"select"' in spec
-    assert "Ranks of the paper&#39;s edges by this loss" in demo.page
+    assert "Ranks of the paper&#39;s edges by this effect" in demo.page
 
 
 # --- data and models from elsewhere ---

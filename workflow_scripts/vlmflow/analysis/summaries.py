@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vlmflow.tables import PART_OF, Column, Table, full_reason
-from vlmflow.tables.columns import CELL, EXTREME, INTERVAL, MODEL_TASK, NOTE, QUANTITY
+from vlmflow.tables.columns import CELL, EXTREME, HALVES, INTERVAL, MODEL_TASK, NOTE, QUANTITY
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Averaging:
         further: name → column and expression over the rows of a combination, in addition to the mean.
         line: the column of `by` whose values (edges, for instance) may be skipped for every question; such a value gets
             a row with the reason and without a mean.
+        halves: whether the means over each half of the images are given too, by which ranks are compared.
         default: the quantity that figures and claims show if they name none.
         line_of: `Skipped.what` → value of `line`, if the two differ; skipped parts that are not in it have no line.
     """
@@ -38,6 +39,7 @@ class Averaging:
     line: str | None = None
     line_of: Mapping[str, str] | None = None
     default: str | None = None
+    halves: bool = False
 
     @property
     def along(self) -> str | None:
@@ -55,6 +57,7 @@ class Averaging:
             | INTERVAL
             | EXTREME
             | {name: column for name, (column, _) in self.further.items()}
+            | (HALVES if self.halves else {})
             | NOTE,
         )
 
@@ -77,7 +80,20 @@ class Averaging:
         if self.further:
             further = values.group_by(by).agg(**{name: value for name, (_, value) in self.further.items()})
             means = means.join(further, on=by, how="left", maintain_order="left")
+        if self.halves:
+            means = means.join(_of_halves(values, by), on=by, how="left", maintain_order="left")
         return means
+
+
+def _of_halves(values: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """The mean of each combination over the first half of the images, and over the second one."""
+    from .bootstrap import halves
+
+    images = values["image_id"].unique()
+    first = pl.DataFrame({"image_id": images, "first": halves(images.to_list())[0]})
+    value, in_first = pl.col("value"), pl.col("first")
+    means = {"first_half": value.filter(in_first).mean(), "second_half": value.filter(~in_first).mean()}
+    return values.join(first, on="image_id", how="left").group_by(by).agg(**means)
 
 
 def unpivot_quantities(rows: pl.DataFrame, quantities: tuple[str, ...]) -> pl.DataFrame:

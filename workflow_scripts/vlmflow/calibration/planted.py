@@ -46,12 +46,13 @@ Target = Literal["question", "last", "first sub-word"]
 
 @dataclass(frozen=True)
 class Copy:
-    """At `layer`, the positions of `target` take over the code of those of `source`; the target `first sub-word` is
-    that of the answer, so the code that it takes over determines the second sub-word."""
+    """At `layer`, the positions of `target` take over the code of those of `source`, by one `head`; the target `first
+    sub-word` is that of the answer, so the code that it takes over determines the second sub-word."""
 
     source: Source
     target: Target
     layer: int
+    head: int = 0
 
 
 @dataclass(frozen=True)
@@ -274,14 +275,15 @@ def _plant_copy(attention: Any, copy: Copy) -> None:
     }
     bits = {"related patches": (0, 1), "image": (0, 1), "other patches": (2,), "question": (0, 1, 2)}[copy.source]
     write = {"question": IN_QUESTION, "last": AT_LAST, "first sub-word": AT_FIRST}[copy.target]
-    # Axes 0 and HEAD/2 turn with the position for any rotary base; axes 1 and 2 do not turn.
-    attention.q_proj.weight[1, {"question": WORD, "last": LAST, "first sub-word": FIRST}[copy.target]] = GAIN
-    attention.k_proj.weight[1, flag] = 1
-    attention.q_proj.weight[2, ONE] = GAIN / 4
-    attention.k_proj.weight[2, START] = 1
+    # Axes 0 and HEAD/2 of a head turn with the position for any rotary base; axes 1 and 2 do not turn.
+    first = HEAD * copy.head
+    attention.q_proj.weight[first + 1, {"question": WORD, "last": LAST, "first sub-word": FIRST}[copy.target]] = GAIN
+    attention.k_proj.weight[first + 1, flag] = 1
+    attention.q_proj.weight[first + 2, ONE] = GAIN / 4
+    attention.k_proj.weight[first + 2, START] = 1
     for channel, (source_axis, bit) in enumerate(zip(read[copy.source], bits, strict=True)):
-        attention.v_proj.weight[channel, source_axis] = 1
-        attention.o_proj.weight[write[bit], channel] = 1
+        attention.v_proj.weight[first + channel, source_axis] = 1
+        attention.o_proj.weight[write[bit], first + channel] = 1
 
 
 def _plant_mlp(mlp: Any) -> None:

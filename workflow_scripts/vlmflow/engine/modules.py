@@ -1,5 +1,6 @@
 """Find the modules of a model of `transformers` by structure and class, whatever the architecture calls them."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from torch import nn
@@ -123,6 +124,18 @@ def find_output_projection(layer: nn.Module) -> nn.Linear:
             f"{head_count(layer)} heads of one width"
         )
     return found[0]
+
+
+def attention_layer(layers: Iterable[nn.Module]) -> nn.Module:
+    """The first layer that has attention.
+
+    Raises:
+        InterventionError: none has.
+    """
+    for layer in layers:
+        if any(module_kind(child) == "attention" for child in layer.children()):
+            return layer
+    raise InterventionError("no layer of the model has a module that may be its attention")
 
 
 def head_count(layer: nn.Module) -> int:

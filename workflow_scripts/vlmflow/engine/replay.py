@@ -18,7 +18,7 @@ from .batch_size import AdaptiveBatchSize
 from .edits import batch_edits, behind, edited
 from .interventions import Intervention
 from .masks import blocked_attention
-from .modules import head_count
+from .modules import attention_layer, head_count
 from .plan import Group, plan
 from .prefix import CopiedPrefix, Prefix
 from .recording import Layers, Recording, arguments_at, states_of
@@ -88,8 +88,7 @@ class _Replay:
 
     def heads(self) -> int:
         """The number of heads of the layers with attention."""
-        calls = zip(self.layers, self.recording.calls, strict=True)
-        return head_count(next(layer for layer, call in calls if not call.is_recurrent))
+        return head_count(attention_layer(self.layers))
 
     def batch(self, done: int, size: int) -> tuple[tuple[int, ...], Tensor]:
         """(the rows after the `done` first ones that fit into a batch of `size`, (rows, end − start, width) states)."""

@@ -14,6 +14,7 @@ from .base import Chart
 from .budget import BudgetChart
 from .examples import ExamplesChart
 from .flow import FlowChart
+from .heads import HeadsChart
 from .lens import LensChart
 from .map import MapChart
 from .norms import NormsChart
@@ -40,7 +41,8 @@ AnyChart = Annotated[
     | MapChart
     | ExamplesChart
     | VisualLensChart
-    | BudgetChart,
+    | BudgetChart
+    | HeadsChart,
     Field(discriminator="chart"),
 ]
 CHARTS: tuple[type[Chart], ...] = get_args(get_args(AnyChart)[0])
@@ -72,6 +74,7 @@ __all__ = [
     "ExamplesChart",
     "FigureData",
     "FlowChart",
+    "HeadsChart",
     "Layout",
     "LensChart",
     "MapChart",

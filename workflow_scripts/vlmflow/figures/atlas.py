@@ -65,7 +65,10 @@ class AtlasChart(EffectChart, SummaryChart[KnockoutProbe]):
             rows = self.of_measure(measured_rows(data.summary, data.model))
             rows = rows.with_columns(panel=pl.col("task").replace_strict(panels))
         window = knockout_texts.window_shown(self.window, probe, rows)
-        return draw_heatmap(rows, self.axes(probe), frame, self.shown, window)
+        known = {edge: rank for rank, edge in enumerate(ALL_EDGES)}
+        edges = sorted(rows["edge"].unique(), key=lambda edge: known.get(edge, len(known)))
+        names = {edge: name_of(edge) for edge in edges}
+        return draw_heatmap(rows, self.axes(probe), frame, self.shown, window, names)
 
     def tabulated_lines(self, shown: pl.DataFrame, summary: pl.DataFrame, probe: KnockoutProbe) -> list[str]:
         """The edges whose knockout has the largest effect, in whichever layer."""
@@ -80,15 +83,8 @@ class AtlasChart(EffectChart, SummaryChart[KnockoutProbe]):
             else []
         )
         window = knockout_texts.window_caption(self.window, probe)
-        return " ".join(
-            [
-                knockout_texts.measure_caption(self.shown, probe),
-                MARKS,
-                *all_edges,
-                window,
-                *knockout_texts.settings_caption(probe),
-            ]
-        )
+        measured, settings = knockout_texts.measure_caption(self.shown, probe), knockout_texts.settings_caption(probe)
+        return " ".join(filter(None, [measured, MARKS, *all_edges, window, *settings]))
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """The edges whose knockout has the largest effect, and the ranks of the edges of [flow]."""

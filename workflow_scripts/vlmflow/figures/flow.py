@@ -51,14 +51,8 @@ class FlowChart(EffectChart, LineChart[KnockoutProbe]):
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
         window = knockout_texts.window_caption(self.window, probe)
-        return " ".join(
-            [
-                knockout_texts.measure_caption(self.shown, probe),
-                INTERVALS,
-                window,
-                *knockout_texts.settings_caption(probe),
-            ]
-        )
+        measured, settings = knockout_texts.measure_caption(self.shown, probe), knockout_texts.settings_caption(probe)
+        return " ".join(filter(None, [measured, INTERVALS, window, *settings]))
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""

@@ -55,14 +55,8 @@ class WindowsChart(EffectChart, LineChart[KnockoutProbe]):
     def caption(self, probe: KnockoutProbe) -> str:
         """See `Chart.caption`."""
         panels = "The window of each panel has k layers."
-        return " ".join(
-            [
-                knockout_texts.measure_caption(self.shown, probe),
-                panels,
-                INTERVALS,
-                *knockout_texts.settings_caption(probe),
-            ]
-        )
+        measured, settings = knockout_texts.measure_caption(self.shown, probe), knockout_texts.settings_caption(probe)
+        return " ".join(filter(None, [measured, panels, INTERVALS, *settings]))
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""

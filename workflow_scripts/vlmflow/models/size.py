@@ -21,6 +21,7 @@ class Size:
         parameters: number of all parameters, including the image encoder's.
         layers, width, vocabulary: numbers of the decoder.
         image_tokens: number of tokens of the largest image.
+        heads: number of heads of each layer.
     """
 
     parameters: int
@@ -28,6 +29,7 @@ class Size:
     width: int
     vocabulary: int
     image_tokens: int
+    heads: int = 32
 
     @classmethod
     def of(cls, config: Mapping[str, Any], weights: int) -> Self:
@@ -44,6 +46,7 @@ class Size:
             width=text.get("hidden_size") or 5120,
             vocabulary=text.get("vocab_size") or 32_000,
             image_tokens=_image_tokens(config),
+            heads=text.get("num_attention_heads") or 32,
         )
 
     def saved(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ from .attention import AttentionProbe
 from .attention_map import AttentionMapProbe
 from .base import Probe
 from .budget import BudgetProbe
+from .heads import HeadsProbe
 from .knockout import KnockoutProbe
 from .lens import LensProbe
 from .norms import NormsProbe
@@ -31,7 +32,8 @@ AnyProbe = Annotated[
     | AttentionMapProbe
     | VisualLensProbe
     | BudgetProbe
-    | OcclusionProbe,
+    | OcclusionProbe
+    | HeadsProbe,
     Field(discriminator="kind"),
 ]
 PROBES: tuple[type[Probe], ...] = get_args(get_args(AnyProbe)[0])
@@ -48,6 +50,7 @@ __all__ = [
     "AttentionMapProbe",
     "AttentionProbe",
     "BudgetProbe",
+    "HeadsProbe",
     "KnockoutProbe",
     "LensProbe",
     "NormsProbe",

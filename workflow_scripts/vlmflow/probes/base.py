@@ -268,21 +268,12 @@ class SampleProbe(Probe):
         return self.answers
 
 
-class AnyAnswerProbe(Probe):
-    """A probe that can also measure questions without a correct answer."""
+class AnyAnswerProbe(SampleProbe):
+    """A probe that can also measure questions without a correct answer, and measures all by default."""
 
     renamed_values: ClassVar = {"answers": {"right": "correct"}}
 
-    answers: AnswersAnalysed = Field(
-        "any",
-        description="any: all questions that were asked; correct: the sample of those that were answered correctly; "
-        "wrong: all that were answered wrongly.",
-    )
-
-    @property
-    def answers_analysed(self) -> AnswersAnalysed:
-        """See `Probe.answers_analysed`."""
-        return self.answers
+    answers: AnswersAnalysed = Field("any", description=SampleProbe.model_fields["answers"].description)
 
 
 class ImageProbe(AnyAnswerProbe):

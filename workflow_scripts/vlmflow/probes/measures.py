@@ -56,13 +56,19 @@ def effect_columns(after: str) -> dict[str, Column]:
 
 
 def effect_averaging(
-    by: tuple[str, ...], line: str | None = None, further: Mapping[str, tuple[Column, pl.Expr]] | None = None
+    by: tuple[str, ...],
+    line: str | None = None,
+    further: Mapping[str, tuple[Column, pl.Expr]] | None = None,
+    *,
+    halves: bool = False,
 ) -> Averaging:
     """How the effects of an intervention are averaged: each measure by itself.
 
     Args:
         by: columns of the table that make a combination; the last one is the x axis.
-        line, further: see `Averaging`.
+        line, further, halves: see `Averaging`.
     """
     *others, along = by
-    return Averaging((*others, "quantity", along), MEASURES, line=line, further=further or {}, default="change")
+    return Averaging(
+        (*others, "quantity", along), MEASURES, line=line, further=further or {}, default="change", halves=halves
+    )

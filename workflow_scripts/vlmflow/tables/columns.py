@@ -41,6 +41,10 @@ EXTREME = {
     "position_low": Column(pl.Float64, "there: lower end of the 95 % interval of its position", nullable=True),
     "position_high": Column(pl.Float64, "upper end of the same interval", nullable=True),
 }
+HALVES = {
+    "first_half": Column(pl.Float64, "mean over the first half of the images, by their ids", nullable=True),
+    "second_half": Column(pl.Float64, "mean over the second half", nullable=True),
+}
 NOTE = {"note": Column(pl.String, "why nothing was measured; null if something was", nullable=True)}
 QUANTITY = {"quantity": Column(pl.String, "the column of the probe's table that is averaged")}
 CELL = {"row": Column(pl.Int32, "from 0, from the top"), "column": Column(pl.Int32, "from 0, from the left")}

@@ -1,0 +1,64 @@
+"""studies/demo-causal.yaml, in small: every measure, wrong answers, several edges, cuts and heads."""
+
+import polars as pl
+import pytest
+
+from support.results import rows_of, run_study, summary_of
+from vlmflow.probes import HeadsProbe, KnockoutProbe
+from vlmflow.probes.measures import MEASURES
+from vlmflow.tables import ANSWERS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return run_study(tmp_path_factory.mktemp("causal"), "demo-causal.yaml", {"heads": 8, "flow": 30})
+
+
+def test_every_measure_is_averaged(demo):
+    summary = summary_of(demo.results, demo.study, "flow")
+    assert set(summary["quantity"]) == set(MEASURES)
+    assert summary["mean"].null_count() == 0
+    lowest = dict(summary.group_by("quantity").agg(pl.col("mean").min()).iter_rows())
+    assert lowest["margin"] < -1
+    assert lowest["flips"] == 0
+    assert "Change of the margin, which is the log-probability of the true option" in demo.page
+
+
+def test_wrong_answers_are_those_that_were_answered_wrongly(demo):
+    answers = rows_of(ANSWERS, demo.results / "tiny-llava" / "answers")
+    wrong = set(answers.filter(~pl.col("correct"))["question_id"])
+    own, correct = (
+        rows_of(KnockoutProbe.table, demo.results / "tiny-llava" / name) for name in ("wrong", "wrong-correct")
+    )
+    assert set(own["question_id"]) == set(correct["question_id"]) == wrong
+    assert (own["rank_answer_base"] == 1).all()
+    assert (correct["rank_answer_base"] > 1).all()
+    assert (own["log_prob_true"] == correct["log_prob_answer"]).all()
+    assert (own["log_prob_true_base"] < own["log_prob_false_base"]).any()
+
+
+def test_without_both_ways_more_is_lost(demo):
+    summary = summary_of(demo.results, demo.study, "flow").filter(quantity="margin")
+    lowest = dict(summary.group_by("edge").agg(pl.col("mean").min()).iter_rows())
+    assert lowest["question -> last + image -> last"] < lowest["question -> last"] < 0
+
+
+def test_a_cut_from_the_first_layer_on_is_one_of_all_layers(demo):
+    begin, end = (summary_of(demo.results, demo.study, name) for name in ("from-layer", "until-layer"))
+    columns = ["task", "edge", "quantity", "mean", "low", "high"]
+    whole = begin.filter(layer=0).select(columns).sort(columns[:3])
+    assert whole.equals(end.filter(layer=9).select(columns).sort(columns[:3]))
+    lost = begin.filter(quantity="change", edge="image -> question").sort("layer")
+    assert lost.filter(layer=0)["mean"].max() < lost.filter(layer=9)["mean"].min()
+
+
+def test_heads_are_drawn_and_ranked(demo):
+    rows = rows_of(HeadsProbe.table, demo.results / "tiny-llava" / "heads")
+    heads = rows["head"].n_unique()
+    assert len(rows) == rows["question_id"].n_unique() * 3 * 10 * heads
+    summary = summary_of(demo.results, demo.study, "heads").filter(quantity="change")
+    assert summary.filter(intervention="zero at last")["mean"].min() < -1
+    assert "ranks of two halves" in demo.page
+    assert "head 0 of layer" in demo.page or "head 1 of layer" in demo.page
