@@ -235,6 +235,12 @@ def test_a_group_of_edges_applies_if_all_of_its_edges_do(tmp_path):
     assert len(probe.parsed_edges) == 2
 
 
+@pytest.mark.parametrize("cut", list(CUTS))
+def test_a_job_reads_the_probe_that_the_study_has(cut):
+    probe = KnockoutProbe(kind="knockout", edges=["image -> last + question -> last"], cut=cut)
+    assert KnockoutProbe.model_validate(probe.model_dump(mode="json")) == probe
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

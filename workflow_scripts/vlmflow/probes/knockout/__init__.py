@@ -171,7 +171,8 @@ class KnockoutProbe(SampleProbe):
 
     @model_validator(mode="after")
     def _window_is_of_a_cut(self) -> "KnockoutProbe":
-        if self.cut not in CUT_BY_WINDOW and "window" in self.model_fields_set:
+        # A job gets all keys, those with their defaults included.
+        if self.cut not in CUT_BY_WINDOW and self.window != type(self).model_fields["window"].default:
             raise ValueError(f"window: cut: {self.cut} has no window; remove this key")
         return self
 
