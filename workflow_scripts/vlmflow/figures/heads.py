@@ -11,6 +11,7 @@ from .base import SummaryChart
 from .effect_chart import EffectChart
 from .effects import EffectTable
 from .measures import ANSWERS
+from .numbers import unsigned
 from .panels import Axes, FigureData, Frame, Layout
 from .style import name_of
 
@@ -125,4 +126,4 @@ def _correlation(rows: pl.DataFrame) -> str:
     both = rows.drop_nulls(HALF_NAMES)
     if any(both[half].n_unique() < 2 for half in HALF_NAMES):
         return "–"
-    return f"{spearmanr(both['first_half'], both['second_half']).statistic:.2f}"
+    return unsigned(spearmanr(both["first_half"], both["second_half"]).statistic, 2)

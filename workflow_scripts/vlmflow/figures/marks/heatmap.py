@@ -48,7 +48,8 @@ def draw_heatmap(
 
 def _panel(layers: list[int], axes: Axes, shown: Shown, names: list[str]) -> Any:
     """The cells of one panel, with their marks; `names` are those of the lines, from the top to the bottom."""
-    y = alt.Y("line:N", sort=names).title(None)
+    # Edges name themselves, heads are numbers.
+    y = alt.Y("line:N", sort=names).title(None if axes.line == "edge" else axes.line.capitalize())
     y = y.axis(labelLimit=320, labelFontSize=10, labelFont=ARROW_FONT, grid=False, ticks=False)
     step = max(1, -(-len(layers) // 10))
     x = alt.X("layer:O").title(axes.x_title).axis(values=layers[::step], labelAngle=0)
