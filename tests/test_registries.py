@@ -15,6 +15,7 @@ TESTS = ROOT / "tests"
 # What a study file must say of a kind that has no defaults.
 REQUIRED = {
     "knockout": {"edges": ["image -> last"]},
+    "heads": {"zero": ["last"]},
     "words": {"modules": ["mlp"]},
     "pruning": {"layers_dropped": [0, 2]},
 }
