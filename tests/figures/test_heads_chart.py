@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.frames import TASKS, drawn, interval
+from support.frames import TASKS, drawn, interval, nothing
 from vlmflow.figures import HeadsChart
 from vlmflow.probes import HeadsProbe
 
@@ -55,6 +55,14 @@ def test_the_sentence_names_the_strongest_head():
     assert "question ↛ last lowers the probability of the model's answer most in head 3 of layer 1" in words
     assert "First 1.00 (5 of 5)" in words
     assert "in one head of a layer alone" in FIGURE.caption(PROBE)
+
+
+def test_what_was_not_measured_has_its_reason_in_the_table():
+    absent = {"task": TASKS[0], "intervention": "options -> last", "note": "it was built without options"}
+    rows = HeadsProbe.summary_table().frame([nothing(HeadsProbe.summary_table(), **absent)])
+    (row,) = FIGURE.effects(PROBE, rows).rows
+    assert row["task"] == f"{TASKS[0]}, options ↛ last"
+    assert {cell["note"] for cell in row["cells"]} == {"it was built without options"}
 
 
 @pytest.mark.parametrize("measure", ["margin", "flips"])

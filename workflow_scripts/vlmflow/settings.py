@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -112,19 +112,16 @@ HUB_ID = r"\w[\w.-]*/\w[\w.-]*"
 Revision = Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 EdgeText = Annotated[str, AfterValidator(_check_edge)]
-Edges = Annotated[
-    list[EdgeText],
-    Field(min_length=1),
-    AfterValidator(each_once("edge")),
-    BeforeValidator(_expanded, json_schema_input_type=list[str] | Literal["all"]),
-]
 EdgeGroupText = Annotated[str, AfterValidator(_check_edge_group)]
-EdgeGroups = Annotated[
-    list[EdgeGroupText],
+_Text = TypeVar("_Text", bound=str)
+_EdgeList = Annotated[
+    list[_Text],
     Field(min_length=1),
     AfterValidator(each_once("edge")),
     BeforeValidator(_expanded, json_schema_input_type=list[str] | Literal["all"]),
 ]
+Edges = _EdgeList[EdgeText]
+EdgeGroups = _EdgeList[EdgeGroupText]
 Window = Annotated[int, Field(ge=1), AfterValidator(_check_window)]
 
 

@@ -7,7 +7,7 @@ are one: `Together`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -68,14 +68,14 @@ class Intervention(Protocol):
         """The states that are replaced, at most once per site."""
 
 
-class OneChange:
-    """What a kind inherits that is one change: no attention is forbidden and no states are replaced, unless it says
+class Change:
+    """What kinds inherit: one part, in which no attention is forbidden and no states are replaced, unless a kind says
     so."""
 
     @property
-    def parts(self) -> Sequence[Self]:
-        """The intervention itself."""
-        return (self,)
+    def parts(self) -> Sequence[Intervention]:
+        """The intervention itself, unless it consists of others."""
+        return (cast(Intervention, self),)
 
     @property
     def heads(self) -> Tensor | None:
@@ -92,7 +92,7 @@ class OneChange:
 
 
 @dataclass(frozen=True)
-class AttentionKnockout(OneChange):
+class AttentionKnockout(Change):
     """No position of `targets` attends to a position of `sources` in the layers `start` … `stop` − 1; [flow] section
     3.2.  With `only_heads` (H), this holds for these heads alone."""
 
@@ -118,7 +118,7 @@ class AttentionKnockout(OneChange):
 
 
 @dataclass(frozen=True)
-class BlockedPairs(OneChange):
+class BlockedPairs(Change):
     """A position attends to another one only where the matrix `pairs` (N, N) is False, in the layers `start` …
     `stop` − 1: attention that is forbidden in any shape, for instance all but that of some edges."""
 
@@ -137,7 +137,7 @@ class BlockedPairs(OneChange):
 
 
 @dataclass(frozen=True)
-class ZeroAblation(OneChange):
+class ZeroAblation(Change):
     """The output of `module` is zero at `positions` in the layers `start` … `stop` − 1; [flow] appendix D."""
 
     module: Module
@@ -156,7 +156,7 @@ class ZeroAblation(OneChange):
 
 
 @dataclass(frozen=True)
-class HeadAblation(OneChange):
+class HeadAblation(Change):
     """The output of the heads `only_heads` (H) is zero, or `mean` (H, head width), at `positions` in the layers
     `start` … `stop` − 1."""
 
@@ -178,7 +178,7 @@ class HeadAblation(OneChange):
 
 
 @dataclass(frozen=True)
-class StatePatch(OneChange):
+class StatePatch(Change):
     """At one site of the layer `start`, `states` (positions, width), for instance those of another run, stand in place
     of the model's own at `positions`: activation patching.  At the site `head`, states are (positions, H, head width)
     of the heads `only_heads` (H)."""
@@ -205,7 +205,7 @@ class StatePatch(OneChange):
 
 
 @dataclass(frozen=True)
-class Together:
+class Together(Change):
     """Several interventions in one forward, each in its own layers: edges in several spans of layers, or states of
     several layers."""
 
@@ -232,19 +232,6 @@ class Together:
         if not self.changed:
             return torch.empty(0, dtype=torch.long)
         return torch.cat([each.changes for each in self.changed]).unique()
-
-    @property
-    def heads(self) -> Tensor | None:
-        """None, since its parts name theirs."""
-        return None
-
-    def blocks(self, queries: Tensor, keys: Tensor) -> Tensor | None:  # noqa: ARG002
-        """None, since its parts forbid attention, each in its own layers."""
-        return None
-
-    def edits(self) -> Sequence[Edit]:
-        """No states, since its parts replace them, each in its own layers."""
-        return ()
 
 
 # The kinds of interventions; docs/engine.md describes each.

@@ -81,6 +81,10 @@ class HeadsChart(EffectChart, SummaryChart[HeadsProbe]):
                 cells += [None] * (STRONGEST - len(cells))
                 cells.append({"value": _correlation(of_name), "interval": self._overlap(of_name), "where": ""})
                 rows.append({"model": model, "task": f"{task}, {name_of(str(name))}", "cells": cells})
+            absent = summary.filter((pl.col("model") == model) & pl.col("mean").is_null())
+            for row in absent.iter_rows(named=True):
+                named = ", ".join(filter(None, [row["task"], name_of(row["intervention"])]))
+                rows.append({"model": model, "task": named, "cells": [{"note": row["note"]}] * len(lines)})
         explanation = (
             f"The {STRONGEST} heads with the largest effect. Each interval (95 %) is that of one head; since the heads "
             "are chosen as the strongest of all, their effects are somewhat exaggerated. Last column: Spearman's "

@@ -103,7 +103,7 @@ def options_measured(context: ProbeContext, question: Question) -> tuple[int, in
     options = options_of(question)
     found = option_tokens(context.vlm, options, question.token_ids)
     if options is not None and found is None:
-        reason = f"both options, {options[0]!r} and {options[1]!r}, begin with the same sub-word"
+        reason = f"both options, {options[0]!r} and {options[1]!r}, begin with the same sub-word, or with none"
         context.leave_out(question, PART_OF + "margin", reason)
     return found
 
@@ -139,12 +139,13 @@ def written_by(vlm: LanguageModel, text: str, own_answer: Sequence[int]) -> list
 def option_tokens(
     vlm: LanguageModel, options: tuple[str, str] | None, own_answer: Sequence[int]
 ) -> tuple[int, int] | None:
-    """First sub-words of the true and the false option, as the model would write them; None without options, or if both
-    begin with the same one."""
+    """First sub-words of the true and the false option, as the model would write them; None without options, if both
+    begin with the same one, or if one has none."""
     if options is None:
         return None
-    true, false = (written_by(vlm, option, own_answer)[0] for option in options)
-    return (true, false) if true != false else None
+    # A text of space alone has no token.
+    true, false = (next(iter(written_by(vlm, option, own_answer)), None) for option in options)
+    return None if true is None or false is None or true == false else (true, false)
 
 
 def effects(

@@ -1,14 +1,13 @@
 """Single heads: an edge knocked out in one of them, or the output of one set to zero."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import polars as pl
 import torch
 from torch import Tensor
 
 from vlmflow.edges import EdgeGroup, window_layers
-from vlmflow.engine.interventions import AttentionKnockout, HeadAblation, Intervention, Together
+from vlmflow.engine.interventions import HeadAblation, Intervention, Together
 from vlmflow.engine.modules import attention_layer, head_count, key_head_count
 from vlmflow.errors import NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel
@@ -96,16 +95,9 @@ def _knockouts(
     vlm: LanguageModel, prompt: Prompt, edge: str, window: int, groups: Sequence[Tensor], recurrent: frozenset[int]
 ) -> Iterator[tuple[Key, Intervention]]:
     group = EdgeGroup.parse(edge)
-    for layer, knockout in edge_knockouts(group, prompt, window, len(vlm.layers), recurrent):
-        for heads_changed in groups:
-            parts = [_in_heads(part, heads_changed) for part in knockout.parts]
-            yield (str(group), layer, int(heads_changed[0])), parts[0] if len(parts) == 1 else Together(parts)
-
-
-def _in_heads(knockout: Intervention, heads_changed: Tensor) -> Intervention:
-    if not isinstance(knockout, AttentionKnockout):
-        raise AssertionError("an edge is knocked out by attention knockouts")
-    return replace(knockout, only_heads=heads_changed)
+    for changed in groups:
+        for layer, each in edge_knockouts(group, prompt, window, len(vlm.layers), recurrent, heads=changed):
+            yield (str(group), layer, int(changed[0])), each
 
 
 def _ablations(
@@ -114,8 +106,8 @@ def _ablations(
     positions = prompt.positions(segment)
     for layer in range(len(vlm.layers)):
         spans = [each for each in window_layers(layer, window, len(vlm.layers)) if each not in recurrent]
-        for heads_changed in groups:
-            parts = [HeadAblation(heads_changed, positions, each, each + 1) for each in spans]
+        for changed in groups:
+            parts = [HeadAblation(changed, positions, each, each + 1) for each in spans]
             if parts:
                 name = zero_name(segment)
-                yield (name, layer, int(heads_changed[0])), parts[0] if len(parts) == 1 else Together(parts)
+                yield (name, layer, int(changed[0])), parts[0] if len(parts) == 1 else Together(parts)

@@ -117,6 +117,7 @@ def edge_knockouts(
     *,
     last: Tensor | None = None,
     cut: Cut = "around",
+    heads: Tensor | None = None,
 ) -> Iterator[tuple[int, Intervention]]:
     """(layer, knockout of the edges in the layers that it determines), from the first layer to the last; without those
     for which no layer is left that has attention.
@@ -129,6 +130,7 @@ def edge_knockouts(
         recurrent: numbers of those without attention.
         last: the positions that an edge to `last` has as its target; by default the last one.
         cut: which layers a layer determines.
+        heads: those in which the edges are knocked out; by default all.
     """
     ends = []
     for edge in group.edges:
@@ -136,6 +138,6 @@ def edge_knockouts(
         ends.append((prompt.positions(edge.source), targets))
     for layer in range(layers):
         spans = [span for span in cut_layers(cut, layer, window, layers) if not set(span) <= set(recurrent)]
-        knockouts = [AttentionKnockout(*each, span.start, span.stop) for each in ends for span in spans]
+        knockouts = [AttentionKnockout(*each, span.start, span.stop, heads) for each in ends for span in spans]
         if knockouts:
             yield layer, knockouts[0] if len(knockouts) == 1 else Together(knockouts)
