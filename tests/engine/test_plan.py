@@ -116,6 +116,14 @@ def test_parts_of_one_intervention_are_checked_together():
             plan(causal(), [Together(parts)], LAST)
 
 
+def test_parts_with_other_targets_are_checked_at_all_of_them():
+    """The two block different positions, and together all that position 5 attends to."""
+    parts = [knockout([5, 6], 0, 2, (0, 1, 2)), knockout([5, 9], 0, 2, (3, 4, 5))]
+    with pytest.raises(InterventionError, match="position 5 would have nothing to attend to"):
+        plan(causal(), [Together(parts)], LAST)
+    assert plan(causal(), [Together([parts[0], knockout([9], 0, 2, (3, 4, 5))])], LAST)
+
+
 def test_a_combination_begins_with_its_first_part():
     together = Together([knockout([9], 2, 3), ZeroAblation("mlp", torch.tensor([7]), 1, 4)])
     assert (together.start, together.stop) == (1, 4)
