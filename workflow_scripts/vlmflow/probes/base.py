@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
-from vlmflow.data.sampling import sample, sampling_order
+from vlmflow.data.sampling import sample
 from vlmflow.edges import IMAGE_SEGMENTS, Edge, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.settings import ModelName, Name, Strict, each_once
@@ -288,10 +288,3 @@ class ImageProbe(AnyAnswerProbe):
 def parse_edges(edges: Sequence[str] | None) -> list[EdgeGroup]:
     """The parsed edges of a study file."""
     return [EdgeGroup.parse(edge) for edge in edges or ()]
-
-
-def in_random_order(rows: pl.DataFrame, seed: int | None) -> pl.DataFrame:
-    """The question rows in the order of the sample, since neighbours in a file may be related; a larger sample begins
-    with the smaller one."""
-    order = pl.Series([sampling_order(name, seed or 0) for name in rows["question_id"]], dtype=pl.Binary)
-    return rows.sort(order)
