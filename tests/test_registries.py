@@ -16,6 +16,7 @@ TESTS = ROOT / "tests"
 REQUIRED = {
     "knockout": {"edges": ["image -> last"]},
     "heads": {"zero": ["last"]},
+    "pathway": {"search": {}},
     "words": {"modules": ["mlp"]},
     "pruning": {"layers_dropped": [0, 2]},
 }

@@ -72,8 +72,8 @@ class Resampled:
         """
         weights = image_weights(images, seed)
         with np.errstate(invalid="ignore"):
-            parts = [_ratios(weights[:, half], totals[half], counts[half]) for half in halves(images, seed)]
-        return cls(_ratios(weights, totals, counts), np.stack(parts))
+            parts = [ratios(weights[:, half], totals[half], counts[half]) for half in halves(images, seed)]
+        return cls(ratios(weights, totals, counts), np.stack(parts))
 
     def combined(self, other: "Resampled", combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> "Resampled":
         """The means of two lines combined point by point, such as their difference."""
@@ -90,7 +90,9 @@ class Resampled:
         return (measure(one, other) + measure(other, one)) / 2
 
 
-def _ratios(weights: np.ndarray, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def ratios(weights: np.ndarray, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(resamples, points) Σ totals / Σ counts over images, from weights (resamples, images), totals (images, points),
+    and counts (images) or (images, points)."""
     below = weights @ counts.astype(float)
     return (weights @ totals.astype(float)) / (below[:, None] if below.ndim == 1 else below)
 

@@ -25,6 +25,8 @@ class Averaging:
         line: the column of `by` whose values (edges, for instance) may be skipped for every question; such a value gets
             a row with the reason and without a mean.
         halves: whether the means over each half of the images are given too, by which ranks are compared.
+        derived: a function of the values and their means that returns further rows, of a quantity that is computed from
+            several combinations.
         default: the quantity that figures and claims show if they name none.
         line_of: `Skipped.what` → value of `line`, if the two differ; skipped parts that are not in it have no line.
     """
@@ -40,6 +42,7 @@ class Averaging:
     line_of: Mapping[str, str] | None = None
     default: str | None = None
     halves: bool = False
+    derived: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None
 
     @property
     def along(self) -> str | None:
@@ -82,7 +85,7 @@ class Averaging:
             means = means.join(further, on=by, how="left", maintain_order="left")
         if self.halves:
             means = means.join(_of_halves(values, by), on=by, how="left", maintain_order="left")
-        return means
+        return means if self.derived is None else pl.concat([means, self.derived(values, means)])
 
 
 def _of_halves(values: pl.DataFrame, by: list[str]) -> pl.DataFrame:

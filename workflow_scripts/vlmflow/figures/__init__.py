@@ -20,7 +20,11 @@ from .map import MapChart
 from .norms import NormsChart
 from .output_lens import OutputLensChart
 from .panels import FigureData, Layout
+from .pathway import PathwayChart
+from .pathway_cells import PathwayCellsChart
+from .pathway_sets import PathwaySetsChart
 from .pruning import PruningChart
+from .redundancy import RedundancyChart
 from .similarity import SimilarityChart
 from .visual_lens import VisualLensChart
 from .windows import WindowsChart
@@ -42,7 +46,11 @@ AnyChart = Annotated[
     | ExamplesChart
     | VisualLensChart
     | BudgetChart
-    | HeadsChart,
+    | HeadsChart
+    | PathwayChart
+    | PathwayCellsChart
+    | PathwaySetsChart
+    | RedundancyChart,
     Field(discriminator="chart"),
 ]
 CHARTS: tuple[type[Chart], ...] = get_args(get_args(AnyChart)[0])
@@ -80,7 +88,11 @@ __all__ = [
     "MapChart",
     "NormsChart",
     "OutputLensChart",
+    "PathwayCellsChart",
+    "PathwayChart",
+    "PathwaySetsChart",
     "PruningChart",
+    "RedundancyChart",
     "SimilarityChart",
     "VisualLensChart",
     "WindowsChart",

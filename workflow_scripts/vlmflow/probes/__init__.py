@@ -14,6 +14,7 @@ from .lens import LensProbe
 from .norms import NormsProbe
 from .occlusion import OcclusionProbe
 from .output_lens import OutputLensProbe
+from .pathway import PathwayProbe
 from .pruning import PruningProbe
 from .similarity import SimilarityProbe
 from .visual_lens import VisualLensProbe
@@ -33,7 +34,8 @@ AnyProbe = Annotated[
     | VisualLensProbe
     | BudgetProbe
     | OcclusionProbe
-    | HeadsProbe,
+    | HeadsProbe
+    | PathwayProbe,
     Field(discriminator="kind"),
 ]
 PROBES: tuple[type[Probe], ...] = get_args(get_args(AnyProbe)[0])
@@ -56,6 +58,7 @@ __all__ = [
     "NormsProbe",
     "OcclusionProbe",
     "OutputLensProbe",
+    "PathwayProbe",
     "Probe",
     "PruningProbe",
     "SimilarityProbe",

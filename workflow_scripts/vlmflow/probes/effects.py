@@ -151,7 +151,7 @@ def option_tokens(
 def effects(
     vlm: LanguageModel,
     recording: Recording,
-    interventions: Sequence[Intervention],
+    interventions: Sequence[Intervention | None],
     followed: FollowedAnswer,
     *,
     after: str = "p_after",
@@ -161,12 +161,14 @@ def effects(
     Args:
         vlm: the model.
         recording: of the prompt of the followed answer.
-        interventions: in the order of the rows.
+        interventions: in the order of the rows; None for one that changes nothing.
         followed: what is measured.
         after: name of the column with the probability under the intervention.
     """
-    states = vlm.replay(recording, interventions, followed.positions)
     intact = recording.output[:, followed.positions.to(recording.output.device)]
+    states = intact.repeat(len(interventions), 1, 1)
+    if made := {number: each for number, each in enumerate(interventions) if each is not None}:
+        states[list(made)] = vlm.replay(recording, list(made.values()), followed.positions)
     base, found = _Read.of(vlm, intact, followed), _Read.of(vlm, states, followed)
     columns: dict[str, Sequence] = {"p_base": base.p(0) * len(interventions), after: found.p(0)}
     for number, word in enumerate(FOLLOWED):

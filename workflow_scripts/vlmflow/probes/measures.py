@@ -3,7 +3,7 @@
 `effects.py` computes them; this module does not import torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import polars as pl
@@ -61,14 +61,21 @@ def effect_averaging(
     further: Mapping[str, tuple[Column, pl.Expr]] | None = None,
     *,
     halves: bool = False,
+    derived: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None,
 ) -> Averaging:
     """How the effects of an intervention are averaged: each measure by itself.
 
     Args:
         by: columns of the table that make a combination; the last one is the x axis.
-        line, further, halves: see `Averaging`.
+        line, further, halves, derived: see `Averaging`.
     """
     *others, along = by
     return Averaging(
-        (*others, "quantity", along), MEASURES, line=line, further=further or {}, default="change", halves=halves
+        (*others, "quantity", along),
+        MEASURES,
+        line=line,
+        further=further or {},
+        default="change",
+        halves=halves,
+        derived=derived,
     )

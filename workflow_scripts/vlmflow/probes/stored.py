@@ -1,13 +1,14 @@
 """Measurements that are taken from the store where it has them, and added to it where it has not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import polars as pl
 
 from vlmflow import errors
 from vlmflow.errors import GeometryError, ImageError, NotApplicableError, PromptError, QuestionError
-from vlmflow.store.contents import Contents
+from vlmflow.store.contents import Contents, digest_of
 from vlmflow.store.measurements import ABOUT_QUESTION, END, Collection, Measurement
 from vlmflow.tables import Skipped
 
@@ -16,6 +17,10 @@ from .question import Question, unrelated
 
 # Errors that the question, its image and the processor cause; all others may be the machine's, and are tried again.
 LASTING = (NotApplicableError, GeometryError, ImageError, PromptError)
+
+
+# Of all questions of a task, those on which the measurement of each one depends; see `Probe.common`.
+Common = Callable[[Sequence[Question]], Sequence[Question]]
 
 
 class Run(Protocol):
@@ -40,18 +45,32 @@ class StoredTask:
         rows: the question rows, in the order in which they are measured.
         collection: where measurements are found and added.
         contents: digests of images.
+        common: of all questions, those on which the measurement of each one depends.
     """
 
-    def __init__(self, rows: pl.DataFrame, collection: Collection, contents: Contents) -> None:
+    def __init__(
+        self, rows: pl.DataFrame, collection: Collection, contents: Contents, common: Common = lambda _: ()
+    ) -> None:
         self.questions = [Question.of(row) for row in rows.iter_rows(named=True)]
         self.collection = collection
         self.skipped: list[Skipped] = []
         self._contents = contents
         self._by_id = {question.id: question for question in self.questions}
         self._keys: dict[str, str | None] = {}
+        self._common = [question.id for question in common(self.questions)]
 
     def key(self, question_id: str) -> str | None:
         """The key of a question; None if its image cannot be read now, so that nothing is known of it."""
+        own = self._own_key(question_id)
+        return own if own is None or not self._common else digest_of((own, self._common_keys))
+
+    @cached_property
+    def _common_keys(self) -> tuple[str | None, ...]:
+        """The keys of the questions on which all depend; None for one that cannot be read, and so is left out."""
+        return tuple(self._own_key(question_id) for question_id in self._common)
+
+    def _own_key(self, question_id: str) -> str | None:
+        """The key of a question, without those on which all depend."""
         if question_id not in self._keys:
             try:
                 self._keys[question_id] = question_key(self._by_id[question_id], self._contents)

@@ -18,6 +18,12 @@ from vlmflow.tables.columns import ABOUT, WINDOW
 CUT_BY_WINDOW = ("around", "all but")
 
 
+def _redundancy(values: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
+    from vlmflow.analysis.redundancy import redundancy
+
+    return redundancy(values, means)
+
+
 class Sinks(Strict):
     """The rule for the attention sinks of the image encoder: patches whose features have a high norm."""
 
@@ -57,6 +63,7 @@ class KnockoutProbe(SampleProbe):
                 (pl.col("sub_words") > 1).sum().cast(pl.Int32),
             )
         },
+        derived=_redundancy,
     )
 
     choosing_keys: ClassVar = SampleProbe.choosing_keys | {"sinks"}  # the rows of questions name their sinks

@@ -1,0 +1,60 @@
+"""What is left of the answers while the search for the smallest set removes one cell after another."""
+
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+
+from vlmflow.probes import PathwayProbe
+from vlmflow.probes.pathway import PATH
+
+from .base import LineChart
+from .captions import INTERVALS
+from .effect_chart import EffectChart
+from .panels import Axes
+from .pathway import check_search, most_cells, smallest_size
+
+
+class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
+    """The effect over the number of edges × blocks of layers that are kept, a line per half of the images."""
+
+    draws: ClassVar = (PathwayProbe,)
+
+    chart: Literal["pathway-cells"]
+
+    def check(self, probe: PathwayProbe, name: str) -> None:
+        """See `Chart.check`."""
+        check_search(probe, name, self.probe)
+
+    def axes(self, probe: PathwayProbe) -> Axes:
+        """See `SummaryChart.axes`."""
+        return Axes("half", "cells", "Edges × blocks that are kept", self.shown.y_title, doubling=True)
+
+    def chosen_rows(self, rows: pl.DataFrame, probe: PathwayProbe) -> pl.DataFrame:
+        """See `SummaryChart.chosen_rows`."""
+        return self.of_measure(rows).filter(pl.col("keep") == PATH).sort("half", "cells", descending=[True, False])
+
+    def position(self, row: dict[str, Any], axes: Axes) -> str:
+        """See `SummaryChart.position`."""
+        return f"{row['cells']} kept"
+
+    def panel_note(self, panel: pl.DataFrame, probe: PathwayProbe) -> str:
+        """See `SummaryChart.panel_note`."""
+        return f"; smallest: {smallest_size(panel)} of {most_cells(panel)}"
+
+    def caption(self, probe: PathwayProbe) -> str:
+        """See `Chart.caption`."""
+        return (
+            f"{self.shown.y_title}, if all attention between the segments is blocked but that of some edges in blocks "
+            "of layers; from right to left, one after another is blocked, in the order of a greedy search. It saw only "
+            f"one half of the images (search). {INTERVALS}"
+        )
+
+    def describe(self, rows: pl.DataFrame, probe: PathwayProbe, features: pl.DataFrame | None) -> str:
+        """See `SummaryChart.describe`."""
+        parts = []
+        for (task,), of_task in rows.group_by("task", maintain_order=True):
+            size = smallest_size(of_task)
+            at = of_task.filter(pl.col("cells") == size).to_dicts()
+            halves = ", ".join(f"{self.shown.mean(row)} on the {row['half']} half" for row in at)
+            parts.append(f"{task}, with {size} of {most_cells(of_task)} kept: {halves}")
+        return f"{self.shown.y_title}: {'; '.join(parts)}."
