@@ -110,6 +110,66 @@ def test_the_planted_heads_are_found_and_no_others(at, chosen):
     assert found.filter(pl.col("change") >= -45)["change"].abs().max() < 1
 
 
+@pytest.mark.parametrize("window", [1, 3])
+def test_the_mean_of_other_questions_by_hooks(tmp_path, window):
+    vlm = random_llava(3, 3, heads=HEADS, key_heads=KEYS)
+    questions = []
+    for number, text in enumerate(("what color is it ?", "is the circle red ?", "what is it ?", "is it blue ?")):
+        image = min(number, 2)  # the last two are about one image
+        Image.effect_noise((12, 12), 60 + image).convert("RGB").save(tmp_path / f"{image}.png")
+        path = str(tmp_path / f"{image}.png")
+        questions.append(make_question(id=f"q{number}", image_id=f"{image}", text=text, image=path, token_ids=[7]))
+    probe = HeadsProbe(kind="heads", mean=["question"], window=window)
+    run = ProbeRun(vlm, probe, "p", questions=questions)
+
+    def outputs(question):
+        """(layers, heads × width) at the question's positions, averaged."""
+        kept = []
+        handles = [
+            layer.self_attn.o_proj.register_forward_pre_hook(lambda _module, given: kept.append(given[0]))
+            for layer in vlm.layers
+        ]
+        prompt = run.context.prompt(question)
+        vlm.model(**prompt.inputs)
+        for handle in handles:
+            handle.remove()
+        return torch.stack([each[0, prompt.positions("question")].mean(0) for each in kept])
+
+    rows = run.measure(questions[2])
+    means = (outputs(questions[0]) + outputs(questions[1])) / 2  # not those of the same image
+    prompt = run.context.prompt(questions[2])
+    positions = prompt.positions("question")
+    intact = vlm.model(**prompt.inputs).logits[0, -1].log_softmax(-1)
+    assert len(rows) == 3 * HEADS
+    for row in rows.iter_rows(named=True):
+        part = slice(row["head"] * WIDTH, (row["head"] + 1) * WIDTH)
+
+        def replaced(number, part=part):
+            def hook(_module, given):
+                states = given[0].clone()
+                states[0, positions, part] = means[number, part]
+                return (states,)
+
+            return hook
+
+        around = [n for n in range(3) if abs(n - row["layer"]) <= window // 2]
+        handles = [vlm.layers[n].self_attn.o_proj.register_forward_pre_hook(replaced(n)) for n in around]
+        after = vlm.model(**prompt.inputs).logits[0, -1].log_softmax(-1)
+        for handle in handles:
+            handle.remove()
+        assert row["log_prob"] == pytest.approx((after - intact)[7].item(), rel=1e-9, abs=1e-12)
+
+
+def test_a_head_without_other_questions_has_no_mean(tmp_path):
+    vlm = random_llava(2, 3, heads=HEADS, key_heads=KEYS)
+    Image.new("RGB", (12, 12)).save(tmp_path / "i.png")
+    question = make_question(id="q", image_id="i", text="what is it ?", image=str(tmp_path / "i.png"), token_ids=[7])
+    run = ProbeRun(vlm, HeadsProbe(kind="heads", mean=["last"], zero=["last"]), "p", questions=[question])
+    assert set(run.measure(question)["intervention"]) == {"zero at last"}
+    assert [each.what for each in run.skipped] == ["mean at last"]
+    assert "no question about another image" in run.skipped[0].reason
+
+
 def test_what_does_not_apply_is_left_out(tmp_path):
     vlm = random_llava(2, 3, heads=HEADS, key_heads=KEYS)
     Image.new("RGB", (12, 12)).save(tmp_path / "i.png")
@@ -124,7 +184,7 @@ def test_what_does_not_apply_is_left_out(tmp_path):
 
 
 def test_settings_that_have_no_meaning_are_refused():
-    with pytest.raises(ValueError, match="edges, zero: give at least one"):
+    with pytest.raises(ValueError, match="edges, zero, mean: give at least one"):
         HeadsProbe(kind="heads")
     with pytest.raises(ModelError, match=r"probes\.p\.window: 5 is more than the 2 layers"):
         ProbeRun(random_llava(2), HeadsProbe(kind="heads", zero=["last"], window=5), "p")

@@ -133,9 +133,14 @@ def attention_layer(layers: Iterable[nn.Module]) -> nn.Module:
         InterventionError: none has.
     """
     for layer in layers:
-        if any(module_kind(child) == "attention" for child in layer.children()):
+        if has_attention(layer):
             return layer
     raise InterventionError("no layer of the model has a module that may be its attention")
+
+
+def has_attention(layer: nn.Module) -> bool:
+    """Whether a layer has a module that may be its attention; a recurrent one has none."""
+    return any(module_kind(child) == "attention" for child in layer.children())
 
 
 def head_count(layer: nn.Module) -> int:

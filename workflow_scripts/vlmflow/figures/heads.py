@@ -54,7 +54,7 @@ class HeadsChart(EffectChart, SummaryChart[HeadsProbe]):
         """See `Chart.caption`."""
         measured = self.shown.caption.format(answer=ANSWERS[probe.follow])
         heads = "one head" if probe.group == "head" else "the heads that share their keys"
-        how = f"when the edge is knocked out in {heads} of a layer alone, or the output of {heads} is zero."
+        how = f"when the edge is knocked out in {heads} of a layer alone, or the output of {heads} is replaced."
         window = f"Window: {probe.window} layer{'s' if probe.window > 1 else ''}."
         return f"{measured} {how} {MARKS} {window}"
 

@@ -31,11 +31,12 @@ class PathwaySetsChart(EffectChart, SummaryChart[PathwayProbe]):
         """See `SummaryChart.chosen_rows`; `keep` is the name of the set as the figure writes it."""
         shown = self.of_measure(rows).filter(pl.col("keep") != WITHOUT)
         parts = [shown.filter(pl.col("keep") != PATH)]
-        for _, path in shown.filter(pl.col("keep") == PATH).group_by("task", "half", maintain_order=True):
-            size, half = smallest_size(path), path["half"][0]
-            for cells, name in {0: "none", size: f"smallest set, {half} half"}.items():
-                if cells or half == "confirm":
-                    parts.append(path.filter(pl.col("cells") == cells).with_columns(keep=pl.lit(name)))
+        for half, name in (("search", "smallest set, searched half"), ("confirm", "smallest set, other half")):
+            of_half = shown.filter(pl.col("keep") == PATH, pl.col("half") == half)
+            for _, path in of_half.group_by("task", maintain_order=True):
+                parts.append(_named(path, smallest_size(path), name))
+                if half == "confirm":
+                    parts.append(_named(path, 0, "none, other half"))
         return pl.concat(parts)
 
     def draw_rows(
@@ -62,3 +63,8 @@ class PathwaySetsChart(EffectChart, SummaryChart[PathwayProbe]):
             for (name,), of_set in rows.group_by("keep", maintain_order=True)
         ]
         return f"{self.shown.y_title}, if only these are kept: {'; '.join(parts)}."
+
+
+def _named(path: pl.DataFrame, cells: int, name: str) -> pl.DataFrame:
+    """The row of a number of cells, with another name."""
+    return path.filter(pl.col("cells") == cells).with_columns(keep=pl.lit(name))

@@ -13,11 +13,12 @@ from vlmflow.engine import replay, token_removal
 from vlmflow.engine.attention_stats import AttentionStats, attention_stats
 from vlmflow.engine.batch_size import AdaptiveBatchSize
 from vlmflow.engine.float32_products import Float32Products
-from vlmflow.engine.interventions import Intervention
+from vlmflow.engine.interventions import Intervention, Site
 from vlmflow.engine.modules import find_decoder, find_layers, find_norm
 from vlmflow.engine.prefix import choose_prefix
 from vlmflow.engine.record import record
 from vlmflow.engine.recording import Recording
+from vlmflow.engine.site_states import SiteStates, site_states
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.prompts.build import Prompt
 
@@ -118,6 +119,11 @@ class DecoderModel:
         """(positions, width) states after the last layer of a forward without the positions `dropped`, not normed; see
         `vlmflow.engine.token_removal`."""
         return token_removal.replay_without(self.layers, recorded, dropped, positions)
+
+    def site_states(self, prompt: Prompt, site: Site, positions: Tensor) -> SiteStates:
+        """The states at a site of each layer, at some positions of one ordinary forward; see
+        `vlmflow.engine.site_states`."""
+        return site_states(self.model, self.layers, prompt.inputs, site, positions)
 
     def attention_stats(self, prompt: Prompt, segments: Sequence[str]) -> dict[str, AttentionStats]:
         """Segment → how much it attends to each position in every layer, by attention weights and by norms.

@@ -1,5 +1,6 @@
 """Single heads: the effect on the answer when an edge is knocked out in one head, or when a head's output is zero."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import polars as pl
@@ -15,22 +16,24 @@ from vlmflow.settings import EdgeGroups, Window, each_once
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, WINDOW
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # these import torch
     from vlmflow.models.vision_language import LanguageModel
+    from vlmflow.probes.question import Question
 
 # The segments at whose positions the output of a head is replaced.
 Targets = Literal["last", "question", "template", "options", "objects"]
 
 
 class HeadsProbe(SampleProbe):
-    """Single heads of each layer: an edge knocked out in a head alone, or the head's output set to zero."""
+    """Single heads of each layer: an edge knocked out in a head alone, or the head's output replaced by zero or by its
+    mean over other questions."""
 
     table: ClassVar = Table(
         "heads",
         ABOUT
         | {
             "intervention": Column(
-                pl.String, "an edge that is knocked out, or zero -> the segment whose output is zero"
+                pl.String, "an edge that is knocked out; or zero at, or mean at, the segment whose output is replaced"
             )
         }
         | WINDOW
@@ -54,6 +57,12 @@ class HeadsProbe(SampleProbe):
     zero: Annotated[list[Targets], AfterValidator(each_once("segment"))] = Field(
         default_factory=list, description="Segments at whose positions the output of a head is set to zero."
     )
+    mean: Annotated[list[Targets], AfterValidator(each_once("segment"))] = Field(
+        default_factory=list,
+        description="Segments at whose positions the output of a head is replaced by its mean over these positions of "
+        "questions about other images.",
+    )
+    mean_over: int = Field(32, ge=1, description="Number of questions per task over which means are taken; for mean.")
     window: Window = Field(1, description="Number of layers around each layer, odd, in which the head is changed.")
     group: Literal["head", "key head"] = Field(
         "head", description="head: each head by itself; key head: all heads that share their keys, together."
@@ -71,7 +80,8 @@ class HeadsProbe(SampleProbe):
     @property
     def interventions(self) -> list[str]:
         """The names of the interventions."""
-        return [*(str(group) for group in self.edge_groups), *(zero_name(segment) for segment in self.zero)]
+        edges = [str(group) for group in self.edge_groups]
+        return [*edges, *map(zero_name, self.zero), *map(mean_name, self.mean)]
 
     def values_measured(self, column: str) -> list[str] | list[int] | None:
         """See `Probe.values_measured`."""
@@ -93,26 +103,41 @@ class HeadsProbe(SampleProbe):
         try:
             layer = attention_layer(vlm.layers)
             head_count(layer)
-            if self.zero:
+            if self.zero or self.mean:
                 find_output_projection(layer)
         except InterventionError as error:
             raise ModelError(f"probes.{name}: {error}") from error
+
+    @property
+    def cache_size(self) -> int:
+        """See `Probe.cache_size`: the outputs of which means are taken."""
+        return 1 if self.mean else 0
+
+    def common(self, questions: Sequence["Question"]) -> list["Question"]:
+        """See `Probe.common`: the questions over which means are taken."""
+        return list(questions[: self.mean_over]) if self.mean else []
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
         edges = [max(replayed_shares([edge], size) for edge in group.edges) for group in self.edge_groups]
         shares = [
             *edges,
-            *(replayed_shares([EdgeGroup.parse(f"image -> {each}").edges[0]], size) for each in self.zero),
+            *(replayed_shares([EdgeGroup.parse(f"image -> {each}").edges[0]], size) for each in self.zero + self.mean),
         ]
         rows = size.layers * size.heads * sum(shares)
-        return Work(forward() + rows / 2, 3 + rows * size.tokens / REPLAYED)
+        means = min(self.mean_over, questions) / max(1, questions) if self.mean else 0.0
+        return Work(forward() * (1 + means) + rows / 2, 3 + means + rows * size.tokens / REPLAYED)
 
     @model_validator(mode="after")
     def _something_is_changed(self) -> "HeadsProbe":
         if not self.interventions:
-            raise ValueError("edges, zero: give at least one of the two; without them no head is changed")
+            raise ValueError("edges, zero, mean: give at least one of them; without them no head is changed")
         return self
+
+
+def mean_name(segment: str) -> str:
+    """The name of the intervention that replaces a head's output at a segment by its mean."""
+    return f"mean at {segment}"
 
 
 def zero_name(segment: str) -> str:

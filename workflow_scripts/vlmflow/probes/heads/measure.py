@@ -1,6 +1,8 @@
-"""Single heads: an edge knocked out in one of them, or the output of one set to zero."""
+"""Single heads: an edge knocked out in one of them, or the output of one replaced by zero or by its mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import polars as pl
 import torch
@@ -20,10 +22,12 @@ from vlmflow.probes.effects import (
     options_measured,
     own_first_sub_word,
 )
-from vlmflow.probes.heads import HeadsProbe, zero_name
+from vlmflow.probes.heads import HeadsProbe, mean_name, zero_name
 from vlmflow.probes.knockout.measure import edge_knockouts
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
+
+from .means import LayerMeans, means_over_others
 
 # Intervention, layer, first head of a group.
 Key = tuple[str, int, int]
@@ -32,19 +36,32 @@ Key = tuple[str, int, int]
 def measure(probe: HeadsProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """Rows of the table `heads` for one question; see `Probe.measure`."""
     prompt = context.prompt(question)
-    edges = context.applicable_edges(question, prompt, probe.edge_groups, required=not probe.zero)
-    segments = []
+    edges = context.applicable_edges(question, prompt, probe.edge_groups, required=False)
+    zero: list[str] = []
+    means: dict[str, LayerMeans] = {}
     for segment in probe.zero:
-        try:
+        with _left_out(context, question, zero_name(segment)):
             prompt.positions(segment)
-            segments.append(segment)
-        except PromptError as error:
-            context.leave_out(question, zero_name(segment), str(error))
-    if not edges and not segments:
+            zero.append(segment)
+    for segment in probe.mean:
+        with _left_out(context, question, mean_name(segment)):
+            prompt.positions(segment)
+            means[segment] = means_over_others(probe, context, question, segment)
+    if not edges and not zero and not means:
         raise NotApplicableError("no intervention of the probe applies to this question")
     answer = followed_tokens(context.vlm, question, probe.follow)
     followed = first_sub_word(prompt, answer, options_measured(context, question))
-    return heads(context.vlm, prompt, edges, segments, probe.window, followed, together=probe.group == "key head")
+    together = probe.group == "key head"
+    return heads(context.vlm, prompt, edges, zero, probe.window, followed, means=means, together=together)
+
+
+@contextmanager
+def _left_out(context: ProbeContext, question: Question, intervention: str) -> Iterator[None]:
+    """In the block, an intervention that does not apply is recorded as skipped."""
+    try:
+        yield
+    except (PromptError, NotApplicableError) as error:
+        context.leave_out(question, intervention, str(error))
 
 
 def heads(
@@ -55,6 +72,7 @@ def heads(
     window: int = 1,
     followed: FollowedAnswer | None = None,
     *,
+    means: Mapping[str, LayerMeans] | None = None,
     together: bool = False,
 ) -> pl.DataFrame:
     """The effect on the answer of each head of each layer.
@@ -66,6 +84,7 @@ def heads(
         zero: segments, at whose positions the output of one head is zero.
         window: number of layers around each layer, odd, in which the head with this number is changed.
         followed: the answer that is measured; by default the first token that the model generates.
+        means: segment → for each layer the (heads, head width) that replace the heads' outputs at its positions.
         together: whether the heads that share their keys are changed together.
 
     Raises:
@@ -83,8 +102,12 @@ def heads(
     made: list[tuple[Key, Intervention]] = []
     for edge in edges:
         made += _knockouts(vlm, prompt, edge, window, groups, recording.recurrent)
+    zeros = _Replaced(len(vlm.layers), recording.recurrent)
     for segment in zero:
-        made += _ablations(vlm, prompt, segment, window, groups, recording.recurrent)
+        made += _ablations(zero_name(segment), prompt.positions(segment), window, groups, zeros)
+    for segment, of_layers in (means or {}).items():
+        replaced = replace(zeros, means=of_layers)
+        made += _ablations(mean_name(segment), prompt.positions(segment), window, groups, replaced)
     rows = [(name, window, layer, head, head // sharing) for (name, layer, head), _ in made]
     schema = {"intervention": pl.String, "window": pl.Int32, "layer": pl.Int32, "head": pl.Int32, "key_head": pl.Int32}
     found = effects(vlm, recording, [each for _, each in made], followed)
@@ -100,14 +123,26 @@ def _knockouts(
             yield (str(group), layer, int(changed[0])), each
 
 
+@dataclass(frozen=True)
+class _Replaced:
+    """What replaces the outputs of heads: `means` of each layer, or zeros."""
+
+    layers: int
+    recurrent: frozenset[int]
+    means: LayerMeans | None = None
+
+    def ablation(self, heads: Tensor, positions: Tensor, layer: int) -> HeadAblation:
+        """The replacement of some heads' outputs in one layer."""
+        mean = None if self.means is None else self.means[layer]
+        return HeadAblation(heads, positions, layer, layer + 1, None if mean is None else mean[heads])
+
+
 def _ablations(
-    vlm: LanguageModel, prompt: Prompt, segment: str, window: int, groups: Sequence[Tensor], recurrent: frozenset[int]
+    name: str, positions: Tensor, window: int, groups: Sequence[Tensor], replaced: _Replaced
 ) -> Iterator[tuple[Key, Intervention]]:
-    positions = prompt.positions(segment)
-    for layer in range(len(vlm.layers)):
-        spans = [each for each in window_layers(layer, window, len(vlm.layers)) if each not in recurrent]
+    for layer in range(replaced.layers):
+        spans = [each for each in window_layers(layer, window, replaced.layers) if each not in replaced.recurrent]
         for changed in groups:
-            parts = [HeadAblation(changed, positions, each, each + 1) for each in spans]
+            parts = [replaced.ablation(changed, positions, each) for each in spans]
             if parts:
-                name = zero_name(segment)
                 yield (name, layer, int(changed[0])), parts[0] if len(parts) == 1 else Together(parts)
