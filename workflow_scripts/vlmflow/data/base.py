@@ -98,6 +98,8 @@ class Dataset(Strict):
 
     # Settings besides the source on which the rows of the table `questions` depend.
     row_settings: ClassVar[frozenset[str]] = frozenset()
+    # All detailed types that its questions can have; None if they are known only once the questions are read.
+    detailed_types: ClassVar[tuple[str, ...] | None] = None
 
     @property
     def has_captions(self) -> bool:

@@ -29,6 +29,7 @@ class PopeDataset(CocoDataset):
     base_url: Url = Field(POPE_URL, description="Address of the folder of the three files of questions.")
 
     image_name = VAL_2014
+    detailed_types = SPLITS
 
     def files(self) -> Files:
         """One file per split."""

@@ -124,6 +124,18 @@ class Study(Strict):
         return self
 
     @model_validator(mode="after")
+    def _detailed_types_exist(self) -> "Study":
+        for name, task in self.tasks.items():
+            dataset = self.dataset_of_task(name)
+            known = dataset.detailed_types
+            if known is not None and (unknown := [each for each in task.detailed or [] if each not in known]):
+                raise ValueError(
+                    f"tasks.{name}.detailed: no question of the dataset {dataset.source!r} has the type "
+                    f"{unknown[0]!r}; choose from {', '.join(known)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _probes_fit_models(self) -> "Study":
         for name, probe in self.probes.items():
             probe.check(name, self)
