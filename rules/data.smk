@@ -14,6 +14,7 @@ rule render_scenes:
     wildcard_constraints:
         images=r"\d+",
         seed=r"\d+",
+        contrast=r"(-[\d.e-]+)?",
     conda:
         "../envs/data.yaml"
     threads: 1

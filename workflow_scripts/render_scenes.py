@@ -6,5 +6,6 @@ from vlmflow.data.scenes import write_scenes
 from vlmflow.jobs.job import logged
 
 with logged(snakemake.log[0]):
-    folder = Path(snakemake.output.questions).parent
-    write_scenes(folder, int(snakemake.wildcards.images), int(snakemake.wildcards.seed))
+    folder, wildcards = Path(snakemake.output.questions).parent, snakemake.wildcards
+    contrast = float(wildcards.contrast.removeprefix("-") or 1)
+    write_scenes(folder, int(wildcards.images), int(wildcards.seed), contrast)

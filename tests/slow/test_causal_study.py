@@ -33,6 +33,9 @@ def test_wrong_answers_are_those_that_were_answered_wrongly(demo):
         rows_of(KnockoutProbe.table, demo.results / "tiny-llava" / name) for name in ("wrong", "wrong-correct")
     )
     assert set(own["question_id"]) == set(correct["question_id"]) == wrong
+    questions = own.group_by("task").agg(pl.col("question_id").n_unique())["question_id"]
+    assert questions.min() >= 15, "of pale scenes"
+    assert questions.mean() >= 20
     assert (own["rank_answer_base"] == 1).all()
     assert (correct["rank_answer_base"] > 1).all()
     assert (own["log_prob_true"] == correct["log_prob_answer"]).all()

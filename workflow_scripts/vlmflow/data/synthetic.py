@@ -8,8 +8,8 @@ from .base import Dataset, Files, ImageSource
 from .entries import Rows
 from .gqa import read_in_layout
 
-# The folder into which the rule `render_scenes` draws them.
-FOLDER = "resources/synthetic/{images}-{seed}"
+# The folder into which the rule `render_scenes` draws them; `contrast` is empty if it is 1, and else begins with -.
+FOLDER = "resources/synthetic/{images}-{seed}{contrast}"
 
 
 class SyntheticDataset(Dataset):
@@ -18,6 +18,13 @@ class SyntheticDataset(Dataset):
     source: Literal["synthetic"]
     images: int = Field(600, ge=1, description="How many images to draw.")
     seed: int = Field(0, ge=0, description="Another seed gives other images.")
+    contrast: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Contrast of the things with the background; below 1 they are paler, so that the demo's model, "
+        "which was trained with 1, answers more questions wrongly.",
+    )
 
     @property
     def has_captions(self) -> bool:
@@ -27,7 +34,8 @@ class SyntheticDataset(Dataset):
     @property
     def folder(self) -> str:
         """The folder of the scenes with these settings."""
-        return FOLDER.format(images=self.images, seed=self.seed)
+        contrast = "" if self.contrast == 1 else f"-{self.contrast}"
+        return FOLDER.format(images=self.images, seed=self.seed, contrast=contrast)
 
     def files(self) -> Files:
         """Questions, scene graphs and region descriptions, as they are drawn."""

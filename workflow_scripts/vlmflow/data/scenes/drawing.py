@@ -6,14 +6,20 @@ from PIL import Image, ImageDraw
 from .scene import COLORS, SHAPES, SIDE, Scene, Thing
 
 
-def render(scene: Scene) -> Image.Image:
-    """The image of a scene, `SIDE` pixels square, in RGB."""
+def render(scene: Scene, contrast: float = 1.0) -> Image.Image:
+    """The image of a scene, `SIDE` pixels square, in RGB.
+
+    Args:
+        scene: what is drawn.
+        contrast: the share of each thing's own colours in what is drawn, from 0 to 1; the rest is the background's
+            mean colour.
+    """
     rng = np.random.default_rng(scene.noise_seed)
     tint = rng.uniform(185, 235, size=3)
     ground = tint + rng.normal(0, 6, size=(SIDE, SIDE, 3))
     image = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
     for thing in scene.things:
-        image.paste(_painted(thing), (thing.x, thing.y), _outline(thing.shape, thing.side))
+        image.paste(_painted(thing, tint, contrast), (thing.x, thing.y), _outline(thing.shape, thing.side))
     return image
 
 
@@ -39,7 +45,7 @@ def _outline(shape: str, side: int) -> Image.Image:
     return mask
 
 
-def _painted(thing: Thing) -> Image.Image:
+def _painted(thing: Thing, tint: np.ndarray, contrast: float) -> Image.Image:
     color = np.array(COLORS[thing.color])
     rows, columns = np.mgrid[: thing.side, : thing.side]
     match thing.texture:
@@ -49,5 +55,5 @@ def _painted(thing: Thing) -> Image.Image:
             dark = (rows % 4 < 2) & (columns % 4 < 2)
         case _:
             dark = np.zeros((thing.side, thing.side), dtype=bool)
-    pixels = np.where(dark[..., None], color * 0.25, color)
+    pixels = contrast * np.where(dark[..., None], color * 0.25, color) + (1 - contrast) * tint
     return Image.fromarray(pixels.astype(np.uint8))

@@ -54,16 +54,16 @@ def scene_questions(scene: Scene, seed: int) -> Iterator[tuple[str, Entry]]:
             yield f"{int(scene.id):06d}{number}", _annotated({"imageId": scene.id} | entry, scene)
 
 
-def write_scenes(folder: Path, images: int, seed: int) -> None:
+def write_scenes(folder: Path, images: int, seed: int, contrast: float = 1.0) -> None:
     """Write the first scenes of the family `seed`: `sceneGraphs.json`, `questions.json`, `images/{id}.png`, and
-    `region_descriptions.json` in the layout of Visual Genome."""
+    `region_descriptions.json` in the layout of Visual Genome; `contrast` is that of `render`."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     graphs: dict[str, Entry] = {}
     questions: dict[str, Entry] = {}
     regions = []
     for index in with_progress(range(images), "drawing", images, "scenes"):
         scene = draw_scene(index, seed)
-        render(scene).save(folder / "images" / f"{scene.id}.png")
+        render(scene, contrast).save(folder / "images" / f"{scene.id}.png")
         graphs[scene.id] = scene_graph(scene)
         questions.update(scene_questions(scene, seed))
         regions.append({"id": index, "regions": [{"phrase": describe_thing(thing)} for thing in scene.things]})
