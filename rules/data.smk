@@ -15,6 +15,7 @@ rule render_scenes:
         images=r"\d+",
         seed=r"\d+",
         contrast=r"(-[\d.e-]+)?",
+        changed=r"(-changed)?",
     conda:
         "../envs/data.yaml"
     threads: 1

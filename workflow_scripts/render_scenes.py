@@ -8,4 +8,5 @@ from vlmflow.jobs.job import logged
 with logged(snakemake.log[0]):
     folder, wildcards = Path(snakemake.output.questions).parent, snakemake.wildcards
     contrast = float(wildcards.contrast.removeprefix("-") or 1)
-    write_scenes(folder, int(wildcards.images), int(wildcards.seed), contrast)
+    changed = bool(wildcards.changed)
+    write_scenes(folder, int(wildcards.images), int(wildcards.seed), contrast, changed=changed)

@@ -69,3 +69,37 @@ def test_paler_scenes_have_the_same_questions_in_a_folder_of_their_own(tmp_path)
 def test_a_contrast_is_a_share(contrast):
     with pytest.raises(ValidationError, match="contrast"):
         dataset_from({"source": "synthetic", "contrast": contrast})
+
+
+def test_changed_scenes_differ_in_one_attribute_of_the_thing_that_is_asked_for(tmp_path):
+    scenes.write_scenes(tmp_path, images=12, seed=0, changed=True)
+    dataset = dataset_from({"source": "synthetic", "images": 12, "seed": 0, "changed": True})
+    assert dataset.folder.endswith("12-0-changed")
+    files = {
+        name: tmp_path / file
+        for name, file in (
+            ("questions", "questions.json"),
+            ("scene_graphs", "sceneGraphs.json"),
+            ("regions", "region_descriptions.json"),
+        )
+    }
+    named, problems = dataset.read({name: str(path) for name, path in files.items()})
+    assert problems == []
+    rows = {row["question_id"]: row for row in named}
+    assert len(rows) == 24
+    for number in range(12):
+        one, other = rows[f"{number:06d}0"], rows[f"{number + 12:06d}0"]
+        assert one["question"] == other["question"]
+        assert (one["true_option"], one["false_option"]) == (other["false_option"], other["true_option"])
+        (thing,), (changed,) = one["objects"], other["objects"]
+        box = [thing[name] for name in "xywh"]
+        assert box == [changed[name] for name in "xywh"]
+        assert len(set(thing["attributes"]) ^ set(changed["attributes"])) == 2
+        pixels = [np.asarray(Image.open(tmp_path / "images" / f"{row['image_id']}.png")) for row in (one, other)]
+        rows_, columns = np.nonzero((pixels[0] != pixels[1]).any(axis=2))
+        x, y, width, height = map(int, box)
+        assert len(rows_)
+        assert y <= rows_.min()
+        assert rows_.max() < y + height
+        assert x <= columns.min()
+        assert columns.max() < x + width

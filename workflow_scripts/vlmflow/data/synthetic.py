@@ -8,8 +8,10 @@ from .base import Dataset, Files, ImageSource
 from .entries import Rows
 from .gqa import read_in_layout
 
-# The folder into which the rule `render_scenes` draws them; `contrast` is empty if it is 1, and else begins with -.
-FOLDER = "resources/synthetic/{images}-{seed}{contrast}"
+# The folder into which the rule `render_scenes` draws them; `contrast` is empty if it is 1, and else begins with -, and
+# so does `changed` if scenes are changed.
+FOLDER = "resources/synthetic/{images}-{seed}{contrast}{changed}"
+CHANGED = "-changed"
 
 
 class SyntheticDataset(Dataset):
@@ -26,6 +28,12 @@ class SyntheticDataset(Dataset):
         "which was trained with 1, answers more questions wrongly.",
     )
 
+    changed: bool = Field(
+        False,
+        description="Draw each scene a second time with one attribute of one thing changed, and ask both for this "
+        "attribute: exact counterfactuals for patching, in the task with structural: choose and semantic: attr.",
+    )
+
     @property
     def has_captions(self) -> bool:
         """True: each thing is described in words."""
@@ -35,7 +43,8 @@ class SyntheticDataset(Dataset):
     def folder(self) -> str:
         """The folder of the scenes with these settings."""
         contrast = "" if self.contrast == 1 else f"-{self.contrast}"
-        return FOLDER.format(images=self.images, seed=self.seed, contrast=contrast)
+        changed = CHANGED if self.changed else ""
+        return FOLDER.format(images=self.images, seed=self.seed, contrast=contrast, changed=changed)
 
     def files(self) -> Files:
         """Questions, scene graphs and region descriptions, as they are drawn."""

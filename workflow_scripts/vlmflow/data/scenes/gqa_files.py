@@ -8,6 +8,7 @@ import numpy as np
 
 from vlmflow.progress import with_progress
 
+from .changed import changed_pair
 from .drawing import render
 from .questions import MAKERS, Entry, describe_thing, make_question
 from .scene import APART, SIDE, Scene, draw_scene
@@ -54,19 +55,37 @@ def scene_questions(scene: Scene, seed: int) -> Iterator[tuple[str, Entry]]:
             yield f"{int(scene.id):06d}{number}", _annotated({"imageId": scene.id} | entry, scene)
 
 
-def write_scenes(folder: Path, images: int, seed: int, contrast: float = 1.0) -> None:
+def _drawn(images: int, seed: int, changed: bool) -> Iterator[tuple[Scene, dict[str, Entry]]]:
+    """Each scene with its questions, by id."""
+    for index in with_progress(range(images), "drawing", images, "scenes"):
+        if not changed:
+            scene = draw_scene(index, seed)
+            yield scene, dict(scene_questions(scene, seed))
+            continue
+        for shown, entry in changed_pair(index, seed, images):
+            yield shown, {f"{int(shown.id):06d}0": _annotated({"imageId": shown.id} | entry, shown)}
+
+
+def write_scenes(folder: Path, images: int, seed: int, contrast: float = 1.0, *, changed: bool = False) -> None:
     """Write the first scenes of the family `seed`: `sceneGraphs.json`, `questions.json`, `images/{id}.png`, and
-    `region_descriptions.json` in the layout of Visual Genome; `contrast` is that of `render`."""
+    `region_descriptions.json` in the layout of Visual Genome.
+
+    Args:
+        folder: into which they are written.
+        images: number of scenes.
+        seed: of the family.
+        contrast: that of `render`.
+        changed: whether each scene is drawn a second time with one attribute changed; see `changed_pair`.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     graphs: dict[str, Entry] = {}
     questions: dict[str, Entry] = {}
     regions = []
-    for index in with_progress(range(images), "drawing", images, "scenes"):
-        scene = draw_scene(index, seed)
+    for scene, asked in _drawn(images, seed, changed):
         render(scene, contrast).save(folder / "images" / f"{scene.id}.png")
         graphs[scene.id] = scene_graph(scene)
-        questions.update(scene_questions(scene, seed))
-        regions.append({"id": index, "regions": [{"phrase": describe_thing(thing)} for thing in scene.things]})
+        questions.update(asked)
+        regions.append({"id": int(scene.id), "regions": [{"phrase": describe_thing(thing)} for thing in scene.things]})
     (folder / "sceneGraphs.json").write_text(json.dumps(graphs, indent=1))
     (folder / "questions.json").write_text(json.dumps(questions, indent=1))
     (folder / "region_descriptions.json").write_text(json.dumps(regions, indent=1))

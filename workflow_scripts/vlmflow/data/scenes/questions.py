@@ -27,7 +27,8 @@ def _entry(question: str, answer: str, full: str, types: tuple[str, str, str], p
     }
 
 
-def _pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    """One of the items, at random."""
     return items[int(rng.integers(len(items)))]
 
 
@@ -36,13 +37,21 @@ def _shuffled(rng: np.random.Generator, *items: str) -> list[str]:
 
 
 def choose_attribute(scene: Scene, rng: np.random.Generator) -> Entry | None:
-    thing = _pick(rng, list(scene.things))
+    thing = pick(rng, list(scene.things))
     kind = str(rng.choice(KINDS))
     true = thing.attribute(kind)
-    false = str(_pick(rng, [value for value in _values(kind) if value != true]))
-    first, second = _shuffled(rng, true, false)
+    false = str(pick(rng, [value for value in attribute_values(kind) if value != true]))
+    order = _shuffled(rng, true, false)
+    return attribute_question(thing, kind, order, asks_color=kind == "color" and rng.random() < 0.5)
+
+
+def attribute_question(thing: Thing, kind: str, options: Sequence[str], *, asks_color: bool) -> Entry:
+    """The question which of two options is an attribute of a thing, in the order of the options; one of them is."""
+    first, second = options
+    true = thing.attribute(kind)
+    false = second if first == true else first
     question = f"Is the {thing.shape} {first} or {second}?"
-    if kind == "color" and rng.random() < 0.5:
+    if asks_color:
         question = f"What color is the {thing.shape}, {first} or {second}?"
     program = [("select", [], f"{thing.shape} ({thing.id})"), (f"choose {kind}", [0], f"{true}|{false}")]
     return _entry(question, true, f"The {thing.shape} is {true}.", ("choose", "attr", "chooseAttr"), program)
@@ -58,7 +67,7 @@ def choose_category(scene: Scene, rng: np.random.Generator) -> Entry | None:
     ]
     if not pairs:
         return None
-    right, wrong, kind = _pick(rng, pairs)
+    right, wrong, kind = pick(rng, pairs)
     value = right.attribute(kind)
     first, second = _shuffled(rng, right.shape, wrong.shape)
     program = [
@@ -74,7 +83,7 @@ def choose_relation(scene: Scene, rng: np.random.Generator) -> Entry | None:
     pairs = [(a, b) for a in scene.things for b in scene.things if abs(a.center[0] - b.center[0]) >= APART]
     if not pairs:
         return None
-    a, b = _pick(rng, pairs)
+    a, b = pick(rng, pairs)
     true, false = ("left", "right") if a.center[0] < b.center[0] else ("right", "left")
     first, second = _shuffled(rng, true, false)
     program = [
@@ -94,7 +103,7 @@ def compare_attribute(scene: Scene, rng: np.random.Generator) -> Entry | None:
             pairs.append((a, b, shared[0]))
     if not pairs:
         return None
-    a, b, kind = _pick(rng, pairs)
+    a, b, kind = pick(rng, pairs)
     if rng.random() < 0.5:
         a, b = b, a
     program = [
@@ -109,19 +118,19 @@ def compare_attribute(scene: Scene, rng: np.random.Generator) -> Entry | None:
 
 def either_exists(scene: Scene, rng: np.random.Generator) -> Entry | None:
     kind = str(rng.choice(KINDS))
-    present = _pick(rng, list(scene.things))
+    present = pick(rng, list(scene.things))
     things = {thing.shape: thing for thing in scene.things}
     # In every fourth question the other shape is not in the scene at all, as happens in GQA.
     missing = rng.random() < 0.25
-    other_shape = _pick(rng, [shape for shape in SHAPES if shape != present.shape and (shape not in things) == missing])
+    other_shape = pick(rng, [shape for shape in SHAPES if shape != present.shape and (shape not in things) == missing])
     named = [things[shape] for shape in (present.shape, other_shape) if shape in things]
     # About half of the answers are "yes", whatever the number of values of the attribute; a little more than
     # half, since no value is left to deny where the things have all of them.
     holding = {thing.attribute(kind) for thing in named}
-    wanted = holding if rng.random() < 0.5 else set(_values(kind)) - holding
+    wanted = holding if rng.random() < 0.5 else set(attribute_values(kind)) - holding
     if not wanted:
         return None
-    value = str(_pick(rng, sorted(wanted)))
+    value = str(pick(rng, sorted(wanted)))
     answer = "yes" if value in holding else "no"
     first, second = _shuffled(rng, present.shape, other_shape)
     program: list[tuple] = []
@@ -140,8 +149,8 @@ def either_exists(scene: Scene, rng: np.random.Generator) -> Entry | None:
 
 
 def query_position(scene: Scene, rng: np.random.Generator) -> Entry | None:
-    thing = _pick(rng, list(scene.things))
-    kind, start = _pick(rng, [("hposition", "On which side"), ("vposition", "In which part")])
+    thing = pick(rng, list(scene.things))
+    kind, start = pick(rng, [("hposition", "On which side"), ("vposition", "In which part")])
     answer = thing.attribute(kind)
     program = [("select", [], f"{thing.shape} ({thing.id})"), ("query", [0], kind)]
     question = f"{start} of the picture is the {thing.shape}?"
@@ -159,7 +168,8 @@ MAKERS: dict[str, Callable[[Scene, np.random.Generator], Entry | None]] = {
 }
 
 
-def _values(kind: str) -> tuple[str, ...]:
+def attribute_values(kind: str) -> tuple[str, ...]:
+    """The values that an attribute of this kind can have."""
     return {"color": tuple(COLORS), "size": tuple(SIZES), "texture": TEXTURES}[kind]
 
 
