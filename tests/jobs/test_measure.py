@@ -241,3 +241,22 @@ def test_the_numbers_of_questions_are_noted_beside_the_log(images, tmp_path, mon
     run(answering(), questions(images, 5))
     cost_note.write_cost_note(tmp_path / "job.log")
     assert json.loads((tmp_path / "job.cost.json").read_text()) == {"measured": 2, "kept": 3}
+
+
+def test_a_measurement_depends_on_the_donor_of_its_question_and_on_no_other(images):
+    step = probing(kind="patching", segments=["last"])
+    # Questions 0, 3 and 1, 4 are the same ones about other images; only 0 and 3 have different answers.
+    rows = asked(questions(images, 5)).with_columns(
+        answer=pl.when(pl.col("question_id") == "3").then(pl.lit("blue")).otherwise("answer"),
+        token_ids=pl.when(pl.col("question_id") == "3").then([7]).otherwise("token_ids"),
+    )
+    measured, skipped, count = run(step, rows)
+    assert count == 5
+    assert set(measured.select("question_id", "donor").unique().rows()) == {("0", "3"), ("3", "0")}
+    assert len(skipped) == 3
+    assert run(step, rows)[2] == 0
+    noise(40, 99).save(images[3])
+    again, _, count = run(step, rows)
+    assert count == 2
+    changed = [each.filter(pl.col("question_id") == "0", pl.col("layer") == 0)["towards"] for each in (measured, again)]
+    assert not changed[0].equals(changed[1])

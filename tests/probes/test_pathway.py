@@ -198,10 +198,11 @@ def test_one_of_two_redundant_paths_is_enough(tmp_path):
 def test_every_measurement_depends_on_the_questions_of_the_search(tmp_path):
     questions = [make_question(id=str(n), image_id=str(n), text="?", image="i.png") for n in range(20)]
     probe = PathwayProbe(kind="pathway", search={"questions": 4})
-    common = probe.common(questions)
-    assert len(common) == 4
-    assert probe.common([*questions, make_question(id="x", image_id="x", text="?", image="i.png")]) == common
-    assert PathwayProbe(kind="pathway", keep={"a": {"image -> last": "all"}}).common(questions) == []
+    searched = probe.others(questions)["7"]
+    assert len(searched) == 4
+    more = [*questions, make_question(id="x", image_id="x", text="?", image="i.png")]
+    assert probe.others(more) == dict.fromkeys([*map(str, range(20)), "x"], searched)
+    assert PathwayProbe(kind="pathway", keep={"a": {"image -> last": "all"}}).others(questions) == {}
 
 
 # --- settings ---

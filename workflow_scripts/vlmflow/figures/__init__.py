@@ -16,10 +16,12 @@ from .examples import ExamplesChart
 from .flow import FlowChart
 from .heads import HeadsChart
 from .lens import LensChart
+from .logit_attribution import LogitAttributionChart
 from .map import MapChart
 from .norms import NormsChart
 from .output_lens import OutputLensChart
 from .panels import FigureData, Layout
+from .patching import PatchingChart, PatchingHeadsChart
 from .pathway import PathwayChart
 from .pathway_cells import PathwayCellsChart
 from .pathway_sets import PathwaySetsChart
@@ -50,7 +52,10 @@ AnyChart = Annotated[
     | PathwayChart
     | PathwayCellsChart
     | PathwaySetsChart
-    | RedundancyChart,
+    | RedundancyChart
+    | PatchingChart
+    | PatchingHeadsChart
+    | LogitAttributionChart,
     Field(discriminator="chart"),
 ]
 CHARTS: tuple[type[Chart], ...] = get_args(get_args(AnyChart)[0])
@@ -85,9 +90,12 @@ __all__ = [
     "HeadsChart",
     "Layout",
     "LensChart",
+    "LogitAttributionChart",
     "MapChart",
     "NormsChart",
     "OutputLensChart",
+    "PatchingChart",
+    "PatchingHeadsChart",
     "PathwayCellsChart",
     "PathwayChart",
     "PathwaySetsChart",

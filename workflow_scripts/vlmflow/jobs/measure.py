@@ -12,7 +12,7 @@ from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.probes import Probe
 from vlmflow.probes.address import depends_on
 from vlmflow.probes.question import Question
-from vlmflow.probes.stored import Common, Run, StoredTask
+from vlmflow.probes.stored import Others, Run, StoredTask
 from vlmflow.store.contents import Contents, contents_note
 from vlmflow.store.measurements import Collection, store_folder
 from vlmflow.store.used import note_used
@@ -39,7 +39,7 @@ class Step:
         depends_on: everything besides the question that they depend on.
         in_order: whether a measurement uses results of those before it, so that another order would cost more.
         make_run: from the loaded model and the questions of one task, what measures them.
-        common: see `vlmflow.probes.stored.StoredTask`.
+        others: see `vlmflow.probes.stored.StoredTask`.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Step:
     depends_on: Mapping[str, Any]
     in_order: bool
     make_run: "Callable[[LanguageModel, Sequence[Question]], Run]"
-    common: Common = lambda _: ()
+    others: Others = lambda _: {}
 
 
 def answering(model: str, settings: Mapping[str, Any], code: str, match: AnswersMatch) -> Step:
@@ -74,7 +74,7 @@ def probing(probe: Probe, name: str, model: str, settings: Mapping[str, Any], co
 
     address = depends_on(settings, code, match if probe.uses_match else None, probe.measuring_settings)
     in_order = probe.cache_size > 0
-    return Step(name, model, settings, probe.kind_name(), probe.table, address, in_order, make_run, probe.common)
+    return Step(name, model, settings, probe.kind_name(), probe.table, address, in_order, make_run, probe.others)
 
 
 def measure_shard(
@@ -101,7 +101,7 @@ def measure_shard(
     asked = mine.select("task", "question_id").rows()
     with Collection(step.kind, step.depends_on, step.table) as collection, ExitStack() as stack:
         tasks = {
-            str(task): StoredTask(of_task, collection, contents, step.common)
+            str(task): StoredTask(of_task, collection, contents, step.others)
             for (task,), of_task in rows.group_by("task", maintain_order=True)
         }
         keys = [key for task, question in asked if (key := tasks[task].key(question)) is not None]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -74,6 +74,12 @@ class DecoderModel:
         # Weights that do not fit on any device are loaded only when their layer is called.
         placed = (parameter.device for parameter in self.model.parameters() if parameter.device.type != "meta")
         return next(placed, torch.device("cpu"))
+
+    @cached_property
+    def mean_unembedding(self) -> Tensor:
+        """(width) the mean over the vocabulary of the vectors by which logits are read, in float32 or wider."""
+        weight: Tensor = self.unembedding.weight.detach()
+        return weight.mean(dim=0, dtype=torch.promote_types(weight.dtype, torch.float32))
 
     def record(self, prompt: Prompt) -> Recording:
         """The recording of one ordinary forward; see `vlmflow.engine.record`.

@@ -11,9 +11,11 @@ from .budget import BudgetProbe
 from .heads import HeadsProbe
 from .knockout import KnockoutProbe
 from .lens import LensProbe
+from .logit_attribution import LogitAttributionProbe
 from .norms import NormsProbe
 from .occlusion import OcclusionProbe
 from .output_lens import OutputLensProbe
+from .patching import PatchingProbe
 from .pathway import PathwayProbe
 from .pruning import PruningProbe
 from .similarity import SimilarityProbe
@@ -35,7 +37,9 @@ AnyProbe = Annotated[
     | BudgetProbe
     | OcclusionProbe
     | HeadsProbe
-    | PathwayProbe,
+    | PathwayProbe
+    | PatchingProbe
+    | LogitAttributionProbe,
     Field(discriminator="kind"),
 ]
 PROBES: tuple[type[Probe], ...] = get_args(get_args(AnyProbe)[0])
@@ -55,9 +59,11 @@ __all__ = [
     "HeadsProbe",
     "KnockoutProbe",
     "LensProbe",
+    "LogitAttributionProbe",
     "NormsProbe",
     "OcclusionProbe",
     "OutputLensProbe",
+    "PatchingProbe",
     "PathwayProbe",
     "Probe",
     "PruningProbe",

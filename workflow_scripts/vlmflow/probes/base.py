@@ -238,9 +238,9 @@ class Probe(Strict, ABC):
         sampled = sample(rows["question_id"], self.detailed, seed or 0)
         return rows.with_columns(in_detail=pl.col("question_id").is_in(sampled.implode()))
 
-    def common(self, questions: Sequence["Question"]) -> list["Question"]:
-        """Those of a task's questions, in the order of measurement, on which the measurement of each one depends."""
-        return []
+    def others(self, questions: Sequence["Question"]) -> Mapping[str, Sequence["Question"]]:
+        """Question id → the other ones of its task's questions on which its measurement depends, if there are any."""
+        return {}
 
     def measure(self, context: "ProbeContext", question: "Question") -> pl.DataFrame:
         """The probe's rows for one question, without question_id and image_id, from `measure` of its folder.

@@ -169,12 +169,21 @@ def effects(
     states = intact.repeat(len(interventions), 1, 1)
     if made := {number: each for number, each in enumerate(interventions) if each is not None}:
         states[list(made)] = vlm.replay(recording, list(made.values()), followed.positions)
+    return effects_of(vlm, recording, states, followed, after=after)
+
+
+def effects_of(
+    vlm: LanguageModel, recording: Recording, states: Tensor, followed: FollowedAnswer, *, after: str = "p_after"
+) -> pl.DataFrame:
+    """The same, from the states (interventions, P, width) after the last layer under each intervention."""
+    intact = recording.output[:, followed.positions.to(recording.output.device)]
+    rows = len(states)
     base, found = _Read.of(vlm, intact, followed), _Read.of(vlm, states, followed)
-    columns: dict[str, Sequence] = {"p_base": base.p(0) * len(interventions), after: found.p(0)}
+    columns: dict[str, Sequence] = {"p_base": base.p(0) * rows, after: found.p(0)}
     for number, word in enumerate(FOLLOWED):
-        columns[f"log_prob_{word}_base"] = base.log_prob(number) * len(interventions)
+        columns[f"log_prob_{word}_base"] = base.log_prob(number) * rows
         columns[f"log_prob_{word}"] = found.log_prob(number)
-        columns[f"rank_{word}_base"] = base.rank(number) * len(interventions)
+        columns[f"rank_{word}_base"] = base.rank(number) * rows
         columns[f"rank_{word}"] = found.rank(number)
     flips = found.predicted != base.predicted  # (interventions, P)
     # The first position that predicts another token, or the first of all.

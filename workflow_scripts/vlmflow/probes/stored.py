@@ -1,7 +1,6 @@
 """Measurements that are taken from the store where it has them, and added to it where it has not."""
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import polars as pl
@@ -19,8 +18,8 @@ from .question import Question, unrelated
 LASTING = (NotApplicableError, GeometryError, ImageError, PromptError)
 
 
-# Of all questions of a task, those on which the measurement of each one depends; see `Probe.common`.
-Common = Callable[[Sequence[Question]], Sequence[Question]]
+# The other questions of a task on which the measurement of each one depends; see `Probe.others`.
+Others = Callable[[Sequence[Question]], Mapping[str, Sequence[Question]]]
 
 
 class Run(Protocol):
@@ -45,11 +44,11 @@ class StoredTask:
         rows: the question rows, in the order in which they are measured.
         collection: where measurements are found and added.
         contents: digests of images.
-        common: of all questions, those on which the measurement of each one depends.
+        others: the other questions on which the measurement of each one depends.
     """
 
     def __init__(
-        self, rows: pl.DataFrame, collection: Collection, contents: Contents, common: Common = lambda _: ()
+        self, rows: pl.DataFrame, collection: Collection, contents: Contents, others: Others = lambda _: {}
     ) -> None:
         self.questions = [Question.of(row) for row in rows.iter_rows(named=True)]
         self.collection = collection
@@ -57,20 +56,17 @@ class StoredTask:
         self._contents = contents
         self._by_id = {question.id: question for question in self.questions}
         self._keys: dict[str, str | None] = {}
-        self._common = [question.id for question in common(self.questions)]
+        self._depends_on = others(self.questions)
 
     def key(self, question_id: str) -> str | None:
         """The key of a question; None if its image cannot be read now, so that nothing is known of it."""
         own = self._own_key(question_id)
-        return own if own is None or not self._common else digest_of((own, self._common_keys))
-
-    @cached_property
-    def _common_keys(self) -> tuple[str | None, ...]:
-        """The keys of the questions on which all depend; None for one that cannot be read, and so is left out."""
-        return tuple(self._own_key(question_id) for question_id in self._common)
+        others = self._depends_on.get(question_id, ())
+        # One that cannot be read is left out of the measurement, and has no key.
+        return own if own is None or not others else digest_of((own, *(self._own_key(other.id) for other in others)))
 
     def _own_key(self, question_id: str) -> str | None:
-        """The key of a question, without those on which all depend."""
+        """The key of a question, without those on which its measurement depends."""
         if question_id not in self._keys:
             try:
                 self._keys[question_id] = question_key(self._by_id[question_id], self._contents)

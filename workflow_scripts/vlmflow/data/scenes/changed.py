@@ -1,6 +1,7 @@
 """Pairs of scenes that differ in one attribute of one thing, with the same question about it: exact counterfactuals."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def changed_pair(index: int, seed: int, images: int) -> list[tuple[Scene, Entry]
     order = [thing.attribute(kind), other] if rng.random() < 0.5 else [other, thing.attribute(kind)]
     asks_color = kind == "color" and rng.random() < 0.5
     things = list(scene.things)
-    things[number] = replace(thing, **{kind: other})
+    attribute: dict[str, Any] = {kind: other}
+    things[number] = replace(thing, **attribute)
     changed = Scene(id=str(images + index), things=tuple(things), noise_seed=scene.noise_seed)
     return [
         (shown, attribute_question(shown.things[number], kind, order, asks_color=asks_color))

@@ -1,6 +1,6 @@
 """Single heads: the effect on the answer when an edge is knocked out in one head, or when a head's output is zero."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import polars as pl
@@ -113,8 +113,13 @@ class HeadsProbe(SampleProbe):
         """See `Probe.cache_size`: the outputs of which means are taken."""
         return 1 if self.mean else 0
 
-    def common(self, questions: Sequence["Question"]) -> list["Question"]:
-        """See `Probe.common`: the questions over which means are taken."""
+    def others(self, questions: Sequence["Question"]) -> Mapping[str, Sequence["Question"]]:
+        """See `Probe.others`."""
+        averaged = self.averaged(questions)
+        return {question.id: averaged for question in questions} if averaged else {}
+
+    def averaged(self, questions: Sequence["Question"]) -> list["Question"]:
+        """The questions of a task over which means are taken."""
         return list(questions[: self.mean_over]) if self.mean else []
 
     def cost(self, size: Size, questions: int) -> Work:

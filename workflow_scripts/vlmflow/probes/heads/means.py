@@ -40,13 +40,13 @@ def mean_outputs(vlm: LanguageModel, prompt: Prompt, segment: str) -> LayerMeans
 
 
 def means_over_others(probe: HeadsProbe, context: ProbeContext, question: Question, segment: str) -> LayerMeans:
-    """The mean outputs of the heads over the probe's common questions that are about other images.
+    """The mean outputs of the heads over the questions about other images, among those of which the probe takes means.
 
     Raises:
         NotApplicableError: no such question has the segment.
     """
     if MEANS not in context.cache:
-        context.keep(MEANS, _of_common_questions(probe, context))
+        context.keep(MEANS, _of_averaged_questions(probe, context))
     known: list[QuestionMeans] = context.cache[MEANS]
     others = [
         each.of_segment[segment] for each in known if each.image_id != question.image_id and segment in each.of_segment
@@ -59,10 +59,10 @@ def means_over_others(probe: HeadsProbe, context: ProbeContext, question: Questi
     ]
 
 
-def _of_common_questions(probe: HeadsProbe, context: ProbeContext) -> list[QuestionMeans]:
+def _of_averaged_questions(probe: HeadsProbe, context: ProbeContext) -> list[QuestionMeans]:
     """The means of each question that can be read; the others are rows of `skipped` when they are measured."""
     found = []
-    for question in probe.common(context.questions):
+    for question in probe.averaged(context.questions):
         try:
             prompt = context.prompt(question)
             found.append(QuestionMeans(question.image_id, _of_segments(probe, context.vlm, prompt)))

@@ -1,6 +1,6 @@
 """What suffices: the answers that a model still gives when all edges are blocked but some; [flow] figure 1."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -144,8 +144,13 @@ class PathwayProbe(Probe):
         """See `Probe.cache_size`: the smallest set of the task."""
         return 1 if self.search else 0
 
-    def common(self, questions: Sequence["Question"]) -> list["Question"]:
-        """See `Probe.common`: the questions on which the smallest set is searched."""
+    def others(self, questions: Sequence["Question"]) -> Mapping[str, Sequence["Question"]]:
+        """See `Probe.others`."""
+        searched = self.searched(questions)
+        return {question.id: searched for question in questions} if searched else {}
+
+    def searched(self, questions: Sequence["Question"]) -> list["Question"]:
+        """The questions of a task on which the smallest set is searched: those about the first half of the images."""
         from vlmflow.analysis.bootstrap import halves
 
         if self.search is None or not questions:

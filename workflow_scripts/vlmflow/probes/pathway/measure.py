@@ -110,7 +110,7 @@ def _search(probe: PathwayProbe, context: ProbeContext) -> SmallestSet:
     layers = len(context.vlm.layers)
     blocks = layer_blocks(layers, probe.search.blocks)
     cells = [Cell(edge, block.start, block.stop) for edge in probe.search.edges for block in blocks]
-    questions = probe.common(context.questions)
+    questions = probe.searched(context.questions)
     return smallest_set(cells, partial(_measured, context, questions), probe.search.keep)
 
 
