@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import polars as pl
 from pydantic import AfterValidator, Field, model_validator
@@ -23,6 +23,7 @@ from vlmflow.settings import ModelName, Name, Strict, each_once
 from vlmflow.tables import Table
 
 from .cost import Work
+from .study_view import StudyView
 
 if TYPE_CHECKING:  # these import torch
     from vlmflow.models.vision_language import LanguageModel
@@ -32,28 +33,6 @@ if TYPE_CHECKING:  # these import torch
 
 
 AnswersAnalysed = Literal["any", "correct", "wrong"]
-
-
-class StudyView(Protocol):
-    """The part of a study that a probe can read: its probes, tasks and models."""
-
-    @property
-    def probes(self) -> Mapping[str, "Probe"]:
-        """All probes, by name."""
-
-    @property
-    def tasks(self) -> Mapping[str, object]:
-        """All tasks, by name."""
-
-    @property
-    def reads(self) -> Mapping[str, str]:
-        """Model → its input: image or captions."""
-
-    def models_of(self, probe: str) -> list[str]:
-        """The models with which a probe is run."""
-
-    def tasks_of(self, probe: str) -> list[str]:
-        """The tasks on which a probe is run."""
 
 
 @dataclass(frozen=True)

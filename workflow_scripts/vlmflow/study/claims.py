@@ -8,7 +8,7 @@ import polars as pl
 from vlmflow.claims.declared import Claim, StudyClaim, Where
 from vlmflow.claims.sources import ANSWERS_ROLE, GROUPS
 from vlmflow.probes import Probe
-from vlmflow.probes.base import StudyView
+from vlmflow.probes.study_view import StudyView
 
 
 class ClaimedStudy(StudyView, Protocol):

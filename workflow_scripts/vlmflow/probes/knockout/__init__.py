@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 
 from vlmflow.edges import SINK_SEGMENTS, Cut, EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ProbeTables, SampleProbe, StudyView, parse_edges
+from vlmflow.probes.base import ProbeTables, SampleProbe, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.probes.norms import NormsProbe
+from vlmflow.probes.study_view import StudyView
 from vlmflow.settings import EdgeGroups, Name, Strict, Windows, WindowShare
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, WINDOW
