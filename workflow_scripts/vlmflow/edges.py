@@ -48,6 +48,35 @@ FLOW_EDGES = (
 )
 
 
+def in_brackets(name: str) -> str:
+    """The name of a study's own segment as edges have it."""
+    return f"[{name}]"
+
+
+def is_own(segment: str) -> bool:
+    """Whether a segment is one that the study defines itself, written in brackets."""
+    return segment.startswith("[") and segment.endswith("]")
+
+
+def own_name(segment: str) -> str:
+    """The name of such a segment in the study's `segments`."""
+    return segment[1:-1]
+
+
+def check_segment(segment: str) -> str:
+    """The name of a segment.
+
+    Raises:
+        ValueError: there is no such segment.
+    """
+    if segment not in SEGMENTS and not is_own(segment):
+        raise ValueError(
+            f"unknown segment {segment!r}; choose from {', '.join(SEGMENTS)}, or write one of the study's own "
+            "`segments` in brackets"
+        )
+    return segment
+
+
 @dataclass(frozen=True)
 class Edge:
     """An edge `source -> target`: while it is knocked out, no position of the target may attend to one of the
@@ -69,8 +98,12 @@ class Edge:
             raise ValueError(f"edge {text!r}: write 'source -> target', for instance 'image -> question'")
         edge = cls(*match.groups())
         for segment in (edge.source, edge.target):
-            if segment not in SEGMENTS:
-                raise ValueError(f"edge {text!r}: unknown segment {segment!r}; choose from {', '.join(SEGMENTS)}")
+            try:
+                check_segment(segment)
+            except ValueError as error:
+                raise ValueError(f"edge {text!r}: {error}") from error
+        if any(map(is_own, (edge.source, edge.target))):
+            return edge  # only a prompt tells where it is
         if SEGMENTS[edge.source] > SEGMENTS[edge.target]:
             raise ValueError(
                 f"edge {text!r}: {edge.source!r} comes after {edge.target!r} in the prompt, and a position attends "

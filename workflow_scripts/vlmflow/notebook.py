@@ -5,26 +5,34 @@ from pathlib import Path
 
 import polars as pl
 
+from vlmflow.engine.interventions import Site
 from vlmflow.engine.modules import Module
 from vlmflow.models import load, vision_language
-from vlmflow.probes.effects import given_answer
+from vlmflow.probes.effects import given_answer, own_first_sub_word
+from vlmflow.probes.heads.measure import heads
 from vlmflow.probes.knockout.measure import knockout
 from vlmflow.probes.lens.measure import lens
+from vlmflow.probes.logit_attribution.measure import logit_attribution
+from vlmflow.probes.patching.measure import patching
+from vlmflow.probes.pathway.kept import Cell
+from vlmflow.probes.pathway.measure import pathway
 from vlmflow.probes.words.measure import words
 from vlmflow.prompts.build import Prompt
+from vlmflow.prompts.own_segments import GivenEdge, Positions, with_given_edges, with_given_positions
 
 
 class LanguageModel(vision_language.LanguageModel):
     """A decoder-only language model that reads captions, with its tokenizer and the probes."""
 
     def knockout(
-        self, prompt: Prompt, edges: Sequence[str], window: int | Sequence[int], answer: str | None = None
+        self, prompt: Prompt, edges: Sequence[GivenEdge], window: int | Sequence[int], answer: str | None = None
     ) -> pl.DataFrame:
         """The effect on the model's answer of each edge knocked out, in a window around each layer.
 
         Args:
             prompt: of this model.
-            edges: each as "source -> target", two segments of the prompt.
+            edges: each as "source -> target", two segments of the prompt, or as (source, target), each of which may be
+                positions instead: a tensor or list of numbers from 0.
             window: number of layers, odd; or several such numbers.
             answer: any answer; its sub-words are measured together, by their joint probability.  By default the first
                 token that the model generates is measured.
@@ -41,14 +49,109 @@ class LanguageModel(vision_language.LanguageModel):
             InterventionError: an edge cannot be knocked out, since its target does not attend to its source; or the
                 answer is empty.
         """
+        prompt, named = with_given_edges(prompt, edges)
         followed = None if answer is None else given_answer(self, prompt, answer)
-        return knockout(self, prompt, edges, window, followed)
+        return knockout(self, prompt, named, window, followed)
+
+    def heads(
+        self, prompt: Prompt, edges: Sequence[GivenEdge] = (), zero: Sequence[Positions] = (), window: int = 1
+    ) -> pl.DataFrame:
+        """The effect on the model's answer of each head of each layer by itself.
+
+        Args:
+            prompt: of this model.
+            edges: as in `knockout`; each is knocked out in one head alone.
+            zero: segments, or positions, at which the output of one head is zero.
+            window: number of layers around each layer, odd, in which the head with this number is changed.
+
+        Returns:
+            columns intervention, window, layer, head (from 0), key_head (heads with the same number share their keys),
+            p_base, p_after, change, and the others of `knockout`.
+
+        Raises:
+            ValueError, PromptError: as in `knockout`.
+            InterventionError: the heads of this model are not found.
+        """
+        prompt, named = with_given_edges(prompt, edges)
+        prompt, segments = with_given_positions(prompt, zero)
+        return heads(self, prompt, named, segments, window)
+
+    def patching(
+        self,
+        prompt: Prompt,
+        donor: Prompt,
+        segments: Sequence[Positions] = ("image", "question", "last"),
+        sites: Sequence[Site] = ("input",),
+        window: int = 1,
+    ) -> pl.DataFrame:
+        """The effect on the model's answer of the donor's states at some positions: activation patching.
+
+        Args:
+            prompt: of this model, in whose forward states are replaced.
+            donor: of this model, with the same layout of tokens and another answer; the states come from its forward.
+            segments: segments, or positions, at which states are replaced.
+            sites: where in a layer: "input", "attention", "mlp" (their outputs), or "head" (of each single head).
+            window: number of layers around each layer, odd, in which states are replaced.
+
+        Returns:
+            columns site, segment, window, layer, head (−1 at other sites), p_base, p_patched and the others of
+            `knockout`, towards (percent of the way to the donor's answer), becomes (100 where its answer becomes the
+            most probable token, else 0).
+
+        Raises:
+            NotApplicableError: the layouts differ, or both answers begin with the same sub-word.
+            PromptError: a prompt does not have a segment.
+            InterventionError: the layers have no such site.
+        """
+        prompt, named = with_given_positions(prompt, segments)
+        donor, _ = with_given_positions(donor, segments)
+        runs = [own_first_sub_word(self, each, self.record(each)) for each in (prompt, donor)]
+        return patching(self, runs[0], runs[1], named, sites, window)
+
+    def pathway(self, prompt: Prompt, keep: Mapping[str, Mapping[str, str | tuple[int, int]]]) -> pl.DataFrame:
+        """The effect on the model's answer if all attention between image, question, template and last position is
+        blocked but that of some edges.
+
+        Args:
+            prompt: of this model.
+            keep: name of a set → its edges → "all", or (first, last) of the layers in which the edge is kept.
+
+        Returns:
+            columns keep (the name of the set), p_base, p_kept, change, and the others of `knockout`.
+
+        Raises:
+            ValueError: an edge is not valid.
+            PromptError: the prompt does not have a segment of an edge.
+        """
+        layers = len(self.layers)
+        sets = {
+            name: [
+                Cell(edge, 0, layers) if isinstance(ends, str) else Cell(edge, ends[0], ends[1] + 1)
+                for edge, ends in edges.items()
+            ]
+            for name, edges in keep.items()
+        }
+        return pathway(self, prompt, sets).drop("edge", "layer", "until", "cells", "smallest")
+
+    def logit_attribution(self, prompt: Prompt) -> pl.DataFrame:
+        """What each head, attention and MLP adds directly to the logit of the token that the model generates first, and
+        to the margin between the options of the prompt.
+
+        Returns:
+            columns part (embedding, attention, mlp, head), layer (−1 for the embedding), head, key_head (−1 where the
+            part is no head), logit (less the mean over the vocabulary), margin (null without options).
+
+        Raises:
+            InterventionError: the model's layers are no sums of their parts.
+        """
+        followed = own_first_sub_word(self, prompt, self.record(prompt))
+        return logit_attribution(self, prompt, followed.token_ids[0], followed.options)
 
     def words(
         self,
         prompt: Prompt,
         modules: Sequence[Module] = (),
-        edges: Sequence[str] = (),
+        edges: Sequence[GivenEdge] = (),
         window: int = 9,
         top: int = 10,
         pooled: bool = False,
@@ -60,7 +163,7 @@ class LanguageModel(vision_language.LanguageModel):
             prompt: of this model.
             modules: "attention" or "mlp"; their output is zero at the question's positions, in `window` layers from
                 each layer on.
-            edges: each as "source -> target", knocked out in `window` layers around each layer.
+            edges: as in `knockout`; each is knocked out in `window` layers around each layer.
             window: number of layers, odd where there are edges.
             top: number of words per position.
             pooled: compare one set of words for the whole question; by default a word counts at its position.
@@ -74,7 +177,8 @@ class LanguageModel(vision_language.LanguageModel):
             PromptError: the prompt does not have a segment of an edge.
             InterventionError: the layers have no such module, or an edge cannot be knocked out.
         """
-        return words(self, prompt, modules=modules, edges=edges, window=window, top=top, pooled=pooled)
+        prompt, named = with_given_edges(prompt, edges)
+        return words(self, prompt, modules=modules, edges=named, window=window, top=top, pooled=pooled)
 
     def lens(self, prompt: Prompt, words: Mapping[str, str], final_norm: bool = True) -> pl.DataFrame:
         """The probability of each word's first token at the last position after every layer.

@@ -19,6 +19,7 @@ from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import sample
 from vlmflow.edges import IMAGE_SEGMENTS, Edge, EdgeGroup
 from vlmflow.models.size import Size
+from vlmflow.own_segments import OwnSegments, with_referred
 from vlmflow.settings import ModelName, Name, Strict, each_once
 from vlmflow.tables import Table
 
@@ -76,6 +77,10 @@ class Probe(Strict, ABC):
         None, ge=1, description="Largest number of analysed questions per task; by default all."
     )
 
+    own_segments: OwnSegments = Field(
+        default_factory=dict, description="Those of the study's segments that the probe names; the study adds them."
+    )
+
     @classmethod
     def kind_name(cls) -> str:
         """The name of the kind in study files."""
@@ -94,6 +99,16 @@ class Probe(Strict, ABC):
         return []
 
     @property
+    def segments_named(self) -> list[str]:
+        """The segments that the settings name."""
+        return [name for edge in self.parsed_edges for name in (edge.source, edge.target)]
+
+    @property
+    def segments_needed(self) -> list[str]:
+        """These, and the segments by which the study's own ones are defined."""
+        return with_referred(self.segments_named, self.own_segments)
+
+    @property
     def parsed_edges(self) -> list[Edge]:
         """The edges of all groups, each once."""
         return list(dict.fromkeys(edge for group in self.edge_groups for edge in group.edges))
@@ -107,7 +122,7 @@ class Probe(Strict, ABC):
     @property
     def needs(self) -> str | None:
         """The input that a model must read: image, captions, or either of them (None)."""
-        segments = [name for edge in self.parsed_edges for name in (edge.source, edge.target)]
+        segments = self.segments_needed
         images = [name for name in segments if name in IMAGE_SEGMENTS]
         if images and "caption" in segments:
             raise ValueError(
@@ -119,7 +134,7 @@ class Probe(Strict, ABC):
     @property
     def needs_patches(self) -> bool:
         """Whether it needs the patch maps of its questions: only then do its jobs wait for them."""
-        return any("patches" in name for edge in self.parsed_edges for name in (edge.source, edge.target))
+        return any("patches" in name for name in self.segments_needed)
 
     @property
     def answers_analysed(self) -> AnswersAnalysed:

@@ -1,7 +1,7 @@
 """The context of a measurement: the model, the other questions of the task, and their prompts."""
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,10 @@ from vlmflow.data.open_image import open_image
 from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.errors import ModelError, NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel, VisionLanguageModel
+from vlmflow.own_segments import OwnSegment
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.patch_map import Box
+from vlmflow.prompts.own_segments import About, Thing, with_own_segments
 from vlmflow.tables import PART_OF, Skipped
 
 from .question import Question, unrelated
@@ -58,6 +60,7 @@ class ProbeContext:
         questions: all questions of the task, in the order in which they are measured.
         match: when an answer counts as correct.
         cache_size: number of results that are kept.
+        own_segments: those that the study defines itself, by name.
         cache: results that the probe keeps for the following questions, the oldest first.
         skipped: the parts of questions that were skipped so far.
         read: the other questions that were read since the measurement began, in their order; None after the last one.
@@ -68,6 +71,7 @@ class ProbeContext:
     questions: Sequence[Question] = ()
     match: AnswersMatch = "strict"
     cache_size: int = 64
+    own_segments: Mapping[str, OwnSegment] = field(default_factory=dict)
     cache: OrderedDict[Hashable, Any] = field(default_factory=OrderedDict)
     skipped: list[Skipped] = field(default_factory=list)
     read: list[Question | None] = field(default_factory=list)
@@ -84,8 +88,22 @@ class ProbeContext:
         return self.vlm
 
     def prompt(self, question: Question) -> Prompt:
-        """The prompt of the question itself; see `prompt_of`."""
-        return prompt_of(self.vlm, question, self.instruction)
+        """The prompt of the question itself, with the study's own segments; see `prompt_of`."""
+        prompt = prompt_of(self.vlm, question, self.instruction)
+        return with_own_segments(prompt, self.own_segments, self._about(question)) if self.own_segments else prompt
+
+    def _about(self, question: Question) -> About:
+        """What the study's own segments are found in."""
+        things = [Thing(each.name, each.attributes, each.box) for each in question.objects]
+        reads_images = isinstance(self.vlm, VisionLanguageModel)
+        return About(
+            self.vlm.processor,
+            question.text,
+            things,
+            self.vlm.patch_maps if isinstance(self.vlm, VisionLanguageModel) else None,
+            open_image(question.image).size if reads_images else (0, 0),
+            question.id,
+        )
 
     def custom_prompt(self, question: Question, text: str) -> Prompt:
         """The prompt of the question's image and another text: one of a study's `prompts`, with placeholders filled.

@@ -46,7 +46,9 @@ class ProbeRun:
         """
         probe.check_model(name, vlm)
         self.probe = probe
-        self.context = ProbeContext(vlm, instruction, questions, match, probe.cache_size)
+        self.context = ProbeContext(
+            vlm, instruction, questions, match, probe.cache_size, own_segments=probe.own_segments
+        )
 
     @property
     def skipped(self) -> list[Skipped]:

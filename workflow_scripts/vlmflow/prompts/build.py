@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlmflow.edges import IMAGE_SEGMENTS, SEGMENTS
+from vlmflow.edges import IMAGE_SEGMENTS, SEGMENTS, is_own
 from vlmflow.errors import PromptError
 from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
@@ -66,7 +66,7 @@ class Prompt:
         Raises:
             PromptError: there is no such segment, or this prompt does not have it.
         """
-        if segment not in SEGMENTS:
+        if segment not in SEGMENTS and not is_own(segment):
             raise PromptError(f"unknown segment {segment!r}; choose from {', '.join(SEGMENTS)}")
         if segment not in self.segments:
             raise PromptError(
@@ -131,7 +131,7 @@ def build_prompt(
     _check_text(processor, "question", question)
     text = chat_text(processor, question + instruction)
     inputs, positions = image_inputs(processor, image, text, image_token_id)
-    finder = _finder(processor, text, question, inputs["input_ids"][0])
+    finder = finder_of(processor, text, question, inputs["input_ids"][0])
     segments: Positions = {"image": positions, **finder.common_segments()}
     missing: Missing = {"caption": "its model reads the image, not captions"}
     add_surroundings(segments, missing)
@@ -144,8 +144,18 @@ def build_prompt(
     return _without_empty(Prompt(inputs, text, segments, missing, incomplete, options))
 
 
-def _finder(processor: Any, text: str, question: str, tokens: torch.Tensor) -> Finder:
-    """What finds the question's words after the image."""
+def finder_of(processor: Any, text: str, question: str, tokens: torch.Tensor) -> Finder:
+    """What finds words of a prompt after the image.
+
+    Args:
+        processor: of the model.
+        text: the prompt's text.
+        question: the question's own words in it.
+        tokens: (N) token ids of the expanded prompt.
+
+    Raises:
+        PromptError: the question is not found.
+    """
     if cuts_at_image(processor):
         _, text = around_image(processor, text)  # whose tokens may differ from those that the whole text has there
         return Finder(processor.tokenizer, text, question, 0, tokens)

@@ -53,6 +53,11 @@ def find_words(text: str, words: str, taken: Sequence[Span] = ()) -> Span | None
     return next((span for form in _forms(words) for span in _spans_of(text, form) if _free(span, taken)), None)
 
 
+def all_spans(text: str, words: str) -> list[Span]:
+    """All spans of `words` in `text` as complete words, in any case; or of their plural where they are not there."""
+    return next((found for form in _forms(words) if (found := list(_spans_of(text, form)))), [])
+
+
 def find_options(text: str, true: str, false: str) -> tuple[Span | None, Span | None]:
     """The spans of the two options in a question.
 

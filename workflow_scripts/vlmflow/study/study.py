@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -10,7 +11,9 @@ from vlmflow.data import AnyDataset
 from vlmflow.data.answer_match import AnswersMatch
 from vlmflow.data.base import Dataset, Download, HubDataset
 from vlmflow.data.tasks import Sample, Task
+from vlmflow.edges import in_brackets
 from vlmflow.figures import AnyChart, Chart, charts_of
+from vlmflow.own_segments import OwnSegments, with_referred, with_used_segments
 from vlmflow.probes import AnyProbe
 from vlmflow.settings import ModelName, Name, Strict
 
@@ -32,6 +35,9 @@ class Study(Strict):
         "punctuation, quotes, Markdown and a leading article.",
     )
     models: dict[ModelName, Model] = Field(min_length=1)
+    segments: OwnSegments = Field(
+        default_factory=dict, description="Segments of the study's own; probes name them in brackets: '[name] -> last'."
+    )
     probes: dict[Name, AnyProbe] = Field(min_length=1)
     figures: dict[Name, AnyChart] = Field(default_factory=dict)
     tables: dict[Name, StudyTable] = Field(default_factory=dict)
@@ -87,6 +93,16 @@ class Study(Strict):
         """The tasks on which a probe is run."""
         chosen = self.probes[probe].tasks
         return [name for name in self.tasks if chosen is None or name in chosen]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _probes_have_their_segments(cls, given: Any) -> Any:
+        return with_used_segments(given)
+
+    @model_validator(mode="after")
+    def _segments_are_defined(self) -> "Study":
+        with_referred(map(in_brackets, self.segments), self.segments)
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> "Study":

@@ -7,8 +7,9 @@ import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
-from vlmflow.edges import EdgeGroup
+from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.models.size import Size
+from vlmflow.own_segments import SegmentName
 from vlmflow.probes.base import SampleProbe, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
@@ -19,9 +20,6 @@ from vlmflow.tables.columns import ABOUT, WINDOW
 if TYPE_CHECKING:  # these import torch
     from vlmflow.models.vision_language import LanguageModel
     from vlmflow.probes.question import Question
-
-# The segments at whose positions the output of a head is replaced.
-Targets = Literal["last", "question", "template", "options", "objects"]
 
 
 class HeadsProbe(SampleProbe):
@@ -54,10 +52,10 @@ class HeadsProbe(SampleProbe):
 
     kind: Literal["heads"]
     edges: EdgeGroups | None = Field(None, description="Edges that are knocked out in a head alone; as in a knockout.")
-    zero: Annotated[list[Targets], AfterValidator(each_once("segment"))] = Field(
+    zero: Annotated[list[SegmentName], AfterValidator(each_once("segment"))] = Field(
         default_factory=list, description="Segments at whose positions the output of a head is set to zero."
     )
-    mean: Annotated[list[Targets], AfterValidator(each_once("segment"))] = Field(
+    mean: Annotated[list[SegmentName], AfterValidator(each_once("segment"))] = Field(
         default_factory=list,
         description="Segments at whose positions the output of a head is replaced by its mean over these positions of "
         "questions about other images.",
@@ -76,6 +74,11 @@ class HeadsProbe(SampleProbe):
     def edge_groups(self) -> list[EdgeGroup]:
         """See `Probe.edge_groups`."""
         return parse_edges(self.edges)
+
+    @property
+    def segments_named(self) -> list[str]:
+        """See `Probe.segments_named`."""
+        return [*super().segments_named, *self.zero, *self.mean]
 
     @property
     def interventions(self) -> list[str]:
@@ -127,7 +130,7 @@ class HeadsProbe(SampleProbe):
         edges = [max(replayed_shares([edge], size) for edge in group.edges) for group in self.edge_groups]
         shares = [
             *edges,
-            *(replayed_shares([EdgeGroup.parse(f"image -> {each}").edges[0]], size) for each in self.zero + self.mean),
+            *(replayed_shares([Edge("image", each)], size) for each in self.zero + self.mean),
         ]
         rows = size.layers * size.heads * sum(shares)
         means = min(self.mean_over, questions) / max(1, questions) if self.mean else 0.0

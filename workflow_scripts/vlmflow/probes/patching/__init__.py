@@ -7,8 +7,9 @@ import polars as pl
 from pydantic import AfterValidator, Field
 
 from vlmflow.analysis.summaries import Averaging, unpivot_quantities
-from vlmflow.edges import SEGMENTS, SINK_SEGMENTS
+from vlmflow.edges import SINK_SEGMENTS
 from vlmflow.models.size import Size
+from vlmflow.own_segments import SegmentName
 from vlmflow.probes.base import SampleProbe
 from vlmflow.probes.cost import REPLAYED, Work, forward, text_share
 from vlmflow.probes.measures import MEASURES, effect_columns
@@ -27,14 +28,13 @@ Direction = Literal["noise", "denoise"]
 TOWARDS = ("towards", "becomes")
 
 
-def _check_segment(name: str) -> str:
-    if name not in SEGMENTS or name in SINK_SEGMENTS:
-        known = ", ".join(each for each in SEGMENTS if each not in SINK_SEGMENTS)
-        raise ValueError(f"unknown segment {name!r}; choose from {known}")
+def _check_no_sinks(name: str) -> str:
+    if name in SINK_SEGMENTS:
+        raise ValueError(f"segment {name!r}: only a knockout knows the sinks; choose another segment")
     return name
 
 
-Segment = Annotated[str, AfterValidator(_check_segment)]
+PatchedSegment = Annotated[SegmentName, AfterValidator(_check_no_sinks)]
 
 
 class PatchingProbe(SampleProbe):
@@ -77,7 +77,7 @@ class PatchingProbe(SampleProbe):
     choosing_keys: ClassVar = SampleProbe.choosing_keys | {"pairs"}
 
     kind: Literal["patching"]
-    segments: Annotated[list[Segment], AfterValidator(each_once("segment"))] = Field(
+    segments: Annotated[list[PatchedSegment], AfterValidator(each_once("segment"))] = Field(
         ["image", "question", "last"], min_length=1, description="Segments at whose positions states are replaced."
     )
     sites: Annotated[list[PatchedSite], AfterValidator(each_once("site"))] = Field(
@@ -99,14 +99,14 @@ class PatchingProbe(SampleProbe):
     )
 
     @property
-    def needs(self) -> str | None:
-        """See `Probe.needs`."""
-        return "captions" if "caption" in self.segments else "image"
+    def segments_named(self) -> list[str]:
+        """See `Probe.segments_named`."""
+        return list(self.segments)
 
     @property
-    def needs_patches(self) -> bool:
-        """See `Probe.needs_patches`."""
-        return any("patches" in segment for segment in self.segments)
+    def needs(self) -> str | None:
+        """See `Probe.needs`; the image of a pair is what differs."""
+        return super().needs or "image"
 
     @property
     def layers_required(self) -> dict[str, int]:
