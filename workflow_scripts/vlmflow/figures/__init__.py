@@ -22,6 +22,7 @@ from .output_lens import OutputLensChart
 from .panels import FigureData, Layout
 from .pruning import PruningChart
 from .similarity import SimilarityChart
+from .states import StatesChart
 from .visual_lens import VisualLensChart
 from .windows import WindowsChart
 from .words import WordsChart
@@ -42,7 +43,8 @@ AnyChart = Annotated[
     | ExamplesChart
     | VisualLensChart
     | BudgetChart
-    | HeadsChart,
+    | HeadsChart
+    | StatesChart,
     Field(discriminator="chart"),
 ]
 CHARTS: tuple[type[Chart], ...] = get_args(get_args(AnyChart)[0])
@@ -82,6 +84,7 @@ __all__ = [
     "OutputLensChart",
     "PruningChart",
     "SimilarityChart",
+    "StatesChart",
     "VisualLensChart",
     "WindowsChart",
     "WordsChart",

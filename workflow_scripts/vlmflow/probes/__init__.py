@@ -16,6 +16,7 @@ from .occlusion import OcclusionProbe
 from .output_lens import OutputLensProbe
 from .pruning import PruningProbe
 from .similarity import SimilarityProbe
+from .states import StatesProbe
 from .visual_lens import VisualLensProbe
 from .words import WordsProbe
 
@@ -33,7 +34,8 @@ AnyProbe = Annotated[
     | VisualLensProbe
     | BudgetProbe
     | OcclusionProbe
-    | HeadsProbe,
+    | HeadsProbe
+    | StatesProbe,
     Field(discriminator="kind"),
 ]
 PROBES: tuple[type[Probe], ...] = get_args(get_args(AnyProbe)[0])
@@ -59,6 +61,7 @@ __all__ = [
     "Probe",
     "PruningProbe",
     "SimilarityProbe",
+    "StatesProbe",
     "VisualLensProbe",
     "WordsProbe",
     "probe_class",

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
-from vlmflow.data.sampling import sample, sampling_order
+from vlmflow.data.sampling import sample
 from vlmflow.edges import IMAGE_SEGMENTS, Edge, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.settings import ModelName, Name, Strict, each_once
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # these import torch
 
     from .context import ProbeContext
     from .question import Question
-
 
 AnswersAnalysed = Literal["any", "correct", "wrong"]
 
@@ -153,6 +152,10 @@ class Probe(Strict, ABC):
         """Key → number of layers that a model must have for the key's value."""
         return {}
 
+    def too_deep(self, key: str, layers: int) -> tuple[str, int]:
+        """(what is wrong with a key that requires more than `layers` layers, the largest value that is right)."""
+        return f"{self.layers_required[key]} is more than the {layers} layers", layers
+
     @property
     def detailed(self) -> int:
         """The number of questions per task on which more is measured; see `Question.in_detail`."""
@@ -172,6 +175,11 @@ class Probe(Strict, ABC):
     def norms_probe(self) -> str | None:
         """The probe of kind norms whose table it reads; None if it reads none."""
         return None
+
+    @property
+    def exports_states(self) -> bool:
+        """Whether the states in its rows are also written as safetensors, for other programs."""
+        return False
 
     @property
     def cache_size(self) -> int:
@@ -210,9 +218,7 @@ class Probe(Strict, ABC):
 
         for key, required in self.layers_required.items():
             if required > len(vlm.layers):
-                raise ModelError(
-                    f"probes.{name}.{key}: {required} is more than the {len(vlm.layers)} layers of the model"
-                )
+                raise ModelError(f"probes.{name}.{key}: {self.too_deep(key, len(vlm.layers))[0]} of the model")
 
     # --- execution ---
 
@@ -288,10 +294,3 @@ class ImageProbe(AnyAnswerProbe):
 def parse_edges(edges: Sequence[str] | None) -> list[EdgeGroup]:
     """The parsed edges of a study file."""
     return [EdgeGroup.parse(edge) for edge in edges or ()]
-
-
-def in_random_order(rows: pl.DataFrame, seed: int | None) -> pl.DataFrame:
-    """The question rows in the order of the sample, since neighbours in a file may be related; a larger sample begins
-    with the smaller one."""
-    order = pl.Series([sampling_order(name, seed or 0) for name in rows["question_id"]], dtype=pl.Binary)
-    return rows.sort(order)
