@@ -181,9 +181,9 @@ def scaled_by_attempt(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def get_export_memory(wildcards, input, attempt):
-    """Memory of exporting states, in megabytes: of a few copies of the tables."""
-    return attempt * (1000 + int(5 * input.size_mb))
+def scaled_by_rows(megabytes):
+    """Memory of a job that holds tables of rows: these megabytes and a few copies of its files."""
+    return lambda wildcards, input, attempt: attempt * (megabytes + int(5 * input.size_mb))
 
 
 # Requests for jobs with a model; the library decides.

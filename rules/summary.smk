@@ -45,7 +45,7 @@ rule summarise_probe:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_by_attempt(4000),
+        mem_mb=scaled_by_rows(4000),
         runtime=scaled_by_attempt(20),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
@@ -185,7 +185,7 @@ rule export_states:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=get_export_memory,
+        mem_mb=scaled_by_rows(1000),
         runtime=scaled_by_attempt(20),
     script:
         "../workflow_scripts/export_states.py"

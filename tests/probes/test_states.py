@@ -223,3 +223,12 @@ def test_a_probe_needs_what_its_segments_need(segment):
     assert probe.needs_patches == ("patches" in segment)
     assert probe.values_measured("segment") == [segment]
     assert probe.cost(LARGE, 1).forwards == pytest.approx(1.3)
+
+
+def test_the_cost_grows_with_the_numbers_that_are_written():
+    one = probe_of(layers=[3]).cost(LARGE, 1).passes
+    assert 1 < one < 1.1
+    assert probe_of(layers=[3, 4], segments=["last", "image"]).cost(LARGE, 1).passes - 1 == pytest.approx(4 * (one - 1))
+    every = probe_of(layers=[3], segments=["image"], tokens="all").cost(LARGE, 1).passes
+    assert every - 1 == pytest.approx(LARGE.image_tokens * (one - 1))
+    assert probe_of(segments=["image"], tokens="all").cost(LARGE, 1).passes - 1 == pytest.approx(41 * (every - 1))
