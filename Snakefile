@@ -68,6 +68,7 @@ rule all:
     input:
         **SHOWN_FILES,
         report=f"{RESULTS}/index.html",
+        states=EXPORTED_STATES,
         access=ACCESS_FILES,
 
 

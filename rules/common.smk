@@ -181,6 +181,11 @@ def scaled_by_attempt(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
+def scaled_by_rows(megabytes):
+    """Memory of a job that holds tables of rows: these megabytes and a few copies of its files."""
+    return lambda wildcards, input, attempt: attempt * (megabytes + int(5 * input.size_mb))
+
+
 # Requests for jobs with a model; the library decides.
 requests = ResourceRequests(invocation)
 

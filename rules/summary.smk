@@ -1,4 +1,5 @@
-# Rows of single questions become means with intervals; and the tables of skipped questions and of cost.
+# Rows of single questions become means with intervals; the tables of skipped questions and of cost; and the states that
+# other programs read.
 
 # (model, step, its files without their endings under the logs and benchmarks) of every job with a model; and the
 # table that each of them makes.
@@ -44,7 +45,7 @@ rule summarise_probe:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_by_attempt(4000),
+        mem_mb=scaled_by_rows(4000),
         runtime=scaled_by_attempt(20),
     params:
         kind=lambda wildcards: study.probes[wildcards.probe].kind,
@@ -158,6 +159,36 @@ rule find_curve_features:
         model_tasks=lambda wildcards: get_probe_model_tasks(wildcards.probe),
     script:
         "../workflow_scripts/find_curve_features.py"
+
+
+# The states of a probe on one model, in the files that other programs read; each is a target of `rule all`.
+EXPORTED_STATES = [
+    f"{RESULTS}/{model}/{probe}/export/{name}"
+    for probe in study.probes
+    if study.probes[probe].exports_states
+    for model in get_probe_models(probe)
+    for name in ("states.safetensors", "index.parquet")
+]
+
+
+rule export_states:
+    input:
+        rows=lambda wildcards: get_shards([wildcards.model], wildcards.probe),
+    output:
+        states=f"{RESULTS}/{{model}}/{{probe}}/export/states.safetensors",
+        index=f"{RESULTS}/{{model}}/{{probe}}/export/index.parquet",
+    log:
+        f"{RESULTS}/logs/export_states/{{model}}/{{probe}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/export_states/{{model}}/{{probe}}.tsv"
+    conda:
+        "../envs/inference.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_rows(1000),
+        runtime=scaled_by_attempt(20),
+    script:
+        "../workflow_scripts/export_states.py"
 
 
 rule show_examples:

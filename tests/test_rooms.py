@@ -9,8 +9,8 @@ from support.paths import ROOT
 LIBRARY = ROOT / "workflow_scripts" / "vlmflow"
 # From the ground up. docs/house.md says what each is for.
 ROOMS = (
-    "errors progress edges settings own_segments tables store data engine prompts models analysis probes notebook figures claims "
-    "study report jobs calibration tiny_llava __init__"
+    "errors progress edges settings own_segments tables store data engine prompts models analysis probes notebook "
+    "figures claims study report jobs calibration tiny_llava __init__"
 ).split()
 MODULES = sorted(LIBRARY.rglob("*.py"), key=str)
 

@@ -37,6 +37,7 @@ def probes(*names):
         ("similarity", {"prompts": {"own": "{question}", "other": "{question} now"}}),
         ("output-lens", {"prompts": {"own": "{question}", "other": "{question} now"}}),
         ("output-lens", {"segments": ["template", "last"]}),
+        ("states", {"segments": ["image", "last"], "tokens": "all"}),
         ("budget", {"prompts": {"own": "{question}"}}),
         ("visual-lens", {}),
         ("occlusion", {"grid": 3}),

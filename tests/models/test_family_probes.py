@@ -12,6 +12,7 @@ from vlmflow.probes.attention_map.measure import attention_map
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.occlusion.measure import occlusion
 from vlmflow.probes.output_lens.measure import output_lens
+from vlmflow.probes.states.measure import states
 from vlmflow.probes.visual_lens.measure import visual_lens
 
 # One per layout, one whose patches are measured, and a hybrid.
@@ -48,6 +49,9 @@ def test_probes_of_the_image_work(name, question):
     output = output_lens(context, question, {"own": "{question}"}, ["image", "question", "last"])
     assert len(output) == 3 * (len(vlm.layers) + 1)
     assert set(output.filter(pl.col("layer") == len(vlm.layers) - 1)["agreement"]) == {100.0}
+    read = states(vlm, prompt, ["image", "last"], mean=False)
+    assert len(read) == (len(prompt.positions("image")) + 1) * (len(vlm.layers) + 1)
+    assert set(read["states"].list.len()) == {vlm.facts()["width"]}
     increases = occlusion(context, question, prompt, grid)["loss_increase"][0]
     assert len(increases) == grid * grid
     assert any(abs(each) > 1e-6 for each in increases)

@@ -252,7 +252,7 @@ def test_a_segment_at_other_positions_is_left_out(tmp_path):
     ("given_", "message"),
     [
         ({"segments": ["imagine"]}, "unknown segment 'imagine'; choose from image"),
-        ({"segments": ["sinks"]}, "unknown segment 'sinks'"),
+        ({"segments": ["sinks"]}, "segment 'sinks': this probe does not know which patches are sinks"),
         ({"segments": ["last", "last"]}, "segment 'last' is given 2 times"),
         ({"sites": ["output"]}, "sites"),
         ({"window": 2}, "2 is even"),

@@ -2,9 +2,10 @@
 
 import polars as pl
 import pytest
+from safetensors.numpy import load_file
 
 from support.results import rows_of, run_study, summary_of
-from vlmflow.probes import HeadsProbe, KnockoutProbe
+from vlmflow.probes import HeadsProbe, KnockoutProbe, StatesProbe
 from vlmflow.probes.measures import MEASURES
 from vlmflow.tables import ANSWERS
 
@@ -71,3 +72,16 @@ def test_heads_are_drawn_and_ranked(demo):
     assert summary.filter(intervention="zero at last")["mean"].min() < -1
     assert "ranks of two halves" in demo.page
     assert "head 0 of layer" in demo.page or "head 1 of layer" in demo.page
+
+
+def test_states_are_exported_and_their_norm_grows(demo):
+    folder = demo.results / "tiny-llava" / "states"
+    rows = rows_of(StatesProbe.table, folder)
+    assert len(rows) == 3 * 20 * 2 * 11
+    tensors = load_file(folder / "export" / "states.safetensors")
+    assert len(tensors) == 2 * 11
+    assert {each.shape for each in tensors.values()} == {(60, len(rows["states"][0]))}
+    summary = summary_of(demo.results, demo.study, "states")
+    first, last = (summary.filter(layer=layer).sort("task", "segment")["mean"] for layer in (-1, 9))
+    assert len(first) == 3 * 2
+    assert (last > 3 * first).all()

@@ -151,6 +151,20 @@ def test_every_study_can_be_planned_without_a_network_whatever_the_locale(study,
     assert int(plan.get("fetch_model", 0)) == sum(model.folder is None for model in read.models.values())
 
 
+@pytest.mark.parametrize("form", ["parquet", "safetensors"])
+def test_states_are_exported_where_the_probe_has_that_form(tmp_path, form):
+    """Once per model, whatever its shards; the report does not wait for it."""
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study["models"]["tiny-llava"]["shards"] = 3
+    study["models"]["other"] = study["models"]["tiny-llava"] | {"shards": 1}
+    study["probes"] |= {"s": {"kind": "states", "form": form}, "t": {"kind": "states"}}
+    workspace = Workspace(tmp_path)
+    assert workspace.plan(study).get("export_states", 0) == (2 if form == "safetensors" else 0)
+    done = workspace.snakemake("--dry-run", "results/demo/index.html", study="changed.yaml")
+    assert "export_states" not in done.stdout + done.stderr
+    assert "write_report" in done.stdout + done.stderr
+
+
 def test_every_line_of_the_clusters_profile_is_explained():
     text, page = (ROOT / "profiles/slurm/config.yaml").read_text(), (ROOT / "docs/cluster.md").read_text()
     profile = yte.process_yaml(text.replace("  # ", "  "))

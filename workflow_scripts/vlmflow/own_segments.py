@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from vlmflow.edges import SEGMENTS, check_segment, is_own, own_name
+from vlmflow.edges import SEGMENTS, SINK_SEGMENTS, check_segment, is_own, own_name
 from vlmflow.settings import Strict
 
 WAYS = ("words", "pattern", "around", "boxes", "all_but", "as_many_as")
@@ -20,6 +20,12 @@ def _check_pattern(text: str) -> str:
     return text
 
 
+def _check_no_sinks(name: str) -> str:
+    if name in SINK_SEGMENTS:
+        raise ValueError(f"segment {name!r}: this probe does not know which patches are sinks; choose another segment")
+    return name
+
+
 def _check_own_name(name: str) -> str:
     if not re.fullmatch(r"[\w ,.'-]+", name) or name != name.strip():
         raise ValueError(f"segment {name!r}: use letters, digits, spaces and , . ' - _")
@@ -30,6 +36,8 @@ def _check_own_name(name: str) -> str:
 
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_check_pattern)]
 SegmentName = Annotated[str, AfterValidator(check_segment)]
+# Of a probe that has no key that defines sinks.
+NoSinks = Annotated[SegmentName, AfterValidator(_check_no_sinks)]
 OwnName = Annotated[str, AfterValidator(_check_own_name)]
 
 

@@ -112,14 +112,14 @@ def sampling_order(question_id: str, seed: int | str = 0) -> bytes:
     return hashlib.sha256(f"{seed}:{question_id}".encode()).digest()
 
 
-def split_by_ids(questions: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(the questions with these ids, the others)."""
-    inside = pl.col("question_id").is_in(ids.implode())
-    return questions.filter(inside), questions.filter(~inside)
-
-
 def in_random_order(rows: pl.DataFrame, seed: int | None) -> pl.DataFrame:
     """The question rows in the order of the sample, since neighbours in a file may be related; a larger sample begins
     with the smaller one."""
     order = pl.Series([sampling_order(name, seed or 0) for name in rows["question_id"]], dtype=pl.Binary)
     return rows.sort(order)
+
+
+def split_by_ids(questions: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(the questions with these ids, the others)."""
+    inside = pl.col("question_id").is_in(ids.implode())
+    return questions.filter(inside), questions.filter(~inside)

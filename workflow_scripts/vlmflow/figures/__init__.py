@@ -28,6 +28,7 @@ from .pathway_sets import PathwaySetsChart
 from .pruning import PruningChart
 from .redundancy import RedundancyChart
 from .similarity import SimilarityChart
+from .states import StatesChart
 from .visual_lens import VisualLensChart
 from .windows import WindowsChart
 from .words import WordsChart
@@ -55,7 +56,8 @@ AnyChart = Annotated[
     | RedundancyChart
     | PatchingChart
     | PatchingHeadsChart
-    | LogitAttributionChart,
+    | LogitAttributionChart
+    | StatesChart,
     Field(discriminator="chart"),
 ]
 CHARTS: tuple[type[Chart], ...] = get_args(get_args(AnyChart)[0])
@@ -102,6 +104,7 @@ __all__ = [
     "PruningChart",
     "RedundancyChart",
     "SimilarityChart",
+    "StatesChart",
     "VisualLensChart",
     "WindowsChart",
     "WordsChart",

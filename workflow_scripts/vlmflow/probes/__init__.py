@@ -19,6 +19,7 @@ from .patching import PatchingProbe
 from .pathway import PathwayProbe
 from .pruning import PruningProbe
 from .similarity import SimilarityProbe
+from .states import StatesProbe
 from .visual_lens import VisualLensProbe
 from .words import WordsProbe
 
@@ -39,7 +40,8 @@ AnyProbe = Annotated[
     | HeadsProbe
     | PathwayProbe
     | PatchingProbe
-    | LogitAttributionProbe,
+    | LogitAttributionProbe
+    | StatesProbe,
     Field(discriminator="kind"),
 ]
 PROBES: tuple[type[Probe], ...] = get_args(get_args(AnyProbe)[0])
@@ -68,6 +70,7 @@ __all__ = [
     "Probe",
     "PruningProbe",
     "SimilarityProbe",
+    "StatesProbe",
     "VisualLensProbe",
     "WordsProbe",
     "probe_class",

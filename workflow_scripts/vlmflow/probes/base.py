@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # these import torch
     from .context import ProbeContext
     from .question import Question
 
-
 AnswersAnalysed = Literal["any", "correct", "wrong"]
 
 
@@ -126,7 +125,7 @@ class Probe(Strict, ABC):
         images = [name for name in segments if name in IMAGE_SEGMENTS]
         if images and "caption" in segments:
             raise ValueError(
-                f"edges: no prompt has both {images[0]!r} and 'caption'; make two probes, one for models that read "
+                f"no prompt has both {images[0]!r} and 'caption'; make two probes, one for models that read "
                 "images and one for those that read captions"
             )
         return "image" if images else "captions" if "caption" in segments else None
@@ -147,6 +146,10 @@ class Probe(Strict, ABC):
         """Key → number of layers that a model must have for the key's value."""
         return {}
 
+    def too_deep(self, key: str, layers: int) -> tuple[str, int]:
+        """(what is wrong with a key that requires more than `layers` layers, the largest value that is right)."""
+        return f"{self.layers_required[key]} is more than the {layers} layers", layers
+
     @property
     def detailed(self) -> int:
         """The number of questions per task on which more is measured; see `Question.in_detail`."""
@@ -166,6 +169,11 @@ class Probe(Strict, ABC):
     def norms_probe(self) -> str | None:
         """The probe of kind norms whose table it reads; None if it reads none."""
         return None
+
+    @property
+    def exports_states(self) -> bool:
+        """Whether the states in its rows are also written as safetensors, for other programs."""
+        return False
 
     @property
     def cache_size(self) -> int:
@@ -204,9 +212,7 @@ class Probe(Strict, ABC):
 
         for key, required in self.layers_required.items():
             if required > len(vlm.layers):
-                raise ModelError(
-                    f"probes.{name}.{key}: {required} is more than the {len(vlm.layers)} layers of the model"
-                )
+                raise ModelError(f"probes.{name}.{key}: {self.too_deep(key, len(vlm.layers))[0]} of the model")
 
     # --- execution ---
 

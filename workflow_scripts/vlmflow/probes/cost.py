@@ -6,7 +6,7 @@ docs/performance.md has the counts.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlmflow.edges import Edge
+from vlmflow.edges import SEGMENTS, Edge
 from vlmflow.models.size import QUESTION, TEMPLATE, Size
 
 ENCODER = 0.3  # forwards that the image encoder takes
@@ -14,6 +14,7 @@ DECODED = 4  # tokens of a usual answer
 # Number of tokens that are replayed at a time, and of states that are read at a time. These are copies, since the
 # constants of the engine and the models cannot be imported without torch.
 REPLAYED, READ = 4096, 512
+WRITTEN = 5000  # numbers that are written in the time in which a layer starts
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,14 @@ def question_tokens() -> int:
 
 
 def segment_tokens(segment: str, size: Size) -> int:
-    """The number of positions of a segment in a usual prompt."""
-    return {"image": size.image_tokens, "question": QUESTION, "template": TEMPLATE, "last": 1}[segment]
+    """The number of positions of a segment in a usual prompt; for a part of image or question, that of all of it."""
+    rank = SEGMENTS.get(segment, SEGMENTS["question"])  # of a study's own segment, only a prompt tells
+    return (size.image_tokens, TEMPLATE, QUESTION, TEMPLATE, 1)[rank]
+
+
+def written_passes(numbers: int, size: Size) -> float:
+    """The passes that take as long as it takes to write so many numbers into the store and the table."""
+    return numbers / (size.layers * WRITTEN)
 
 
 def unembedding(size: Size) -> float:

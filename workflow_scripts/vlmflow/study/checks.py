@@ -43,7 +43,8 @@ def layer_problems(study: Study) -> Iterator[str]:
             layers = layers_of(study.models[model])
             for key, needed in probe.layers_required.items():
                 if layers is not None and needed > layers:
+                    wrong, most = probe.too_deep(key, layers)
                     yield (
-                        f"probes.{name}.{key}: {needed} is more than the {layers} layers of the model {model}; give at "
-                        f"most {layers}, or name other models in probes.{name}.models"
+                        f"probes.{name}.{key}: {wrong} of the model {model}; give at most {most}, or name other "
+                        f"models in probes.{name}.models"
                     )

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.own_segments import SegmentName
+from vlmflow.own_segments import NoSinks
 from vlmflow.probes.base import SampleProbe, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
@@ -52,10 +52,10 @@ class HeadsProbe(SampleProbe):
 
     kind: Literal["heads"]
     edges: EdgeGroups | None = Field(None, description="Edges that are knocked out in a head alone; as in a knockout.")
-    zero: Annotated[list[SegmentName], AfterValidator(each_once("segment"))] = Field(
+    zero: Annotated[list[NoSinks], AfterValidator(each_once("segment"))] = Field(
         default_factory=list, description="Segments at whose positions the output of a head is set to zero."
     )
-    mean: Annotated[list[SegmentName], AfterValidator(each_once("segment"))] = Field(
+    mean: Annotated[list[NoSinks], AfterValidator(each_once("segment"))] = Field(
         default_factory=list,
         description="Segments at whose positions the output of a head is replaced by its mean over these positions of "
         "questions about other images.",

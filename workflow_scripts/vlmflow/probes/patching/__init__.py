@@ -7,9 +7,8 @@ import polars as pl
 from pydantic import AfterValidator, Field
 
 from vlmflow.analysis.summaries import Averaging, unpivot_quantities
-from vlmflow.edges import SINK_SEGMENTS
 from vlmflow.models.size import Size
-from vlmflow.own_segments import SegmentName
+from vlmflow.own_segments import NoSinks
 from vlmflow.probes.base import SampleProbe
 from vlmflow.probes.cost import REPLAYED, Work, forward, text_share
 from vlmflow.probes.measures import MEASURES, effect_columns
@@ -26,15 +25,6 @@ PatchedSite = Literal["input", "attention", "mlp", "head"]
 Direction = Literal["noise", "denoise"]
 # Measures of a patch, besides those of every intervention.
 TOWARDS = ("towards", "becomes")
-
-
-def _check_no_sinks(name: str) -> str:
-    if name in SINK_SEGMENTS:
-        raise ValueError(f"segment {name!r}: only a knockout knows the sinks; choose another segment")
-    return name
-
-
-PatchedSegment = Annotated[SegmentName, AfterValidator(_check_no_sinks)]
 
 
 class PatchingProbe(SampleProbe):
@@ -77,7 +67,7 @@ class PatchingProbe(SampleProbe):
     choosing_keys: ClassVar = SampleProbe.choosing_keys | {"pairs"}
 
     kind: Literal["patching"]
-    segments: Annotated[list[PatchedSegment], AfterValidator(each_once("segment"))] = Field(
+    segments: Annotated[list[NoSinks], AfterValidator(each_once("segment"))] = Field(
         ["image", "question", "last"], min_length=1, description="Segments at whose positions states are replaced."
     )
     sites: Annotated[list[PatchedSite], AfterValidator(each_once("site"))] = Field(
