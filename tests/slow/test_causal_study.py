@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from support.results import rows_of, run_study, summary_of
-from vlmflow.probes import HeadsProbe, KnockoutProbe, StatesProbe
+from vlmflow.probes import HeadsProbe, KnockoutProbe, LogitAttributionProbe, StatesProbe
 from vlmflow.probes.measures import MEASURES
 from vlmflow.tables import ANSWERS
 
@@ -19,7 +19,7 @@ def demo(tmp_path_factory):
 
 def test_every_measure_is_averaged(demo):
     summary = summary_of(demo.results, demo.study, "flow")
-    assert set(summary["quantity"]) == set(MEASURES)
+    assert set(summary["quantity"]) == {*MEASURES, "redundancy"}
     assert summary["mean"].null_count() == 0
     lowest = dict(summary.group_by("quantity").agg(pl.col("mean").min()).iter_rows())
     assert lowest["margin"] < -1
@@ -29,7 +29,7 @@ def test_every_measure_is_averaged(demo):
 
 def test_wrong_answers_are_those_that_were_answered_wrongly(demo):
     answers = rows_of(ANSWERS, demo.results / "tiny-llava" / "answers")
-    wrong = set(answers.filter(~pl.col("correct"))["question_id"])
+    wrong = set(answers.filter(~pl.col("correct"), pl.col("task") != "Changed")["question_id"])
     own, correct = (
         rows_of(KnockoutProbe.table, demo.results / "tiny-llava" / name) for name in ("wrong", "wrong-correct")
     )
@@ -67,11 +67,47 @@ def test_a_cut_from_the_first_layer_on_is_one_of_all_layers(demo):
 def test_heads_are_drawn_and_ranked(demo):
     rows = rows_of(HeadsProbe.table, demo.results / "tiny-llava" / "heads")
     heads = rows["head"].n_unique()
-    assert len(rows) == rows["question_id"].n_unique() * 3 * 10 * heads
+    assert len(rows) == rows["question_id"].n_unique() * 4 * 10 * heads
     summary = summary_of(demo.results, demo.study, "heads").filter(quantity="change")
     assert summary.filter(intervention="zero at last")["mean"].min() < -1
     assert "ranks of two halves" in demo.page
     assert "head 0 of layer" in demo.page or "head 1 of layer" in demo.page
+
+
+def test_what_suffices_on_one_half_suffices_on_the_other(demo):
+    path = summary_of(demo.results, demo.study, "suffices").filter(keep="path", quantity="flips")
+    sizes = path.filter("smallest").group_by("task").agg(size=pl.col("cells").max())
+    assert len(sizes) == 3
+    found = path.join(sizes, on="task").filter(pl.col("cells") == pl.col("size"))
+    assert found.filter(half="search")["mean"].max() <= 5 + 1e-9
+    assert found.filter(half="confirm")["mean"].max() < 30
+    assert path.filter(cells=0)["mean"].min() > 30
+    assert "Smallest sets: ChooseAttr: image → question" in demo.page
+
+
+def test_the_changed_attribute_is_carried_from_its_patches_to_the_last_position(demo):
+    summary = summary_of(demo.results, demo.study, "patching").filter(quantity="towards", site="input")
+    mean = {(row["segment"], row["layer"]): row["mean"] for row in summary.iter_rows(named=True)}
+    assert mean["image", 0] == pytest.approx(100, abs=1)
+    assert mean["related patches", 0] > 90
+    assert abs(mean["other patches", 0]) < 10
+    assert mean["last", 0] == pytest.approx(0, abs=1e-3)
+    assert mean["last", 9] > mean["image", 9]
+    heads = summary_of(demo.results, demo.study, "patching-heads").filter(quantity="towards")
+    assert heads["mean"].max() > 5
+
+
+def test_words_that_the_study_names_are_a_segment(demo):
+    summary = summary_of(demo.results, demo.study, "own-segments").filter(quantity="margin")
+    assert set(summary["edge"]) == {"[colour words] -> last", "[other words] -> last"}
+    assert summary["mean"].null_count() == 0
+    assert "[colour words] ↛ last" in demo.page
+
+
+def test_direct_contributions_add_up_to_the_margin(demo):
+    rows = rows_of(LogitAttributionProbe.table, demo.results / "tiny-llava" / "attribution")
+    parts = rows.filter(pl.col("part") != "head").drop_nulls("margin")
+    assert (parts.group_by("question_id").agg(pl.col("margin").sum())["margin"] > 0).mean() > 0.95
 
 
 def test_states_are_exported_and_their_norm_grows(demo):

@@ -21,7 +21,8 @@ from .map import MapChart
 from .norms import NormsChart
 from .output_lens import OutputLensChart
 from .panels import FigureData, Layout
-from .patching import PatchingChart, PatchingHeadsChart
+from .patching import PatchingChart
+from .patching_heads import PatchingHeadsChart
 from .pathway import PathwayChart
 from .pathway_cells import PathwayCellsChart
 from .pathway_sets import PathwaySetsChart

@@ -18,4 +18,7 @@ def draw(figure: Chart, probe: Probe, data: FigureData, layout: Layout) -> alt.T
         layout: the medium for which it is drawn.
     """
     drawn = figure.draw(probe, data, layout)
-    return drawn or draw_message(figure.title, [data.model], why_nothing(data.summary, data.model))
+    if drawn is not None:
+        return drawn
+    said = figure.sentence(probe, data.summary, data.model).removeprefix(f"{data.model}: ")
+    return draw_message(figure.title, [data.model], said or why_nothing(data.summary, data.model))

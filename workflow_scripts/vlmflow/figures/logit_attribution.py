@@ -1,7 +1,7 @@
 """What each head and MLP adds directly to the answer."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
@@ -12,6 +12,10 @@ from .atlas import MARKS
 from .effects import Reading
 from .head_map import HeadMap
 from .measures import Shown
+from .panels import FigureData, Frame, Layout
+
+if TYPE_CHECKING:
+    import altair as alt
 
 # Losses and gains are both of interest; the largest positive contribution is called the strongest.
 COLORS = ("#7f3b08", "#f08c2e", "#ffffff", "#2171b5", "#08306b")
@@ -62,7 +66,13 @@ class LogitAttributionChart(HeadMap[LogitAttributionProbe]):
     def chosen_rows(self, rows: pl.DataFrame, probe: LogitAttributionProbe) -> pl.DataFrame:
         """See `SummaryChart.chosen_rows`; the MLP is the row below the heads."""
         shown = pl.col("part").is_in(["head", "mlp"])
-        return rows.filter(pl.col("quantity") == self.quantity, shown).with_columns(window=pl.lit(1, dtype=pl.Int32))
+        return rows.filter(pl.col("quantity") == self.quantity, shown)
+
+    def draw_rows(
+        self, rows: pl.DataFrame, probe: LogitAttributionProbe, frame: Frame, data: FigureData, layout: Layout
+    ) -> "alt.TopLevelMixin":
+        """See `SummaryChart.draw_rows`; each part is of one layer."""
+        return super().draw_rows(rows.with_columns(window=pl.lit(1)), probe, frame, data, layout)
 
     def head_names(self, rows: pl.DataFrame) -> Mapping[int, str]:
         """See `HeadMap.head_names`."""

@@ -46,6 +46,8 @@ STROKES = {
     "image -> template": Stroke("#00805c", (6, 3), "square"),
     "question -> template": Stroke("#7d5a28", (4, 2), "cross"),
     "template -> last": Stroke("#1b1b1b", (10, 3), "triangle-down"),
+    "related patches": Stroke("#b0307f"),
+    "other patches": Stroke("#dd9c00", (6, 3), "square"),
     "search": Stroke("#7a7a7a", (2, 2), "triangle-up"),
     "confirm": Stroke("#0063a6"),
     "image": Stroke("#d1570c", (6, 3), "square"),
