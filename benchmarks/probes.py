@@ -18,6 +18,8 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from vlmflow.errors import QuestionError
+from vlmflow.jobs.contents import ModelContents
 from vlmflow.jobs.open_model import open_model
 from vlmflow.probes.question import Question
 from vlmflow.probes.rows import rows_of_tasks
@@ -48,15 +50,24 @@ def inputs(results: Path, model: str, task: str, probe, shards: list[str]) -> di
     }
 
 
+def applies(run: ProbeRun, question: Question) -> bool:
+    """Whether a question can be measured."""
+    try:
+        run.measure(question)
+    except QuestionError:
+        return False
+    return True
+
+
 def cost(study: Study, name: str, results: Path, number: int, threads: int) -> dict[str, float | str]:
     """The cost of a probe, measured on some questions of its first model and task."""
     probe, model, task = study.probes[name], study.models_of(name)[0], study.tasks_of(name)[0]
     settings = study.models[model]
-    shared = settings.model_dump(include={"path", "template", "fit", "dtype", "reads"}) | {"fetched": settings.fetched}
+    shared = settings.model_dump(include={"path", "template", "fit", "dtype", "reads"})
+    shared |= {"fetched": settings.fetched, **ModelContents().of_processor(settings)}
     shards = shard_names(settings.shards)
     questions = rows_of_tasks(probe, inputs(results, model, task, probe, shards), [task], study.sample.seed)
     all_questions = [Question.of(row) for row in questions.iter_rows(named=True)]
-    first, *others = all_questions[: number + 1]
     start = time.perf_counter()
     with open_model(shared, settings.gpus, threads) as vlm:
         loading = time.perf_counter() - start
@@ -64,7 +75,8 @@ def cost(study: Study, name: str, results: Path, number: int, threads: int) -> d
         sizes: list[int] = []
         for layer in vlm.layers:
             layer.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[0] * inputs[0].shape[1]))
-        run.measure(first)  # the first question also includes the start of the libraries
+        # The first measurement also includes the start of the libraries, and a search that a task has once.
+        others = [question for question in all_questions[:number] if applies(run, question)]
         sizes.clear()
         start = time.perf_counter()
         for question in others:

@@ -38,8 +38,12 @@ def test_a_heat_map_of_heads_and_layers():
 
 def test_the_strongest_heads_and_their_stability():
     table = FIGURE.effects(PROBE, summary())
-    assert table.lines == ["1.", "2.", "3.", "4.", "5.", "ranks of two halves"]
-    first, *_, stable = table.rows[0]["cells"]
+    assert table.lines == ["1.", "2.", "3.", "4.", "5.", "strongest of a half, on the other", "ranks"]
+    first, *_, other_half, stable = table.rows[0]["cells"]
+    assert other_half["value"] == "−60.0 %"
+    # Measured on the half on which it was not chosen, head 3 is 50 points weaker in one of the two.
+    shifted = FIGURE.effects(PROBE, summary(noise=50)).rows[0]["cells"][-2]
+    assert shifted["value"] == "−15.0 %"
     assert first == {"value": "−60.0 %", "interval": "[−60.0, −60.0]", "where": "head 3 of layer 1"} | {
         "interval": first["interval"]
     }

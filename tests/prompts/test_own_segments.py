@@ -163,11 +163,17 @@ def test_each_probe_of_a_study_gets_the_segments_that_it_names():
     study["probes"] = {
         "own": {"kind": "knockout", "window": 1, "edges": ["[control] -> last"]},
         "plain": {"kind": "knockout", "window": 1, "edges": ["image -> last"]},
+        "maps": {"kind": "attention-map", "targets": ["[colour word]"]},
+        "heads": {"kind": "heads", "zero": ["[unused]"]},
+        "states": {"kind": "states", "segments": ["[unused]", "last"]},
+        "kept": {"kind": "pathway", "keep": {"set": {"[colour word] -> last": "all"}}},
     }
     study["figures"] = {"own": {"chart": "flow", "probe": "own", "edges": ["[control] -> last"]}}
     read = read_study(study, "s.yaml")
     assert list(read.probes["own"].own_segments) == ["colour word", "control"]
     assert read.probes["plain"].own_segments == {}
+    assert list(read.probes["maps"].own_segments) == list(read.probes["kept"].own_segments) == ["colour word"]
+    assert list(read.probes["heads"].own_segments) == list(read.probes["states"].own_segments) == ["unused"]
     settings = read.probes["own"].model_dump(mode="json")
     assert type(read.probes["own"]).model_validate(settings) == read.probes["own"]
 

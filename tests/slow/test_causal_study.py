@@ -70,7 +70,7 @@ def test_heads_are_drawn_and_ranked(demo):
     assert len(rows) == rows["question_id"].n_unique() * 4 * 10 * heads
     summary = summary_of(demo.results, demo.study, "heads").filter(quantity="change")
     assert summary.filter(intervention="zero at last")["mean"].min() < -1
-    assert "ranks of two halves" in demo.page
+    assert "strongest of a half, on the other" in demo.page
     assert "head 0 of layer" in demo.page or "head 1 of layer" in demo.page
 
 

@@ -66,7 +66,7 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
 
     def effects(self, probe: P, summary: pl.DataFrame) -> EffectTable:
         """The strongest heads of each panel, and the stability of their ranks."""
-        lines = [f"{rank}." for rank in range(1, STRONGEST + 1)] + ["ranks of two halves"]
+        lines = [*(f"{rank}." for rank in range(1, STRONGEST + 1)), "strongest of a half, on the other", "ranks"]
         rows: list[dict[str, Any]] = []
         for model in summary["model"].unique(maintain_order=True):
             shown = self.rows(summary, probe, model)
@@ -75,6 +75,7 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
                     self._cell(row) for row in self.shown.worst_first(of_panel).head(STRONGEST).to_dicts()
                 ]
                 cells += [None] * (STRONGEST - len(cells))
+                cells.append(self._on_other_half(of_panel))
                 cells.append({"value": _correlation(of_panel), "interval": self._overlap(of_panel), "where": ""})
                 rows.append({"model": model, "task": f"{task}, {self._named(key)}", "cells": cells})
             absent = summary.filter((pl.col("model") == model) & pl.col("mean").is_null())
@@ -83,8 +84,9 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
                 rows.append({"model": model, "task": named, "cells": [{"note": row["note"]}] * len(lines)})
         explanation = (
             f"The {STRONGEST} heads with the largest effect. Each interval (95 %) is that of one head; since the heads "
-            "are chosen as the strongest of all, their effects are somewhat exaggerated. Last column: Spearman's "
-            "correlation of all heads' effects between two halves of the images, and how many of the "
+            "are chosen as the strongest of all, their effects are somewhat exaggerated. The next column is not: the "
+            "strongest head of one half of the images, measured on the other half, both ways and averaged. Last "
+            "column: Spearman's correlation of all heads' effects between the two halves, and how many of the "
             f"{STRONGEST} strongest heads of one half are among those of the other."
         )
         return EffectTable(lines, rows, explanation)
@@ -93,6 +95,18 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
         """The name of what a panel shows besides its task."""
         named = (panel_name(column, value) for column, value in zip(self.divided_by, key, strict=True) if value)
         return ", ".join(named)
+
+    def _on_other_half(self, rows: pl.DataFrame) -> dict[str, str] | None:
+        """The effect of the strongest head of one half on the other half, both ways and averaged."""
+        both = rows.drop_nulls(HALF_NAMES)
+        if not len(both):
+            return None
+        effects = [
+            both.sort(chosen, descending=not self.shown.lowest, maintain_order=True)[measured][0]
+            for chosen, measured in (HALF_NAMES, HALF_NAMES[::-1])
+        ]
+        reading = self.shown.reading
+        return {"value": reading.written(sum(effects) / 2) + reading.unit, "interval": "", "where": ""}
 
     def _overlap(self, rows: pl.DataFrame) -> str:
         """The number of heads that are among the strongest of both halves of the images, as text."""

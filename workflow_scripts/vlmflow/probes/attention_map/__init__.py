@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
+from vlmflow.own_segments import NoSinks
 from vlmflow.probes.base import ImageProbe
 from vlmflow.probes.cost import Work, weighing_attention
 from vlmflow.settings import each_once
@@ -43,9 +44,14 @@ class AttentionMapProbe(ImageProbe):
     )
 
     kind: Literal["attention-map"]
-    targets: Annotated[
-        list[Literal["question", "objects", "options", "template", "last"]], AfterValidator(each_once("target"))
-    ] = Field(["question", "last"], min_length=1, description="The segments whose attention is mapped.")
+    targets: Annotated[list[NoSinks], AfterValidator(each_once("target"))] = Field(
+        ["question", "last"], min_length=1, description="The segments whose attention is mapped."
+    )
+
+    @property
+    def segments_named(self) -> list[str]:
+        """See `Probe.segments_named`."""
+        return list(self.targets)
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""
