@@ -58,11 +58,12 @@ def test_parts_by_hooks(seed):
     scale = (last.square().mean() + vlm.norm.variance_epsilon).sqrt()
     weights = vlm.unembedding.weight.detach()
     expected = {key: weights @ (state * vlm.norm.weight.detach() / scale) for key, state in added.items()}
-    assert torch.allclose(sum(expected.values()), logits, rtol=1e-6)
+    # The final norm computes in float32, whatever the model's dtype.
+    assert torch.allclose(sum(expected.values()), logits, rtol=1e-6, atol=1e-6)
     for row in found.filter(pl.col("part") != "attention").iter_rows(named=True):
         of_part = expected[row["part"], row["layer"], row["head"]]
-        assert row["margin"] == pytest.approx((of_part[true] - of_part[false]).item(), rel=1e-6, abs=1e-9)
-        assert row["logit"] == pytest.approx((of_part[true] - of_part.mean()).item(), rel=1e-6, abs=1e-9)
+        assert row["margin"] == pytest.approx((of_part[true] - of_part[false]).item(), rel=1e-6, abs=1e-6)
+        assert row["logit"] == pytest.approx((of_part[true] - of_part.mean()).item(), rel=1e-6, abs=1e-6)
         assert row["key_head"] == (row["head"] // 2 if row["part"] == "head" else -1)
     assert len(found) == 1 + LAYERS * (2 + HEADS)
 

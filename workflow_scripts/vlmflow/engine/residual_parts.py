@@ -27,7 +27,7 @@ LARGE = 1e4
 
 @dataclass(frozen=True)
 class ResidualParts:
-    """The parts of the residual stream at one position, in float32 or wider.
+    """The parts of the residual stream at one position, in float32 or wider, on the CPU.
 
     Attributes:
         embedding: (width), before the first layer.
@@ -61,9 +61,10 @@ def residual_parts(model: PreTrainedModel, layers: Layers, inputs: dict[str, Ten
     seen = [_Layer(layer, position) for layer in layers]
     with removed_after([handle for each in seen for handle in each.hooks()]), naming_the_model(model):
         model(**inputs, use_cache=False, **last_logits(model))
-    parts = [each.parts(number) for number, each in enumerate(seen)]
+    # The layers of a large model may lie on several devices.
+    parts = [[part.cpu() for part in each.parts(number)] for number, each in enumerate(seen)]
     attention, mlp, heads = (torch.stack([part[index] for part in parts]) for index in range(3))
-    return ResidualParts(seen[0].state("input"), attention, mlp, heads, seen[-1].state("output"))
+    return ResidualParts(seen[0].state("input").cpu(), attention, mlp, heads, seen[-1].state("output").cpu())
 
 
 def frozen_norm(norm: nn.Module, state: Tensor) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ from vlmflow.engine.modules import attention_layer, head_count, key_head_count
 from vlmflow.engine.residual_parts import ResidualParts, frozen_norm, residual_parts
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
-from vlmflow.probes.effects import options_measured
+from vlmflow.probes.effects import first_sub_word, options_measured
 from vlmflow.probes.logit_attribution import LogitAttributionProbe
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
@@ -16,8 +16,8 @@ from vlmflow.prompts.build import Prompt
 
 def measure(probe: LogitAttributionProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """Rows of the table `logit_attribution` for one question; see `Probe.measure`."""
-    prompt = context.prompt(question)
-    return logit_attribution(context.vlm, prompt, question.token_ids[0], options_measured(context, question))
+    followed = first_sub_word(context.prompt(question), question.token_ids, options_measured(context, question))
+    return logit_attribution(context.vlm, followed.prompt, followed.token_ids[0], followed.options)
 
 
 @torch.inference_mode()
@@ -39,8 +39,9 @@ def logit_attribution(
     layer = attention_layer(vlm.layers)
     sharing = head_count(layer) // key_head_count(layer)
     named = _named(parts, sharing)
-    states = torch.stack([state for _, state in named])
-    normed = frozen_norm(vlm.norm, parts.output.to(vlm.unembedding.weight))(states)
+    weight = vlm.unembedding.weight
+    states = torch.stack([state for _, state in named]).to(weight.device)
+    normed = frozen_norm(vlm.norm, parts.output.to(weight))(states)
     rows = pl.DataFrame(
         [row for row, _ in named],
         schema={"part": pl.String, "layer": pl.Int32, "head": pl.Int32, "key_head": pl.Int32},

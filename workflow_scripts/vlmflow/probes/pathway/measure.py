@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 
 from vlmflow.analysis.bootstrap import halves
-from vlmflow.engine.interventions import Intervention
 from vlmflow.errors import NotApplicableError, QuestionError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
@@ -119,14 +118,9 @@ def _measured(context: ProbeContext, questions: Sequence[Question], sets: Sequen
     answers, log_prob = [], []
     for question in questions:
         try:
-            prompt = context.prompt(question)
-            recording, regions = context.vlm.record(prompt), Regions(prompt)
+            rows = _left_by(context, question, sets)
         except QuestionError:  # it is a row of `skipped` when it is measured itself
             continue
-        made: list[Intervention | None] = [
-            regions.intervention(cells, len(context.vlm.layers), recording.recurrent) for cells in sets
-        ]
-        rows = effects(context.vlm, recording, made, first_sub_word(prompt, question.token_ids))
         answers.append((rows["flips"] == 0).to_numpy())
         log_prob.append(rows["log_prob"].to_numpy())
     if not answers:
@@ -135,3 +129,16 @@ def _measured(context: ProbeContext, questions: Sequence[Question], sets: Sequen
         )
     print(f"search: {len(sets)} sets on {len(answers)} questions", flush=True)
     return Kept(np.stack(answers), np.stack(log_prob))
+
+
+def _left_by(context: ProbeContext, question: Question, sets: Sequence[CellSet]) -> pl.DataFrame:
+    """The effects on one question of keeping only each of the sets.
+
+    Raises:
+        QuestionError: the question cannot be measured.
+    """
+    prompt = context.prompt(question)
+    followed = first_sub_word(prompt, question.token_ids)
+    recording, regions = context.vlm.record(prompt), Regions(prompt)
+    made = [regions.intervention(cells, len(context.vlm.layers), recording.recurrent) for cells in sets]
+    return effects(context.vlm, recording, made, followed)
