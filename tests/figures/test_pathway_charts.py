@@ -59,7 +59,7 @@ def test_the_smallest_set_is_drawn_as_arrows_from_its_sources_to_its_targets():
     assert (early["size"], late["size"]) == (1.5, 6.0)
     shaft = found["spec"]["layer"][0]["encoding"]
     assert shaft["x"]["scale"]["domain"] == [-0.5, 9.5]
-    assert "datum.value == 3 ? 'last'" in shaft["y"]["axis"]["labelExpr"]
+    assert 'datum.value == 3 ? "last"' in shaft["y"]["axis"]["labelExpr"]
 
 
 def test_the_table_gives_what_the_set_keeps_of_both_halves():
@@ -81,6 +81,13 @@ def test_nothing_is_needed_where_answers_stay_without_any_edge():
     assert "nswers stay without any" in text
     assert "answers stay without any of these edges" in figure.sentence(PROBE, rows, "m")
     assert figure.effects(PROBE, rows).rows[0]["cells"][0]["value"] == "0 of 3"
+
+
+def test_a_set_is_not_called_empty_because_its_measure_is_missing():
+    rows = summary().filter(pl.col("quantity") == "flips")  # of questions without options, there is no margin
+    figure = PathwayChart(chart="pathway", probe="p", title="T", measure="margin")
+    assert "without any" not in figure.sentence(PROBE, rows, "m")
+    assert "nothing that the figure shows could be measured" in figure.sentence(PROBE, rows, "m")
 
 
 def test_cells_are_removed_from_right_to_left():
@@ -208,5 +215,5 @@ def test_direct_contributions_of_heads_and_of_the_mlp():
     assert found["spec"]["layer"][0]["encoding"]["y"]["sort"] == ["0", "1", "MLP"]
     (shown,) = found["datasets"].values()
     assert len(shown) == 3 * 3 * len(TASKS)
-    assert figure.effects(probe, table).rows[0]["cells"][0]["where"] == "the MLP of layer 2"
-    assert "adds to the margin between the options most in the MLP of layer 2" in figure.sentence(probe, table, "m")
+    assert figure.effects(probe, table).rows[0]["cells"][0]["where"].startswith("head 0 of layer")  # heads alone
+    assert "adds to the margin between the options most in head 0 of layer" in figure.sentence(probe, table, "m")

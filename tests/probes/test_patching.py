@@ -13,22 +13,23 @@ from support.paths import random_llava
 from support.planted import prompt_of as planted_prompt
 from support.planted import scene, stages
 from support.questions import make_question, thing
+from support.rows import noise
 from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted
 from vlmflow.errors import ModelError, NotApplicableError
 from vlmflow.probes import PatchingProbe
 from vlmflow.probes.effects import FollowedAnswer, first_sub_word
+from vlmflow.probes.patching import measure as measure_module
 from vlmflow.probes.patching.measure import check_same_layout, patching
 from vlmflow.probes.patching.pairs import donors_of_same_questions
+from vlmflow.probes.patching.units import with_units
 from vlmflow.probes.run import ProbeRun
 
 HEADS, WIDTH, LAYERS = 4, 4, 3
 TEXT = "what color is the circle , red or blue ?"
 
 
-def run_of(vlm, sigma, answer=None):
-    prompt = vlm.prompt(
-        Image.effect_noise((12, 12), sigma).convert("RGB"), TEXT, {"circle": [(1, 1, 4, 4)]}, options=("red", "blue")
-    )
+def run_of(vlm, seed, answer=None):
+    prompt = vlm.prompt(noise(12, seed), TEXT, {"circle": [(1, 1, 4, 4)]}, options=("red", "blue"))
     logits = vlm.model(**prompt.inputs).logits[0, -1]
     return first_sub_word(prompt, [int(logits.argmax()) if answer is None else answer])
 
@@ -89,7 +90,7 @@ def patched_logits(vlm, prompt, site, layers, positions, donor, part):
 
 
 @pytest.mark.oracle("patching")
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), window=st.sampled_from([1, 3]))
 def test_patches_by_hooks(seed, window):
     vlm = random_llava(LAYERS, 3, seed=seed, heads=HEADS, key_heads=2)
@@ -216,6 +217,52 @@ def test_the_donor_is_the_same_question_with_another_answer():
     assert donors["d"] in ("a", "b")
     assert not {"e", "f"} & set(donors)
     assert donors == {q: d.id for q, d in donors_of_same_questions(questions[::-1]).items()}
+
+
+def test_the_size_of_an_image_is_that_of_its_file_where_the_dataset_does_not_give_it(tmp_path):
+    questions = []
+    for name, answer, size in (("a", "yes", (9, 9)), ("b", "no", (9, 8)), ("c", "no", (9, 9))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+        question = asked(name, answer, size=(None, None))
+        questions.append(dataclasses.replace(question, image=str(tmp_path / f"{name}.png")))
+    donors = {question: donor.id for question, donor in donors_of_same_questions(questions).items()}
+    assert donors == {"a": "c", "c": "a"}
+
+
+def test_a_donor_of_the_same_own_answer_is_passed_over():
+    questions = [
+        dataclasses.replace(asked(name, answer), token_ids=[token])
+        for name, answer, token in (("a", "yes", 5), ("b", "no", 5), ("c", "no", 6))
+    ]
+    assert donors_of_same_questions(questions)["a"].id == "c"
+
+
+def test_images_that_are_donors_of_each_other_are_one_unit():
+    pairs = {
+        "q1": ("i1", "q2"),
+        "q2": ("i2", "q1"),
+        "q3": ("i3", "q2"),
+        "q4": ("i4", "q5"),
+        "q5": ("i5", "q4"),
+        "q6": ("i1", "q9"),
+    }
+    rows = pl.DataFrame(
+        [
+            {"question_id": q, "image_id": i, "donor": d, "layer": layer}
+            for q, (i, d) in pairs.items()
+            for layer in (0, 1)
+        ]
+    )
+    units = dict(with_units(rows).select("question_id", "image_id").unique().iter_rows())
+    assert units == {"q1": "i1", "q2": "i1", "q3": "i1", "q6": "i1", "q4": "i4", "q5": "i4"}
+
+
+def test_two_runs_that_hardly_differ_have_no_way_between_them(monkeypatch):
+    monkeypatch.setattr(measure_module, "LEAST_WAY", 1e9)
+    vlm = random_llava(LAYERS, 3)
+    run = run_of(vlm, 90)
+    found = patching(vlm, run, run_of(vlm, 40, answer=(run.token_ids[0] + 1) % 20), ["last"])
+    assert found["towards"].null_count() == len(found)
 
 
 def test_an_image_in_which_one_thing_was_changed_comes_first():

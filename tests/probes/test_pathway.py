@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.compared_families import model
 from support.paths import random_llava
 from support.planted import scene
 from support.questions import make_question
+from support.rows import noise
 from vlmflow.calibration.planted import QUESTION, RELATED_BITS, Copy, Plant, build_planted
 from vlmflow.errors import ModelError, NotApplicableError
 from vlmflow.probes import PathwayProbe
@@ -26,8 +28,7 @@ LAYERS = 3
 
 
 def prompt_of(vlm):
-    image = Image.effect_noise((12, 12), 90).convert("RGB")
-    return vlm.prompt(image, "what color is the circle , red or blue ?", options=("red", "blue"))
+    return vlm.prompt(noise(12, 3), "what color is the circle , red or blue ?", options=("red", "blue"))
 
 
 def by_masks(vlm, prompt, cells):
@@ -100,7 +101,7 @@ def test_sets_that_are_kept_by_masks(seed, sets):
 def test_regions_are_everything_from_the_image_on():
     vlm = random_llava(LAYERS, 3)
     prompt = prompt_of(vlm)
-    regions = Regions(prompt).positions
+    regions = Regions(prompt, vlm.record(prompt).may_attend.in_any_layer).positions
     assert torch.cat(list(regions.values())).tolist() == list(range(int(prompt.positions("image")[0]), len(prompt)))
     assert regions["question"].tolist() == prompt.positions("question").tolist()
     assert regions["last"].tolist() == prompt.positions("last").tolist()
@@ -111,7 +112,21 @@ def test_a_question_before_the_image_has_no_such_regions():
     prompt = prompt_of(vlm)
     turned = dataclasses.replace(prompt, segments=prompt.segments | {"image": prompt.positions("last")})
     with pytest.raises(NotApplicableError, match="the question comes before the image"):
-        Regions(turned)
+        Regions(turned, vlm.record(prompt).may_attend.in_any_layer)
+
+
+def test_an_image_that_attends_to_the_question_does_not_do_so_either():
+    """In PaliGemma, image and question attend to each other; without all edges, no word of the question counts."""
+    vlm = model("PaliGemma")
+    states = []
+    for word in ("red", "blue"):
+        prompt = vlm.prompt(Image.new("RGB", (30, 30)), f"is the circle {word} ?")
+        recording = vlm.record(prompt)
+        assert recording.may_attend.in_any_layer[prompt.positions("image")][:, prompt.positions("question")].any()
+        none = Regions(prompt, recording.may_attend.in_any_layer).intervention([], len(vlm.layers))
+        states.append(vlm.replay(recording, [none])[0, 0])
+    assert len(states[0])
+    assert (states[0] - states[1]).abs().max() / states[0].abs().max() < 1e-9
 
 
 # --- the search ---
@@ -221,8 +236,14 @@ def test_blocks_of_layers(layers, blocks, sizes):
         ({}, "keep, search: give at least one of the two"),
         ({"keep": {"path": {"image -> last": "all"}}}, "keep.path: this name has a meaning in the table"),
         ({"keep": {"a": {"image -> last": {}}}}, "give either layers"),
-        ({"keep": {"a": {"image -> last": {"layers": [5, 3]}}}}, r"\[5, 3\]: give the first end"),
-        ({"keep": {"a": {"image -> last": {"share": [0, 2]}}}}, r"\[0, 2\]"),
+        (
+            {"keep": {"a": {"image -> last": {"layers": [5, 3]}}}},
+            r"layers: \[5, 3\]: give the first and the last layer",
+        ),
+        ({"keep": {"a": {"image -> last": {"layers": [-1, 3]}}}}, r"layers: \[-1, 3\]: .* from 0 on"),
+        ({"keep": {"a": {"image -> last": {"share": [0, 50]}}}}, r"share: \[0, 50\]: give two shares from 0 to 1"),
+        ({"keep": {"a": {"image -> last": {"share": [0.5, 0.5]}}}}, r"share: \[0.5, 0.5\]: .* the smaller one first"),
+        ({"keep": {"a": {"sinks -> last": "all"}}}, "segment 'sinks': only a knockout knows which patches are sinks"),
         ({"keep": {"a": {"last -> image": "all"}}}, "'last' comes after 'image'"),
     ],
 )
@@ -233,7 +254,7 @@ def test_settings_that_have_no_meaning_are_refused(given_, message):
 
 def test_layers_beyond_the_model_are_refused():
     probe = PathwayProbe(kind="pathway", keep={"a": {"image -> last": {"layers": [0, 4]}}})
-    with pytest.raises(ModelError, match=r"probes\.p\.keep\.a\.image -> last\.layers: 5 is more than the 3 layers"):
+    with pytest.raises(ModelError, match=r"keep\.a\.image -> last\.layers: 4 is not one of the layers 0 to 2"):
         ProbeRun(random_llava(LAYERS), probe, "p")
 
 
@@ -250,8 +271,15 @@ def test_what_does_not_apply_is_left_out(tmp_path):
     question = make_question(
         id="q", image_id="i", text="what color is it ?", image=str(tmp_path / "i.png"), token_ids=[7]
     )
-    probe = PathwayProbe(kind="pathway", keep={"a": {"options -> last": "all", "image -> last": "all"}})
-    run = ProbeRun(vlm, probe, "p")
+    keep = {"a": {"options -> last": "all", "image -> last": "all"}, "b": {"image -> last": "all"}}
+    run = ProbeRun(vlm, PathwayProbe(kind="pathway", keep=keep, search={}), "p", questions=[question])
     rows = run.measure(question)
-    assert rows["keep"].to_list() == ["a"]
-    assert {each.what for each in run.skipped} == {"options -> last"}
+    skipped = {each.what: each.reason for each in run.skipped}
+    assert skipped["a"] == "its edge options -> last does not apply to this question"
+    assert "options -> last" in skipped
+    # Whether its only image is in the half of the search depends on its id alone.
+    assert set(rows["keep"]) in ({"b"}, {"b", "path", "without"}, {"b", "path"})
+    assert ("search" in skipped) == (set(rows["keep"]) == {"b"})
+    only = ProbeRun(vlm, PathwayProbe(kind="pathway", keep={"a": keep["a"]}), "p")
+    with pytest.raises(NotApplicableError, match="no set of edges of the probe applies"):
+        only.measure(question)

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from support.paths import TINY_LLAVA
 from support.planted import scene
 from support.questions import make_question, thing
 from support.studies import smallest_study
+from vlmflow import load_language_model
 from vlmflow.calibration.planted import QUESTION, Plant, build_planted
 from vlmflow.data import scenes
 from vlmflow.errors import PromptError, StudyError
@@ -33,7 +35,7 @@ def found(vlm, prompt, seed="q", **definitions):
         Thing("square", ("red",), BOXES[1]),
         Thing("cross", (), None),
     ]
-    about = About(vlm.processor, TEXT, things, vlm.patch_maps, (96, 96), seed)
+    about = About(vlm.processor, TEXT, things, vlm.patch_maps, lambda: (96, 96), seed)
     return with_own_segments(prompt, own, about)
 
 
@@ -121,6 +123,33 @@ def test_a_segment_that_a_prompt_does_not_have_is_missing_with_the_reason(tiny_l
         named.positions("[mine]")
 
 
+def test_a_box_that_was_drawn_for_another_size_gives_no_patches(tiny_llava, tmp_path):
+    scenes.render(scenes.draw_scene(6, seed=0)).save(tmp_path / "i.png")
+    question = make_question(
+        id="q",
+        image_id="i",
+        text=TEXT,
+        image=str(tmp_path / "i.png"),
+        image_size=(40, 40),
+        objects=(thing("circle", BOXES[0]),),
+        token_ids=[5],
+    )
+    own = {"mine": OwnSegment(boxes={"name": "circle"})}
+    with pytest.raises(PromptError, match="was made for 40 × 40 pixels, but the image has 96 × 96"):
+        ProbeContext(tiny_llava, own_segments=own).prompt(question).positions("[mine]")
+
+
+@pytest.mark.parametrize("template", ["own", "vicuna_v1_as_published"])
+def test_captions_are_not_text_around_the_question(template):
+    reader = load_language_model(TINY_LLAVA, device="cpu", template=template)
+    captions = "circle red small solid. USER circle"
+    question = make_question(id="q", image_id="i", text="Is the circle red or blue?", image="i.png", captions=captions)
+    own = {"around": OwnSegment(around="USER|ASSISTANT"), "words": OwnSegment(words=["circle"])}
+    prompt = ProbeContext(reader, own_segments=own).prompt(question)
+    assert torch.isin(prompt.positions("[words]"), prompt.positions("question")).all()
+    assert (prompt.positions("[around]") > prompt.positions("question")[-1]).all()
+
+
 # --- probes and studies ---
 
 
@@ -192,6 +221,7 @@ def test_each_probe_of_a_study_gets_the_segments_that_it_names():
         ({"mine": {"all_but": "imagine"}}, "image -> last", "unknown segment 'imagine'"),
         ({"image": {"words": ["a"]}}, "image -> last", "segment 'image': every prompt has a segment of this name"),
         ({"a -> b": {"words": ["a"]}}, "image -> last", "use letters, digits, spaces"),
+        ({"mine": {"all_but": "sinks", "of": "image"}}, "[mine] -> last", "sinks: this key is missing; it says which"),
         ({"mine": {"words": ["a"]}}, "mine -> last", "unknown segment 'mine'; .* in brackets"),
     ],
 )

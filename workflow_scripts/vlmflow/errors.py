@@ -110,3 +110,7 @@ class InterventionError(QuestionError):
 
 class ContentError(QuestionError):
     """A downloaded file that is not what was requested; the message says what it is."""
+
+
+# Errors that the question, its image and the processor cause; all others may be the machine's, and are tried again.
+LASTING = (NotApplicableError, GeometryError, ImageError, PromptError)

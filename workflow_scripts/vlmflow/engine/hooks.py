@@ -46,5 +46,9 @@ def _change_heads(change: StateChange, heads: int, _projection: nn.Module, argum
     return (change(states.unflatten(-1, (heads, -1))).flatten(-2), *arguments[1:])
 
 
-def _change_output(change: StateChange, _module: nn.Module, _arguments: tuple, output: Any) -> Any:
-    return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+def _change_output(change: StateChange, _module: nn.Module, arguments: tuple, output: Any) -> Any:
+    states = output[0] if isinstance(output, tuple) else output
+    # Some mixtures of experts return the states of all rows one behind the other.
+    by_row = states.unflatten(0, arguments[0].shape[:2]) if states.ndim == 2 else states
+    changed = change(by_row).reshape(states.shape)
+    return (changed, *output[1:]) if isinstance(output, tuple) else changed

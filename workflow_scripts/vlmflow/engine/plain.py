@@ -108,7 +108,9 @@ def _edit_output(edit: Edit, _module: nn.Module, _args: tuple, output: Any) -> A
 
 
 def _edited(edit: Edit, states: Tensor) -> Tensor:
-    """The states (1, N, width), replaced position by position."""
+    """The states (1, N, width), replaced position by position; (N, width) where a module returns them so."""
+    if states.ndim == 2:
+        return _edited(edit, states[None])[0]
     states = states.clone()
     for number, position in enumerate(edit.positions.tolist()):
         states[0, position] = 0 if edit.states is None else edit.states[number].to(states)

@@ -74,8 +74,10 @@ def frozen_norm(norm: nn.Module, state: Tensor) -> Callable[[Tensor], Tensor]:
         InterventionError: the norm is neither a layer norm nor an RMS norm.
     """
     state = _wide(state)
-    bias = _wide(norm(torch.zeros_like(state)))
-    normed = _wide(norm(state)) - bias
+    if isinstance(norm, nn.LayerNorm):  # it takes states of its own dtype alone
+        weight = torch.ones_like(state) if norm.weight is None else _wide(norm.weight)
+        return partial(_scaled, weight / (state.var(correction=0) + norm.eps).sqrt(), True)
+    normed = _wide(norm(state)) - _wide(norm(torch.zeros_like(state)))
     for weight, centred in _forms(norm, state):
         scaled = (state - state.mean() if centred else state) * weight
         factor = (normed * scaled).sum() / (scaled * scaled).sum()

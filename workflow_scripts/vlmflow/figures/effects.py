@@ -15,6 +15,9 @@ EXTREMES = (
 )
 
 
+CHOSEN = "The interval is that of the mean at this position, which was chosen since its mean is the largest effect."
+
+
 @dataclass(frozen=True)
 class Reading:
     """How the table under a figure shows the chart's means.
@@ -95,7 +98,8 @@ def largest_effects(
         }
         for model, task in summary.select("model", "task").unique(maintain_order=True).iter_rows()
     ]
-    explanation = f"{reading.effect}, with its 95 % interval and its position. {EXTREMES}"
+    found_anew = "extreme_low" in shown.columns and len(shown.drop_nulls("extreme_low")) > 0
+    explanation = f"{reading.effect}, with its 95 % interval and its position. {EXTREMES if found_anew else CHOSEN}"
     return EffectTable(list(names.values()), rows, explanation)
 
 

@@ -58,6 +58,7 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
     def describe(self, rows: pl.DataFrame, probe: P, features: pl.DataFrame | None) -> str:
         """For each panel's kind, the strongest head over all tasks, and how stable the ranks are."""
         parts, strongest = [], self.strongest(probe)
+        rows = rows.filter(pl.col("head") >= 0)
         for key, of_kind in rows.group_by(self.divided_by, maintain_order=True):
             best = self.shown.worst_first(of_kind).row(0, named=True)
             text = f"{self._named(key)} {strongest} most in {_head(best)}, {best['task']}: {self.shown.mean(best)}"
@@ -69,7 +70,7 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
         lines = [*(f"{rank}." for rank in range(1, STRONGEST + 1)), "strongest of a half, on the other", "ranks"]
         rows: list[dict[str, Any]] = []
         for model in summary["model"].unique(maintain_order=True):
-            shown = self.rows(summary, probe, model)
+            shown = self.rows(summary, probe, model).filter(pl.col("head") >= 0)
             for (task, *key), of_panel in shown.group_by(["task", *self.divided_by], maintain_order=True):
                 cells: list[dict[str, str] | None] = [
                     self._cell(row) for row in self.shown.worst_first(of_panel).head(STRONGEST).to_dicts()
@@ -135,8 +136,6 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
 
 
 def _head(row: dict[str, Any]) -> str:
-    if row["head"] < 0:
-        return f"the MLP of layer {row['layer']}"
     return f"head {row['head']} of layer {row['layer']}"
 
 

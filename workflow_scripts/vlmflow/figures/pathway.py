@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import polars as pl
 
-from vlmflow.edges import Edge
+from vlmflow.edges import SEGMENTS, Edge
 from vlmflow.probes import PathwayProbe
 from vlmflow.probes.pathway import PATH, WITHOUT
 
@@ -46,10 +46,10 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
         from .marks.pathway import draw_pathway
 
         edges = [edge for edge in searched_edges(probe) if edge in set(rows["edge"])]
-        ends = [segment for edge in map(Edge.parse, searched_edges(probe)) for segment in (edge.source, edge.target)]
+        ends = {segment for edge in map(Edge.parse, searched_edges(probe)) for segment in (edge.source, edge.target)}
         blocks = data.summary.filter(pl.col("model") == data.model, pl.col("keep") == PATH, pl.col("layer") >= 0)
         starts = sorted({*blocks["layer"], *(until + 1 for until in blocks["until"])})
-        return draw_pathway(rows, frame, self.shown, edges, list(dict.fromkeys(ends)), starts)
+        return draw_pathway(rows, frame, self.shown, edges, sorted(ends, key=_rank), starts)
 
     def caption(self, probe: PathwayProbe) -> str:
         """See `Chart.caption`."""
@@ -75,12 +75,18 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
     def sentence(
         self, probe: PathwayProbe, summary: pl.DataFrame, model: str, features: pl.DataFrame | None = None
     ) -> str:
-        """See `Chart.sentence`; an empty set is a result too."""
-        if len(self.rows(summary, probe, model)) == 0 and len(path := path_rows(summary, model)):
-            least = path.filter(pl.col("cells") == 0, pl.col("quantity") == "flips")
-            kept = "; ".join(f"{row['task']}, {row['half']} half: {_kept(row)}" for row in least.to_dicts())
-            return f"{model}: answers stay without any of these edges ({kept})."
-        return super().sentence(probe, summary, model, features)
+        """See `Chart.sentence`; that a task needs none of the edges is a result too."""
+        found = len(self.rows(summary, probe, model)) > 0
+        without = []
+        for (task,), path in path_rows(summary, model).group_by("task", maintain_order=True):
+            if smallest_size(path) == 0:
+                least = path.filter(pl.col("cells") == 0, pl.col("quantity") == "flips")
+                kept = ", ".join(f"{_kept(row)} on the {row['half']} half" for row in least.to_dicts())
+                without.append(f"{task}: answers stay without any of these edges ({kept})")
+        if not without:
+            return super().sentence(probe, summary, model, features)
+        said = f"{'; '.join(without)}."
+        return f"{super().sentence(probe, summary, model, features)} {said}" if found else f"{model}: {said}"
 
     def effects(self, probe: PathwayProbe, summary: pl.DataFrame) -> EffectTable:
         """The smallest set of each task, and what it keeps of both halves."""
@@ -158,3 +164,8 @@ def _kept_parts(row: dict[str, Any]) -> dict[str, str]:
 
 def _kept_cell(rows: pl.DataFrame) -> dict[str, str] | None:
     return _kept_parts(rows.row(0, named=True)) if len(rows) else None
+
+
+def _rank(segment: str) -> tuple[int, str]:
+    """The place of a segment in the prompt; that of the question for a study's own one."""
+    return SEGMENTS.get(segment, SEGMENTS["question"]), segment

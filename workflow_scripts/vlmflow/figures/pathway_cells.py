@@ -1,5 +1,6 @@
 """What is left of the answers while the search for the smallest set removes one cell after another."""
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import polars as pl
@@ -10,6 +11,7 @@ from vlmflow.probes.pathway import PATH
 from .base import LineChart
 from .captions import INTERVALS
 from .effect_chart import EffectChart
+from .effects import Reading
 from .panels import Axes
 from .pathway import check_search, most_cells, smallest_size
 
@@ -24,6 +26,13 @@ class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
     def check(self, probe: PathwayProbe, name: str) -> None:
         """See `Chart.check`."""
         check_search(probe, name, self.probe)
+
+    @property
+    def reading(self) -> Reading:
+        """See `SummaryChart.reading`."""
+        return replace(
+            super().reading, effect=f"{self.shown.y_title}: the largest effect among the sets along the search"
+        )
 
     def axes(self, probe: PathwayProbe) -> Axes:
         """See `SummaryChart.axes`."""

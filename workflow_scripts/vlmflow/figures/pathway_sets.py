@@ -1,5 +1,6 @@
 """What sets of edges keep of the answers: those of the study, the smallest one, and none."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import polars as pl
@@ -9,6 +10,7 @@ from vlmflow.probes.pathway import PATH, WITHOUT
 
 from .base import SummaryChart
 from .effect_chart import EffectChart
+from .effects import Reading
 from .panels import Axes, FigureData, Frame, Layout
 from .pathway import smallest_size
 
@@ -22,6 +24,11 @@ class PathwaySetsChart(EffectChart, SummaryChart[PathwayProbe]):
     draws: ClassVar = (PathwayProbe,)
 
     chart: Literal["pathway-sets"]
+
+    @property
+    def reading(self) -> Reading:
+        """See `SummaryChart.reading`."""
+        return replace(super().reading, effect=f"{self.shown.y_title}: the largest effect among the sets")
 
     def axes(self, probe: PathwayProbe) -> Axes:
         """See `SummaryChart.axes`."""

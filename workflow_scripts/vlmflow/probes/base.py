@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import sample
-from vlmflow.edges import IMAGE_SEGMENTS, Edge, EdgeGroup
+from vlmflow.edges import IMAGE_SEGMENTS, SINK_SEGMENTS, Edge, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.own_segments import OwnSegments, with_referred
 from vlmflow.settings import ModelName, Name, Strict, each_once
@@ -63,6 +63,7 @@ class Probe(Strict, ABC):
     former_kinds: ClassVar[tuple[str, ...]] = ()  # earlier names of `kind`
     # Keys that only choose questions, or only name other probes: the measurement of a question does not depend on them.
     choosing_keys: ClassVar[frozenset[str]] = frozenset({"models", "tasks", "questions", "answers"})
+    knows_sinks: ClassVar[bool] = False  # whether it has a key that defines sinks
     uses_match: ClassVar[bool] = False  # whether its rows depend on the study's `answers_match`
 
     kind: str
@@ -254,6 +255,9 @@ class Probe(Strict, ABC):
     @model_validator(mode="after")
     def _one_kind_of_prompt(self) -> "Probe":
         _ = self.needs
+        unknown = [] if self.knows_sinks else [name for name in self.segments_needed if name in SINK_SEGMENTS]
+        if unknown:
+            raise ValueError(f"segment {unknown[0]!r}: only a knockout knows which patches are sinks, by its key sinks")
         return self
 
 

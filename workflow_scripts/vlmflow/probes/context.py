@@ -2,7 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from vlmflow.data.answer_match import AnswersMatch
@@ -14,6 +16,7 @@ from vlmflow.own_segments import OwnSegment
 from vlmflow.prompts.build import Prompt
 from vlmflow.prompts.layouts.patch_map import Box
 from vlmflow.prompts.own_segments import About, Thing, with_own_segments
+from vlmflow.prompts.patch_row import size_for_boxes
 from vlmflow.tables import PART_OF, Skipped
 
 from .question import Question, unrelated
@@ -95,15 +98,11 @@ class ProbeContext:
     def _about(self, question: Question) -> About:
         """What the study's own segments are found in."""
         things = [Thing(each.name, each.attributes, each.box) for each in question.objects]
-        reads_images = isinstance(self.vlm, VisionLanguageModel)
-        return About(
-            self.vlm.processor,
-            question.text,
-            things,
-            self.vlm.patch_maps if isinstance(self.vlm, VisionLanguageModel) else None,
-            open_image(question.image).size if reads_images else (0, 0),
-            question.id,
-        )
+        about = About(self.vlm.processor, question.text, things, seed=question.id)
+        if not isinstance(self.vlm, VisionLanguageModel):
+            return replace(about, captions=question.captions)
+        find_size = partial(size_for_boxes, question.image, question.image_size)
+        return replace(about, patch_maps=self.vlm.patch_maps, find_size=find_size)
 
     def custom_prompt(self, question: Question, text: str) -> Prompt:
         """The prompt of the question's image and another text: one of a study's `prompts`, with placeholders filled.
@@ -171,6 +170,15 @@ class ProbeContext:
         if required and not applicable:
             raise NotApplicableError("no edge of the probe applies to this question")
         return applicable
+
+
+@contextmanager
+def left_out(context: ProbeContext, question: Question, what: str) -> Iterator[None]:
+    """In the block, a part of the measurement that does not apply to the question is recorded as skipped."""
+    try:
+        yield
+    except (PromptError, NotApplicableError) as error:
+        context.leave_out(question, what, str(error))
 
 
 def _why_absent(prompt: Prompt, edge: Edge) -> str | None:

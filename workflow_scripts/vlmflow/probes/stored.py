@@ -6,17 +6,13 @@ from typing import Any, Protocol
 import polars as pl
 
 from vlmflow import errors
-from vlmflow.errors import GeometryError, ImageError, NotApplicableError, PromptError, QuestionError
+from vlmflow.errors import LASTING, QuestionError
 from vlmflow.store.contents import Contents, digest_of
 from vlmflow.store.measurements import ABOUT_QUESTION, END, Collection, Measurement
 from vlmflow.tables import Skipped
 
 from .address import question_key
 from .question import Question, unrelated
-
-# Errors that the question, its image and the processor cause; all others may be the machine's, and are tried again.
-LASTING = (NotApplicableError, GeometryError, ImageError, PromptError)
-
 
 # The other questions of a task on which the measurement of each one depends; see `Probe.others`.
 Others = Callable[[Sequence[Question]], Mapping[str, Sequence[Question]]]

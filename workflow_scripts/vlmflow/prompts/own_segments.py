@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import groupby
 from typing import Any
@@ -44,16 +44,19 @@ class About:
         question: the question's own words.
         things: the objects that it is about.
         patch_maps: of the model; None for one that reads captions.
-        size: (width, height) of the image in pixels.
+        find_size: returns the (width, height) in pixels of the image for which the boxes were drawn; it raises
+            GeometryError if the image has another size.
         seed: of random positions.
+        captions: what is in the place of the image; None if the model reads the image.
     """
 
     processor: Any
     question: str
     things: Sequence[Thing] = ()
     patch_maps: PatchMaps | None = None
-    size: tuple[int, int] = (0, 0)
+    find_size: Callable[[], tuple[int, int]] = lambda: (0, 0)
     seed: str = ""
+    captions: str | None = None
 
 
 def with_own_segments(prompt: Prompt, own: Mapping[str, OwnSegment], about: About) -> Prompt:
@@ -61,7 +64,10 @@ def with_own_segments(prompt: Prompt, own: Mapping[str, OwnSegment], about: Abou
     with the reason."""
     if not own:
         return prompt
-    finder = finder_of(about.processor, prompt.text, about.question, prompt.inputs["input_ids"][0].cpu())
+    try:
+        finder = _finder(prompt, about)
+    except PromptError as error:
+        return dataclasses.replace(prompt, missing=prompt.missing | dict.fromkeys(map(in_brackets, own), str(error)))
     left = dict(own)
     while left:
         # A segment is found after those by which it is defined.
@@ -69,6 +75,19 @@ def with_own_segments(prompt: Prompt, own: Mapping[str, OwnSegment], about: Abou
         for name in ready:
             prompt = _with_segment(prompt, name, left.pop(name), finder, about)
     return prompt
+
+
+def _finder(prompt: Prompt, about: About) -> Finder:
+    """What finds words after the image, or after the captions in its place.
+
+    Raises:
+        PromptError: the question is not found.
+    """
+    tokens = prompt.inputs["input_ids"][0].cpu()
+    if about.captions is None:
+        return finder_of(about.processor, prompt.text, about.question, tokens)
+    behind = prompt.text.find(about.captions) + len(about.captions)
+    return Finder(about.processor.tokenizer, prompt.text, about.question, behind, tokens)
 
 
 def _with_segment(prompt: Prompt, name: str, own: OwnSegment, finder: Finder, about: About) -> Prompt:
@@ -94,7 +113,8 @@ def _positions(prompt: Prompt, name: str, own: OwnSegment, finder: Finder, about
         return _some(finder.in_question(spans), f"{own.pattern!r} matches nothing in the question {finder.text!r}")
     if own.around is not None:
         start, end = finder.question
-        spans = [(a, b) for a, b in _matches(own.around, finder.prompt) if b <= start or a >= end]
+        matches = _matches(own.around, finder.prompt)
+        spans = [(a, b) for a, b in matches if a >= finder.after and (b <= start or a >= end)]
         return _some(finder.tokens(spans), f"{own.around!r} matches no text after the image outside of the question")
     if own.boxes is not None:
         return _patches(prompt, own.boxes, about)
@@ -134,7 +154,7 @@ def _patches(prompt: Prompt, wanted: Boxes, about: About) -> torch.Tensor:
     if about.patch_maps is None:
         raise PromptError("its model reads captions, not the image")
     image = prompt.positions("image")
-    found = about.patch_maps.find(about.size)
+    found = about.patch_maps.find(about.find_size())
     if found.tokens != len(image):
         raise GeometryError(f"the image became {len(image)} tokens, but its patch map has {found.tokens}")
     return image[torch.tensor(sorted(found.related(boxes)), dtype=torch.long)]

@@ -33,7 +33,7 @@ class Finder:
             start = text.find(question, after)
         if start < 0:
             raise PromptError(f"the chat template changes the question {question!r}; the prompt became {text!r}")
-        self.prompt, self.text = text, question
+        self.prompt, self.after, self.text = text, after, question
         self.question: Span = (start, start + len(question))
         # Some processors put a token after the text.
         for appended in dict.fromkeys(("", "\n", tokenizer.sep_token or "", tokenizer.eos_token or "")):

@@ -1,5 +1,6 @@
 """Arrows between segments, layer by layer: the edges of a set, in the blocks of layers in which they are kept."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def _layers(blocks: Sequence[int]) -> alt.X:
 
 def _lanes(segments: Sequence[str]) -> alt.Axis:
     """The y axis: a lane per segment."""
-    chosen = "".join(f"datum.value == {rank} ? '{name}' : " for rank, name in enumerate(segments))
+    chosen = "".join(f"datum.value == {rank} ? {json.dumps(name)} : " for rank, name in enumerate(segments))
     return alt.Axis(
         values=list(range(len(segments))), labelExpr=f"{chosen}''", grid=True, gridColor="#999999", ticks=False
     )

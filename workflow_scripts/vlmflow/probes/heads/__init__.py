@@ -7,10 +7,11 @@ import polars as pl
 from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
+from vlmflow.data.sampling import in_random_order
 from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import SampleProbe, parse_edges
+from vlmflow.probes.base import ProbeTables, SampleProbe, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.settings import EdgeGroups, Window, each_once
@@ -110,6 +111,15 @@ class HeadsProbe(SampleProbe):
                 find_output_projection(layer)
         except InterventionError as error:
             raise ModelError(f"probes.{name}: {error}") from error
+
+    @property
+    def uses_seed(self) -> bool:
+        """See `Probe.uses_seed`; the order of questions decides over which means are taken."""
+        return super().uses_seed or bool(self.mean)
+
+    def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`."""
+        return super().columns(in_random_order(rows, seed) if self.mean else rows, tables, seed)
 
     @property
     def cache_size(self) -> int:

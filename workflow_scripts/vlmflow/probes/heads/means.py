@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vlmflow.errors import NotApplicableError, PromptError, QuestionError
+from vlmflow.errors import LASTING, NotApplicableError, PromptError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.heads import HeadsProbe
@@ -66,7 +66,7 @@ def _of_averaged_questions(probe: HeadsProbe, context: ProbeContext) -> list[Que
         try:
             prompt = context.prompt(question)
             found.append(QuestionMeans(question.image_id, _of_segments(probe, context.vlm, prompt)))
-        except QuestionError:
+        except LASTING:
             continue
     return found
 

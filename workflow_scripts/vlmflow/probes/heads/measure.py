@@ -1,7 +1,6 @@
 """Single heads: an edge knocked out in one of them, or the output of one replaced by zero or by its mean."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -11,9 +10,9 @@ from torch import Tensor
 from vlmflow.edges import EdgeGroup, window_layers
 from vlmflow.engine.interventions import HeadAblation, Intervention, Together
 from vlmflow.engine.modules import attention_layer, head_count, key_head_count
-from vlmflow.errors import NotApplicableError, PromptError
+from vlmflow.errors import NotApplicableError
 from vlmflow.models.vision_language import LanguageModel
-from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.context import ProbeContext, left_out
 from vlmflow.probes.effects import (
     FollowedAnswer,
     effects,
@@ -40,11 +39,11 @@ def measure(probe: HeadsProbe, context: ProbeContext, question: Question) -> pl.
     zero: list[str] = []
     means: dict[str, LayerMeans] = {}
     for segment in probe.zero:
-        with _left_out(context, question, zero_name(segment)):
+        with left_out(context, question, zero_name(segment)):
             prompt.positions(segment)
             zero.append(segment)
     for segment in probe.mean:
-        with _left_out(context, question, mean_name(segment)):
+        with left_out(context, question, mean_name(segment)):
             prompt.positions(segment)
             means[segment] = means_over_others(probe, context, question, segment)
     if not edges and not zero and not means:
@@ -53,15 +52,6 @@ def measure(probe: HeadsProbe, context: ProbeContext, question: Question) -> pl.
     followed = first_sub_word(prompt, answer, options_measured(context, question))
     together = probe.group == "key head"
     return heads(context.vlm, prompt, edges, zero, probe.window, followed, means=means, together=together)
-
-
-@contextmanager
-def _left_out(context: ProbeContext, question: Question, intervention: str) -> Iterator[None]:
-    """In the block, an intervention that does not apply is recorded as skipped."""
-    try:
-        yield
-    except (PromptError, NotApplicableError) as error:
-        context.leave_out(question, intervention, str(error))
 
 
 def heads(

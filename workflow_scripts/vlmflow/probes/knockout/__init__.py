@@ -67,6 +67,7 @@ class KnockoutProbe(SampleProbe):
         derived=_redundancy,
     )
 
+    knows_sinks: ClassVar = True
     choosing_keys: ClassVar = SampleProbe.choosing_keys | {"sinks"}  # the rows of questions name their sinks
 
     kind: Literal["knockout"]
@@ -186,8 +187,7 @@ class KnockoutProbe(SampleProbe):
 
     @model_validator(mode="after")
     def _sinks_are_defined(self) -> "KnockoutProbe":
-        edges = self.parsed_edges
-        used = [name for edge in edges for name in (edge.source, edge.target) if name in SINK_SEGMENTS]
+        used = [name for name in self.segments_needed if name in SINK_SEGMENTS]
         if used and self.sinks is None:
             raise ValueError(f"sinks: this key is missing; it says which patches {used[0]!r} are")
         if self.sinks is not None and not used:

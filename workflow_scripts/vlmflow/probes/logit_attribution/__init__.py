@@ -66,7 +66,7 @@ class LogitAttributionProbe(SampleProbe):
                 find_output_projection(layer)
                 find_module(layer, "mlp")
         except InterventionError as error:
-            raise ModelError(f"probes.{name}: {error}") from error
+            raise ModelError(f"probes.{name}: {error}; name other models in probes.{name}.models") from error
 
     def cost(self, size: Size, questions: int) -> Work:
         """See `Probe.cost`."""

@@ -27,6 +27,12 @@ Direction = Literal["noise", "denoise"]
 TOWARDS = ("towards", "becomes")
 
 
+def _by_unit(rows: pl.DataFrame) -> pl.DataFrame:
+    from .units import with_units
+
+    return unpivot_quantities(with_units(rows), (*TOWARDS, *MEASURES))
+
+
 class PatchingProbe(SampleProbe):
     """States at some positions replaced by those of the same question about another image, the donor."""
 
@@ -48,7 +54,8 @@ class PatchingProbe(SampleProbe):
             "towards": Column(
                 pl.Float64,
                 "percent of the way from the answer of the run to that of the run from which the states come, by the "
-                "difference of their log-probabilities",
+                "difference of their log-probabilities; null if these differences are nearly the same in both runs",
+                nullable=True,
             ),
             "becomes": Column(
                 pl.Float64, "percent: 100 where the other run's answer becomes the most probable, else 0"
@@ -58,7 +65,7 @@ class PatchingProbe(SampleProbe):
     averaging: ClassVar = Averaging(
         ("direction", "site", "segment", "window", "head", "quantity", "layer"),
         (*TOWARDS, *MEASURES),
-        prepare=lambda rows: unpivot_quantities(rows, (*TOWARDS, *MEASURES)),
+        prepare=_by_unit,
         line="segment",
         default="towards",
         halves=True,
@@ -129,6 +136,11 @@ class PatchingProbe(SampleProbe):
                     find_module(layer, module)
         except InterventionError as error:
             raise ModelError(f"probes.{name}.sites: {error}") from error
+
+    @property
+    def cache_size(self) -> int:
+        """See `Probe.cache_size`: the donors of all questions."""
+        return 1
 
     def donors(self, questions: Sequence["Question"]) -> Mapping[str, "Question"]:
         """Question id → its donor; see `pairs`."""

@@ -1,6 +1,6 @@
 """Activation patching: the effect on the answer of states that come from the run of another image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +29,9 @@ from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
 
 SCHEMA = {"site": pl.String, "segment": pl.String, "window": pl.Int32, "layer": pl.Int32, "head": pl.Int32}
+DONORS = "donors"
+# Smallest difference between the two runs, in nats, of which a part has a meaning.
+LEAST_WAY = 0.1
 # Site, segment, window, layer, head.
 Key = tuple[str, str, int, int, int]
 
@@ -61,7 +64,9 @@ def measure(probe: PatchingProbe, context: ProbeContext, question: Question) -> 
 
 
 def _donor(probe: PatchingProbe, context: ProbeContext, question: Question) -> Question:
-    donors = probe.donors(context.questions)
+    if DONORS not in context.cache:
+        context.keep(DONORS, probe.donors(context.questions))
+    donors: Mapping[str, Question] = context.cache[DONORS]
     if question.id in donors:
         return donors[question.id]
     if isinstance(probe.pairs, str):
@@ -182,9 +187,11 @@ def _towards(
     read = torch.cat([run.output[0, -1:], donor.output[0, -1:].to(states.device), states[:, 0]])
     margins, predicted = vlm.read(read, partial(_read_margin, answers)).T
     ours, theirs, patched = margins[0], margins[1], margins[2:]
+    way = float(theirs - ours)
+    towards = [None] * len(patched) if abs(way) < LEAST_WAY else (100 * (patched - ours) / way).tolist()
     return pl.DataFrame(
         {
-            "towards": (100 * (patched - ours) / (theirs - ours)).tolist(),
+            "towards": pl.Series(towards, dtype=pl.Float64),
             "becomes": [100.0 * (token == answers[1]) for token in predicted[2:].tolist()],
         }
     )

@@ -8,9 +8,10 @@ import polars as pl
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from vlmflow.analysis.summaries import Averaging
+from vlmflow.data.sampling import in_random_order
 from vlmflow.edges import EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Probe, parse_edges
+from vlmflow.probes.base import Probe, ProbeTables, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, text_share
 from vlmflow.probes.measures import effect_averaging, effect_columns
 from vlmflow.settings import Edges, EdgeText, Strict
@@ -47,8 +48,10 @@ class LayerRange(Strict):
         if (self.layers is None) == (self.share is None):
             raise ValueError("give either layers ([first, last]) or share ([from, to], of the depth)")
         first, last = self.ends
-        if not 0 <= first <= last or (self.share is not None and last > 1):
-            raise ValueError(f"[{first:g}, {last:g}]: give the first end, and then one that is not before it")
+        if self.layers is not None and not 0 <= first <= last:
+            raise ValueError(f"layers: [{first}, {last}]: give the first and the last layer, from 0 on")
+        if self.share is not None and not 0 <= first < last <= 1:
+            raise ValueError(f"share: [{first:g}, {last:g}]: give two shares from 0 to 1, the smaller one first")
         return self
 
     @property
@@ -138,6 +141,19 @@ class PathwayProbe(Probe):
             for edge, layers in edges.items()
             if isinstance(layers, LayerRange) and layers.layers is not None
         }
+
+    def too_deep(self, key: str, layers: int) -> tuple[str, int]:
+        """See `Probe.too_deep`; layers are numbered from 0."""
+        return f"{self.layers_required[key] - 1} is not one of the layers 0 to {layers - 1}", layers - 1
+
+    @property
+    def uses_seed(self) -> bool:
+        """See `Probe.uses_seed`; the order of questions decides on which the smallest set is searched."""
+        return super().uses_seed or self.search is not None
+
+    def columns(self, rows: pl.DataFrame, tables: ProbeTables, seed: int | None) -> pl.DataFrame:
+        """See `Probe.columns`."""
+        return super().columns(in_random_order(rows, seed) if self.search else rows, tables, seed)
 
     @property
     def cache_size(self) -> int:

@@ -31,12 +31,13 @@ class Regions:
 
     Args:
         prompt: of any model.
+        may_attend: (N, N) True where a position attends to another one in some layer of the intact model.
 
     Raises:
         NotApplicableError: the question comes before the image.
     """
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Prompt, may_attend: Tensor) -> None:
         self.prompt, self.length = prompt, len(prompt)
         shown = "image" if "image" in prompt.segments else "caption"
         first, question, last = (int(prompt.positions(name)[0]) for name in (shown, "question", "last"))
@@ -49,7 +50,8 @@ class Regions:
         region = torch.full((self.length,), -1)
         for number, positions in enumerate(self.positions.values()):
             region[positions] = number
-        self.between = (region[:, None] > region) & (region >= 0)
+        # In some models, positions of the image attend to those of the question as well.
+        self.between = (region[:, None] != region) & (region[:, None] >= 0) & (region >= 0) & may_attend
         self._blocked: dict[frozenset[str], Tensor] = {}
 
     def intervention(self, cells: Iterable[Cell], layers: int, recurrent: Collection[int] = ()) -> Intervention | None:

@@ -1,15 +1,15 @@
 """What suffices: the effect on the answer if all edges are blocked but some."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import polars as pl
 
 from vlmflow.analysis.bootstrap import halves
-from vlmflow.errors import NotApplicableError, QuestionError
+from vlmflow.errors import LASTING, InterventionError, NotApplicableError
 from vlmflow.models.vision_language import LanguageModel
-from vlmflow.probes.context import ProbeContext
+from vlmflow.probes.context import ProbeContext, left_out
 from vlmflow.probes.effects import FollowedAnswer, effects, first_sub_word, options_measured, own_first_sub_word
 from vlmflow.probes.pathway import PATH, WITHOUT, KeptLayers, PathwayProbe, layer_blocks
 from vlmflow.probes.question import Question
@@ -25,17 +25,31 @@ SCHEMA = COLUMNS | {"smallest": pl.Boolean}
 def measure(probe: PathwayProbe, context: ProbeContext, question: Question) -> pl.DataFrame:
     """Rows of the table `pathway` for one question; see `Probe.measure`."""
     prompt = context.prompt(question)
-    layers = len(context.vlm.layers)
     applicable = set(context.applicable_edges(question, prompt, probe.edge_groups, required=False))
-    sets = {
-        name: [_cell(edge, kept, layers) for edge, kept in edges.items() if edge in applicable]
-        for name, edges in probe.keep.items()
-    }
-    found = _found(probe, context)
+    sets = _named_sets(probe, context, question, applicable)
+    found = None
+    if probe.search is not None:
+        with left_out(context, question, "search"):
+            found = _found(probe, context, applicable)
+    if not sets and found is None:
+        raise NotApplicableError("no set of edges of the probe applies to this question")
     followed = first_sub_word(prompt, question.token_ids, options_measured(context, question))
     rows = pathway(context.vlm, prompt, sets, followed, found)
     half = "search" if halves([question.image_id])[0, 0] else "confirm"
     return rows.with_columns(half=pl.when(pl.col("cells") < 0).then(pl.lit("all")).otherwise(pl.lit(half)))
+
+
+def _named_sets(
+    probe: PathwayProbe, context: ProbeContext, question: Question, applicable: Collection[str]
+) -> dict[str, list[Cell]]:
+    """The study's sets whose edges all apply to the prompt; the others are recorded as skipped."""
+    layers, sets = len(context.vlm.layers), {}
+    for name, edges in probe.keep.items():
+        if absent := [edge for edge in edges if edge not in applicable]:
+            context.leave_out(question, name, f"its edge {absent[0]} does not apply to this question")
+        else:
+            sets[name] = [_cell(edge, kept, layers) for edge, kept in edges.items()]
+    return sets
 
 
 def pathway(
@@ -65,7 +79,7 @@ def pathway(
     recording = vlm.record(prompt)
     if followed is None:
         followed = own_first_sub_word(vlm, prompt, recording)
-    regions = Regions(prompt)
+    regions = Regions(prompt, recording.may_attend.in_any_layer)
     made = [regions.intervention(cells, len(vlm.layers), recording.recurrent) for _, cells in named]
     rows = pl.DataFrame([row for row, _ in named], schema=SCHEMA, orient="row")
     return pl.concat([rows, effects(vlm, recording, made, followed, after="p_kept")], how="horizontal")
@@ -88,10 +102,14 @@ def _cell(edge: str, kept: KeptLayers, layers: int) -> Cell:
     return Cell(edge, span.start, span.stop)
 
 
-def _found(probe: PathwayProbe, context: ProbeContext) -> SmallestSet | None:
-    """The smallest set of the task, which is searched once."""
-    if probe.search is None:
-        return None
+def _found(probe: PathwayProbe, context: ProbeContext, applicable: Collection[str]) -> SmallestSet:
+    """The smallest set of the task, which is searched once.
+
+    Raises:
+        NotApplicableError: nothing can be searched, or an edge of the search does not apply to the question.
+    """
+    if absent := [edge for edge in (probe.search.edges if probe.search else ()) if edge not in applicable]:
+        raise NotApplicableError(f"the edge {absent[0]}, which is searched, does not apply to this question")
     if PATH not in context.cache:
         context.keep(PATH, _search(probe, context))
     found: SmallestSet = context.cache[PATH]
@@ -119,7 +137,7 @@ def _measured(context: ProbeContext, questions: Sequence[Question], sets: Sequen
     for question in questions:
         try:
             rows = _left_by(context, question, sets)
-        except QuestionError:  # it is a row of `skipped` when it is measured itself
+        except (*LASTING, InterventionError):  # it is a row of `skipped` when it is measured itself
             continue
         answers.append((rows["flips"] == 0).to_numpy())
         log_prob.append(rows["log_prob"].to_numpy())
@@ -139,6 +157,7 @@ def _left_by(context: ProbeContext, question: Question, sets: Sequence[CellSet])
     """
     prompt = context.prompt(question)
     followed = first_sub_word(prompt, question.token_ids)
-    recording, regions = context.vlm.record(prompt), Regions(prompt)
+    recording = context.vlm.record(prompt)
+    regions = Regions(prompt, recording.may_attend.in_any_layer)
     made = [regions.intervention(cells, len(context.vlm.layers), recording.recurrent) for cells in sets]
     return effects(context.vlm, recording, made, followed)
