@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from support.compared_families import measured_families, model, one_thread, prompt_of  # noqa: F401 (a fixture)
-from vlmflow.engine.interventions import AttentionKnockout, HeadAblation, ZeroAblation
-from vlmflow.engine.modules import find_output_projection, head_count, key_head_count
+from vlmflow.engine.interventions import AttentionKnockout, HeadAblation, StatePatch, ZeroAblation
+from vlmflow.engine.modules import find_module, find_output_projection, head_count, key_head_count
 from vlmflow.engine.plain import plain
+from vlmflow.errors import InterventionError
 
 MEASURED = [name for name, family in measured_families().items() if not family.refused_at_record]
 
@@ -39,3 +40,33 @@ def test_heads_equal_the_plain_method(name):
     # No output of any head is no output of the attention, but for the bias of its projection.
     if find_output_projection(vlm.layers[layer]).bias is None:
         assert ((fast[3] - fast[4]).abs().max() / slow.abs().max()).item() <= tolerance
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_output_of_an_mlp_is_replaced_at_its_positions_alone(name):
+    """Some mixtures of experts return the states of all positions without the batch."""
+    vlm = model(name)
+    try:
+        find_module(vlm.layers[-1], "mlp")
+    except InterventionError:
+        assert name == "BLIP-2 with OPT"
+        return
+    prompt = prompt_of(vlm)
+    recording = vlm.record(prompt)
+    question, last = prompt.positions("question"), prompt.positions("last")
+    final = len(vlm.layers) - 1
+    donated = vlm.site_states(prompt, "mlp", question)[final]
+    interventions = [
+        ZeroAblation("mlp", last, final, final + 1),
+        ZeroAblation("mlp", question, 0, 1),
+        StatePatch(question, donated, final, "mlp"),  # its own
+    ]
+    positions = torch.cat([question, last])
+    fast = vlm.replay(recording, interventions, positions)
+    slow = plain(vlm.model, vlm.layers, prompt.inputs, interventions, positions)
+    tolerance, size = measured_families()[name].tolerance, slow.abs().max()
+    assert ((fast - slow).abs().max() / size).item() <= tolerance
+    intact = recording.output[0, positions]
+    assert ((fast[0] - intact)[:-1].abs().max() / size).item() <= tolerance  # only the last position is another one
+    assert ((fast[0] - intact)[-1].abs().max() / size).item() > 1e-4
+    assert ((fast[2] - intact).abs().max() / size).item() <= tolerance

@@ -92,7 +92,7 @@ def test_a_budget_does_not_give_the_answer_away():
         ("attention__edges", ["last -> image"], ["did you mean 'image -> last'"]),
         ("attention__edges", [], ["at least 1 item"]),
         ("attention__edges", ["image -> last", "image->last"], ["edge 'image -> last' is given 2 times"]),
-        ("looks__targets", ["image"], ["'question', 'objects', 'options', 'template' or 'last'", "'image'"]),
+        ("looks__targets", ["imagine"], ["unknown segment 'imagine'; choose from image"]),
         ("looks__targets", ["last", "last"], ["target 'last' is given 2 times; give it once"]),
         ("looks__targets", [], ["at least 1 item"]),
         ("words__top", 0, ["greater than or equal to 1"]),
