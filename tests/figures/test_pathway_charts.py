@@ -95,8 +95,8 @@ def test_cells_are_removed_from_right_to_left():
     chart = drawn(summary(), figure, PROBE, "m", TASKS, columns=2)
     (rows,) = chart.to_dict()["datasets"].values()
     lines = {row["line"] for row in rows}
-    assert lines == {"half on which was searched", "other half"}
-    shown = {row["x"]: row["mean"] for row in rows if row["line"] == "other half" and "First" in row["panel"]}
+    assert lines == {"images of the search", "other images"}
+    shown = {row["x"]: row["mean"] for row in rows if row["line"] == "other images" and "First" in row["panel"]}
     assert shown == dict(enumerate(FLIPS["confirm"]))
     assert all("smallest: 2 of 3" in panel for panel in panels_of(chart))
     words = figure.sentence(PROBE, summary(), "m")
@@ -110,9 +110,9 @@ def test_sets_are_points_from_those_of_the_study_to_none():
     assert names == [
         "through the question",
         "image to last",
-        "smallest set, searched half",
-        "smallest set, other half",
-        "none, other half",
+        "smallest set, images of the search",
+        "smallest set, other images",
+        "none, other images",
     ]
     (rows,) = found["datasets"].values()
     means = {row["line"]: row["mean"] for row in rows if "First" in row["panel"]}

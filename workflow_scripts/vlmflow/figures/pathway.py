@@ -35,7 +35,7 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
         return Axes("edge", "layer", "Layer", self.shown.y_title)
 
     def chosen_rows(self, rows: pl.DataFrame, probe: PathwayProbe) -> pl.DataFrame:
-        """See `SummaryChart.chosen_rows`; the effects are those on the half on which nothing was chosen."""
+        """See `SummaryChart.chosen_rows`; the effects are those on images on which nothing was chosen."""
         confirmed = (pl.col("keep") == WITHOUT) & (pl.col("half") == "confirm")
         return self.of_measure(rows).filter(confirmed)
 
@@ -59,8 +59,8 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
             raise AssertionError("the figure was checked to have a search")
         return (
             f"The smallest set of edges, in blocks of layers, that keeps {search.keep:g} % of the correct answers if "
-            "all other attention between these segments is blocked; a greedy search on one half of the images. Each "
-            "arrow is an edge in a block of layers. Its width is the effect on the other half if it is blocked too "
+            "all other attention between these segments is blocked; a greedy search on some of the images. Each "
+            "arrow is an edge in a block of layers. Its width is the effect on the other images if it is blocked too "
             f"({measured})."
         )
 
@@ -81,7 +81,7 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
         for (task,), path in path_rows(summary, model).group_by("task", maintain_order=True):
             if smallest_size(path) == 0:
                 least = path.filter(pl.col("cells") == 0, pl.col("quantity") == "flips")
-                kept = ", ".join(f"{_kept(row)} on the {row['half']} half" for row in least.to_dicts())
+                kept = ", ".join(f"{_kept(row)} on the {name_of(row['half'])}" for row in least.to_dicts())
                 without.append(f"{task}: answers stay without any of these edges ({kept})")
         if not without:
             return super().sentence(probe, summary, model, features)
@@ -90,7 +90,7 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
 
     def effects(self, probe: PathwayProbe, summary: pl.DataFrame) -> EffectTable:
         """The smallest set of each task, and what it keeps of both halves."""
-        lines = ["smallest set", "kept, search half", "kept, other half", "kept by nothing, other half"]
+        lines = ["smallest set", "kept, images of the search", "kept, other images", "kept by nothing, other images"]
         rows: list[dict[str, Any]] = []
         for model in summary["model"].unique(maintain_order=True):
             path = path_rows(summary, model).filter(pl.col("quantity") == "flips")
@@ -111,8 +111,8 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
                 rows.append({"model": model, "task": "", "cells": [{"note": why_nothing(summary, model)}] * len(lines)})
         explanation = (
             "Number of edges × blocks of layers in the smallest set, and the share of the correct answers that it "
-            "keeps, with its 95 % interval. Only the share of the other half is an unbiased estimate, since the set is "
-            "the smallest that keeps enough of the search half."
+            "keeps, with its 95 % interval. Only the share of the other images is an unbiased estimate, since the set "
+            "is the smallest that keeps enough on those of the search."
         )
         return EffectTable(lines, rows, explanation)
 

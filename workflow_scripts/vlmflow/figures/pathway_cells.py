@@ -14,10 +14,11 @@ from .effect_chart import EffectChart
 from .effects import Reading
 from .panels import Axes
 from .pathway import check_search, most_cells, smallest_size
+from .style import name_of
 
 
 class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
-    """The effect over the number of edges × blocks of layers that are kept, a line per half of the images."""
+    """The effect over the number of edges × blocks of layers that are kept, a line for the images of the search, and one for all others."""
 
     draws: ClassVar = (PathwayProbe,)
 
@@ -55,7 +56,7 @@ class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
         return (
             f"{self.shown.y_title}, if all attention between the segments is blocked but that of some edges in blocks "
             "of layers; from right to left, one after another is blocked, in the order of a greedy search. It saw only "
-            f"one half of the images (search). {INTERVALS}"
+            f"the images of the search. {INTERVALS}"
         )
 
     def describe(self, rows: pl.DataFrame, probe: PathwayProbe, features: pl.DataFrame | None) -> str:
@@ -64,6 +65,6 @@ class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
         for (task,), of_task in rows.group_by("task", maintain_order=True):
             size = smallest_size(of_task)
             at = of_task.filter(pl.col("cells") == size).to_dicts()
-            halves = ", ".join(f"{self.shown.mean(row)} on the {row['half']} half" for row in at)
+            halves = ", ".join(f"{self.shown.mean(row)} on the {name_of(row['half'])}" for row in at)
             parts.append(f"{task}, with {size} of {most_cells(of_task)} kept: {halves}")
         return f"{self.shown.y_title}: {'; '.join(parts)}."

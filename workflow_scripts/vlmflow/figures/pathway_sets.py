@@ -38,12 +38,12 @@ class PathwaySetsChart(EffectChart, SummaryChart[PathwayProbe]):
         """See `SummaryChart.chosen_rows`; `keep` is the name of the set as the figure writes it."""
         shown = self.of_measure(rows).filter(pl.col("keep") != WITHOUT)
         parts = [shown.filter(pl.col("keep") != PATH)]
-        for half, name in (("search", "smallest set, searched half"), ("confirm", "smallest set, other half")):
+        for half, name in (("search", "smallest set, images of the search"), ("confirm", "smallest set, other images")):
             of_half = shown.filter(pl.col("keep") == PATH, pl.col("half") == half)
             for _, path in of_half.group_by("task", maintain_order=True):
                 parts.append(_named(path, smallest_size(path), name))
                 if half == "confirm":
-                    parts.append(_named(path, 0, "none, other half"))
+                    parts.append(_named(path, 0, "none, other images"))
         return pl.concat(parts)
 
     def draw_rows(
@@ -56,7 +56,7 @@ class PathwaySetsChart(EffectChart, SummaryChart[PathwayProbe]):
 
     def caption(self, probe: PathwayProbe) -> str:
         """See `Chart.caption`."""
-        found = " The smallest set was searched on one half of the images (search)." if probe.search else ""
+        found = " The smallest set was searched on at most half of the images." if probe.search else ""
         return (
             f"{self.shown.y_title}, if all attention between image, question, template and last position is blocked "
             f"but that of the edges of a set. Correct answers that stay are 100 % less those that flip.{found} "

@@ -95,8 +95,8 @@ class PathwayProbe(Probe):
         | {
             "half": Column(
                 pl.String,
-                "search: the half of the images on which the smallest set is searched; confirm: the other one; all: "
-                "for sets of the study",
+                "search: the smallest set was searched on questions about this image; confirm: about all other images; "
+                "all: for sets of the study",
             ),
             "keep": Column(
                 pl.String,

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from vlmflow.analysis.bootstrap import halves
 from vlmflow.errors import LASTING, InterventionError, NotApplicableError
 from vlmflow.models.vision_language import LanguageModel
 from vlmflow.probes.context import ProbeContext, left_out
@@ -35,7 +34,8 @@ def measure(probe: PathwayProbe, context: ProbeContext, question: Question) -> p
         raise NotApplicableError("no set of edges of the probe applies to this question")
     followed = first_sub_word(prompt, question.token_ids, options_measured(context, question))
     rows = pathway(context.vlm, prompt, sets, followed, found)
-    half = "search" if halves([question.image_id])[0, 0] else "confirm"
+    searched = {other.image_id for other in probe.searched(context.questions)}
+    half = "search" if question.image_id in searched else "confirm"
     return rows.with_columns(half=pl.when(pl.col("cells") < 0).then(pl.lit("all")).otherwise(pl.lit(half)))
 
 
