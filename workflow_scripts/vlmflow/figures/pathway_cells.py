@@ -18,7 +18,8 @@ from .style import name_of
 
 
 class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
-    """The effect over the number of edges × blocks of layers that are kept, a line for the images of the search, and one for all others."""
+    """The effect over the number of edges × blocks of layers that are kept, a line for the images of the search, and
+    one for all others."""
 
     draws: ClassVar = (PathwayProbe,)
 
