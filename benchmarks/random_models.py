@@ -29,6 +29,10 @@ class NoText:
     class tokenizer:  # noqa: N801 (an attribute of processors)
         pad_token_id = 0
 
+        @staticmethod
+        def decode(tokens: list[int]) -> str:
+            return " ".join(map(str, tokens))
+
 
 def grid_of(preset: str) -> int:
     """The side of the square of a preset's image tokens."""
