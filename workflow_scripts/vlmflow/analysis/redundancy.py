@@ -9,6 +9,7 @@ from .bootstrap import image_weights, quantile_ends, ratios
 
 REDUNDANCY = "redundancy"
 MEASURED_BY = "log_prob"  # effects of independent causes add up in the log-probability
+NO_EXTREMES = ("extreme_", "position_")  # columns that begin so are those of an extreme of a line
 
 
 def redundancy(values: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
@@ -38,7 +39,7 @@ def redundancy(values: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
         return means.clear()
     found = pl.concat(rows)
     keys = ["edge", "window", "layer"]
-    extremes = [pl.lit(None, dtype=pl.Float64).alias(name) for name in means.columns if name.startswith(_NO_EXTREMES)]
+    extremes = [pl.lit(None, dtype=pl.Float64).alias(name) for name in means.columns if name.startswith(NO_EXTREMES)]
     return (
         means.filter(pl.col("quantity") == MEASURED_BY)
         .drop("mean", "low", "high")
@@ -46,9 +47,6 @@ def redundancy(values: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
         .with_columns(*extremes, quantity=pl.lit(REDUNDANCY))
         .select(means.columns)
     )
-
-
-_NO_EXTREMES = ("extreme_", "position_")
 
 
 def _index(joint: pl.DataFrame, alone: pl.DataFrame) -> pl.DataFrame:
@@ -59,7 +57,8 @@ def _index(joint: pl.DataFrame, alone: pl.DataFrame) -> pl.DataFrame:
     ]
     layers = [name for name in totals[0].columns[1:] if name in totals[1].columns]
     together, single = (each.sort("image_id") for each in totals)
-    images, weights = together["image_id"].to_list(), image_weights(together["image_id"].to_list())
+    images = together["image_id"].to_list()
+    weights = image_weights(images)
     of_all, of_each = (each.select(layers).fill_null(0).to_numpy() for each in (together, single))
     low, high = quantile_ends(weights @ of_all)
     real = ((low > 0) | (high < 0)) if len(images) > 1 else of_all[0] != 0
