@@ -116,15 +116,19 @@ def test_a_question_before_the_image_has_no_such_regions():
 
 
 def test_an_image_that_attends_to_the_question_does_not_do_so_either():
-    """In PaliGemma, image and question attend to each other; without all edges, no word of the question counts."""
+    """In PaliGemma, image and question attend to each other; if only the image reaches the last position, no word of
+    the question does so by way of the image."""
     vlm = model("PaliGemma")
     states = []
     for word in ("red", "blue"):
         prompt = vlm.prompt(Image.new("RGB", (30, 30)), f"is the circle {word} ?")
         recording = vlm.record(prompt)
         assert recording.may_attend.in_any_layer[prompt.positions("image")][:, prompt.positions("question")].any()
-        none = Regions(prompt, recording.may_attend.in_any_layer).intervention([], len(vlm.layers))
-        states.append(vlm.replay(recording, [none])[0, 0])
+        layers = len(vlm.layers)
+        kept = Regions(prompt, recording.may_attend.in_any_layer).intervention(
+            [Cell("image -> last", 0, layers)], layers
+        )
+        states.append(vlm.replay(recording, [kept])[0, 0])
     assert len(states[0])
     assert (states[0] - states[1]).abs().max() / states[0].abs().max() < 1e-9
 
