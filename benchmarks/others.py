@@ -3,9 +3,10 @@
     python benchmarks/others.py                                              # the demo's model, on drawn scenes
     python benchmarks/others.py --preset small --window 9 --plain-share 0.1  # 16 layers, width 512, random weights
 
-The methods of others are in `plain_hooks.py`: one full forward per edge and layer, per head and layer, or per patched
-segment and layer.  `--plain-share 0.1` runs a tenth of them, compares these, and scales the seconds.  Numbers are
-compared in float64; seconds are measured in `--dtype`: per question the fastest of `--repeats`, the two in turns.
+The methods of others are in `plain_hooks.py`: one full forward per edge and layer, per head and layer, per patched
+segment and layer, or per set of edges.  `--plain-share 0.1` runs a tenth of them, compares these, and scales the
+seconds.  Numbers are compared in float64; seconds are measured in `--dtype`: per question the fastest of `--repeats`,
+the two in turns.
 """
 
 import argparse
@@ -42,12 +43,12 @@ def scene_questions_of(vlm: VisionLanguageModel) -> Iterator[Question]:
         text = entries[index % len(entries)]["question"]
         objects = {each.shape: [(each.x, each.y, each.side, each.side)] for each in scene.things if each.shape in text}
         prompt = vlm.prompt(render(scene), text, objects)
-        answer = vlm.answer(prompt).text
+        answer = vlm.answer(prompt)
         others = (vlm.prompt(render(draw_scene(index + 1 + more, SEED)), text, objects) for more in range(TRIES))
-        other = next((each for each in others if vlm.answer(each).text != answer), None)
+        other = next((each for each in others if vlm.answer(each).text != answer.text), None)
         if other is None:
-            raise SystemExit(f"{text!r}: the model answers {answer!r} about {TRIES} other images too")
-        yield Question(prompt, other)
+            raise SystemExit(f"{text!r}: the model answers {answer.text!r} about {TRIES} other images too")
+        yield Question(prompt, other, answer.token_ids[0])
 
 
 def opened(args: argparse.Namespace, dtype: str) -> tuple[VisionLanguageModel, list[Question]]:
@@ -58,7 +59,8 @@ def opened(args: argparse.Namespace, dtype: str) -> tuple[VisionLanguageModel, l
     vlm = build(args.preset, "cpu", getattr(torch, dtype))
     prompt = build_prompt(vlm, getattr(torch, dtype))
     mirrored = {"pixel_values": prompt.inputs["pixel_values"].flip(-1)}
-    return vlm, [Question(prompt, replace(prompt, inputs=prompt.inputs | mirrored))]
+    token = int(vlm.logits(vlm.record(prompt).output[0, -1]).argmax())
+    return vlm, [Question(prompt, replace(prompt, inputs=prompt.inputs | mirrored), token)]
 
 
 def counted(vlm: VisionLanguageModel, question: Question, work: Callable[[], Tensor]) -> tuple[Tensor, float]:
@@ -76,20 +78,20 @@ def counted(vlm: VisionLanguageModel, question: Question, work: Callable[[], Ten
 def both(
     method: Method, vlm: VisionLanguageModel, question: Question, step: int
 ) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    """What computes the probabilities by hooks, and what computes them by replay."""
+    """What computes the numbers by hooks, and what computes them by replay."""
     hooked = HookedLlava(vlm.model)
     return (
-        lambda: method.by_hooks(hooked, question).probabilities(step),
-        lambda: method.by_replay(vlm, question).probabilities(vlm),
+        lambda: method.by_hooks(hooked, question).numbers(step),
+        lambda: method.by_replay(vlm, question).numbers(),
     )
 
 
 def numbers(method: Method, vlm: VisionLanguageModel, question: Question, step: int) -> dict[str, float]:
-    """The forwards of both, the largest difference between their probabilities, and the largest effect on one."""
+    """The forwards of both, the largest difference between their numbers, and the largest effect."""
     by_hooks, by_replay = both(method, vlm, question, step)
     hooked, done = counted(vlm, question, by_hooks)
     replayed, forwards = counted(vlm, question, by_replay)
-    chosen = torch.cat([replayed[:1], replayed[1::step]])
+    chosen = torch.cat([replayed[:1], replayed[1::step]]) if len(hooked) < len(replayed) else replayed
     return {
         "forwards_done": done,
         "forwards": done + len(replayed) - len(chosen),
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cells = (f"{value:.2g}" if name.startswith("largest") else str(value) for name, value in row.items())
         print(json.dumps(row) if args.json else f"| {' | '.join(cells)} |", flush=True)
         if row["largest_difference"] >= TOLERANCE:
-            raise SystemExit(f"{row['method']}: the probabilities differ by {row['largest_difference']:.1g}")
+            raise SystemExit(f"{row['method']}: the numbers differ by {row['largest_difference']:.1g}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/token_layers.py studies/flow-appendix.yaml
 
 A model of 40 thin layers with random weights reads a prompt of 576 image, 12 question and 20 template tokens; hooks
-count positions × layers over all rows. Only probes that block edges or modules, or measure edges, are counted.
+count positions × layers over all rows. Only probes that block edges or modules, or measure edges, are counted, and of
+these only those that apply to an answer of one sub-word.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import torch
 import yaml
 from random_models import PRESETS, build, build_prompt
 
-from vlmflow.errors import PromptError
+from vlmflow.errors import QuestionError
 from vlmflow.probes.context import ProbeContext
 from vlmflow.probes.question import Question
 from vlmflow.prompts.build import Prompt
@@ -79,7 +80,7 @@ def main() -> None:
         sizes.clear()
         try:
             rows = counted.measure(context, QUESTION)
-        except PromptError as error:
+        except QuestionError as error:
             print(f"{name}: {error}")
             continue
         result = {
