@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
 from vlmflow.analysis.bootstrap import (
     Resampled,
@@ -12,6 +12,7 @@ from vlmflow.analysis.bootstrap import (
     quantile_ends,
     summarise,
     summarise_cells,
+    with_rare_cases,
 )
 
 
@@ -157,3 +158,36 @@ def test_weights_of_an_image_are_the_same_in_every_sample():
 def test_a_single_image_has_no_halves_and_no_interval_of_an_extreme():
     data = curves(np.random.default_rng(0), -9.0, questions=1)
     assert summarise(data, ["edge", "layer"], "change", along="layer")["extreme_low"].null_count() == 10
+
+
+@pytest.mark.parametrize("whole", [1, 100])
+def test_a_share_on_which_all_images_agree_has_wilsons_interval(whole):
+    """Not the width 0 of resampling, which would be certainty; two questions about an image count as one image."""
+    lines = [
+        rows([0] * 12, [*range(6)] * 2, "none"),
+        rows([0, whole] * 3, range(6), "half"),
+        rows([whole] * 15, range(15), "all"),
+    ]
+    resampled = summarise(pl.concat(lines), ["edge"], "change")
+    found = with_rare_cases(resampled, whole)
+    for row, (count, images) in zip((0, 2), ((0, 6), (15, 15)), strict=True):
+        interval = binomtest(count, images).proportion_ci(0.95, method="wilson")
+        assert found.row(row, named=True)["low"] == pytest.approx(whole * interval.low, abs=1e-12)
+        assert found.row(row, named=True)["high"] == pytest.approx(whole * interval.high)
+    assert_frame_equal(found[1], resampled[1])
+    assert_frame_equal(with_rare_cases(resampled, whole, pl.col("edge") == "half"), resampled)
+
+
+def test_the_extreme_of_a_line_of_zeros_has_this_interval_too():
+    """One that is 0 in one layer alone keeps the interval of an extreme that is found anew in each resample."""
+    flat = pl.concat([rows([0.0] * 20, range(20)).with_columns(layer=layer) for layer in range(3)])
+    line = with_rare_cases(summarise(flat, ["edge", "layer"], "change", along="layer"), 100)
+    (extreme,) = line.drop_nulls("extreme_low").to_dicts()
+    assert (extreme["extreme_low"], extreme["extreme_high"]) == (0, line["high"][0])
+    assert line["high"][0] > 10
+    bent = flat.with_columns(
+        change=pl.when(layer=1).then(pl.col("question_id").cast(pl.Int32) % 2 * 100.0).otherwise(0)
+    )
+    resampled = summarise(bent, ["edge", "layer"], "change", along="layer")
+    found = with_rare_cases(resampled, 100)
+    assert found["extreme_high"][1] == resampled["extreme_high"][1] > line["high"][0]

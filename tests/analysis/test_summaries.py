@@ -1,5 +1,7 @@
 """From rows a question to means: every kind of probe, and what is said of edges that do not apply."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -69,6 +71,22 @@ def test_answers_of_several_sub_words_are_counted():
     assert set(summary["mean"]) == {-22.0}
     assert set(summary["questions"]) == {5}
     assert summary["note"].null_count() == 4
+
+
+@pytest.mark.parametrize("kind", ["knockout", "heads", "pathway", "patching", "pruning"])
+def test_shares_that_no_question_changes_have_an_interval(kind):
+    """If all questions agree, resampling leaves a width to nothing; shares, 0 or 100 per question, have another interval."""
+    averaging = probe_class(kind).averaging
+    *names, along = averaging.by
+    columns = {name: pl.lit(0) for name in names if name != "quantity"} | {along: pl.lit(0)}
+    quantities = pl.DataFrame({"quantity": averaging.quantities})
+    rows = pl.DataFrame({"question_id": ["1", "2"], "image_id": ["1", "2"]}).join(quantities, how="cross")
+    for value, ends in ((0.0, (0, 65.76)), (100.0, (34.24, 100))):
+        values = rows.with_columns(value=pl.lit(value), **columns)
+        means = replace(averaging, prepare=None, further={}, halves=False, derived=None).average(values)
+        spread = {row["quantity"]: (row["low"], row["high"]) for row in means.to_dicts() if row["low"] != row["high"]}
+        assert spread.keys() == {"flips", "becomes", "accuracy"} & set(averaging.quantities)
+        assert all(found == pytest.approx(ends, abs=0.01) for found in spread.values())
 
 
 def left_out(edge, why, ids):

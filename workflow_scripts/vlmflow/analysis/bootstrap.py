@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -143,6 +144,29 @@ def summarise(
     parts = cells.partition_by(lines, maintain_order=True) if lines else [cells]
     means = pl.concat(_line(part, along, seed) for part in parts) if len(cells) else _line_frame([], np.zeros((0, 9)))
     return order.join(means, on="combination", maintain_order="left").drop("combination")
+
+
+def with_rare_cases(means: pl.DataFrame, whole: float, shares: pl.Expr | None = None) -> pl.DataFrame:
+    """The means of `summarise`, with Wilson's interval where a share is 0 or the whole.
+
+    Resampling has no spread there, although the next image may be the first of its kind.  Each image counts once.
+
+    Args:
+        means: of which some are shares.
+        whole: the share of all, 1 or 100.
+        shares: which rows are shares; by default all.
+    """
+    normal = NormalDist().inv_cdf(ENDS[1]) ** 2
+    rare = whole * normal / (pl.col("images") + normal)
+    of_all = pl.col("mean") == whole
+    agreed = (of_all | (pl.col("mean") == 0)) & (pl.lit(True) if shares is None else shares)
+    low, high = pl.when(of_all).then(whole - rare).otherwise(0.0), pl.when(of_all).then(whole).otherwise(rare)
+    flat = agreed & (pl.col("extreme_low") == pl.col("extreme_high"))
+    ends = {"low": (agreed, low), "high": (agreed, high), "extreme_low": (flat, low), "extreme_high": (flat, high)}
+    return means.with_columns(
+        pl.when(which).then(end).otherwise(pl.col(name)).cast(pl.Float64).alias(name)
+        for name, (which, end) in ends.items()
+    )
 
 
 def _line(cells: pl.DataFrame, along: str | None, seed: int) -> pl.DataFrame:

@@ -3,9 +3,8 @@
 from typing import Any
 
 import polars as pl
-from scipy.stats import binomtest
 
-from .bootstrap import CONFIDENCE, summarise
+from .bootstrap import summarise, with_rare_cases
 
 STRUCTURAL = ("verify", "query", "choose", "logical", "compare")
 SEMANTIC = {"obj": "Object", "attr": "Attribute", "cat": "Category", "rel": "Relation", "global": "Global"}
@@ -16,9 +15,9 @@ YES_NO = ("yes", "no")
 def accuracy_rows(questions: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """Accuracy of each structural and semantic group, and of its detailed types, with a 95 % interval over images.
 
-    [flow] table 2 has the groups, and appendix A two of the detailed types.  The interval is bootstrapped.  If all
-    answers are correct, or all are wrong, resampling has no spread; then the interval is Wilson's, with each image
-    counted once.  Questions without a correct answer are left out.
+    [flow] table 2 has the groups, and appendix A two of the detailed types.  The interval is bootstrapped; if all
+    answers are correct, or all are wrong, it is Wilson's (see `with_rare_cases`).  Questions without a correct answer
+    are left out.
 
     Returns:
         columns structural, semantic, detailed (empty for a whole group), kind (open, binary or both), questions,
@@ -43,25 +42,11 @@ def _accuracy(rows: pl.DataFrame) -> pl.DataFrame:
     )
     order = [pl.col(name).replace_strict({v: i for i, v in enumerate(known)}, default=99) for name, known in ORDERS]
     return (
-        summarise(rows, groups, "correct")
+        with_rare_cases(summarise(rows, groups, "correct"), 1)
         .join(kinds, on=groups)
         .sort(*order, "detailed")
-        .with_columns(
-            pl.struct("mean", "low", "high", "images")
-            .map_elements(_interval, return_dtype=pl.List(pl.Float64))
-            .list.to_struct(fields=["low", "high"])
-            .struct.unnest()
-        )
         .select(*groups, "kind", "questions", "images", accuracy="mean", low="low", high="high")
     )
-
-
-def _interval(row: dict[str, Any]) -> list[float]:
-    if 0 < row["mean"] < 1:
-        return [row["low"], row["high"]]
-    images = row["images"]
-    interval = binomtest(round(row["mean"] * images), images).proportion_ci(CONFIDENCE, method="wilson")
-    return [float(interval.low), float(interval.high)]
 
 
 def kind_of(questions: pl.DataFrame) -> str:

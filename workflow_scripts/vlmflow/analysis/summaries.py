@@ -27,6 +27,7 @@ class Averaging:
         halves: whether the means over each half of the images are given too, by which ranks are compared.
         derived: a function of the values and their means that returns further rows, of a quantity that is computed from
             several combinations.
+        shares: quantities that are 0 or 100 for each question; see `with_rare_cases`.
         default: the quantity that figures and claims show if they name none.
         line_of: `Skipped.what` → value of `line`, if the two differ; skipped parts that are not in it have no line.
     """
@@ -42,6 +43,7 @@ class Averaging:
     line_of: Mapping[str, str] | None = None
     default: str | None = None
     halves: bool = False
+    shares: tuple[str, ...] = ()
     derived: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None
 
     @property
@@ -73,13 +75,15 @@ class Averaging:
 
     def average(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Means with intervals: a row per combination, and per cell if the quantities are maps."""
-        from .bootstrap import summarise, summarise_cells
+        from .bootstrap import summarise, summarise_cells, with_rare_cases
 
         by, values = list(self.by), self.values(rows)
         if self.map_columns:
             sizes = values.partition_by(self.map_columns, maintain_order=True)
             return pl.concat(summarise_cells(maps, by, "value", maps[self.map_columns][0]) for maps in sizes)
         means = summarise(values, by, "value", along=self.along)
+        if self.shares:
+            means = with_rare_cases(means, 100, pl.col("quantity").is_in(self.shares))
         if self.further:
             further = values.group_by(by).agg(**{name: value for name, (_, value) in self.further.items()})
             means = means.join(further, on=by, how="left", maintain_order="left")

@@ -76,6 +76,7 @@ def effect_averaging(
         line=line,
         further=further or {},
         default="change",
+        shares=("flips",),
         halves=halves,
         derived=derived,
     )

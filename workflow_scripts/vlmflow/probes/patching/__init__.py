@@ -69,6 +69,7 @@ class PatchingProbe(SampleProbe):
         line="segment",
         default="towards",
         halves=True,
+        shares=("becomes", "flips"),
     )
     # The pairs choose the donors, and a measurement depends on its donor.
     choosing_keys: ClassVar = SampleProbe.choosing_keys | {"pairs"}

@@ -56,6 +56,7 @@ class PruningProbe(Probe):
         by=("quantity", "layers_dropped"),
         quantities=("accuracy", "work", "time", *TOKENS),
         prepare=percentages,
+        shares=("accuracy",),
         columns={"quantity": Column(pl.String, "accuracy, work or time, in percent; image tokens or question tokens")},
     )
 
