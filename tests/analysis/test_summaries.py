@@ -75,7 +75,7 @@ def test_answers_of_several_sub_words_are_counted():
 
 @pytest.mark.parametrize("kind", ["knockout", "heads", "pathway", "patching", "pruning"])
 def test_shares_that_no_question_changes_have_an_interval(kind):
-    """If all questions agree, resampling leaves a width to nothing; shares, 0 or 100 per question, have another interval."""
+    """If all questions agree, resampling leaves no width, but to shares: 0 or 100 for each question."""
     averaging = probe_class(kind).averaging
     *names, along = averaging.by
     columns = {name: pl.lit(0) for name in names if name != "quantity"} | {along: pl.lit(0)}
