@@ -6,7 +6,7 @@ import polars as pl
 from ..panels import Axes, Frame
 from ..style import name_of, strokes_of
 from .lines import PANEL
-from .theme import themed, title_params
+from .theme import panel_facet, themed, title_params
 
 
 def draw_distribution(rows: pl.DataFrame, axes: Axes, frame: Frame, threshold: float | None) -> alt.TopLevelMixin:
@@ -49,7 +49,7 @@ def draw_distribution(rows: pl.DataFrame, axes: Axes, frame: Frame, threshold: f
         y=alt.Y("mean:Q").scale(y_scale).axis(y_axis).title(axes.y_title), color=color, strokeDash=dash
     )
     rule = [] if threshold is None else [alt.Chart().mark_rule(strokeDash=[3, 3]).encode(x=alt.datum(threshold))]
-    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
+    facet = panel_facet(frame.panels)
     data = shown.select("panel", "norm", "mean", "low", "high", line=pl.col("patches").replace_strict(names))
     return themed(
         alt.layer(band, line, *rule)

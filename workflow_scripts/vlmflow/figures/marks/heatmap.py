@@ -11,7 +11,7 @@ from vlmflow.analysis.discovery import with_discovered
 from ..measures import Shown
 from ..panels import Axes, Frame
 from ..style import ARROW_FONT
-from .theme import themed, title_params
+from .theme import panel_facet, themed, title_params
 
 ROW, PANEL = 12, 200  # pixels
 
@@ -30,7 +30,7 @@ def draw_heatmap(
         window: number of layers of the window that is shown first.
     """
     panel = _panel(rows["layer"].unique().sort().to_list(), axes, shown, list(names.values()))
-    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
+    facet = panel_facet(frame.panels)
     data = _marked(rows, axes.line).with_columns(pl.col("line").replace_strict(dict(names), return_dtype=pl.String))
     windows = sorted(data["window"].unique().to_list())
     if len(windows) > 1:

@@ -8,7 +8,7 @@ import polars as pl
 
 from ..panels import Axes, Frame
 from ..style import strokes_of
-from .theme import themed, title_params
+from .theme import panel_facet, themed, title_params
 
 PANEL = {"width": 190, "height": 140}
 
@@ -64,7 +64,7 @@ def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
         layers = [*_band_layers(), *layers]
     if data.marks is not None:
         layers = [*layers, *_mark_layers(x, encodings["color"])]
-    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
+    facet = panel_facet(frame.panels)
     figure = alt.layer(*layers).properties(**PANEL).facet(facet, columns=columns, data=data.table())
     if len(frame.panels) % columns and len(frame.panels) > columns:
         # A shared x axis would be drawn below the empty cells at the end of the last row.

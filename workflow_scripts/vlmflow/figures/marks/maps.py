@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from ..panels import Frame
-from .theme import themed, title_params
+from .theme import panel_facet, themed, title_params
 
 SIDE = 118  # pixels of a map
 # White is 0 and high values are dark, so that high and low differ in a grey print as well.
@@ -41,7 +41,7 @@ def draw_maps(rows: pl.DataFrame, quantity: str, frame: Frame) -> alt.TopLevelMi
         )
         .properties(width=SIDE, height=SIDE)
     )
-    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=11)
+    facet = panel_facet(frame.panels, 11)
     data = rows.select("panel", "row", "column", "mean", "low", "high", "questions")
     drawn = cells.facet(facet, columns=2 * frame.columns, data=data)
     return themed(drawn.properties(title=title_params(frame.title, frame.subtitle)))

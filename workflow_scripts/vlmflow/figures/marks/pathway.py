@@ -12,7 +12,7 @@ from vlmflow.edges import Edge
 from ..measures import Shown
 from ..panels import Frame
 from ..style import name_of, strokes_of
-from .theme import themed, title_params
+from .theme import panel_facet, themed, title_params
 
 LANE, LAYER, NARROWEST, WIDEST = 46, 14, 270, 560  # pixels: height of a lane, width of a layer and of a panel
 SHAFTS, HEADS = (1.5, 7.0), (60, 240)  # width of an arrow's shaft and area of its head, pixels
@@ -60,7 +60,7 @@ def draw_pathway(
     )
     width = min(WIDEST, max(NARROWEST, LAYER * (blocks[-1] - blocks[0])))
     panel = alt.layer(shafts, heads).properties(width=width, height=LANE * len(segments))
-    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
+    facet = panel_facet(frame.panels)
     data = _arrows(rows, names, list(segments))
     figure = panel.facet(facet, columns=min(2, frame.columns), data=data)
     if len(frame.panels) % 2 and len(frame.panels) > 1:

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from ..panels import Axes, Frame
-from .theme import themed, title_params
+from .theme import panel_facet, themed, title_params
 
 ROW, PANEL = 22, 210  # pixels
 
@@ -36,7 +36,7 @@ def draw_points(rows: pl.DataFrame, axes: Axes, frame: Frame, names: Sequence[st
     points = base.mark_point(filled=True, size=60, opacity=1, color="#0063a6").encode(x="mean:Q", tooltip=tooltip)
     zero = alt.Chart().mark_rule(color="#555555", strokeWidth=0.7).encode(x=alt.datum(0))
     panel = alt.layer(zero, bars, points).properties(width=PANEL, height=ROW * len(names))
-    facet = alt.Facet("panel:N", sort=frame.panels).title(None).header(labelFontWeight="bold", labelFontSize=12)
+    facet = panel_facet(frame.panels)
     data = rows.select("panel", "mean", "low", "high", "questions", "images", line=pl.col(axes.line))
     figure = panel.facet(facet, columns=min(2, frame.columns), data=data)
     if len(frame.panels) % 2 and len(frame.panels) > 1:

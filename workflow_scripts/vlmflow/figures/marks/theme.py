@@ -21,6 +21,14 @@ def title_params(title: str, subtitle: list[str]) -> alt.TitleParams:
     return alt.TitleParams(title or " ", subtitle=subtitle, anchor="start", fontSize=14, subtitleFontSize=12)
 
 
+def panel_facet(headings: list[str], size: int = 12) -> alt.Facet:
+    """The panels in the order of their headings, which are written in bold; `size` is in pixels."""
+    facet = alt.Facet("panel:N", sort=headings).title(None)
+    # The common font has no crossed arrow; where it has all that is needed, it is the narrower one.
+    font = ARROW_FONT if any("↛" in heading for heading in headings) else FONT
+    return facet.header(labelFontWeight="bold", labelFontSize=size, labelFont=font)
+
+
 def themed(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     """The chart with the fonts and sizes that all figures share."""
     return (
