@@ -1,9 +1,11 @@
 """The heat map of heads, and the table of the strongest ones."""
 
+import polars as pl
 import pytest
 
 from support.frames import TASKS, drawn, interval, nothing
 from vlmflow.figures import HeadsChart
+from vlmflow.figures.style import ARROW_FONT, FONT
 from vlmflow.probes import HeadsProbe
 
 PROBE = HeadsProbe(kind="heads", edges=["question -> last"], zero=["last"])
@@ -34,6 +36,14 @@ def test_a_heat_map_of_heads_and_layers():
     assert len({row["panel"] for row in rows}) == len(TASKS) * 2
     alone = drawn(summary(sharing=1), FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
     assert alone["spec"]["layer"][0]["encoding"]["y"]["sort"] == ["0", "1", "2", "3"]
+
+
+def test_headings_with_a_crossed_arrow_have_a_font_with_this_character():
+    chart = drawn(summary(), FIGURE, PROBE, "m", TASKS, columns=2).to_dict()
+    assert chart["facet"]["header"]["labelFont"] == ARROW_FONT
+    zeroed = HeadsProbe(kind="heads", zero=["last"], mean=["last"])
+    renamed = summary().with_columns(pl.col("intervention").replace("question -> last", "mean at last"))
+    assert drawn(renamed, FIGURE, zeroed, "m", TASKS, columns=2).to_dict()["facet"]["header"]["labelFont"] == FONT
 
 
 def test_the_strongest_heads_and_their_stability():
