@@ -213,9 +213,18 @@ def get_answering_runtime(wildcards, input, attempt):
 
 def get_probing_runtime(wildcards, input, attempt):
     """Minutes of a shard of a probe."""
-    probe = study.probes[wildcards.probe]
-    tasks = study.tasks_of(wildcards.probe)
-    return requests.probing(get_model(wildcards), probe, tasks, input.selected, input.answers, attempt)
+    return requests.probing(*get_shard_of_probe(wildcards, input), attempt)
+
+
+def get_probing_memory(wildcards, input, attempt):
+    """Memory of a shard of a probe, in megabytes."""
+    return requests.probing_memory(*get_shard_of_probe(wildcards, input), attempt)
+
+
+def get_shard_of_probe(wildcards, input):
+    """The model and the probe of a job, its tasks, and the tables that say how many questions it measures."""
+    name = wildcards.probe
+    return get_model(wildcards), study.probes[name], study.tasks_of(name), input.selected, input.answers
 
 
 def get_gpus(wildcards):

@@ -146,7 +146,7 @@ rule run_probe:
         "../envs/inference.yaml"
     threads: 1
     resources:
-        mem_mb=get_model_memory,
+        mem_mb=get_probing_memory,
         runtime=get_probing_runtime,
         gpu=get_gpus,
         gpu_model=get_gpu_type,

@@ -8,7 +8,7 @@ import pytest
 from support.paths import TINY_LLAVA
 from vlmflow.jobs import requests
 from vlmflow.jobs.requests import ResourceRequests
-from vlmflow.probes import LensProbe, PruningProbe
+from vlmflow.probes import LensProbe, PruningProbe, StatesProbe
 from vlmflow.study import Model
 
 
@@ -84,6 +84,23 @@ def test_what_is_measured_on_some_questions_per_task_is_requested_for_each_task(
     timed = PruningProbe(kind="pruning", layers_dropped=[0], timed=10_000)
     apart = sum(free.probing(model(), timed, [task], **tables, attempt=1) for task in TASKS)
     assert free.probing(model(), timed, TASKS, **tables, attempt=1) == pytest.approx(apart, rel=0.01)
+
+
+def test_rows_that_hold_much_take_memory_and_time(question_tables):
+    """All states of an image for 50,000 questions; of other probes, the memory is the model's alone."""
+    free, tables = ResourceRequests(Call()), inputs(**question_tables)
+    every = StatesProbe(kind="states", segments=["image"], tokens="all", answers="correct")
+    held = [free.probing_memory(model(shards=shards), every, TASKS, **tables, attempt=1) for shards in (1, 2)]
+    alone = free.memory(model(), 1)
+    numbers = 50_000 * 11 * 36 * 128
+    assert 2 * 4 * numbers / 1e6 < held[0] - alone < 3 * 4 * numbers / 1e6
+    assert held[1] - alone == pytest.approx((held[0] - alone) / 2, rel=0.01)
+    assert free.probing_memory(model(), LensProbe(kind="lens"), TASKS, **tables, attempt=1) == alone
+    means = StatesProbe(kind="states", segments=["image"], answers="correct")
+    minutes = [free.probing(model(), probe, TASKS, **tables, attempt=1) for probe in (means, every)]
+    assert minutes[1] > minutes[0]
+    with pytest.raises(FileNotFoundError):
+        free.probing_memory(model(), every, TASKS, **tables | {"selected": "none.parquet"}, attempt=1)
 
 
 def test_a_table_that_does_not_exist_yet_is_left_to_snakemake(tmp_path):

@@ -32,10 +32,12 @@ class ResourceRequests:
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
 
-    def memory(self, model: Model, attempt: int) -> int:
-        """Megabytes of a job with this model."""
-        requested = estimates.megabytes(size_of(model), model.dtype, gpu=model.gpus > 0, attempt=attempt)
-        return self._limited("most_mem_mb", requested)
+    def memory(self, model: Model, attempt: int, numbers: int = 0) -> int:
+        """Megabytes of a job with this model, whose rows hold so many numbers."""
+        size, gpu = size_of(model), model.gpus > 0
+        return self._limited(
+            "most_mem_mb", estimates.megabytes(size, model.dtype, gpu=gpu, attempt=attempt, numbers=numbers)
+        )
 
     def loading(self, model: Model, attempt: int) -> int:
         """Minutes of loading the model."""
@@ -59,11 +61,14 @@ class ResourceRequests:
             answers: the tables of all questions that were asked, one per shard.
             attempt: of the job, from 1.
         """
-        analysed = count_per_task([selected] if probe.answers_analysed == "correct" else answers)
-        most = probe.questions or math.inf
-        questions = int(sum(min(analysed.get(task, 0), most) for task in tasks))
-        work = probe.cost(size_of(model), questions // max(1, len(tasks)))
-        return self._minutes(model, work, questions // model.shards + 1, attempt)
+        return self._minutes(model, *_shard_of_probe(model, probe, tasks, selected, answers), attempt)
+
+    def probing_memory(
+        self, model: Model, probe: Probe, tasks: Sequence[str], selected: str, answers: Iterable[str], attempt: int
+    ) -> int:
+        """Megabytes of a shard of a probe; see `probing`."""
+        work, questions = _shard_of_probe(model, probe, tasks, selected, answers)
+        return self.memory(model, attempt, work.numbers * questions)
 
     def gpus(self, model: Model) -> int:
         """Number of GPUs; 0 in place of 1 on a machine without GPUs, where several jobs may then run."""
@@ -87,6 +92,16 @@ class ResourceRequests:
         """An amount up to the cluster's maximum: above it a job would never start."""
         limit = self.invocation.default_resource(name)
         return amount if limit is None else min(amount, int(limit))
+
+
+def _shard_of_probe(
+    model: Model, probe: Probe, tasks: Sequence[str], selected: str, answers: Iterable[str]
+) -> tuple[Work, int]:
+    """(the work for one question, the number of questions in one shard of a probe)."""
+    analysed = count_per_task([selected] if probe.answers_analysed == "correct" else answers)
+    most = probe.questions or math.inf
+    questions = int(sum(min(analysed.get(task, 0), most) for task in tasks))
+    return probe.cost(size_of(model), questions // max(1, len(tasks))), questions // model.shards + 1
 
 
 def count_rows(file: str) -> int:

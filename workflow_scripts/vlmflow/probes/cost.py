@@ -14,7 +14,6 @@ DECODED = 4  # tokens of a usual answer
 # Number of tokens that are replayed at a time, and of states that are read at a time. These are copies, since the
 # constants of the engine and the models cannot be imported without torch.
 REPLAYED, READ = 4096, 512
-WRITTEN = 5000  # numbers that are written in the time in which a layer starts
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,13 @@ class Work:
     Attributes:
         forwards: number of forwards of its prompt, including the image encoder's.
         passes: number of passes through all layers; each pass takes time to start, however little it computes.
+        numbers: how many are written into the store and the table, if they are many; the job holds those of all
+            questions.
     """
 
     forwards: float
     passes: float
+    numbers: int = 0
 
 
 def forward() -> float:
@@ -65,11 +67,6 @@ def segment_tokens(segment: str, size: Size) -> int:
     """The number of positions of a segment in a usual prompt; for a part of image or question, that of all of it."""
     rank = SEGMENTS.get(segment, SEGMENTS["question"])  # of a study's own segment, only a prompt tells
     return (size.image_tokens, TEMPLATE, QUESTION, TEMPLATE, 1)[rank]
-
-
-def written_passes(numbers: int, size: Size) -> float:
-    """The passes that take as long as it takes to write so many numbers into the store and the table."""
-    return numbers / (size.layers * WRITTEN)
 
 
 def unembedding(size: Size) -> float:

@@ -9,7 +9,7 @@ from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
 from vlmflow.probes.base import AnyAnswerProbe
-from vlmflow.probes.cost import Work, forward, segment_tokens, written_passes
+from vlmflow.probes.cost import Work, forward, segment_tokens
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT, STATE
@@ -110,4 +110,4 @@ class StatesProbe(AnyAnswerProbe):
         """See `Probe.cost`; many states take longer to write than to compute."""
         layers = size.layers + 1 if self.layers is None else len(self.layers)
         states = sum(1 if self.tokens == "mean" else segment_tokens(segment, size) for segment in self.segments)
-        return Work(forward(), 1 + written_passes(layers * states * size.width, size))
+        return Work(forward(), 1, layers * states * size.width)

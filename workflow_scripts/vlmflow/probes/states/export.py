@@ -51,15 +51,15 @@ def export_states(tables: Iterable[str | Path], path: str | Path, index: str | P
         WriteError: a file cannot be written.
     """
     rows = read_shards(StatesProbe.table, tables)
-    tensors, indices = {}, [INDEX.frame([])]
-    for (segment,), of_segment in rows.group_by("segment", maintain_order=True):
-        layers = of_segment.partition_by("layer", maintain_order=True)
-        for of_layer in layers:
-            tensors[tensor_name(str(segment), of_layer["layer"][0])] = _matrix(of_layer["states"])
-        indices.append(INDEX.frame(layers[0].with_columns(row=pl.int_range(pl.len()))))
+    tensors, indexed = {}, {}
+    for segment, layer in rows.select("segment", "layer").unique(maintain_order=True).iter_rows():
+        part = rows.filter(segment=segment, layer=layer)
+        tensors[tensor_name(segment, layer)] = _matrix(part["states"])
+        if segment not in indexed:
+            indexed[segment] = INDEX.frame(part.with_columns(row=pl.int_range(pl.len())))
     with atomic_write(path) as temporary:
         save_file(tensors, temporary, METADATA)
-    INDEX.write(pl.concat(indices), index)
+    INDEX.write(pl.concat([INDEX.frame([]), *indexed.values()]), index)
 
 
 def _matrix(states: pl.Series) -> np.ndarray:
