@@ -146,6 +146,25 @@ def test_the_interval_of_an_extreme_among_equals_is_nearer_to_the_truth_than_tha
     assert found_anew >= 94
 
 
+def test_the_extreme_of_several_lines_is_that_of_all_their_points_in_one():
+    """As of heads × layers; the same points in one line are the oracle."""
+    random = np.random.default_rng(0)
+    heads = [
+        rows(random.normal(size=30) - (layer == head), range(30)).with_columns(head=head, layer=layer)
+        for head in range(3)
+        for layer in range(4)
+    ]
+    data = pl.concat(heads).with_columns(point=4 * pl.col("head") + pl.col("layer"))
+    found = summarise(data, ["edge", "head", "layer"], "change", along="layer", across=["head"])
+    one_line = summarise(data, ["edge", "point"], "change", along="point")
+    extremes = ["mean", "extreme_low", "extreme_high"]
+    assert_frame_equal(found.select(extremes), one_line.select(extremes))
+    assert len(found.drop_nulls("extreme_low")) == 2
+    apart = summarise(data, ["edge", "head", "layer"], "change", along="layer")
+    assert len(apart.drop_nulls("extreme_low")) == 6
+    assert set(found["position_low"].drop_nulls()) <= set(range(4)), "the layer, not the point"
+
+
 def test_weights_of_an_image_are_the_same_in_every_sample():
     few, many = image_weights(["a", "b"]), image_weights(["c", "b", "a"])
     assert (few[:, 0] == many[:, 2]).all()

@@ -89,6 +89,26 @@ def test_shares_that_no_question_changes_have_an_interval(kind):
         assert all(found == pytest.approx(ends, abs=0.01) for found in spread.values())
 
 
+@pytest.mark.parametrize("kind", ["heads", "patching", "logit-attribution"])
+def test_the_strongest_head_of_all_layers_is_the_extreme(kind):
+    averaging = probe_class(kind).averaging
+    columns = {name: pl.lit(0) for name in averaging.by if name not in ("head", "layer", "quantity")}
+    random = np.random.default_rng(1)
+    rows = pl.DataFrame(
+        [
+            {"question_id": str(question), "image_id": str(question), "head": head, "layer": layer}
+            | {"value": random.normal() - 3 * (head == 1 and layer == 2)}
+            for question in range(20)
+            for head in range(3)
+            for layer in range(4)
+        ]
+    ).with_columns(**columns, quantity=pl.lit(averaging.default))
+    means = replace(averaging, prepare=None, further={}, halves=False, derived=None).average(rows)
+    lowest = means.drop_nulls("extreme_low").sort("mean")
+    assert len(lowest) == 2
+    assert (lowest["head"][0], lowest["layer"][0]) == (1, 2)
+
+
 def left_out(edge, why, ids):
     return [skipped_row(i, why, edge) for i in ids]
 

@@ -54,6 +54,16 @@ def test_the_strongest_heads_and_their_stability():
     # Measured on the half on which it was not chosen, head 3 is 50 points weaker in one of the two.
     shifted = FIGURE.effects(PROBE, summary(noise=50)).rows[0]["cells"][-2]
     assert shifted["value"] == "−15.0 %"
+    assert other_half["interval"] == "", "no extreme could be found in every resample"
+    found = summary().with_columns(
+        extreme_low=pl.when(pl.col("mean") == -60).then(-70.5), extreme_high=pl.when(pl.col("mean") == -60).then(-49.5)
+    )
+    assert FIGURE.effects(PROBE, found).rows[0]["cells"][-2] == {
+        "value": "−60.0 %",
+        "interval": "[−70.5, −49.5]",
+        "where": "",
+    }
+    assert "−60.0 % [−70.5, −49.5]" in FIGURE.sentence(PROBE, found, "m")
     assert first == {"value": "−60.0 %", "interval": "[−60.0, −60.0]", "where": "head 3 of layer 1"} | {
         "interval": first["interval"]
     }

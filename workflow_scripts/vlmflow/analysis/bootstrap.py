@@ -119,7 +119,13 @@ def highest(choose: np.ndarray, measure: np.ndarray) -> np.ndarray:
 
 
 def summarise(
-    rows: pl.DataFrame, by: list[str], value: str, *, along: str | None = None, seed: int = 0
+    rows: pl.DataFrame,
+    by: list[str],
+    value: str,
+    *,
+    along: str | None = None,
+    across: Sequence[str] = (),
+    seed: int = 0,
 ) -> pl.DataFrame:
     """Mean of `value` for every combination of `by`, with a 95 % bootstrap interval over images.
 
@@ -128,6 +134,7 @@ def summarise(
         by: columns that make a combination, in the order of the result.
         value: the column that is averaged.
         along: the column of `by` along which a line is drawn, such as the layer; it has numbers.
+        across: columns of `by` whose lines are searched together for an extreme, such as the heads of each layer.
         seed: of the weights.
 
     Returns:
@@ -139,7 +146,7 @@ def summarise(
     """
     cells = rows.group_by([*by, "image_id"], maintain_order=True).agg(total=pl.col(value).sum(), count=pl.len())
     order = cells.select(by).unique(maintain_order=True).with_row_index("combination")
-    lines = [name for name in by if name != along] if along else []
+    lines = [name for name in by if name not in (along, *across)] if along else []
     cells = cells.join(order, on=by, nulls_equal=True, maintain_order="left")
     parts = cells.partition_by(lines, maintain_order=True) if lines else [cells]
     means = pl.concat(_line(part, along, seed) for part in parts) if len(cells) else _line_frame([], np.zeros((0, 9)))

@@ -19,6 +19,7 @@ class Averaging:
         quantities: the columns that are averaged.
         prepare: a function that is applied to the rows first; it may create the columns `quantity` and `value`.
         columns: columns of `by` that the probe's own table does not have.
+        across: columns of `by` whose lines are searched together for an extreme; see `summarise`.
         position: the column with the position of a value of the x axis, if that value is only its name.
         map_columns: if the quantities are maps (lists, row by row), the column that has their number of columns.
         further: name → column and expression over the rows of a combination, in addition to the mean.
@@ -43,6 +44,7 @@ class Averaging:
     line_of: Mapping[str, str] | None = None
     default: str | None = None
     halves: bool = False
+    across: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     derived: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None
 
@@ -81,7 +83,7 @@ class Averaging:
         if self.map_columns:
             sizes = values.partition_by(self.map_columns, maintain_order=True)
             return pl.concat(summarise_cells(maps, by, "value", maps[self.map_columns][0]) for maps in sizes)
-        means = summarise(values, by, "value", along=self.along)
+        means = summarise(values, by, "value", along=self.along, across=self.across)
         if self.shares:
             means = with_rare_cases(means, 100, pl.col("quantity").is_in(self.shares))
         if self.further:

@@ -86,8 +86,9 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
         explanation = (
             f"The {STRONGEST} heads with the largest effect. Each interval (95 %) is that of one head; since the heads "
             "are chosen as the strongest of all, their effects are somewhat exaggerated. The next column is not: the "
-            "strongest head of one half of the images, measured on the other half, both ways and averaged. Last "
-            "column: Spearman's correlation of all heads' effects between the two halves, and how many of the "
+            "strongest head of one half of the images, measured on the other half, both ways and averaged, with the "
+            "interval of this, for which the strongest is found anew in each resample. Last column: Spearman's "
+            "correlation of all heads' effects between the two halves, and how many of the "
             f"{STRONGEST} strongest heads of one half are among those of the other."
         )
         return EffectTable(lines, rows, explanation)
@@ -106,8 +107,10 @@ class HeadMap(SummaryChart[P], Strict, Generic[P]):
             both.sort(chosen, descending=not self.shown.lowest, maintain_order=True)[measured][0]
             for chosen, measured in (HALF_NAMES, HALF_NAMES[::-1])
         ]
-        reading = self.shown.reading
-        return {"value": reading.written(sum(effects) / 2) + reading.unit, "interval": "", "where": ""}
+        reading, top = self.shown.reading, self.shown.worst_first(rows).row(0, named=True)
+        ends = [top["extreme_low"], top["extreme_high"]]
+        interval = "" if None in ends else f"[{', '.join(map(reading.written, ends))}]"
+        return {"value": reading.written(sum(effects) / 2) + reading.unit, "interval": interval, "where": ""}
 
     def _overlap(self, rows: pl.DataFrame) -> str:
         """The number of heads that are among the strongest of both halves of the images, as text."""

@@ -61,13 +61,14 @@ def effect_averaging(
     further: Mapping[str, tuple[Column, pl.Expr]] | None = None,
     *,
     halves: bool = False,
+    across: tuple[str, ...] = (),
     derived: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None,
 ) -> Averaging:
     """How the effects of an intervention are averaged: each measure by itself.
 
     Args:
         by: columns of the table that make a combination; the last one is the x axis.
-        line, further, halves, derived: see `Averaging`.
+        line, further, halves, across, derived: see `Averaging`.
     """
     *others, along = by
     return Averaging(
@@ -78,5 +79,6 @@ def effect_averaging(
         default="change",
         shares=("flips",),
         halves=halves,
+        across=across,
         derived=derived,
     )

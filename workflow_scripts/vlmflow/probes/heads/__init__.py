@@ -49,6 +49,7 @@ class HeadsProbe(SampleProbe):
             "key_head": (Column(pl.Int32, "heads with the same number share their keys"), pl.col("key_head").first())
         },
         halves=True,
+        across=("head",),
     )
 
     kind: Literal["heads"]

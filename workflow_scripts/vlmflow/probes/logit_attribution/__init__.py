@@ -49,6 +49,7 @@ class LogitAttributionProbe(SampleProbe):
             "key_head": (Column(pl.Int32, "heads with the same number share their keys"), pl.col("key_head").first())
         },
         halves=True,
+        across=("head",),
         default="logit",
     )
 

@@ -69,6 +69,7 @@ class PatchingProbe(SampleProbe):
         line="segment",
         default="towards",
         halves=True,
+        across=("head",),
         shares=("becomes", "flips"),
     )
     # The pairs choose the donors, and a measurement depends on its donor.
