@@ -12,6 +12,7 @@ from vlmflow.tables import ANSWERS, CANDIDATES, QUESTIONS, SELECTED, SKIPPED
 def answers(*correct):
     """A table of answers, by whether each is correct."""
     row = {"task": "T", "image_id": "i", "predicted": "p", "answer": "a", "probability": 0.5, "token_ids": [1]}
+    row |= {"tokens": ["p"], "token_probabilities": [0.5]}
     return ANSWERS.frame([row | {"question_id": str(n), "correct": each} for n, each in enumerate(correct)])
 
 

@@ -225,6 +225,7 @@ def test_an_empty_answer_is_a_wrong_one(vlm, path):
     answer = answer_question(vlm, Question.of(question_row(path)), instruction="")
     ANSWERS.frame([answer])
     assert (answer["predicted"], answer["token_ids"], answer["correct"]) == ("", [], False)
+    assert (answer["tokens"], answer["token_probabilities"]) == ([], [])
     assert answer["probability"] > 0.9
     row = question_row(path) | {"token_ids": answer["token_ids"]}
     last = KnockoutProbe(kind="knockout", window=1, edges=["image -> question"], token="last")

@@ -21,7 +21,7 @@ def tables():
     ]  # fmt: skip
     answers = [
         {"task": "T", "question_id": name, "image_id": name, "predicted": "x", "answer": "red", "correct": correct}
-        | {"probability": 0.5, "token_ids": [7]}
+        | {"probability": 0.5, "token_ids": [7], "tokens": ["x"], "token_probabilities": [0.5]}
         for name, correct in CORRECT.items()
     ]
     return ProbeTables(

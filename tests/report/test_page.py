@@ -109,6 +109,8 @@ def answered(task, pairs):
             "correct": None if right == "a caption" else is_correct(said, right),
             "probability": 0.5,
             "token_ids": [1],
+            "tokens": ["x"],
+            "token_probabilities": [0.5],
         }
         for number, (said, right) in enumerate(pairs)
     ]

@@ -43,6 +43,8 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
                 "correct": row["answer"] in ("left", "yes"),
                 "probability": 0.5,
                 "token_ids": [1],
+                "tokens": ["x"],
+                "token_probabilities": [0.5],
             }
             for row in kept.to_dicts()
         ]

@@ -56,6 +56,22 @@ def test_the_answer_is_capitalised(tiny_llava, scene):
     answer = tiny_llava.answer(tiny_llava.prompt(image, f"Is the {thing.shape} small or large?"))
     assert answer.text == thing.size.capitalize()
     assert len(answer.token_ids) == 1
+    assert (answer.tokens, answer.token_probabilities) == ([answer.text], [answer.probability])
+
+
+@torch.inference_mode()
+def test_each_token_of_an_answer_has_its_probability_after_the_tokens_before(tiny_llava, scene):
+    prompt = tiny_llava.prompt(scene[1], "How many circles are there?")
+    ends, tiny_llava.ends = tiny_llava.ends, []
+    try:
+        answer = tiny_llava.answer(prompt, max_new_tokens=4)
+    finally:
+        tiny_llava.ends = ends
+    assert len(answer.tokens) == len(answer.token_probabilities) == len(answer.token_ids) == 4
+    for number, token in enumerate(answer.token_ids):
+        recorded = tiny_llava.record(tiny_llava.continue_prompt(prompt, answer.token_ids[:number]))
+        logits = tiny_llava.unembedding(recorded.output[0, -1]).float()
+        assert logits.softmax(0)[token].item() == pytest.approx(answer.token_probabilities[number], abs=1e-5)
 
 
 def test_the_word_comes_before_its_capital(tiny_llava):

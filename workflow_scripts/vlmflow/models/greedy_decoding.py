@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,11 +24,15 @@ class Answer:
         text: the decoded tokens, stripped.
         token_ids: the tokens, without the end-of-sequence token.
         probability: the probability of the first token, from the logits in float32.
+        tokens: the text of each token.
+        token_probabilities: the probability of each token, given those before it.
     """
 
     text: str
     token_ids: list[int]
     probability: float
+    tokens: list[str] = field(default_factory=list)
+    token_probabilities: list[float] = field(default_factory=list)
 
 
 @torch.inference_mode()
@@ -41,7 +45,7 @@ def decode_greedily(
     padding: int | None,
     cache: Cache | None = None,
 ) -> tuple[list[int], Tensor]:
-    """(token ids of the greedy continuation up to one of `ends`, logits (vocabulary) of the first of them).
+    """(token ids of the greedy continuation up to one of `ends`, logits (tokens, vocabulary) from which each is chosen).
 
     Args:
         model: of `transformers`.
@@ -63,7 +67,7 @@ def decode_greedily(
     )
     with _generation_settings(model, greedy), naming_the_model(model):
         generated = model.generate(**inputs, **({} if cache is None else {"past_key_values": cache}))
-    return generated.sequences[0, inputs["input_ids"].shape[1] :].tolist(), generated.logits[0][0]
+    return generated.sequences[0, inputs["input_ids"].shape[1] :].tolist(), torch.cat(generated.logits)
 
 
 # Names of the parts of each model that have generation settings: finding them takes a tenth of a small model's answer.

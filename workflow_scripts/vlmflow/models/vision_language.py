@@ -89,16 +89,24 @@ class LanguageModel(DecoderModel):
             InterventionError: the model's logits are not finite numbers.
         """
         tokens, logits = self.generate(prompt, max_new_tokens, self.ends)
-        probability = logits.float().softmax(0)[tokens[0]].item()
-        if not math.isfinite(probability):
+        probabilities = [row[token].item() for row, token in zip(logits.float().softmax(1), tokens, strict=True)]
+        if not all(map(math.isfinite, probabilities)):
             raise InterventionError("the model's logits are not finite numbers; another dtype may help")
-        kept = [token for token in tokens if token not in self.ends]
-        return Answer(self.processor.tokenizer.decode(kept, skip_special_tokens=True).strip(), kept, probability)
+        kept = [(token, each) for token, each in zip(tokens, probabilities, strict=True) if token not in self.ends]
+        ids = [token for token, _ in kept]
+        tokenizer = self.processor.tokenizer
+        return Answer(
+            tokenizer.decode(ids, skip_special_tokens=True).strip(),
+            ids,
+            probabilities[0],
+            [tokenizer.decode([token]) for token in ids],
+            [each for _, each in kept],
+        )
 
     def generate(
         self, prompt: Prompt, max_new_tokens: int, ends: Sequence[int], cache: Cache | None = None
     ) -> tuple[list[int], Tensor]:
-        """(token ids of the greedy continuation up to one of `ends`, logits (vocabulary) of the first of them).
+        """(token ids of the greedy continuation up to one of `ends`, logits (tokens, vocabulary) of each choice).
 
         `cache` keeps keys and values; by default it is of the model's own kind.
         """

@@ -39,6 +39,8 @@ def answer_question(
         "correct": is_correct(answer.text, question.correct_answer, match),
         "probability": answer.probability,
         "token_ids": answer.token_ids,
+        "tokens": answer.tokens,
+        "token_probabilities": answer.token_probabilities,
     }
 
 

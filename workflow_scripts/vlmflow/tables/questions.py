@@ -108,6 +108,8 @@ ANSWERS = Table(
         ),
         "probability": Column(pl.Float64, "of the first token of the model's answer"),
         "token_ids": Column(pl.List(pl.Int64), "of the model's answer"),
+        "tokens": Column(pl.List(pl.String), "the text of each of them"),
+        "token_probabilities": Column(pl.List(pl.Float64), "of each of them, given those before it"),
     },
 )
 VIEWS = Table(
