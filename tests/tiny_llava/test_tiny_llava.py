@@ -69,8 +69,8 @@ def test_each_token_of_an_answer_has_its_probability_after_the_tokens_before(tin
         tiny_llava.ends = ends
     assert len(answer.tokens) == len(answer.token_probabilities) == len(answer.token_ids) == 4
     for number, token in enumerate(answer.token_ids):
-        recorded = tiny_llava.record(tiny_llava.continue_prompt(prompt, answer.token_ids[:number]))
-        logits = tiny_llava.unembedding(recorded.output[0, -1]).float()
+        longer = tiny_llava.continue_prompt(prompt, answer.token_ids[:number])
+        logits = tiny_llava.model(**longer.inputs).logits[0, -1].float()
         assert logits.softmax(0)[token].item() == pytest.approx(answer.token_probabilities[number], abs=1e-5)
 
 

@@ -45,7 +45,7 @@ def decode_greedily(
     padding: int | None,
     cache: Cache | None = None,
 ) -> tuple[list[int], Tensor]:
-    """(token ids of the greedy continuation up to one of `ends`, logits (tokens, vocabulary) from which each is chosen).
+    """(token ids of the greedy continuation up to one of `ends`, logits (tokens, vocabulary) of each choice).
 
     Args:
         model: of `transformers`.
