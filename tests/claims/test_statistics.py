@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from scipy.stats import pearsonr, spearmanr
 
 from vlmflow.analysis.bootstrap import Resampled
+from vlmflow.analysis.line import Line, mean_of
 from vlmflow.claims.declared import NEEDED, Measure, Statistic
-from vlmflow.claims.line import Line, mean_of
 from vlmflow.claims.margins import MARGINS
 from vlmflow.claims.percentages import with_rare_events
 from vlmflow.claims.statistics import JOINT, OF_LINE, OF_LINE_AND_KEYS, OF_TWO_LINES, NotDefinedError

@@ -6,11 +6,11 @@ from itertools import combinations, product
 
 import polars as pl
 
+from vlmflow.analysis.line import NotDefinedError
 from vlmflow.progress import with_progress
 from vlmflow.tables import Column, Table
 
 from .declared import Claim, StudyClaim
-from .line import NotDefinedError
 from .measure import Measuring, Scope, defined
 from .sources import Source
 from .verdict import LEVEL, Verdict, holm, sides, verdict, verdict_of_all

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlmflow.analysis.bootstrap import at, highest, lowest
+from vlmflow.analysis.line import Line
 
-from .line import Line
 from .one_line import rise
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from vlmflow.analysis.bootstrap import Resampled, quantile_ends
+from vlmflow.analysis.line import Line, mean_of
 
 from .declared import LineOf, Measure, Test, Where
-from .line import Line, mean_of
 from .margins import MARGINS, spread
 from .percentages import with_rare_events
 from .sources import Source

@@ -8,8 +8,7 @@ from scipy.stats import rankdata
 
 from vlmflow.analysis.bootstrap import at, highest, lowest
 from vlmflow.analysis.knees import knee
-
-from .line import Line, NotDefinedError
+from vlmflow.analysis.line import Line, NotDefinedError
 
 if TYPE_CHECKING:
     from .declared import Measure

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from vlmflow.analysis.line import Line, NotDefinedError, line_of, map_line
 from vlmflow.probes import Probe
 from vlmflow.tables import ANSWERS, TASK, Table, read_shards
 
 from .declared import Where
-from .line import Line, NotDefinedError, line_of, map_line
 
 KEPT = 12  # tasks of a probe whose rows are kept in memory
 LEAST_IMAGES = 10  # with fewer, halves and intervals say little

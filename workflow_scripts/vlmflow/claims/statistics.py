@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlmflow.analysis.bootstrap import at
+from vlmflow.analysis.line import Line, NotDefinedError
 from vlmflow.analysis.phases import LEAST, RESAMPLES, fitted_phases, phases_supported
 
-from .line import Line, NotDefinedError
 from .one_line import OF_LINE, OF_LINE_AND_KEYS, correlation, in_drop, rank_correlation
 
 if TYPE_CHECKING:

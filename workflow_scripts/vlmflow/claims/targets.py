@@ -9,10 +9,10 @@ import polars as pl
 import yaml
 from pydantic import Field, model_validator
 
+from vlmflow.analysis.line import NotDefinedError
 from vlmflow.settings import Strict
 
 from .declared import Measure
-from .line import NotDefinedError
 from .measure import Measuring, Scope, defined
 from .sources import Source
 

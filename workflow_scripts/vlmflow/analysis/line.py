@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from vlmflow.analysis.bootstrap import Resampled, totals_of_maps
+from .bootstrap import Resampled, totals_of_maps
 
 
 class NotDefinedError(ValueError):
