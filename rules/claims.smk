@@ -1,5 +1,7 @@
-# Claims, judged on the rows of probes and on answers; and the numbers that a paper prints, beside those of a study.
+# Claims, judged on the rows of probes and on answers; the stages of the flow; and the numbers that a paper prints,
+# beside those of a study.
 from vlmflow.claims.sources import ANSWERS_ROLE
+from vlmflow.claims.stages import has_stages
 from vlmflow.study.claims import sources_of_claims
 
 # What claims are judged on: probes, accuracy tables, and the models' own answers.
@@ -54,6 +56,36 @@ rule judge_claims:
         claims={name: claim.model_dump(mode="json") for name, claim in study.claims.items()},
     script:
         "../workflow_scripts/judge_claims.py"
+
+
+# The knockouts from which the stages of the flow are read.
+STAGE_PROBES = [probe for probe in study.probes if has_stages(study.probes[probe]) and get_probe_models(probe)]
+
+
+rule find_stages:
+    input:
+        rows=[path for probe in STAGE_PROBES for path in get_shards(get_probe_models(probe), probe)],
+        models=expand(f"{RESULTS}/{{model}}/model.parquet", model=MODELS),
+    output:
+        stages=f"{RESULTS}/summary/stages.parquet",
+        csv=f"{RESULTS}/tables/stages.csv",
+    log:
+        f"{RESULTS}/logs/find_stages.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/find_stages.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(60),
+    params:
+        probes={probe: study.probes[probe].model_dump(mode="json") for probe in STAGE_PROBES},
+        tasks={probe: study.tasks_of(probe) for probe in STAGE_PROBES},
+        rows=[(probe, model) for probe in STAGE_PROBES for model in get_models_of_shards(get_probe_models(probe))],
+        models=MODELS,
+    script:
+        "../workflow_scripts/find_stages.py"
 
 
 # Not part of any other target: `snakemake --configfile studies/flow.yaml --cores 1 check_targets`.

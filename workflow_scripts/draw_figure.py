@@ -1,4 +1,4 @@
-"""One figure of one model, in four files: interactive, SVG, PNG, and a narrow SVG."""
+"""One figure of one model: interactive, SVG, PNG, SVG and PDF of a printed column, and its rows as CSV."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from vlmflow.figures.drawing import draw
 from vlmflow.figures.save import save
 from vlmflow.jobs.job import logged
 from vlmflow.probes import AnyProbe
-from vlmflow.tables import VIEWS, read_shards
+from vlmflow.tables import VIEWS, atomic_write, read_shards
 
 
 def by_task(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -32,5 +32,8 @@ with logged(snakemake.log[0]):
         views=by_task(VIEWS.read(source.views[0])) if source.views else {},
     )
     libraries = Path(source.libraries).read_text(encoding="utf-8")
-    for path, columns in zip(snakemake.output, (3, 3, 3, 1), strict=True):
+    *drawn, rows = snakemake.output
+    for path, columns in zip(drawn, (3, 3, 3, 1, 1), strict=True):
         save(draw(figure, probe, data, Layout(columns, interactive=path.endswith(".html"))), path, libraries)
+    with atomic_write(rows) as temporary:
+        figure.data_rows(probe, data).write_csv(temporary)

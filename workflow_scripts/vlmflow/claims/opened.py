@@ -19,17 +19,31 @@ def open_sources(files: Any, params: Any) -> dict[str, Source]:
         params: probes (settings by name), tasks (of each probe), rows (probe and model of each path), answered (model
             of each path) and answered_tasks, tables (table and model of each path).
     """
-    sources: dict[str, Source] = {}
-    rows = _by(params.rows, files.rows)
-    for name, settings in params.probes.items():
-        own = {model: paths for (probe, model), paths in rows.items() if probe == name}
-        sources[name] = ProbeSource(TypeAdapter(AnyProbe).validate_python(settings), own, params.tasks[name])
+    sources: dict[str, Source] = dict(open_probe_sources(params, files.rows))
     if params.answered:
         sources[ANSWERS_ROLE] = AnswerSource(_by(params.answered, files.answers), params.answered_tasks)
     questions = dict(zip(dict.fromkeys(table for table, _ in params.tables), files.table_questions, strict=True))
     for (table, model), paths in _by(params.tables, files.table_answers).items():
         sources[table] = AnswerSource({model: paths}, [table], questions[table])
     return sources
+
+
+def open_probe_sources(params: Any, paths: Sequence[str]) -> dict[str, ProbeSource]:
+    """Name of a probe → its rows.
+
+    Args:
+        params: probes (settings by name), tasks (of each probe), rows (probe and model of each path).
+        paths: of the rows.
+    """
+    rows = _by(params.rows, paths)
+    return {
+        name: ProbeSource(
+            TypeAdapter(AnyProbe).validate_python(settings),
+            {model: own for (probe, model), own in rows.items() if probe == name},
+            params.tasks[name],
+        )
+        for name, settings in params.probes.items()
+    }
 
 
 def open_layers(models: Sequence[str], paths: Sequence[str]) -> dict[str, int]:

@@ -48,6 +48,11 @@ class Chart(Strict, Generic[P]):
         return [get_args(probe.model_fields["kind"].annotation)[0] for probe in cls.draws]
 
     @property
+    def chosen_lines(self) -> list[str]:
+        """The lines that the study file names, in its order; empty where it names none."""
+        return []
+
+    @property
     def curve_features_shown(self) -> bool:
         """Whether the figure shows phases or knees."""
         return False
@@ -84,6 +89,10 @@ class Chart(Strict, Generic[P]):
     @abstractmethod
     def draw(self, probe: P, data: FigureData, layout: Layout) -> "alt.TopLevelMixin | None":
         """The figure of one model; None if nothing could be measured."""
+
+    @abstractmethod
+    def data_rows(self, probe: P, data: FigureData) -> pl.DataFrame:
+        """The rows behind the figure of one model, as its CSV file has them; without columns of lists."""
 
     @abstractmethod
     def sentence(self, probe: P, summary: pl.DataFrame, model: str, features: pl.DataFrame | None = None) -> str:
@@ -131,10 +140,10 @@ class SummaryChart(Chart[P], Generic[P]):
         """The rows of a summary that the figure of one model shows."""
         return self.chosen_rows(measured_rows(summary, model), probe)
 
-    @property
-    def chosen_lines(self) -> list[str]:
-        """The lines that the study file names, in its order; empty where it names none."""
-        return []
+    def data_rows(self, probe: P, data: FigureData) -> pl.DataFrame:
+        """See `Chart.data_rows`."""
+        rows = self.rows(data.summary, probe, data.model)
+        return rows.select(pl.exclude("note")) if "note" in rows.columns else rows
 
     def line_names(self, lines: Iterable[str], probe: P) -> dict[str, str]:
         """Line → its name in legends and tables; prompts keep the user's own names."""
@@ -152,7 +161,8 @@ class SummaryChart(Chart[P], Generic[P]):
             return None
         keys = self.axes(probe).panels
         rows, headings = with_panels(rows, keys, data.tasks, lambda panel: self.panel_note(panel, probe))
-        frame = Frame(self.title, subtitle(rows, data.model, layout.columns), headings, layout.columns)
+        texts = subtitle(rows, data.model, layout.columns)
+        frame = Frame(self.title, texts, headings, layout.columns, layout.interactive)
         return self.draw_rows(rows, probe, frame, data, layout)
 
     @abstractmethod

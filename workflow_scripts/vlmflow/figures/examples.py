@@ -1,5 +1,6 @@
 """Single questions with their images: attention, the loss without a cell, or the words of patches; [thesis]."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -63,6 +64,19 @@ class ExamplesChart(Chart[ExamplesProbe]):
                     heading = f"{task}: {view['question']} ({view['answer']})"
                     rows.append(row_of_images(panels, heading, layout.columns))
         return stack_rows(rows, self.title, [f"{data.model}; {examples.subtitle}"]) if rows else None
+
+    def data_rows(self, probe: ExamplesProbe, data: FigureData) -> pl.DataFrame:
+        """See `Chart.data_rows`: the rows of the questions that are shown; lists are written as JSON."""
+        shown = [
+            data.rows[task].filter(pl.col("question_id").is_in(views["question_id"].implode()))
+            for task, views in data.views.items()
+        ]
+        rows = pl.concat(shown) if shown else probe.table.frame([])
+        lists = [name for name, kind in rows.schema.items() if kind == pl.List]
+        return rows.with_columns(
+            pl.Series(name, [None if value is None else json.dumps(value.to_list()) for value in rows[name]], pl.String)
+            for name in lists
+        )
 
     def layer_rows(self, rows: pl.DataFrame) -> list[dict[str, Any]]:
         """The rows of the layers that are shown, in the order of the layers."""

@@ -72,12 +72,14 @@ class Frame:
         title, subtitle: of the figure.
         panels: headings of the panels, in their order.
         columns: panels side by side.
+        interactive: whether a reader can choose a panel.
     """
 
     title: str
     subtitle: list[str]
     panels: list[str]
     columns: int
+    interactive: bool = False
 
 
 def panel_name(column: str, value: object) -> str:

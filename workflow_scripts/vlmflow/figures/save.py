@@ -20,7 +20,8 @@ def javascript() -> str:
 
 
 def save(chart: alt.TopLevelMixin, path: str | Path, libraries: str | None = None) -> None:
-    """Write the chart as HTML that needs no network, as SVG, or as PNG at twice the size, by the suffix of `path`.
+    """Write the chart as HTML that needs no network, as SVG, as PDF with its fonts, or as PNG at
+    twice the size, by the suffix of `path`.
 
     Args:
         chart: to write.
@@ -40,8 +41,10 @@ def save(chart: alt.TopLevelMixin, path: str | Path, libraries: str | None = Non
                 temporary.write_text(_renumber_gradients(temporary.read_text(encoding="utf-8")), encoding="utf-8")
             case ".png":
                 chart.save(temporary, format="png", scale_factor=2)
+            case ".pdf":
+                chart.save(temporary, format="pdf")
             case suffix:
-                raise ValueError(f"{path}: charts are written as .html, .svg or .png, not as {suffix!r}")
+                raise ValueError(f"{path}: charts are written as .html, .svg, .png or .pdf, not as {suffix!r}")
 
 
 class _Inlined:

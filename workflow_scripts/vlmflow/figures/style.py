@@ -83,6 +83,17 @@ SPARE_STROKES = [
     Stroke("#1b1b1b", (10, 3), "square"),
     Stroke("#8fae00", (3, 1), "circle"),
 ]
+# Lines of models, in the order of the study.
+MODEL_STROKES = [
+    Stroke("#12355b"),
+    Stroke("#c1440e", (6, 3), "square"),
+    Stroke("#3a7d44", (2, 2), "triangle-up"),
+    Stroke("#8e4585", (8, 2, 2, 2), "diamond"),
+    Stroke("#c28f00", (4, 2), "cross"),
+    Stroke("#1b98a8", (10, 3), "triangle-down"),
+    Stroke("#6b6b6b", (2, 4), "circle"),
+    Stroke("#e06c9f", (3, 1), "square"),
+]
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 ARROW_FONT = f"DejaVu Sans, {FONT}"  # the sans-serif font that commonly has "↛"
 # Names of lines whose value in the table is not a name to read.
@@ -127,6 +138,11 @@ def strokes_of(lines: list[str]) -> list[Stroke]:
         own = STROKES.get(line) or _segment_stroke(line)
         strokes.append(own if own is not None and own not in strokes else (free or spare)[0])
     return strokes
+
+
+def model_strokes(count: int) -> list[Stroke]:
+    """The strokes of so many models; from the ninth on, they are repeated."""
+    return [MODEL_STROKES[index % len(MODEL_STROKES)] for index in range(count)]
 
 
 def _segment_stroke(line: str) -> Stroke | None:

@@ -8,6 +8,7 @@ the probe's cost and requirements.  Reading a study imports it, so it must not i
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:  # these import torch
 
     from .context import ProbeContext
     from .question import Question
+
+
+class Chapter(StrEnum):
+    """The chapters into which the report groups the figures of probes, in its order."""
+
+    KNOCKOUT = "Which attention is needed"
+    PATCHING = "Which states carry the answer"
+    DECODED = "What states decode to"
+    ATTENTION = "Where attention lies"
+    STATES = "How states are related"
+    TOKENS = "Which parts of the image are needed"
+
 
 AnswersAnalysed = Literal["any", "correct", "wrong"]
 
@@ -57,6 +70,7 @@ class ProbeTables:
 class Probe(Strict, ABC):
     """A probe: the part of the study on which it is run, and its declarations."""
 
+    chapter: ClassVar[Chapter]  # of the report
     table: ClassVar[Table]  # the table of its rows
     averaging: ClassVar[Averaging]  # how these rows are averaged over questions
     features: ClassVar[CurveFeatures | None] = None  # phases or knees of its averaged curves

@@ -1,5 +1,6 @@
 """Panels of lines: means with their 95 % intervals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from ..panels import Axes, Frame
-from ..style import strokes_of
+from ..style import Stroke, strokes_of
 from .theme import panel_facet, themed, title_params
 
 PANEL = {"width": 190, "height": 140}
@@ -23,6 +24,7 @@ class LineChartData:
         names: line → its name in the legend, in the legend's order.
         bands: panel, start, end, low, high, label: spans of x behind the lines, each with the interval of its start.
         marks: panel, line, x, mean, low, high: points on lines, each with the interval of its x.
+        strokes: line → its stroke; by default that which it has in every figure.
     """
 
     rows: pl.DataFrame
@@ -30,6 +32,7 @@ class LineChartData:
     names: dict[str, str]
     bands: pl.DataFrame | None = None
     marks: pl.DataFrame | None = None
+    strokes: Mapping[str, Stroke] | None = None
 
     @property
     def ticks(self) -> list[float]:
@@ -50,13 +53,13 @@ class LineChartData:
 
 
 def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
-    """The figure; a reader can pick lines in its legend."""
+    """The figure; a reader can pick lines in its legend, and a panel in the menu of an interactive figure."""
     # With four panels in three columns, the last panel would be alone in its row.
     columns = 2 if len(frame.panels) == 4 and frame.columns == 3 else frame.columns
     x = alt.X("x:Q").title(data.axes.x_title).axis(tickMinStep=1, grid=False)
     if data.axes.doubling:
         x = x.scale(type="symlog", constant=1).axis(values=data.ticks, grid=False, format="d")
-    encodings = _line_encodings(data.names, columns)
+    encodings = _line_encodings(data, columns)
     layers = _line_layers(data.axes, x, encodings)
     if data.bands is not None or data.marks is not None:
         layers = [layer.transform_filter("datum.part == 'line'") for layer in layers]
@@ -65,16 +68,27 @@ def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
     if data.marks is not None:
         layers = [*layers, *_mark_layers(x, encodings["color"])]
     facet = panel_facet(frame.panels)
-    figure = alt.layer(*layers).properties(**PANEL).facet(facet, columns=columns, data=data.table())
+    panel = alt.layer(*layers).properties(**PANEL)
+    figure = panel.facet(facet, columns=columns, data=data.table())
+    if frame.interactive and len(frame.panels) > 1:
+        figure = _with_menu_of_panels(figure, frame.panels)
     if len(frame.panels) % columns and len(frame.panels) > columns:
         # A shared x axis would be drawn below the empty cells at the end of the last row.
         figure = figure.resolve_axis(x="independent")
     return themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
 
 
-def _line_encodings(names: dict[str, str], columns: int) -> dict[str, Any]:
+def _with_menu_of_panels(figure: alt.FacetChart, panels: list[str]) -> alt.FacetChart:
+    """The figure with a menu in which a reader chooses one panel, or all."""
+    menu = alt.binding_select(options=[None, *panels], labels=["all", *panels], name="Panel ")
+    chosen = alt.param(name="chosen_panel", bind=menu, value=None)
+    return figure.add_params(chosen).transform_filter("chosen_panel == null || datum.panel == chosen_panel")
+
+
+def _line_encodings(data: LineChartData, columns: int) -> dict[str, Any]:
     """Colour, dashes and shape of the lines, with their legend."""
-    labels, strokes = list(names.values()), strokes_of(list(names))
+    labels = list(data.names.values())
+    strokes = strokes_of(list(data.names)) if data.strokes is None else [data.strokes[line] for line in data.names]
     longest = max(map(len, labels), default=0)
     legend = alt.Legend(
         title=None,

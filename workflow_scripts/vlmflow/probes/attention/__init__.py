@@ -8,7 +8,7 @@ from pydantic import Field
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import AnyAnswerProbe, parse_edges
+from vlmflow.probes.base import AnyAnswerProbe, Chapter, parse_edges
 from vlmflow.probes.cost import Work, weighing_attention
 from vlmflow.settings import Edges
 from vlmflow.tables import Column, Table
@@ -29,6 +29,7 @@ ATTENTION_EDGES = [
 class AttentionProbe(AnyAnswerProbe):
     """Attention between segments at every layer, by weights and by norms of the values that the weights carry."""
 
+    chapter: ClassVar = Chapter.ATTENTION
     table: ClassVar = Table(
         "attention",
         ABOUT

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.base import Chapter, ImageProbe
 from vlmflow.probes.cost import Work, weighing_attention
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
@@ -24,6 +24,7 @@ def _on_one_grid(rows: pl.DataFrame) -> pl.DataFrame:
 class AttentionMapProbe(ImageProbe):
     """Attention of the instruction to each patch, at every layer, by attention weights and by norms."""
 
+    chapter: ClassVar = Chapter.ATTENTION
     table: ClassVar = Table(
         "attention map",
         ABOUT

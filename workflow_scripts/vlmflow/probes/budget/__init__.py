@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.base import Chapter, ImageProbe
 from vlmflow.probes.cost import Work, forward, text_share, truncated_share
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.settings import each_once
@@ -54,6 +54,7 @@ def _find_knees(rows: pl.DataFrame) -> pl.DataFrame:
 class BudgetProbe(ImageProbe):
     """Loss of the reference answer when only some of the image's tokens are kept."""
 
+    chapter: ClassVar = Chapter.TOKENS
     table: ClassVar = Table(
         "budget",
         ABOUT

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from vlmflow.edges import SINK_SEGMENTS, Cut, EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ProbeTables, SampleProbe, parse_edges
+from vlmflow.probes.base import Chapter, ProbeTables, SampleProbe, parse_edges
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.probes.norms import NormsProbe
@@ -47,6 +47,7 @@ class Sinks(Strict):
 class KnockoutProbe(SampleProbe):
     """Attention knockout: each edge blocked in a window around every layer."""
 
+    chapter: ClassVar = Chapter.KNOCKOUT
     table: ClassVar = Table(
         "knockout",
         ABOUT

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import SampleProbe
+from vlmflow.probes.base import Chapter, SampleProbe
 from vlmflow.probes.cost import Work, forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
@@ -18,6 +18,7 @@ WORDS = ("capitalised answer", "lowercase answer", "capitalised false option", "
 class LensProbe(SampleProbe):
     """Logit lens at the last position: the answer and the false option, each in lowercase and with a capital."""
 
+    chapter: ClassVar = Chapter.DECODED
     table: ClassVar = Table(
         "lens",
         ABOUT

@@ -6,7 +6,7 @@ import polars as pl
 
 from vlmflow.analysis.summaries import Averaging, unpivot_quantities
 from vlmflow.models.size import Size
-from vlmflow.probes.base import SampleProbe
+from vlmflow.probes.base import Chapter, SampleProbe
 from vlmflow.probes.cost import Work, forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
@@ -20,6 +20,7 @@ QUANTITIES = ("margin", "logit")
 class LogitAttributionProbe(SampleProbe):
     """What each part of the model adds directly to the answer's logit, and to the margin between the options."""
 
+    chapter: ClassVar = Chapter.DECODED
     table: ClassVar = Table(
         "logit_attribution",
         ABOUT

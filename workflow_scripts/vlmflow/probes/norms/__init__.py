@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Probe
+from vlmflow.probes.base import Chapter, Probe
 from vlmflow.probes.cost import Work, encoder_forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
@@ -22,6 +22,7 @@ def _shares(rows: pl.DataFrame) -> pl.DataFrame:
 class NormsProbe(Probe):
     """Norms of the image encoder's features, patch by patch."""
 
+    chapter: ClassVar = Chapter.STATES
     table: ClassVar = Table(
         "norms",
         ABOUT

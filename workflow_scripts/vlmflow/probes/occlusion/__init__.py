@@ -7,7 +7,7 @@ from pydantic import Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.base import Chapter, ImageProbe
 from vlmflow.probes.cost import Work, forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT
@@ -16,6 +16,7 @@ from vlmflow.tables.columns import ABOUT
 class OcclusionProbe(ImageProbe):
     """Loss of the reference answer without each cell of a grid over the image."""
 
+    chapter: ClassVar = Chapter.TOKENS
     table: ClassVar = Table(
         "places",
         ABOUT

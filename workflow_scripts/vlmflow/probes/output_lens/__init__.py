@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.base import Chapter, ImageProbe
 from vlmflow.probes.cost import READ, Work, forward, segment_tokens, unembedding
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.settings import each_once
@@ -21,6 +21,7 @@ Segment = Literal["image", "question", "template", "last"]
 class OutputLensProbe(ImageProbe):
     """Logit lens at the positions of segments: entropy, and agreement with the model's output, at every layer."""
 
+    chapter: ClassVar = Chapter.DECODED
     table: ClassVar = Table(
         "output lens",
         ABOUT

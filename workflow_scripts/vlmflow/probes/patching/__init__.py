@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from vlmflow.analysis.summaries import Averaging, unpivot_quantities
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import SampleProbe
+from vlmflow.probes.base import Chapter, SampleProbe
 from vlmflow.probes.cost import REPLAYED, Work, forward, text_share
 from vlmflow.probes.measures import MEASURES, effect_columns
 from vlmflow.settings import Window, each_once
@@ -36,6 +36,7 @@ def _by_unit(rows: pl.DataFrame) -> pl.DataFrame:
 class PatchingProbe(SampleProbe):
     """States at some positions replaced by those of the same question about another image, the donor."""
 
+    chapter: ClassVar = Chapter.PATCHING
     table: ClassVar = Table(
         "patching",
         ABOUT

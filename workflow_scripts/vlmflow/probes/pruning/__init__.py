@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Probe
+from vlmflow.probes.base import Chapter, Probe
 from vlmflow.probes.cost import DECODED, Work, forward
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
@@ -33,6 +33,7 @@ def percentages(rows: pl.DataFrame) -> pl.DataFrame:
 class PruningProbe(Probe):
     """Accuracy, work and time when the image's tokens are dropped in the last layers; over all questions asked."""
 
+    chapter: ClassVar = Chapter.TOKENS
     table: ClassVar = Table(
         "pruning",
         ABOUT

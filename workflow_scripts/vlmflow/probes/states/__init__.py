@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import AnyAnswerProbe
+from vlmflow.probes.base import AnyAnswerProbe, Chapter
 from vlmflow.probes.cost import Work, forward, segment_tokens
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
@@ -38,6 +38,7 @@ def _norms(rows: pl.DataFrame) -> pl.DataFrame:
 class StatesProbe(AnyAnswerProbe):
     """States at the positions of segments after each layer, as they are: not normed, and read by no unembedding."""
 
+    chapter: ClassVar = Chapter.STATES
     table: ClassVar = Table(
         "states",
         ABOUT

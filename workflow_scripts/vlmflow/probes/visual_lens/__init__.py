@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import in_random_order
 from vlmflow.models.size import Size
-from vlmflow.probes.base import ImageProbe, ProbeTables
+from vlmflow.probes.base import Chapter, ImageProbe, ProbeTables
 from vlmflow.probes.cost import READ, Work, forward, unembedding
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table
@@ -31,6 +31,7 @@ def with_difference(rows: pl.DataFrame) -> pl.DataFrame:
 class VisualLensProbe(ImageProbe):
     """Logit lens on the image's tokens: which words they decode to, at every layer."""
 
+    chapter: ClassVar = Chapter.DECODED
     table: ClassVar = Table(
         "visual lens",
         ABOUT

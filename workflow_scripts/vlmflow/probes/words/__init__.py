@@ -9,7 +9,7 @@ from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import EdgeGroup
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.models.size import Size
-from vlmflow.probes.base import SampleProbe, parse_edges
+from vlmflow.probes.base import Chapter, SampleProbe, parse_edges
 from vlmflow.probes.cost import READ, Work, forward, question_tokens, text_share, unembedding
 from vlmflow.settings import WINDOW_KIND, Edges, TaggedShare, each_once
 from vlmflow.tables import Column, Table
@@ -25,6 +25,7 @@ Layers = Annotated[int, Field(ge=1)]
 class WordsProbe(SampleProbe):
     """The words that the question's positions predict at the last layer, without some modules or edges."""
 
+    chapter: ClassVar = Chapter.KNOCKOUT
     table: ClassVar = Table(
         "words",
         ABOUT

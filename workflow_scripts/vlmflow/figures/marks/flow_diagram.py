@@ -1,0 +1,120 @@
+"""Arrows between lanes, depth upwards."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import polars as pl
+
+from ..flow_diagram import HEIGHT, TITLE
+from ..style import strokes_of
+from .theme import panel_facet, strip_invalid_xml, themed, title_params
+
+WIDEST = 9  # pixels of an arrow of 100 %
+PLACE = 7  # pixels between the intervals of several arrows at one lane
+
+
+def draw_arrows(
+    arrows: pl.DataFrame,
+    lanes: Sequence[str],
+    headings: Mapping[str, str],
+    subtitle: list[str],
+    columns: int,
+    lane: int,
+) -> alt.TopLevelMixin:
+    """The figure.
+
+    Args:
+        arrows: see `flow_diagram.arrows_of`; it may be empty.
+        lanes: segments from left to right.
+        headings: model → heading of its panel.
+        subtitle: of the figure.
+        columns: panels side by side.
+        lane: pixels between two lanes.
+    """
+    panels = [strip_invalid_xml(heading) for heading in headings.values()]
+    rows = [*_lane_rows(lanes, panels), *_arrow_rows(arrows, headings, lane)]
+    edges = list(dict.fromkeys(arrows["edge"])) if len(arrows) else []
+    color = alt.Color("edge:N", legend=None).scale(domain=edges, range=[each.color for each in strokes_of(edges)])
+    size = alt.Size("size:Q", legend=None).scale(domain=[0, 100], range=[1, WIDEST], clamp=True)
+    x = alt.X("x:Q").scale(domain=[-0.45, len(lanes) - 0.55], nice=False, zero=False).axis(_lane_axis(lanes))
+    y = alt.Y("y:Q").scale(domain=[-0.06, 1.04], nice=False).title("Depth (share of the layers)")
+    y = y.axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f", grid=False)
+    base = alt.Chart().encode(x=x, y=y)
+
+    def part(name: str) -> alt.Chart:
+        return base.transform_filter(f"datum.part == '{name}'")
+
+    tooltip = [
+        alt.Tooltip("edge:N"),
+        alt.Tooltip("layer:Q", title="layer"),
+        alt.Tooltip("layers:N", title="95 %: layers"),
+        alt.Tooltip("effect:Q", title="change, %", format=".1f"),
+        alt.Tooltip("interval:N", title="95 %"),
+    ]
+    layers = [
+        part("lane").mark_rule(color="#c4c8cc", strokeWidth=1.5).encode(y2="y2:Q"),
+        part("place").mark_rule(strokeWidth=4, opacity=0.45).encode(y2="y2:Q", color=color),
+        part("arrow").mark_rule().encode(x2="x2:Q", y2="y2:Q", color=color, size=size, tooltip=tooltip),
+        part("head")
+        .mark_point(shape="triangle-right", filled=True, opacity=1, stroke=None)
+        .encode(color=color, size=alt.Size("area:Q", legend=None).scale(None), angle=alt.Angle("angle:Q").scale(None)),
+        part("label")
+        .mark_text(align="left", baseline="bottom", fontSize=11, stroke="white", strokeWidth=3, strokeJoin="round")
+        .encode(text="label:N"),
+        part("label").mark_text(align="left", baseline="bottom", fontSize=11, color="#1c1e21").encode(text="label:N"),
+    ]
+    panel = alt.layer(*layers).properties(width=lane * len(lanes), height=HEIGHT).resolve_scale(size="independent")
+    facet = panel_facet(panels)
+    figure = panel.facet(facet, columns=min(columns, max(1, len(panels))), data=alt.Data(values=rows))
+    if len(panels) % columns and len(panels) > columns:
+        figure = figure.resolve_axis(x="independent")
+    return themed(figure.properties(title=title_params(TITLE, subtitle)))
+
+
+def _lane_axis(lanes: Sequence[str]) -> alt.Axis:
+    """The names of the lanes, with a line for each word."""
+    names = [strip_invalid_xml(name).replace("'", "’") for name in lanes]
+    words = ", ".join(f"'{name}'" for name in names)
+    labels = f"split([{words}][datum.value], ' ')"
+    return alt.Axis(values=list(range(len(lanes))), labelExpr=labels, title=None, grid=False, ticks=False, labelAngle=0)
+
+
+def _lane_rows(lanes: Sequence[str], panels: Sequence[str]) -> list[dict]:
+    return [{"panel": panel, "part": "lane", "x": x, "y": 0, "y2": 1} for panel in panels for x in range(len(lanes))]
+
+
+def _arrow_rows(arrows: pl.DataFrame, headings: Mapping[str, str], lane: int) -> list[dict]:
+    """The parts of each arrow: the interval of its place, its line, its head and its label."""
+    rows = []
+    ending: dict[tuple[str, float], list[str]] = {}
+    for row in arrows.to_dicts():
+        edges = ending.setdefault((row["model"], row["x2"]), [])
+        if row["edge"] not in edges:
+            edges.append(row["edge"])
+        beside = row["x2"] + PLACE * (1 + edges.index(row["edge"])) / lane
+        about = {
+            "panel": strip_invalid_xml(headings[row["model"]]),
+            "edge": row["edge"],
+            "layer": row["layer"],
+            "layers": f"{row['layer_low']} to {row['layer_high']}",
+            "effect": row["effect"],
+            "interval": row["interval"],
+        }
+        across, up = (row["x2"] - row["x"]) * lane, (row["y2"] - row["y"]) * HEIGHT / 1.1
+        width = 1 + (WIDEST - 1) * min(row["size"], 100) / 100
+        area = (6 + 2 * width) ** 2
+        length = math.hypot(across, up)
+        end = 1 - (3 + width) / length  # the line ends inside of its head
+        tip = 1 - (4 + width) / length
+        rows += [
+            about | {"part": "place", "x": beside, "y": row["low"] - 0.008, "y2": row["high"] + 0.008},
+            about
+            | {"part": "arrow", "x": row["x"], "y": row["y"], "size": row["size"]}
+            | {"x2": row["x"] + end * (row["x2"] - row["x"]), "y2": row["y"] + end * (row["y2"] - row["y"])},
+            about
+            | {"part": "head", "area": area, "angle": -math.degrees(math.atan2(up, across))}
+            | {"x": row["x"] + tip * (row["x2"] - row["x"]), "y": row["y"] + tip * (row["y2"] - row["y"])},
+            about | {"part": "label", "x": row["label_x"], "y": row["label_y"], "label": row["label"]},
+        ]
+    return rows
