@@ -133,6 +133,35 @@ rule draw_flow_diagram:
         "../workflow_scripts/draw_flow_diagram.py"
 
 
+# Tables of which there are Markdown and LaTeX beside the CSV file.
+CLAIM_TABLE = ["claims"] if study.claims else []
+STAGE_TABLE = ["stages"] if STAGE_PROBES else []
+FORMATTED_TABLES = [*SHOWN_TABLES, *CLAIM_TABLE, *STAGE_TABLE]
+
+
+rule format_table:
+    input:
+        csv=f"{RESULTS}/tables/{{written}}.csv",
+    output:
+        markdown=f"{RESULTS}/tables/{{written}}.md",
+        latex=f"{RESULTS}/tables/{{written}}.tex",
+    log:
+        f"{RESULTS}/logs/format_table/{{written}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/format_table/{{written}}.tsv"
+    wildcard_constraints:
+        written=get_wildcard_pattern(FORMATTED_TABLES),
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
+    script:
+        "../workflow_scripts/format_table.py"
+
+
 FIGURE_ENDINGS = (".html", ".svg", ".png", "-narrow.svg", ".pdf", ".csv")
 # Figures of which all models are also drawn together.
 FIGURES_TOGETHER = [
@@ -159,6 +188,8 @@ SHOWN_FILES = {
     "stages": [f"{RESULTS}/summary/stages.parquet", f"{RESULTS}/tables/stages.csv"] if STAGE_PROBES else [],
     "sheets": [f"{RESULTS}/{model}/sheets/{task}.png" for model in IMAGE_MODELS for task in TASKS_OF[model]],
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
+    "formats": expand(f"{RESULTS}/tables/{{table}}{{ending}}", table=FORMATTED_TABLES, ending=(".md", ".tex")),
+    "explorer": [f"{RESULTS}/explorer.html"] if study.explorer.per_task else [],
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
     "claims": (
         [f"{RESULTS}/summary/claims.parquet", f"{RESULTS}/tables/claims.csv", f"{RESULTS}/tables/claims.html"]
@@ -174,6 +205,7 @@ rule write_report:
         questions=f"{RESULTS}/questions.parquet",
         answers=get_shards(MODELS, "answers"),
         task_questions=expand(f"{RESULTS}/questions/{{task}}.parquet", task=OWN_TASKS),
+        model_facts=expand(f"{RESULTS}/{{model}}/model.parquet", model=MODELS),
     output:
         report=report(
             f"{RESULTS}/index.html",
@@ -181,6 +213,7 @@ rule write_report:
             category="Report",
             labels={"study": study.study},
         ),
+        provenance=f"{RESULTS}/provenance.json",
     log:
         f"{RESULTS}/logs/write_report.log",
     benchmark:
@@ -198,6 +231,8 @@ rule write_report:
         model_tasks=MODEL_TASKS,
         curve_features=CURVE_FEATURE_PROBES,
         drawn={name: get_drawn_models(name) for name in study.figures},
+        together=FIGURES_TOGETHER,
+        explorer="explorer.html" if study.explorer.per_task else None,
         tables=SHOWN_TABLES,
         left_out=LEFT_OUT,
     script:

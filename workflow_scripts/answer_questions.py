@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from vlmflow.data.sampling import NotDrawn
 from vlmflow.jobs.job import logged
 from vlmflow.jobs.measure import answering, measure_shard
 from vlmflow.probes.rows import read_questions
@@ -24,6 +25,5 @@ with logged(snakemake.log[0]):
         threads=snakemake.threads,
     )
     ANSWERS.write(rows, snakemake.output.answers)
-    reason = "not in the sample of the model that `answered_by` names"
-    not_chosen = skipped(rest["question_id"], reason, stage="answers", task=rest["task"], model=params.name)
+    not_chosen = skipped(rest["question_id"], NotDrawn.CHOSEN, stage="answers", task=rest["task"], model=params.name)
     SKIPPED.write(pl.concat([failed, not_chosen]), snakemake.output.skipped)

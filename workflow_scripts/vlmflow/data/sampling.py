@@ -1,12 +1,30 @@
 """Questions by type, and the seeded samples of candidates and of analysed questions."""
 
 import hashlib
+from enum import StrEnum
 
 import polars as pl
 
 from vlmflow.tables.questions import skipped
 
 from .tasks import Task
+
+
+class NotDrawn(StrEnum):
+    """Why a question is not measured although nothing is wrong with it: a sample was drawn without it."""
+
+    CANDIDATE = "not sampled as a candidate"
+    GROUP = "not sampled in its group"
+    CHOSEN = "not in the sample of the model that `answered_by` names"
+    CORRECT = "answered correctly, but not in the sample"
+    ANY = "answered, but not in the sample"
+
+
+class Wrong(StrEnum):
+    """Why a question is not in the sample of correctly answered ones."""
+
+    OTHER = "answered wrongly"
+    EMPTY = "answered wrongly: the model's answer is empty"
 
 
 def in_task(task: Task) -> pl.Expr:
@@ -42,7 +60,7 @@ def select_candidates(
     usable, broken = usable_questions(questions, name, task)
     candidates, rest = split_by_ids(usable, sample(usable["question_id"], count, seed))
     print(f"{len(candidates)} questions are candidates, {len(broken)} are incomplete, {len(rest)} were not sampled")
-    others = skipped(rest["question_id"], "not sampled as a candidate", stage="tasks", task=name)
+    others = skipped(rest["question_id"], NotDrawn.CANDIDATE, stage="tasks", task=name)
     return candidates, pl.concat([broken, others])
 
 
@@ -61,7 +79,7 @@ def sample_groups(
     groups = questions.partition_by("structural", "semantic", maintain_order=True)
     sampled = [sample(group["question_id"], per_group, seed) for group in groups]
     candidates, rest = split_by_ids(questions, pl.concat(sampled or [questions["question_id"]]))
-    others = skipped(rest["question_id"], "not sampled in its group", stage="tasks", task=table)
+    others = skipped(rest["question_id"], NotDrawn.GROUP, stage="tasks", task=table)
     return candidates.drop("problem"), others
 
 
@@ -80,19 +98,40 @@ def sample_answered(
     # Where no answer is correct, none is wrong either.
     wrong = answers.filter(~pl.col("correct")).with_columns(
         reason=pl.when(pl.col("token_ids").list.len() == 0)
-        .then(pl.lit("answered wrongly: the model's answer is empty"))
-        .otherwise(pl.lit("answered wrongly"))
+        .then(pl.lit(Wrong.EMPTY.value))
+        .otherwise(pl.lit(Wrong.OTHER.value))
     )
     usable = answers.filter(pl.col("correct").fill_null(True))
     selected, rest = split_by_ids(usable, sample(usable["question_id"], per_task, seed))
     rest = rest.with_columns(
-        reason=pl.when("correct").then(pl.lit("answered correctly")).otherwise(pl.lit("answered"))
-        + ", but not in the sample"
+        reason=pl.when("correct").then(pl.lit(NotDrawn.CORRECT.value)).otherwise(pl.lit(NotDrawn.ANY.value))
     )
     others = [
         skipped(each["question_id"], each["reason"], stage="selected", task=task, model=model) for each in (wrong, rest)
     ]
     return selected.select("task", "question_id"), pl.concat(others)
+
+
+def explored_questions(answers: pl.DataFrame, selected: pl.DataFrame, per_task: int) -> pl.DataFrame:
+    """(task, question_id) of the questions that the page of single questions shows with their images.
+
+    Of each task, a quarter is for wrong answers, if there are so many; then come analysed questions, then others.
+
+    Args:
+        answers: rows of the table `answers`, of one model.
+        selected: rows of the table `selected`, of the same model.
+        per_task: the largest number per task.
+    """
+    analysed = selected.select("task", "question_id", analysed=pl.lit(True))
+    rows = answers.join(analysed, on=["task", "question_id"], how="left", maintain_order="left")
+    wrong = ~pl.col("correct").fill_null(True)
+    rows = in_random_order(rows, 0).with_columns(
+        place=pl.int_range(pl.len()).over("task", wrong), wrong=wrong, analysed=pl.col("analysed").fill_null(False)
+    )
+    few_wrong = pl.col("wrong") & (pl.col("place") < max(1, per_task // 4))
+    rank = pl.when(few_wrong).then(0).when("analysed").then(1).when("wrong").then(3).otherwise(2)
+    ranked = rows.sort(rank, maintain_order=True)
+    return ranked.group_by("task", maintain_order=True).head(per_task).select("task", "question_id")
 
 
 def sample(question_ids: pl.Series, count: int | None, seed: int | str) -> pl.Series:

@@ -1,4 +1,4 @@
-"""The first screen of the report: what was found in each model, in sentences with numbers and as a strip of verdicts."""
+"""The first screen of the report: what was found in each model, in sentences with numbers, and its verdicts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

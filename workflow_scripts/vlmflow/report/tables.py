@@ -12,6 +12,7 @@ from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
 from vlmflow.study import AccuracyTable, CurveFeaturesTable, TasksTable
 
+from .claims_matrix import estimate_text
 from .template_environment import ENVIRONMENT
 
 THUMBNAIL = (180, 120)  # pixels, at most
@@ -89,15 +90,9 @@ def claims_shown(rows: pl.DataFrame) -> dict[str, Any]:
     claims: dict[str, dict[str, Any]] = {}
     for row in rows.to_dicts():
         about = {name: row[name] for name in ("claim", "paper", "source", "text", "printed")}
-        row["shown"] = "" if row["estimate"] is None else _estimate(row)
+        row["shown"] = "" if row["estimate"] is None else estimate_text(row)
         claims.setdefault(row["claim"], about | {"verdicts": []})["verdicts"].append(row)
     return {"rows": list(claims.values())}
-
-
-def _estimate(row: dict[str, Any]) -> str:
-    """`estimate [low, high]`, with three significant digits."""
-    estimate, low, high = (f"{row[name]:.3g}".replace("-", "−") for name in ("estimate", "low", "high"))
-    return f"{estimate} [{low}, {high}]"
 
 
 def _page(macro: str, title: str, shown: dict[str, Any], lead: str = "") -> str:

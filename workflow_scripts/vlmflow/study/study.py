@@ -22,6 +22,17 @@ from .models import Model
 from .tables import AccuracyTable, StudyTable
 
 
+class Explorer(Strict):
+    """The page of single questions."""
+
+    per_task: int = Field(
+        200,
+        ge=0,
+        description="The largest number of questions per model and task that are shown with their images; the others "
+        "are listed only. 0: no such page.",
+    )
+
+
 class Study(Strict):
     """One study: data, tasks, models, probes, figures."""
 
@@ -42,6 +53,7 @@ class Study(Strict):
     figures: dict[Name, AnyChart] = Field(default_factory=dict)
     tables: dict[Name, StudyTable] = Field(default_factory=dict)
     claims: dict[Name, StudyClaim] = Field(default_factory=dict)
+    explorer: Explorer = Field(default_factory=lambda: Explorer.model_validate({}))
 
     @property
     def accuracy_tables(self) -> dict[str, AccuracyTable]:

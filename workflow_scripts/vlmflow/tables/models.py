@@ -14,5 +14,7 @@ MODEL = Table(
         "parameters": Column(pl.Int64, "of the whole model"),
         "dtype": Column(pl.String, "of the weights"),
         "content": Column(pl.String, "digest of all files of the model, as the store has it"),
+        "revision": Column(pl.String, "commit of the hub's repository; null for a folder", nullable=True),
+        "versions": Column(pl.String, "of Python and of the packages that run the model"),
     },
 )

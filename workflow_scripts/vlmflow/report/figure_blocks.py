@@ -1,0 +1,135 @@
+"""The figures of the report, in chapters: one entry for each, with a menu of its models and of its measures."""
+
+import base64
+import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vlmflow.figures import Chart
+from vlmflow.probes.base import Chapter
+from vlmflow.study import Study
+
+# Bytes of an SVG file above which the page holds the PNG instead: a heat map has a shape for every cell.
+LARGE = 1_500_000
+TOGETHER = "all models"
+# Keys in which the figures of one entry may differ: it has a menu of them.
+VARYING = {"title", "measure", "quantity"}
+
+
+@dataclass(frozen=True)
+class FigureFiles:
+    """Where the drawn figures lie, and of which models there are any.
+
+    Attributes:
+        folder: of all figures.
+        drawn: figure → the models for which it is drawn.
+        together: the figures that are also drawn of all models together.
+    """
+
+    folder: Path
+    drawn: Mapping[str, Sequence[str]]
+    together: Sequence[str] = ()
+
+
+def chapters(
+    study: Study,
+    summaries: Mapping[str, pl.DataFrame],
+    curve_features: Mapping[str, pl.DataFrame],
+    files: FigureFiles,
+) -> list[dict[str, Any]]:
+    """The chapters with their entries; each entry has a number, and one variant per measure.
+
+    Args:
+        study: as the study file has it.
+        summaries, curve_features: tables of results, by the names of the probes.
+        files: the drawn figures.
+    """
+    entries: dict[Chapter, dict[str, list[str]]] = {chapter: {} for chapter in Chapter}
+    for name, figure in study.figures.items():
+        probe = study.probes[figure.probe]
+        alike = str(sorted(figure.model_dump(mode="json", exclude=VARYING).items()))
+        entries[probe.chapter].setdefault(alike, []).append(name)
+    number = 0
+    shown = []
+    for chapter, groups in entries.items():
+        blocks = []
+        for names in groups.values():
+            number += 1
+            variants = [
+                _variant(name, study, summaries, curve_features, files, first=name == names[0]) for name in names
+            ]
+            blocks.append({"number": number, "title": variants[0]["title"], "variants": variants})
+        if blocks:
+            shown.append({"title": str(chapter), "id": chapter.name.lower(), "figures": blocks})
+    return shown
+
+
+def _variant(
+    name: str,
+    study: Study,
+    summaries: Mapping[str, pl.DataFrame],
+    curve_features: Mapping[str, pl.DataFrame],
+    files: FigureFiles,
+    first: bool,
+) -> dict[str, Any]:
+    figure: Chart = study.figures[name]
+    probe, summary = study.probes[figure.probe], summaries[figure.probe]
+    models = files.drawn[name]
+    effects = figure.effects(probe, summary)
+    together = name in files.together
+    images = [_image(files.folder, name, TOGETHER, first=first)] if together else []
+    images += [
+        _image(files.folder / name, f"{name}/{model}", model, first=first and not together and model == models[0])
+        for model in models
+    ]
+    sentences = [figure.sentence(probe, summary, model, curve_features.get(figure.probe)) for model in models]
+    return {
+        "name": name,
+        "title": figure.title or name,
+        "caption": figure.caption(probe),
+        "images": images,
+        # The table under a figure has the same numbers.
+        "sentences": [] if effects.lines else [sentence for sentence in sentences if sentence],
+        "effects": effects,
+    }
+
+
+def _image(folder: Path, link: str, model: str, first: bool) -> dict[str, Any]:
+    """The files of a figure of one model, or of all together.
+
+    Args:
+        folder: that has the files.
+        link: path of the files below the folder of figures, without their endings.
+        model: its name, or `TOGETHER`.
+        first: whether the page shows it before a reader chooses another one.
+    """
+    stem = link.rsplit("/", 1)[-1]
+    wide, narrow = folder / f"{stem}.svg", folder / f"{stem}-narrow.svg"
+    kind = "image/svg+xml"
+    if wide.stat().st_size > LARGE:
+        wide = narrow = folder / f"{stem}.png"
+        kind = "image/png"
+    held = data_uri if first else packed
+    return {
+        "model": model,
+        "link": f"figures/{link}",
+        "kind": kind,
+        "first": first,
+        "wide": held(wide),
+        "narrow": held(narrow),
+    }
+
+
+def data_uri(path: Path) -> str:
+    """An image as a data URI."""
+    kind = {".svg": "svg+xml", ".png": "png"}[path.suffix]
+    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def packed(path: Path) -> str:
+    """A file, compressed, in base64; the page unpacks it when a reader chooses it."""
+    return base64.b64encode(gzip.compress(path.read_bytes(), 9, mtime=0)).decode()
