@@ -7,10 +7,12 @@ import pytest
 
 from support.frames import FLOW_FIGURE, FLOW_PROBE, TASKS
 from vlmflow.data.answers import is_correct
-from vlmflow.report.page import _drawn, render
+from vlmflow.report.figure_blocks import FigureFiles, _image
+from vlmflow.report.methods import provenance
+from vlmflow.report.page import Results, render
 from vlmflow.report.tables import task_row, without_images
 from vlmflow.study import Study
-from vlmflow.tables import ACCURACY, ANSWERS, COST, QUESTIONS, SKIPPED, TASK
+from vlmflow.tables import ACCURACY, ANSWERS, COST, MODEL, QUESTIONS, SKIPPED, TASK
 
 COST_ROW = {"jobs": 2, "unmeasured": 0, "questions": 10, "kept": 7, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
 COST_ROW |= {"cpu_hours": 1.0, "memory": 900.0}
@@ -53,8 +55,7 @@ def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary
     skipped = [
         {"question_id": "1", "task": None, "model": None, "stage": "tasks", "what": "", "reason": r} for r in reasons
     ]
-    page = render(
-        study,
+    results = Results(
         questions=QUESTIONS.frame([question]),
         task_questions={},
         accuracy=ACCURACY.frame(
@@ -69,32 +70,51 @@ def test_the_report_holds_results_and_reasons_and_no_markup_of_data(flow_summary
         summaries={"flow": flow_summary, "tracking": lens_summary},
         curve_features={},
         tables={"t": without_images([task_row("First", TASK.frame([]))]), "a": groups},
-        figures=tmp_path,
-        drawn={name: study.models_of(figure.probe) for name, figure in study.figures.items()},
-        left_out=[
+        failures=[
             {"model": "m", "probe": "flow", "why": evil},
             {"model": "m", "table": "a", "why": evil},
             {"model": "n", "why": evil},
         ],
     )
+    drawn = {name: study.models_of(figure.probe) for name, figure in study.figures.items()}
+    page = render(study, results, FigureFiles(tmp_path, drawn), made_of(study, results))
     for model, missing in (("m", "flow; a"), ("n", "all")):
         reason = "&lt;script&gt;alert(1)&lt;/script&gt;"
-        assert f'<tr><td>{model}</td><td class="example">{reason}</td><td class="example">{missing}</td></tr>' in page
-    assert "<script" not in page
+        row = f'<td data-label="Model">{model}</td><td data-label="Reason">{reason}</td>'
+        assert f'{row}<td data-label="Missing">{missing}</td>' in page
+    assert re.findall("<script[^>]*>", page) == ["<script>"], "the page's own, and no other"
+    assert evil not in page
     assert "&lt;script&gt;" in page
     assert "90.0 %" in page
-    assert '<th>All</th><td class="n">4</td><td class="n">20</td><td class="n">14</td><td class="n">6.00</td>' in page
+    cells = re.findall(r'<td class="n"[^>]*>([^<]*)</td>', page.split("<th>All</th>")[1])
+    assert cells[:4] == ["4", "20", "14", "6.00"]
     assert "62.50 %" in page
-    assert f'<td>Second</td><td class="n">{asked}</td><td class="n">–</td><td class="n">–</td>' in page
+    second = page.split('<td data-label="Task">Second</td>')[-1]
+    assert re.findall(r'<td class="n"[^>]*>([^<]*)</td>', second)[:3] == [str(asked), "–", "–"]
     assert ("no answer is correct or wrong" in page) == (asked > 0)
     assert "−30.0 %" in page
     assert page.count("<picture>") == page.count("</picture>") == page.count("<figure ") > 0, (
         "a narrow screen gets its own"
     )
-    assert "lowers the probability of the model&#39;s answer most in" in page
-    assert "image ↛ last lowers the probability of the model&#39;s answer by at most 1 %" in page
+    assert "lowers the probability of the model&#39;s answer most in" not in page, "the table has these numbers"
     assert page.count("lies outside") == 1, "alike reasons are one row"
+    assert "and 2 alike" in page
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
+
+
+def made_of(study, results):
+    """The facts of a study with one small model."""
+    about = {"architecture": "A", "layers": 3, "width": 4, "parameters": 5_000_000, "dtype": "float32"}
+    models = [about | {"model": "m", "content": "c" * 32, "revision": None, "versions": "Python 3"}]
+    return provenance(
+        study,
+        questions=results.questions,
+        tasks={"First": 1},
+        accuracy=results.accuracy,
+        summaries=results.summaries,
+        models=MODEL.frame(models),
+        skipped=results.skipped,
+    )
 
 
 def answered(task, pairs):
@@ -144,43 +164,42 @@ def test_the_report_shows_wrong_answers_where_most_are_wrong(tmp_path, match):
         shared = pl.concat([made[name][1] for name in order if name != "Own"])
         # Another dataset may use the same ids.
         shared = pl.concat([shared, made["Own"][1].with_columns(question=pl.lit("of another dataset"))])
-        return render(
-            study,
+        results = Results(
             questions=shared,
             task_questions={"Own": made["Own"][1]},
             accuracy=ACCURACY.frame([]),
             answers={("m", name): made[name][0].sample(fraction=1, shuffle=True, seed=len(order[0])) for name in tasks},
             skipped=SKIPPED.frame([]),
             cost=COST.frame([]),
-            summaries={},
-            curve_features={},
-            tables={},
-            figures=tmp_path,
-            drawn={},
         )
+        return render(study, results, FigureFiles(tmp_path, {}), made_of(study, results))
 
     shown = page(["Bad", "Half", "Told"])
     assert shown == page(["Told", "Half", "Bad"]), "whatever the order of the rows"
-    assert "<script" not in shown
+    assert evil not in shown
     text = re.sub(r"\s+", " ", shown)
     assert told in text
-    assert "<b>m, Bad</b>: 4 of 5 wrong, of which 1 would be correct with answers_match: relaxed</td>" in text
-    assert "<b>m, Own</b>: 3 of 3 wrong</td>" in text
-    assert "m, Half" not in text
-    assert "m, Told" not in text, "there is no correct answer"
-    assert len(re.findall(r"&lt;b&gt;Bad-\d\?</td>", shown)) == len(re.findall(r"&lt;b&gt;Own-\d\?</td>", shown)) == 3
-    assert "of another dataset</td>" not in shown.split("Wrong answers")[1]
+    assert "m to Bad (4 of 5; 1 would be correct with <code>answers_match: relaxed</code>)" in text
+    assert "m to Own (3 of 3)" in text
+    assert "m to Half" not in text
+    assert "m to Told" not in text, "there is no correct answer"
+    beside = shown.split("Answers beside the reference")[1]
+    for name, count in (("Bad", 3), ("Own", 3), ("Half", 2), ("Told", 2)):
+        assert len(re.findall(rf"&lt;b&gt;{name}-\d\?</td>", beside)) == count, "at most three, of each task"
+    assert "of another dataset</td>" not in beside
     assert "y" * 301 not in shown
     assert ("<code>answers_match: relaxed</code> counts" in text) == (match == "strict")
     assert ("final punctuation, quotes, Markdown, and article." in text) == (match == "relaxed")
     made["Bad"] = made["Own"] = made["Half"]
-    assert "Wrong answers" not in page(["Half", "Told"])
+    assert "Most answers are wrong" not in page(["Half", "Told"])
 
 
 @pytest.mark.parametrize(("size", "kind"), [(100, "svg+xml"), (2_000_000, "png")])
 def test_a_large_drawing_is_shown_as_pixels(tmp_path, size, kind):
     for name in ("m.svg", "m-narrow.svg", "m.png"):
         (tmp_path / name).write_bytes(b"x" * (size if name == "m.svg" else 9))
-    drawn = _drawn(tmp_path, "f", "m")
-    for width in ("wide", "narrow"):
-        assert drawn[width].startswith(f"data:image/{kind};base64,")
+    for first in (True, False):
+        image = _image(tmp_path, "f/m", "m", first=first)
+        assert image["kind"] == f"image/{kind}"
+        for width in ("wide", "narrow"):
+            assert image[width].startswith(f"data:image/{kind};base64,") == first, "the others are compressed"

@@ -83,7 +83,7 @@ def test_the_table_of_accuracy_has_a_row_per_group(paper_candidates):
     )
     empty = accuracy_rows(kept.head(0), answers)
     assert len(empty) == 0
-    assert "<table>" in tables.accuracy_page(empty, "T", "m")
+    assert '<table class="stack">' in tables.accuracy_page(empty, "T", "m")
 
 
 def test_the_page_of_claims_has_a_row_per_model_and_no_markup_of_data():

@@ -105,7 +105,8 @@ def _with_label_places(rows: list[dict]) -> pl.DataFrame:
     placed: dict[tuple[str, float], list[float]] = {}
     for row in sorted(rows, key=lambda row: (row["model"], row["label_x"], row["y"])):
         taken = placed.setdefault((row["model"], row["label_x"]), [])
-        rising = SLOPE * LABEL / abs(row["x2"] - row["x"]) + THICKNESS * row["size"] / 100
+        # A label is about half a lane long, and its line rises beside it.
+        rising = SLOPE * (LABEL + 0.5) / abs(row["x2"] - row["x"]) + THICKNESS * row["size"] / 100
         row["label_y"] = max([row["y"] + rising + 0.1 * LINE, *(y + LINE for y in taken[-1:])])
         taken.append(row["label_y"])
     return pl.DataFrame(rows, infer_schema_length=None)

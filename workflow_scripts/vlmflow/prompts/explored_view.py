@@ -59,9 +59,9 @@ def explored_view(patch_maps: PatchMaps, row: dict[str, Any]) -> dict[str, Any]:
     view = patch_map.views[patch_map.whole]
     size = view.columns * view.patch, view.rows * view.patch
     seen = as_image(pixels[patch_map.whole][:, : size[1], : size[0]])
-    placed = [_in_view(name, box, view, image.size) for name, box in boxes]
+    inside = [_in_view(name, box, view, image.size) for name, box in boxes]
     related = np.flatnonzero(np.isin(view.tokens.flatten(), row["related"] or [])).tolist()
-    return _row(row, seen, (view.rows, view.columns), [each for each in placed if each], related)
+    return _row(row, seen, (view.rows, view.columns), [each for each in inside if each], related)
 
 
 def _row(

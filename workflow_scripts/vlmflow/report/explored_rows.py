@@ -52,7 +52,7 @@ def means(summaries: Sequence[pl.DataFrame], model: str, edges: Sequence[str]) -
             pl.col("edge").is_in(list(edges)),
             pl.col("mean").is_not_null(),
         )
-        found.append(_smallest_window(own).select(list(columns)))
+        found.append(_smallest_window(own).select(list(columns)).cast(columns))
     return pl.concat(found)
 
 
@@ -103,7 +103,10 @@ def maps_of(rows: pl.DataFrame | None) -> Found:
 
 
 def words_of(rows: pl.DataFrame | None) -> Found:
-    """Question → layer → the word of each patch, row by row; of the questions whose words are kept."""
+    """Question → layers, the different words, and for each layer the number of each patch's word, row by row.
+
+    Only questions whose words are kept have an entry.
+    """
     found: Found = {}
     if rows is None:
         return found
@@ -116,5 +119,8 @@ def words_of(rows: pl.DataFrame | None) -> Found:
         own = lines.filter(same).sort("layer")
         layers = evenly_spaced(own["layer"].to_list(), LAYERS)
         chosen = own.filter(pl.col("layer").is_in(layers))
-        found[str(task), str(question)] = {"layers": layers, "words": chosen["decoded"].to_list()}
+        known = chosen["decoded"].explode().unique(maintain_order=True).to_list()
+        number = {word: place for place, word in enumerate(known)}
+        cells = [[number[word] for word in decoded] for decoded in chosen["decoded"]]
+        found[str(task), str(question)] = {"layers": layers, "words": known, "cells": cells}
     return found

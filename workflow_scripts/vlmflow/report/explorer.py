@@ -6,13 +6,14 @@ no page read files.
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from vlmflow.data.sampling import NotDrawn
+from vlmflow.figures.style import name_of, strokes_of
 from vlmflow.tables import full_reason
 
 from .explored_rows import curves_of, maps_of, tracks_of, words_of
@@ -84,6 +85,7 @@ class ExploredModel:
             **columns,
             "effects": lowest,
             "means": self._means(edges),
+            "looks": looks(edges) | looks([] if self.track is None else self.track["word"].unique(maintain_order=True)),
             "part_size": PART,
         }
 
@@ -116,9 +118,16 @@ class ExploredModel:
             ]
 
 
+def looks(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Line → its name, colour and dashes, as in all figures."""
+    named = list(lines)
+    strokes = zip(named, strokes_of(named), strict=True)
+    return {line: {"name": name_of(line), "color": stroke.color, "dash": stroke.dash} for line, stroke in strokes}
+
+
 def _listed(model: ExploredModel) -> pl.DataFrame:
     """The questions of a model: task, question_id, question, answer, predicted, state, reason, analysed."""
-    about = {"on": QUESTION, "how": "left", "maintain_order": "left"}
+    about: Any = {"on": QUESTION, "how": "left", "maintain_order": "left"}
     texts = model.questions.select(*QUESTION, "question").unique(QUESTION, maintain_order=True)
     selected = model.selected.select(*QUESTION, analysed=pl.lit(True)).unique(QUESTION)
     asked = (
@@ -172,10 +181,8 @@ def script(kind: str, content: Any, *place: Any) -> str:
         content: as JSON can hold it.
         place: the model's number and the part's number.
     """
-    arguments = ", ".join(
-        json.dumps(each, ensure_ascii=True, separators=(",", ":")) for each in (kind, *place, content)
-    )
-    return f"explorer.receive({arguments});\n"
+    arguments = json.dumps([kind, *place, content], ensure_ascii=True, separators=(",", ":"))
+    return f"explorer.receive(...{arguments});\n"
 
 
 def explorer_page(study: str, models: Mapping[str, int]) -> str:

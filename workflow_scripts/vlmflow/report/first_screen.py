@@ -106,9 +106,15 @@ def claim_sentences(verdicts: pl.DataFrame, numbers: bool) -> Iterator[str]:
         return
     against = [row for row in judged if row["verdict"] == "contradicted"]
     if against:
-        named = "; ".join(f"“{row['text'].rstrip('.')}” ({row['claim']})" for row in against[:SHOWN])
+        named = "; ".join(f"“{row['text'].rstrip('.')}” ({_named(row)})" for row in against[:SHOWN])
         more = f"; and {len(against) - SHOWN} more" if len(against) > SHOWN else ""
         yield f"Contradicted: {named}{more}."
+
+
+def _named(row: dict[str, Any]) -> str:
+    """A claim's name, and in how many of its tasks it is supported, if it has several."""
+    several = row["scopes"] is not None and not row["scopes"].endswith(" of 1")
+    return f"{row['claim']}, supported in {row['scopes']} tasks" if several else row["claim"]
 
 
 def _strip(verdicts: pl.DataFrame) -> list[dict[str, Any]]:

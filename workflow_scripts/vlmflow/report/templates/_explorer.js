@@ -121,13 +121,13 @@ async function show(row, detail) {
     const lines = Object.keys(model.effects).filter((edge) => edge in detail.curves);
     const means = Object.fromEntries(Object.entries(model.means[task] ?? {}).filter(([edge]) => lines.includes(edge)));
     const target = make("div", { class: "chart" });
-    section("Change of the answer’s probability", target, make("p", { class: "small" }, "Thick: this question. Dashed, with a band: the mean over the task and its 95 % interval."));
-    charts.push([target, lineChart(lineRows(detail.curves, means), "Change, %", lines)]);
+    section("Change of the answer’s probability", target, make("p", { class: "small" }, "Thick: this question. Thin, with a band: the mean over the task and its 95 % interval."));
+    charts.push([target, lineChart(lineRows(detail.curves, means), "Change, %", lines, model.looks)]);
   }
   if (detail.track) {
     const target = make("div", { class: "chart" });
     section("When the answer can be read", target);
-    charts.push([target, lineChart(lineRows(detail.track), "Probability", Object.keys(detail.track))]);
+    charts.push([target, lineChart(lineRows(detail.track), "Probability", Object.keys(detail.track), model.looks)]);
   }
   if (detail.tokens?.length) section("What the model said, token by token", tokenTable(detail.tokens));
   if (detail.skipped) section("Left out of its measurement", make("ul", {}, ...detail.skipped.map((text) => make("li", {}, text))));

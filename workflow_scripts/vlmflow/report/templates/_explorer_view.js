@@ -64,7 +64,7 @@ function seen(detail) {
       const layer = map.layers[step];
       slider.setAttribute("aria-valuetext", `layer ${layer}`);
       shown.textContent = `layer ${layer}${map.most === undefined ? "" : `, brightest ${map.most} %`}`;
-      if (menu.value === "words") paintWords(layers.cells, map.words[step], place, cell);
+      if (menu.value === "words") paintWords(layers.cells, map.cells[step].map((number) => map.words[number]), place, cell);
       else paintCells(layers.cells, bytes(map.cells[step]), map.columns, place);
     };
     for (const each of [menu, slider]) each.addEventListener("input", update);
@@ -93,7 +93,6 @@ function paintWords(group, decoded, place, cell) {
 }
 
 // Vega-Lite: lines over layers, with the means and their intervals behind them where they are known.
-const COLORS = ["#0063a6", "#d1570c", "#00805c", "#b0307f", "#dd9c00", "#5b3a9e", "#7a7a7a", "#2a9bc4", "#7d5a28", "#6f8f00", "#1b1b1b", "#c0407a"];
 function lineRows(curves, means = {}) {
   const rows = [];
   for (const [line, [first, values]] of Object.entries(curves)) {
@@ -104,17 +103,23 @@ function lineRows(curves, means = {}) {
   }
   return rows;
 }
-function lineChart(values, title, names) {
-  const color = { field: "line", type: "nominal", scale: { domain: names, range: names.map((_, number) => COLORS[number % COLORS.length]) },
-    legend: { orient: "bottom", columns: 1, title: null, labelLimit: 320, symbolType: "stroke" } };
+function lineChart(rows, title, names, looks) {
+  const values = rows.map((row) => ({ ...row, line: looks[row.line].name }));
+  const domain = names.map((name) => looks[name].name);
+  const legend = { orient: "bottom", columns: 1, title: null, labelLimit: 320, labelFont: "DejaVu Sans, Arial, sans-serif", symbolType: "stroke", symbolOpacity: 1, symbolStrokeWidth: 3 };
+  const color = { field: "line", type: "nominal", scale: { domain, range: names.map((name) => looks[name].color) }, legend };
+  const strokeDash = { field: "line", type: "nominal", scale: { domain, range: names.map((name) => looks[name].dash) }, legend };
   const x = { field: "layer", type: "quantitative", title: "Layer", axis: { tickMinStep: 1, grid: false } };
   const y = (field) => ({ field, type: "quantitative", title });
-  return { data: { values }, width: 300, height: 180, config: { view: { stroke: "#ccc" } }, layer: [
-    { mark: { type: "area", opacity: 0.15 }, transform: [{ filter: "isValid(datum.low)" }], encoding: { x, y: y("low"), y2: { field: "high" }, color } },
-    { mark: { type: "line", strokeDash: [3, 3], strokeWidth: 1, opacity: 0.8 }, transform: [{ filter: "isValid(datum.mean)" }], encoding: { x, y: y("mean"), color } },
-    { mark: { type: "line", strokeWidth: 2, point: { size: 18 } }, transform: [{ filter: "isValid(datum.value)" }], encoding: { x, y: y("value"), color,
-      tooltip: [{ field: "line" }, { field: "layer" }, { field: "value", format: ".3~f" }] } },
-  ] };
+  const own = values.filter((row) => "value" in row);
+  const means = values.filter((row) => "mean" in row);
+  const tooltip = [{ field: "line" }, { field: "layer" }, { field: "value", format: ".3~f" }];
+  const behind = [
+    { data: { values: means }, mark: { type: "area", opacity: 0.15 }, encoding: { x, y: y("low"), y2: { field: "high" }, color } },
+    { data: { values: means }, mark: { type: "line", strokeWidth: 0.8, opacity: 0.7 }, encoding: { x, y: y("mean"), color } },
+  ];
+  const front = { data: { values: own }, mark: { type: "line", strokeWidth: 2.2, point: { size: 18 } }, encoding: { x, y: y("value"), color, strokeDash, tooltip } };
+  return { width: 300, height: 180, config: { view: { stroke: "#ccc" } }, layer: means.length ? [...behind, front] : [front] };
 }
 function tokenTable(tokens) {
   const rows = tokens.map(([text, probability]) => make("tr", {}, make("td", {}, JSON.stringify(text)), make("td", { class: "n" }, `${(100 * probability).toFixed(1)} %`)));
