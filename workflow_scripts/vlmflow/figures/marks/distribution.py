@@ -55,5 +55,5 @@ def draw_distribution(rows: pl.DataFrame, axes: Axes, frame: Frame, threshold: f
         alt.layer(band, line, *rule)
         .properties(**PANEL)
         .facet(facet, columns=frame.columns, data=data)
-        .properties(title=title_params(frame.title, frame.subtitle))
+        .properties(title=title_params(frame.title, frame.subtitle, frame.columns))
     )

@@ -65,11 +65,11 @@ def draw_arrows(
         part("label").mark_text(align="left", baseline="bottom", fontSize=11, color="#1c1e21").encode(text="label:N"),
     ]
     panel = alt.layer(*layers).properties(width=lane * len(lanes), height=HEIGHT).resolve_scale(size="independent")
-    facet = panel_facet(panels)
+    facet = panel_facet(panels, width=lane * len(lanes))
     figure = panel.facet(facet, columns=min(columns, max(1, len(panels))), data=alt.Data(values=rows))
     if len(panels) % columns and len(panels) > columns:
         figure = figure.resolve_axis(x="independent")
-    return themed(figure.properties(title=title_params(TITLE, subtitle)))
+    return themed(figure.properties(title=title_params(TITLE, subtitle, columns)))
 
 
 def _lane_axis(lanes: Sequence[str]) -> alt.Axis:

@@ -30,7 +30,7 @@ def draw_heatmap(
         window: number of layers of the window that is shown first.
     """
     panel = _panel(rows["layer"].unique().sort().to_list(), axes, shown, list(names.values()))
-    facet = panel_facet(frame.panels)
+    facet = panel_facet(frame.panels, width=PANEL)
     data = _marked(rows, axes.line).with_columns(pl.col("line").replace_strict(dict(names), return_dtype=pl.String))
     windows = sorted(data["window"].unique().to_list())
     if len(windows) > 1:
@@ -41,7 +41,7 @@ def draw_heatmap(
         figure = panel.facet(facet, columns=frame.columns, data=data).add_params(chosen)
     else:
         figure = panel.facet(facet, columns=frame.columns, data=data)
-    figure = themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
+    figure = themed(figure.properties(title=title_params(frame.title, frame.subtitle, frame.columns)))
     # Cells that do not apply stay grey.
     return figure.configure_view(stroke="#cccccc", fill="#e6e6e6")
 

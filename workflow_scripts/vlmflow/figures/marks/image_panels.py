@@ -17,7 +17,7 @@ LETTERS = 7  # of a word; longer words are cut
 def stack_rows(rows: list[Any], title: str, subtitle: list[str]) -> alt.TopLevelMixin:
     """The figure: rows of images, one below the other."""
     figure = alt.vconcat(*rows, spacing=22).resolve_scale(opacity="independent", x="independent", y="independent")
-    return themed(figure.properties(title=title_params(title, subtitle)))
+    return themed(figure.properties(title=title_params(title, subtitle, 1)))
 
 
 def row_of_images(panels: list[Any], heading: str, columns: int) -> alt.ConcatChart:

@@ -75,7 +75,7 @@ def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
     if len(frame.panels) % columns and len(frame.panels) > columns:
         # A shared x axis would be drawn below the empty cells at the end of the last row.
         figure = figure.resolve_axis(x="independent")
-    return themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
+    return themed(figure.properties(title=title_params(frame.title, frame.subtitle, frame.columns)))
 
 
 def _with_menu_of_panels(figure: alt.FacetChart, panels: list[str]) -> alt.FacetChart:

@@ -41,10 +41,10 @@ def draw_maps(rows: pl.DataFrame, quantity: str, frame: Frame) -> alt.TopLevelMi
         )
         .properties(width=SIDE, height=SIDE)
     )
-    facet = panel_facet(frame.panels, 11)
+    facet = panel_facet(frame.panels, 11, SIDE)
     data = rows.select("panel", "row", "column", "mean", "low", "high", "questions")
     drawn = cells.facet(facet, columns=2 * frame.columns, data=data)
-    return themed(drawn.properties(title=title_params(frame.title, frame.subtitle)))
+    return themed(drawn.properties(title=title_params(frame.title, frame.subtitle, frame.columns)))
 
 
 def _scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:

@@ -65,7 +65,7 @@ def draw_pathway(
     figure = panel.facet(facet, columns=min(2, frame.columns), data=data)
     if len(frame.panels) % 2 and len(frame.panels) > 1:
         figure = figure.resolve_axis(x="independent")
-    return themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
+    return themed(figure.properties(title=title_params(frame.title, frame.subtitle, frame.columns)))
 
 
 def _layers(blocks: Sequence[int]) -> alt.X:

@@ -36,9 +36,9 @@ def draw_points(rows: pl.DataFrame, axes: Axes, frame: Frame, names: Sequence[st
     points = base.mark_point(filled=True, size=60, opacity=1, color="#0063a6").encode(x="mean:Q", tooltip=tooltip)
     zero = alt.Chart().mark_rule(color="#555555", strokeWidth=0.7).encode(x=alt.datum(0))
     panel = alt.layer(zero, bars, points).properties(width=PANEL, height=ROW * len(names))
-    facet = panel_facet(frame.panels)
+    facet = panel_facet(frame.panels, width=PANEL + 100)
     data = rows.select("panel", "mean", "low", "high", "questions", "images", line=pl.col(axes.line))
     figure = panel.facet(facet, columns=min(2, frame.columns), data=data)
     if len(frame.panels) % 2 and len(frame.panels) > 1:
         figure = figure.resolve_axis(x="independent")
-    return themed(figure.properties(title=title_params(frame.title, frame.subtitle)))
+    return themed(figure.properties(title=title_params(frame.title, frame.subtitle, frame.columns)))
