@@ -18,6 +18,7 @@ from vlmflow.data import scenes
 
 # Where fixtures of several files are defined.
 pytest_plugins = [
+    "support.browser",
     "support.frames",
     "support.image_frames",
     "support.paper_rows",

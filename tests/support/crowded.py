@@ -1,4 +1,4 @@
-"""Summaries of every probe as crowded as they come: twelve tasks with long names, ten edges, all lines of the settings."""
+"""Summaries of every probe as crowded as they come: twelve tasks with long names, ten edges, all their lines."""
 
 from itertools import product
 

@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 import pytest
 
+from support.browser import WIDTHS, violations
 from support.results import rows_of
 from support.studies import TASKS, small_study
 from support.workspace import Workspace
@@ -420,50 +422,38 @@ def test_the_same_bytes_after_a_run_from_scratch(workspace, stored):
     assert cost["kept" if stored else "questions"].to_list() == [0, 50, 12, 12]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium with selenium."""
-    from selenium import webdriver
-
-    binary, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if not (binary and driver):
-        pytest.skip("no Chromium with its driver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
-
-
-def requests(browser):
-    urls = re.findall(r'"url":"([^"]+)"', " ".join(entry["message"] for entry in browser.get_log("performance")))
-    return {url for url in urls if not url.startswith(("data:", "file:", "chrome", "devtools", "about:"))}
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_report_in_a_browser(workspace, browser, width):
-    # The window of a headless browser has a least width; the device's own is set by the protocol.
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get((workspace.folder / "results" / "small" / "index.html").as_uri())
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-    images = browser.execute_script(
-        "return [...document.images].map(i => [i.complete && i.naturalWidth > 0, i.currentSrc.length, i.clientWidth])"
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_in_a_browser(workspace, tab, width):
+    tab.page.set_viewport_size({"width": width, "height": 900})
+    tab.open(workspace.folder / "results" / "small" / "index.html")
+    found = tab.measure()
+    assert (found["outside"], found["overlapping"]) == ([], [])
+    assert found["width"] <= width, "the page scrolls sideways"
+    images = tab.page.evaluate(
+        "[...document.images].map(i => [i.complete && i.naturalWidth > 0, i.clientWidth, i.closest('figure').id])"
     )
-    assert len(images) == 4
-    assert all(loaded and shown > width * 0.4 for loaded, _, shown in images)
-    links = browser.execute_script("return [...document.querySelectorAll('a')].map(a => a.href)")
-    assert all(Path(link.removeprefix("file://")).is_file() for link in links)
-    assert requests(browser) == set()
+    assert len(images) == 5, "the flow, and four figures"
+    assert all(loaded and shown > min(width, 900) * 0.4 for loaded, shown, _ in images)
+    links = tab.page.evaluate("[...document.querySelectorAll('a')].map(a => a.href.split('#')[0])")
+    assert all(Path(unquote(link.removeprefix("file://"))).is_file() for link in links)
+    assert (tab.messages, tab.outward()) == ([], [])
+    assert violations(tab.page) == []
 
 
-def test_a_figure_in_a_browser_is_drawn(workspace, browser):
-    browser.get((workspace.folder / "results/small/figures/answer-position/tiny-llava.html").as_uri())
-    drawn = browser.execute_script("return document.querySelectorAll('canvas, svg').length")
-    assert drawn > 0
-    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert errors == []
-    assert requests(browser) == set()
+def test_a_figure_in_a_browser_is_drawn(workspace, tab):
+    tab.open(workspace.folder / "results/small/figures/answer-position/tiny-llava.html")
+    tab.page.wait_for_selector("canvas, svg")
+    menu = tab.page.locator("select")
+    assert menu.locator("option").first.inner_text() == "all"
+    before = tab.page.locator("canvas").bounding_box()["width"]
+    menu.select_option(index=1)
+    tab.page.wait_for_function(f"document.querySelector('canvas').getBoundingClientRect().width < {before}")
+    assert (tab.messages, tab.outward()) == ([], [])
+
+
+def test_questions_of_the_study_are_explored(workspace, tab):
+    tab.open(workspace.folder / "results/small/explorer.html")
+    tab.page.locator(".row").nth(3).click()
+    tab.page.wait_for_selector(".question .chart svg")
+    assert tab.page.locator(".seen image").count() == 1
+    assert (tab.messages, tab.outward()) == ([], [])
