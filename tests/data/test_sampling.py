@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from support.questions import of_task
-from vlmflow.data.sampling import sample, sample_answered, sample_groups, select_candidates
+from vlmflow.data.sampling import explored_questions, sample, sample_answered, sample_groups, select_candidates
 from vlmflow.data.tasks import Task
 from vlmflow.tables import ANSWERS, CANDIDATES, QUESTIONS, SELECTED, SKIPPED
 
@@ -85,3 +85,17 @@ def test_a_larger_sample_holds_the_smaller_one():
     assert set(few) - set(without) == {few[0]}
     assert len(sample(ids, 1000, seed=0)) == len(sample(ids, None, seed=0)) == 100
     SELECTED.frame(of_task(few.to_frame("question_id"), "T"))
+
+
+@pytest.mark.parametrize("per_task", [1, 4, 8, 100])
+def test_questions_to_explore_are_a_quarter_wrong_ones_and_then_analysed_ones(per_task):
+    given = answers(*([True] * 20), *([False] * 10))
+    selected = SELECTED.frame([{"task": "T", "question_id": str(n)} for n in range(5)])
+    found = explored_questions(given, selected, per_task)["question_id"].cast(pl.Int32)
+    assert len(found) == min(per_task, 30)
+    assert len(found.unique()) == len(found)
+    wrong = (found >= 20).sum()
+    assert wrong == {1: 1, 4: 1, 8: 2, 100: 10}[per_task]
+    assert (found < 5).sum() == {1: 0, 4: 3, 8: 5, 100: 5}[per_task]
+    larger = explored_questions(given, selected, per_task + 1)["question_id"].cast(pl.Int32)
+    assert len(set(found) - set(larger)) <= 1

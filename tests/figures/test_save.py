@@ -1,6 +1,8 @@
 """Files of figures: they open offline, are the same from the same table, and are there when nothing was measured."""
 
 import re
+import zlib
+from contextlib import suppress
 
 import pytest
 
@@ -12,7 +14,7 @@ from vlmflow.probes import LensProbe
 LENS = LensProbe(kind="lens")
 
 
-@pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
+@pytest.mark.parametrize("ending", [".html", ".svg", ".png", ".pdf"])
 @pytest.mark.parametrize("figure", [FLOW_FIGURE, LensChart(chart="lens", probe="tracking")])
 def test_a_figure_of_a_model_without_measurements_is_written(flow_summary, lens_summary, tmp_path, figure, ending):
     summary, probe = (flow_summary, FLOW_PROBE) if isinstance(figure, FlowChart) else (lens_summary, LENS)
@@ -21,7 +23,7 @@ def test_a_figure_of_a_model_without_measurements_is_written(flow_summary, lens_
         assert "There was no question to analyse." in (tmp_path / "chart.svg").read_text()
 
 
-@pytest.mark.parametrize("ending", [".html", ".svg", ".png"])
+@pytest.mark.parametrize("ending", [".html", ".svg", ".png", ".pdf"])
 def test_files_open_offline_and_are_the_same_every_time(flow_summary, tmp_path, ending):
     chart = drawn(flow_summary, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=3)
     path = tmp_path / f"chart{ending}"
@@ -35,11 +37,23 @@ def test_files_open_offline_and_are_the_same_every_time(flow_summary, tmp_path, 
     if ending == ".svg":
         assert first.startswith(b"<svg")
         assert b"Change in p(answer), %" in first
+    if ending == ".pdf":
+        assert first.startswith(b"%PDF")
+        assert b"/FontFile" in first or b"/FontDescriptor" in unpacked(first), "its fonts are embedded"
+
+
+def unpacked(pdf):
+    """The objects of a PDF file, unpacked where they are compressed."""
+    found = [pdf]
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
+        with suppress(zlib.error):
+            found.append(zlib.decompress(stream))
+    return b"".join(found)
 
 
 def test_another_ending_is_refused(flow_summary, tmp_path):
-    with pytest.raises(ValueError, match=r"\.html, \.svg or \.png"):
-        save(drawn(flow_summary, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=3), tmp_path / "chart.pdf")
+    with pytest.raises(ValueError, match=r"\.html, \.svg, \.png or \.pdf"):
+        save(drawn(flow_summary, FLOW_FIGURE, FLOW_PROBE, "m", TASKS, columns=3), tmp_path / "chart.eps")
 
 
 def test_a_figure_without_questions_is_written(flow_summary, tmp_path):

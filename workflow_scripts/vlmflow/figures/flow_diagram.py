@@ -123,9 +123,10 @@ def draw_flow_diagram(stages: pl.DataFrame, models: list[str], columns: int) -> 
     from .marks.flow_diagram import draw_arrows
     from .marks.theme import draw_message
 
+    known = [model for model in models if model in stages["model"]]
+    stages = stages.filter(pl.col("model").is_in(known))
     lanes = lanes_of(stages)
     arrows = arrows_of(stages, lanes)
-    known = [model for model in models if model in stages["model"]]
     if len(lanes) < 2:
         return draw_message(TITLE, known, "the study measures no edge between two segments of the diagram.")
     sizes = {row["model"]: row["layers"] for row in stages.select("model", "layers").unique().to_dicts()}
