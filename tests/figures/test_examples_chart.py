@@ -72,7 +72,7 @@ def test_examples_of_attention_have_a_veil_per_layer():
         "layer 3",
         "layer 4",
     ]
-    assert "attention from question" in specified(chart)["title"]["subtitle"][0]
+    assert "attention from question" in " ".join(specified(chart)["title"]["subtitle"])
     seen, *images = [[cell["share"] for cell in cells] for _, cells, _ in lines[0][1]]
     assert seen == [1.0] * 6
     assert images == [[layer / 4] * 5 + [layer / 8] for layer in (0, 1, 3, 4)], "one scale for all layers"
@@ -100,7 +100,7 @@ def test_examples_of_occlusion_have_a_veil_on_each_cell():
     assert [cell["share"] for cell in first[1][1]] == [0.0, 0.25, 0.5, 1.0], "less loss is as dark as no change"
     assert [(cell["row"], cell["column"]) for cell in first[1][1]] == list(itertools.product(range(2), range(2)))
     assert [cell["share"] for cell in second[1][1]] == [0.0] * 4
-    assert "brightest where the loss increases most without the cell" in specified(chart)["title"]["subtitle"][0]
+    assert "brightest where the loss increases most without the cell" in " ".join(specified(chart)["title"]["subtitle"])
 
 
 def test_examples_of_words_have_a_word_on_each_patch():

@@ -51,11 +51,21 @@ def verdicts(**columns):
 def test_the_first_screen_says_where_the_image_enters(stages):
     (shown,) = first_screen(["m"], stages, None)
     assert shown["layers"] == 32
-    assert shown["sentences"] == [
+    assert [sentence.replace("\N{NO-BREAK SPACE}", " ") for sentence in shown["sentences"]] == [
         "The image enters the question in two stages: −60.0 % [−62.0, −58.0] around layer 2 [1, 3] and −21.0 % "
         "[−23.0, −19.0] around layer 10.",
         "The question reaches the answer: −40.0 % [−42.0, −38.0] around layer 15.",
-        "The image does not reach the answer directly: −0.5 % [−2.5, +1.5] at most, and not confirmed below −1 %.",
+        "It is open whether the image reaches the answer directly: −0.5 % [−2.5, +1.5] around layer 15.",
+    ]
+    sure = stages.with_columns(low=pl.when(edge=EDGES[2]).then(-0.8).otherwise("low"))
+    (shown,) = first_screen(["m"], sure, None)
+    assert shown["sentences"][2].startswith("The image does not reach the answer directly: −0.5")
+    captions = stages.with_columns(pl.col("edge").str.replace("image", "caption"))
+    (shown,) = first_screen(["m"], captions, None)
+    assert [sentence.split(":")[0] for sentence in shown["sentences"]] == [
+        "The captions enter the question in two stages",
+        "The question reaches the answer",
+        "It is open whether the captions reach the answer directly",
     ]
 
 
@@ -67,8 +77,9 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
         "Contradicted: “It flows” (F1, supported in 1 of 2 tasks); “It flows” (F3, supported in 1 of 2 tasks); “It "
         "flows” (F5, supported in 1 of 2 tasks); and 3 more."
     )
-    (without,) = first_screen(["m"], None, pl.DataFrame(rows))
-    assert without["sentences"][0] == "Supported: It flows (lowest of flow: −20.1 [−30, −10])."
+    (without,) = first_screen(["m"], None, pl.DataFrame(rows), {"m": "Seen."})
+    assert without["sentences"][0] == "Seen."
+    assert without["sentences"][1] == "Supported: It flows (lowest of flow: −20.1 [−30, −10])."
     (nothing,) = first_screen(["other"], stages, pl.DataFrame(rows))
     assert (nothing["sentences"], nothing["strip"], nothing["layers"]) == ([], [], None)
 

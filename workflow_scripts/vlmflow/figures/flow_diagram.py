@@ -29,13 +29,15 @@ MOST_LANES = 6
 ALWAYS = ("caption", "image", "question", "last")
 LANE = 96  # pixels between two lanes
 NARROW = 310  # pixels of all lanes of a narrow figure
-WIDE = 1000  # pixels of a wide figure, at most
+NARROWEST = 56  # pixels between two lanes
+AXIS = 60  # pixels beside the lanes of a panel
+WIDE = 1000  # pixels of a wide figure
 HEIGHT = 300  # pixels of a panel
 SLOPE = 0.045  # share of the depth by which an arrow begins below its end
 LINE = 0.05  # share of the depth that a label takes
 LABEL = 0.26  # lanes from the beginning of an arrow to its label
 THICKNESS = 0.02  # share of the depth that half of an arrow of 100 % takes
-APART = 0.05  # share of the depth between the ends of two arrows that would lie on each other
+APART = 0.075  # share of the depth between the ends of two arrows that would lie on each other
 TITLE = "The flow of information"
 
 
@@ -131,9 +133,18 @@ def draw_flow_diagram(stages: pl.DataFrame, models: list[str], columns: int) -> 
         return draw_message(TITLE, known, "the study measures no edge between two segments of the diagram.")
     sizes = {row["model"]: row["layers"] for row in stages.select("model", "layers").unique().to_dicts()}
     headings = {model: f"{model} ({sizes[model]} layers)" for model in known}
-    lane = LANE if columns > 1 else NARROW // len(lanes)
-    fitting = max(1, min(columns, WIDE // (lane * len(lanes) + 60)))
+    fitting = min(columns, len(known))
+    while fitting > 1 and fitting * (NARROWEST * len(lanes) + AXIS) > WIDE:
+        fitting -= 1
+    lane = _lane(len(lanes), fitting) if columns > 1 else NARROW // len(lanes)
     return draw_arrows(arrows, lanes, headings, _subtitle(stages, columns), fitting, lane)
+
+
+def _lane(lanes: int, side_by_side: int) -> int:
+    """Pixels between two lanes, if so many panels are side by side."""
+    if side_by_side <= 1:
+        return LANE
+    return max(NARROWEST, min(LANE, (WIDE // side_by_side - AXIS) // lanes))
 
 
 def _subtitle(stages: pl.DataFrame, columns: int) -> list[str]:

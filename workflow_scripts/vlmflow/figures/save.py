@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
+import pikepdf
 import vl_convert
 from altair.utils.html import INLINE_HTML_TEMPLATE
 
@@ -43,6 +44,7 @@ def save(chart: alt.TopLevelMixin, path: str | Path, libraries: str | None = Non
                 chart.save(temporary, format="png", scale_factor=2)
             case ".pdf":
                 chart.save(temporary, format="pdf")
+                _rewrite_pdf(Path(temporary))
             case suffix:
                 raise ValueError(f"{path}: charts are written as .html, .svg, .png or .pdf, not as {suffix!r}")
 
@@ -66,6 +68,12 @@ class _EscapedJson(json.JSONEncoder):
 
     def encode(self, o: Any) -> str:
         return "".join(self.iterencode(o))
+
+
+def _rewrite_pdf(path: Path) -> None:
+    """Write a PDF file anew, with its objects in one order; that of the PDF writer differs from run to run."""
+    with pikepdf.open(path, allow_overwriting_input=True) as document:
+        document.save(path, deterministic_id=True)
 
 
 def _renumber_gradients(drawing: str) -> str:

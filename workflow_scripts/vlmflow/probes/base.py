@@ -8,7 +8,6 @@ the probe's cost and requirements.  Reading a study imports it, so it must not i
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
@@ -24,6 +23,7 @@ from vlmflow.own_segments import OwnSegments, with_referred
 from vlmflow.settings import ModelName, Name, Strict, each_once
 from vlmflow.tables import Table
 
+from .chapters import Chapter
 from .cost import Work
 from .study_view import StudyView
 
@@ -32,17 +32,6 @@ if TYPE_CHECKING:  # these import torch
 
     from .context import ProbeContext
     from .question import Question
-
-
-class Chapter(StrEnum):
-    """The chapters into which the report groups the figures of probes, in its order."""
-
-    KNOCKOUT = "Which attention is needed"
-    PATCHING = "Which states carry the answer"
-    DECODED = "What states decode to"
-    ATTENTION = "Where attention lies"
-    STATES = "How states are related"
-    TOKENS = "Which parts of the image are needed"
 
 
 AnswersAnalysed = Literal["any", "correct", "wrong"]
@@ -90,7 +79,6 @@ class Probe(Strict, ABC):
     questions: int | None = Field(
         None, ge=1, description="Largest number of analysed questions per task; by default all."
     )
-
     own_segments: OwnSegments = Field(
         default_factory=dict, description="Those of the study's segments that the probe names; the study adds them."
     )

@@ -42,7 +42,7 @@ def means(summaries: Sequence[pl.DataFrame], model: str, edges: Sequence[str]) -
         model: name in the study file.
         edges: see `chosen_edges`.
     """
-    columns = {"task": pl.String, "edge": pl.String, "layer": pl.Int32}
+    columns: dict[str, Any] = {"task": pl.String, "edge": pl.String, "layer": pl.Int32}
     columns |= dict.fromkeys(("mean", "low", "high"), pl.Float64)
     found = [pl.DataFrame(schema=columns)]
     for rows in summaries:
@@ -52,7 +52,7 @@ def means(summaries: Sequence[pl.DataFrame], model: str, edges: Sequence[str]) -
             pl.col("edge").is_in(list(edges)),
             pl.col("mean").is_not_null(),
         )
-        found.append(_smallest_window(own).select(list(columns)).cast(columns))
+        found.append(_smallest_window(own).select(list(columns)).cast(pl.Schema(columns)))
     return pl.concat(found)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from vlmflow.figures import Chart
-from vlmflow.probes.base import Chapter
+from vlmflow.probes.chapters import Chapter
 from vlmflow.study import Study
 
 # Bytes of an SVG file above which the page holds the PNG instead: a heat map has a shape for every cell.

@@ -1,6 +1,6 @@
 """The first screen of the report: what was found in each model, in sentences with numbers, and its verdicts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,24 +10,24 @@ from vlmflow.claims.table import WORST
 from vlmflow.figures.numbers import signed
 
 VERDICTS = ("supported", "contradicted", "undecided", "does not apply")
+PERCENT = "\N{NO-BREAK SPACE}%"
 SHOWN = 3  # claims that are named in a sentence
-# (edge, what its stages do, what it means that there is none); of images and of captions.
+# (edge, what flows along it); of images and of captions.
 QUESTIONS = (
-    ("image -> question", "The image enters the question", "The image does not enter the question"),
-    ("caption -> question", "The captions enter the question", "The captions do not enter the question"),
-    ("question -> last", "The question reaches the answer", "The question does not reach the answer"),
-    ("image -> last", "The image also reaches the answer directly", "The image does not reach the answer directly"),
-    (
-        "caption -> last",
-        "The captions also reach the answer directly",
-        "The captions do not reach the answer directly",
-    ),
+    ("image -> question", "the image", "enter", "the question", ""),
+    ("caption -> question", "the captions", "enter", "the question", ""),
+    ("question -> last", "the question", "reach", "the answer", ""),
+    ("image -> last", "the image", "reach", "the answer", " directly"),
+    ("caption -> last", "the captions", "reach", "the answer", " directly"),
 )
 TIMES = {1: "", 2: " in two stages", 3: " in three stages", 4: " in four stages"}
 
 
 def first_screen(
-    models: Sequence[str], stages: pl.DataFrame | None, verdicts: pl.DataFrame | None
+    models: Sequence[str],
+    stages: pl.DataFrame | None,
+    verdicts: pl.DataFrame | None,
+    openings: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """For each model its name, layers, sentences, and number of verdicts of each kind.
 
@@ -35,14 +35,18 @@ def first_screen(
         models: of the study.
         stages: rows of the table `stages`; None if no probe of the study has any.
         verdicts: see `vlmflow.claims.table.verdict_rows`; None if the study has no claims.
+        openings: model → a sentence on it, for models without stages.
     """
     shown = []
     for model in models:
         own = None if stages is None else stages.filter(pl.col("model") == model)
         judged = None if verdicts is None else verdicts.filter(pl.col("model") == model)
         sentences = [] if own is None else list(stage_sentences(own))
+        without = not sentences
+        if without and openings is not None and model in openings:
+            sentences.append(openings[model])
         if judged is not None:
-            sentences += claim_sentences(judged, numbers=not sentences)
+            sentences += claim_sentences(judged, numbers=without)
         shown.append(
             {
                 "model": model,
@@ -56,26 +60,30 @@ def first_screen(
 
 
 def stage_sentences(stages: pl.DataFrame) -> Iterator[str]:
-    """A sentence for each of the main edges of one model."""
-    for edge, found, not_found in QUESTIONS:
+    """A sentence for each of the main edges of one model: its stages, or that there is none, or that this is open."""
+    for edge, source, verb, target, how in QUESTIONS:
         rows = stages.filter(pl.col("edge") == edge, pl.col("reason").is_null()).to_dicts()
         if not rows:
             continue
-        if rows[0]["stage"] == 0:
-            yield f"{not_found}: {_effect(rows[0])} at most{_negligible(rows[0])}."
-            continue
-        times = TIMES.get(len(rows), f" in {len(rows)} stages")
-        effects = [f"{_effect(row)} {_place(row)}" for row in rows]
-        yield f"{found}{times}: {_listed(effects)}."
+        several = source.endswith("s")
+        if rows[0]["stage"] > 0:
+            times = TIMES.get(len(rows), f" in {len(rows)} stages")
+            effects = _listed([f"{_effect(row)} {_place(row)}" for row in rows])
+            yield f"{source.capitalize()} {verb if several else _third(verb)} {target}{how}{times}: {effects}."
+        elif rows[0]["low"] >= LEAST:
+            does = "do" if several else "does"
+            yield f"{source.capitalize()} {does} not {verb} {target}{how}: {_effect(rows[0])} at most."
+        else:
+            verbs = verb if several else _third(verb)
+            yield f"It is open whether {source} {verbs} {target}{how}: {_effect(rows[0])} {_place(rows[0])}."
+
+
+def _third(verb: str) -> str:
+    return f"{verb}es" if verb.endswith("ch") else f"{verb}s"
 
 
 def _effect(row: dict[str, Any]) -> str:
-    return f"{signed(row['effect'])} % [{signed(row['low'])}, {signed(row['high'])}]"
-
-
-def _negligible(row: dict[str, Any]) -> str:
-    """The remark that an effect may be more than negligible, where its interval allows it."""
-    return "" if row["low"] >= LEAST else f", and not confirmed below {signed(LEAST, 0)} %"
+    return f"{signed(row['effect'])}{PERCENT} [{signed(row['low'])}, {signed(row['high'])}]"
 
 
 def _place(row: dict[str, Any]) -> str:
@@ -96,7 +104,8 @@ def claim_sentences(verdicts: pl.DataFrame, numbers: bool) -> Iterator[str]:
         verdicts: of one model.
         numbers: whether the sentences give the numbers of the first claims.
     """
-    judged = verdicts.filter(pl.col("verdict").is_in(["supported", "contradicted"])).to_dicts()
+    decided = verdicts.filter(pl.col("verdict").is_in(["supported", "contradicted"]))
+    judged = decided.sort("verdict", descending=True, maintain_order=True).to_dicts()
     with_numbers = [row for row in judged if row["estimate"] is not None]
     if numbers:
         for row in with_numbers[:SHOWN]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from vlmflow.claims.table import verdict_rows
 from vlmflow.data.sampling import in_task
+from vlmflow.figures import Chart
 from vlmflow.study import Study, StudyTable
 
 from .claims_matrix import claims_matrix
@@ -68,7 +69,7 @@ def render(
         study=study,
         total=len(all_questions),
         images=all_questions["image_id"].n_unique(),
-        models=first_screen(list(study.models), results.stages, verdicts),
+        models=first_screen(list(study.models), results.stages, verdicts, _openings(study, results, files)),
         flow=None if results.stages is None else {"wide": data_uri(flow), "narrow": data_uri(_narrow(flow))},
         examples=examples(study, results.questions, results.task_questions),
         types=_types(all_questions),
@@ -84,6 +85,20 @@ def render(
         knockouts=knockouts_text(study),
         explorer=explorer,
     )
+
+
+def _openings(study: Study, results: Results, files: FigureFiles) -> dict[str, str]:
+    """Model → what the study's first figure says of it in words."""
+    found: dict[str, str] = {}
+    figures: Mapping[str, Chart] = study.figures
+    for name, figure in figures.items():
+        for model in files.drawn[name]:
+            summary, features = results.summaries[figure.probe], results.curve_features.get(figure.probe)
+            sentence = figure.sentence(study.probes[figure.probe], summary, model, features)
+            if sentence and model not in found:
+                told = sentence.removeprefix(f"{model}: ")
+                found[model] = told[:1].upper() + told[1:]
+    return found
 
 
 def _narrow(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -10,6 +11,7 @@ from ..flow_diagram import HEIGHT, TITLE
 from ..style import strokes_of
 from .theme import panel_facet, strip_invalid_xml, themed, title_params
 
+TEXT: dict[str, Any] = {"align": "left", "baseline": "bottom", "fontSize": 11}
 WIDEST = 9  # pixels of an arrow of 100 %
 PLACE = 7  # pixels between the intervals of several arrows at one lane
 
@@ -40,7 +42,17 @@ def draw_arrows(
     x = alt.X("x:Q").scale(domain=[-0.45, len(lanes) - 0.55], nice=False, zero=False).axis(_lane_axis(lanes))
     y = alt.Y("y:Q").scale(domain=[-0.06, 1.04], nice=False).title("Depth (share of the layers)")
     y = y.axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f", grid=False)
-    base = alt.Chart().encode(x=x, y=y)
+    layers = _layers(alt.Chart().encode(x=x, y=y), color, size)
+    panel = alt.layer(*layers).properties(width=lane * len(lanes), height=HEIGHT).resolve_scale(size="independent")
+    facet = panel_facet(panels, width=lane * len(lanes))
+    figure = panel.facet(facet, columns=min(columns, max(1, len(panels))), data=alt.Data(values=rows))
+    if len(panels) % columns and len(panels) > columns:
+        figure = figure.resolve_axis(x="independent")
+    return themed(figure.properties(title=title_params(TITLE, subtitle, columns)))
+
+
+def _layers(base: alt.Chart, color: alt.Color, size: alt.Size) -> list[alt.Chart]:
+    """Lanes, intervals of places, arrows with their heads, and labels with a white halo."""
 
     def part(name: str) -> alt.Chart:
         return base.transform_filter(f"datum.part == '{name}'")
@@ -52,24 +64,17 @@ def draw_arrows(
         alt.Tooltip("effect:Q", title="change, %", format=".1f"),
         alt.Tooltip("interval:N", title="95 %"),
     ]
-    layers = [
+    label = part("label").encode(text="label:N")
+    return [
         part("lane").mark_rule(color="#c4c8cc", strokeWidth=1.5).encode(y2="y2:Q"),
         part("place").mark_rule(strokeWidth=4, opacity=0.45).encode(y2="y2:Q", color=color),
         part("arrow").mark_rule().encode(x2="x2:Q", y2="y2:Q", color=color, size=size, tooltip=tooltip),
         part("head")
         .mark_point(shape="triangle-right", filled=True, opacity=1, stroke=None)
         .encode(color=color, size=alt.Size("area:Q", legend=None).scale(None), angle=alt.Angle("angle:Q").scale(None)),
-        part("label")
-        .mark_text(align="left", baseline="bottom", fontSize=11, stroke="white", strokeWidth=3, strokeJoin="round")
-        .encode(text="label:N"),
-        part("label").mark_text(align="left", baseline="bottom", fontSize=11, color="#1c1e21").encode(text="label:N"),
+        label.mark_text(**TEXT, stroke="white", strokeWidth=3, strokeJoin="round"),
+        label.mark_text(**TEXT, color="#1c1e21"),
     ]
-    panel = alt.layer(*layers).properties(width=lane * len(lanes), height=HEIGHT).resolve_scale(size="independent")
-    facet = panel_facet(panels, width=lane * len(lanes))
-    figure = panel.facet(facet, columns=min(columns, max(1, len(panels))), data=alt.Data(values=rows))
-    if len(panels) % columns and len(panels) > columns:
-        figure = figure.resolve_axis(x="independent")
-    return themed(figure.properties(title=title_params(TITLE, subtitle, columns)))
 
 
 def _lane_axis(lanes: Sequence[str]) -> alt.Axis:

@@ -22,9 +22,10 @@ def strip_invalid_xml(text: str) -> str:
 def title_params(title: str, subtitle: list[str], columns: int = 3) -> alt.TitleParams:
     """A figure's title with its subtitle, in lines that fit a figure of so many columns of panels."""
     letters, small = (42, 54) if columns == 1 else (84, 112)
-    lines = textwrap.wrap(title, letters) or [" "]
+    lines = textwrap.wrap(title, letters)
+    text = lines if len(lines) > 1 else title or " "
     below = [part for line in subtitle for part in textwrap.wrap(line, small)]
-    return alt.TitleParams(lines, subtitle=below, anchor="start", fontSize=14, subtitleFontSize=12)
+    return alt.TitleParams(text, subtitle=below, anchor="start", fontSize=14, subtitleFontSize=12)
 
 
 def panel_facet(headings: list[str], size: int = 12, width: int = 190) -> alt.Facet:
@@ -34,8 +35,12 @@ def panel_facet(headings: list[str], size: int = 12, width: int = 190) -> alt.Fa
     # The common font has no crossed arrow; where it has all that is needed, it is the narrower one.
     crossed = any("↛" in heading for heading in headings)
     letter = size * (0.68 if crossed else 0.58)
-    font = {"labelFontWeight": "bold", "labelFontSize": size, "labelFont": ARROW_FONT if crossed else FONT}
-    return facet.header(labelExpr=in_lines(headings, int((width + MARGIN) / letter)), **font)
+    return facet.header(
+        labelExpr=in_lines(headings, int((width + MARGIN) / letter)),
+        labelFontWeight="bold",
+        labelFontSize=size,
+        labelFont=ARROW_FONT if crossed else FONT,
+    )
 
 
 def in_lines(labels: Sequence[str], letters: int) -> str:

@@ -8,7 +8,8 @@ from pydantic import Field
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import AnyAnswerProbe, Chapter, parse_edges
+from vlmflow.probes.base import AnyAnswerProbe, parse_edges
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, weighing_attention
 from vlmflow.settings import Edges
 from vlmflow.tables import Column, Table

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import Chapter, ImageProbe
+from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, weighing_attention
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table

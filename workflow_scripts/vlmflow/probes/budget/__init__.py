@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, ImageProbe
+from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, forward, text_share, truncated_share
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.settings import each_once

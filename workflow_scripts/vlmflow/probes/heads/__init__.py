@@ -11,7 +11,8 @@ from vlmflow.data.sampling import in_random_order
 from vlmflow.edges import Edge, EdgeGroup
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import Chapter, ProbeTables, SampleProbe, parse_edges
+from vlmflow.probes.base import ProbeTables, SampleProbe, parse_edges
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.settings import EdgeGroups, Window, each_once

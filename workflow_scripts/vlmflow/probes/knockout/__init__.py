@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from vlmflow.edges import SINK_SEGMENTS, Cut, EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, ProbeTables, SampleProbe, parse_edges
+from vlmflow.probes.base import ProbeTables, SampleProbe, parse_edges
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import REPLAYED, Work, forward, replayed_shares
 from vlmflow.probes.measures import Follow, effect_averaging, effect_columns
 from vlmflow.probes.norms import NormsProbe

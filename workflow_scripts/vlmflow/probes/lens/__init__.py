@@ -7,7 +7,8 @@ from pydantic import Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, SampleProbe
+from vlmflow.probes.base import SampleProbe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT

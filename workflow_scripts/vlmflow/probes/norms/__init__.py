@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, Probe
+from vlmflow.probes.base import Probe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, encoder_forward
 from vlmflow.tables import Column, Table
 from vlmflow.tables.columns import ABOUT

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, ImageProbe
+from vlmflow.probes.base import ImageProbe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import READ, Work, forward, segment_tokens, unembedding
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.settings import each_once

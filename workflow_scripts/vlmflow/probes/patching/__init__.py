@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field
 from vlmflow.analysis.summaries import Averaging, unpivot_quantities
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import Chapter, SampleProbe
+from vlmflow.probes.base import SampleProbe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import REPLAYED, Work, forward, text_share
 from vlmflow.probes.measures import MEASURES, effect_columns
 from vlmflow.settings import Window, each_once

@@ -11,7 +11,8 @@ from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import in_random_order
 from vlmflow.edges import EdgeGroup
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, Probe, ProbeTables, parse_edges
+from vlmflow.probes.base import Probe, ProbeTables, parse_edges
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import REPLAYED, Work, forward, text_share
 from vlmflow.probes.measures import effect_averaging, effect_columns
 from vlmflow.settings import Edges, EdgeText, Strict

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, Probe
+from vlmflow.probes.base import Probe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import DECODED, Work, forward
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table

@@ -9,7 +9,8 @@ from vlmflow.analysis.curve_features import CurveFeatures
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import in_random_order
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, ImageProbe, ProbeTables
+from vlmflow.probes.base import ImageProbe, ProbeTables
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, forward
 from vlmflow.prompts.prompt_text import OWN_QUESTION, Prompts
 from vlmflow.tables import Column, Table

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, field_validator
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.models.size import Size
 from vlmflow.own_segments import NoSinks
-from vlmflow.probes.base import AnyAnswerProbe, Chapter
+from vlmflow.probes.base import AnyAnswerProbe
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import Work, forward, segment_tokens
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 from vlmflow.analysis.summaries import Averaging
 from vlmflow.data.sampling import in_random_order
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, ImageProbe, ProbeTables
+from vlmflow.probes.base import ImageProbe, ProbeTables
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import READ, Work, forward, unembedding
 from vlmflow.settings import each_once
 from vlmflow.tables import Column, Table

@@ -9,7 +9,8 @@ from vlmflow.analysis.summaries import Averaging
 from vlmflow.edges import EdgeGroup
 from vlmflow.errors import InterventionError, ModelError
 from vlmflow.models.size import Size
-from vlmflow.probes.base import Chapter, SampleProbe, parse_edges
+from vlmflow.probes.base import SampleProbe, parse_edges
+from vlmflow.probes.chapters import Chapter
 from vlmflow.probes.cost import READ, Work, forward, question_tokens, text_share, unembedding
 from vlmflow.settings import WINDOW_KIND, Edges, TaggedShare, each_once
 from vlmflow.tables import Column, Table
