@@ -29,6 +29,18 @@ def get_explored_shards(name):
     return [path for model, probe in EXPLORED_PROBES[name].items() for path in get_shards([model], probe)]
 
 
+# A report in one file cannot hold a folder, and Snakemake refuses to make it.
+EXPLORER_FOLDER = directory(f"{RESULTS}/explorer")
+if invocation.makes_zipped_report:
+    EXPLORER_FOLDER = report(
+        directory(f"{RESULTS}/explorer"),
+        htmlindex="index.html",
+        caption="../workflow_scripts/captions/explorer.rst",
+        category="Report",
+        labels={"study": "single questions"},
+    )
+
+
 rule view_questions:
     input:
         questions=lambda wildcards: get_task_files(TASKS_OF[wildcards.model]),
@@ -72,8 +84,7 @@ rule write_explorer:
         attention=get_explored_shards("attention"),
         words=get_explored_shards("words"),
     output:
-        page=f"{RESULTS}/explorer.html",
-        folder=directory(f"{RESULTS}/explorer"),
+        folder=EXPLORER_FOLDER,
     log:
         f"{RESULTS}/logs/write_explorer.log",
     benchmark:

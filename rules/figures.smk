@@ -189,7 +189,7 @@ SHOWN_FILES = {
     "sheets": [f"{RESULTS}/{model}/sheets/{task}.png" for model in IMAGE_MODELS for task in TASKS_OF[model]],
     "tables": expand(f"{RESULTS}/tables/{{table}}.csv", table=SHOWN_TABLES),
     "formats": expand(f"{RESULTS}/tables/{{table}}{{ending}}", table=FORMATTED_TABLES, ending=(".md", ".tex")),
-    "explorer": [f"{RESULTS}/explorer.html"] if study.explorer.per_task else [],
+    "explorer": [f"{RESULTS}/explorer"] if study.explorer.per_task else [],
     "table_pages": expand(f"{RESULTS}/tables/{{table}}.html", table=SHOWN_TABLES),
     "claims": (
         [f"{RESULTS}/summary/claims.parquet", f"{RESULTS}/tables/claims.csv", f"{RESULTS}/tables/claims.html"]
@@ -232,7 +232,7 @@ rule write_report:
         curve_features=CURVE_FEATURE_PROBES,
         drawn={name: get_drawn_models(name) for name in study.figures},
         together=FIGURES_TOGETHER,
-        explorer="explorer.html" if study.explorer.per_task else None,
+        explorer="explorer/index.html" if study.explorer.per_task else None,
         tables=SHOWN_TABLES,
         left_out=LEFT_OUT,
     script:

@@ -13,7 +13,7 @@ from vlmflow.progress import with_progress
 from vlmflow.prompts.explored_view import EXPLORED
 from vlmflow.report.explored_rows import curves, means
 from vlmflow.report.explorer import ExploredModel, explorer_page, script
-from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, atomic_write, read_shards
+from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, read_shards
 
 source, params = snakemake.input, snakemake.params
 
@@ -59,5 +59,4 @@ with logged(snakemake.log[0]):
             written = script("part", content, number, part)
             (pages / f"part-{number}-{part}.js").write_text(written, encoding="ascii")
     shutil.copyfile(source.libraries, pages / "vega-embed.js")
-    with atomic_write(snakemake.output.page) as temporary:
-        temporary.write_text(explorer_page(params.study, counts), encoding="utf-8")
+    (pages / "index.html").write_text(explorer_page(params.study, counts), encoding="utf-8")

@@ -15,7 +15,7 @@ COUNT = 300
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explorer")
     write_explorer(folder, [explored_model(COUNT), explored_model(60, name="second", seed=1)], javascript())
-    return folder / "explorer.html"
+    return folder / "index.html"
 
 
 def rows(tab):
@@ -152,7 +152,7 @@ def test_nothing_is_cut_or_overlaps(page, tab, width):
 def test_ten_thousand_questions_open_within_two_seconds(tmp_path, tab):
     write_explorer(tmp_path, [explored_model(10_000)], javascript())
     begin = time.monotonic()
-    tab.open(tmp_path / "explorer.html")
+    tab.open(tmp_path / "index.html")
     tab.page.wait_for_selector(".row")
     assert time.monotonic() - begin < 2
     assert rows(tab).count() < 60, "only rows in sight are drawn"
@@ -170,6 +170,6 @@ def test_ten_thousand_questions_open_within_two_seconds(tmp_path, tab):
 
 def test_a_missing_folder_is_said(tmp_path, tab):
     write_explorer(tmp_path / "whole", [explored_model(3)], "")
-    (tmp_path / "explorer.html").write_text((tmp_path / "whole" / "explorer.html").read_text())
-    tab.open(tmp_path / "explorer.html")
-    tab.page.wait_for_selector(".note:has-text('the folder explorer must lie beside this page')")
+    (tmp_path / "index.html").write_text((tmp_path / "whole" / "index.html").read_text())
+    tab.open(tmp_path / "index.html")
+    tab.page.wait_for_selector(".note:has-text('index-0.js is missing beside this page; it needs its whole folder')")

@@ -132,7 +132,7 @@ def page(tmp_path_factory):
     )
     drawn = dict.fromkeys(study.figures, MODELS)
     files = FigureFiles(folder, drawn, list(study.figures))
-    text = render(study, made, files, history, "explorer.html")
+    text = render(study, made, files, history, "explorer/index.html")
     (results / "index.html").write_text(text, encoding="utf-8")
     return results / "index.html"
 
@@ -182,7 +182,7 @@ def test_a_claim_opens_by_keyboard_and_leads_to_its_figure_and_questions(page, t
     assert "below −5" in behind.inner_text()
     assert "−12.3 [−12.3, −12.3]" in behind.inner_text()
     link = behind.locator("a", has_text="the questions behind it").first.get_attribute("href")
-    assert link.startswith("explorer.html#model=")
+    assert link.startswith("explorer/index.html#model=")
     behind.locator("a", has_text="by the margin").click()
     assert tab.page.locator("#figure-margin").is_visible(), "its variant is chosen"
 

@@ -21,7 +21,7 @@ EDGES = [
     "image -> question without objects",
     "image -> question without options + question -> last",
 ]
-LAYERS = 16
+LAYERS = 12
 # Kind of chart or probe → values of columns that its settings do not determine.
 FURTHER = {
     "redundancy": {"quantity": ["redundancy"]},

@@ -107,8 +107,8 @@ def explored_model(count, *, name="model", detailed=8, with_words=8, images=40, 
 
 def write_explorer(folder, models, libraries):
     """The page and its files as the workflow writes them; the size of all files that hold questions, in bytes."""
-    pages = folder / "explorer"
-    pages.mkdir(parents=True)
+    pages = folder
+    pages.mkdir(parents=True, exist_ok=True)
     size = 0
     for number, model in enumerate(models):
         files = {f"index-{number}": script("index", model.index(), number)}
@@ -120,5 +120,5 @@ def write_explorer(folder, models, libraries):
             size += len(text)
     (pages / "vega-embed.js").write_text(libraries, encoding="utf-8")
     counts = {model.name: len(model.listed) for model in models}
-    (folder / "explorer.html").write_text(explorer_page("study", counts), encoding="utf-8")
+    (pages / "index.html").write_text(explorer_page("study", counts), encoding="utf-8")
     return size

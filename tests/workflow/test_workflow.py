@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from urllib.parse import unquote
+from zipfile import ZipFile
 
 import polars as pl
 import pytest
@@ -140,8 +141,17 @@ def test_snakemakes_report_holds_page_figures_and_sheets_with_captions(workspace
     shown = json.JSONDecoder().raw_decode(page, page.index('var results = {"') + len("var results = "))[0]
     figures = [f"results/small/figures/{figure}/tiny-llava.html" for figure in small_study()["figures"]]
     sheets = [f"results/small/tiny-llava/sheets/{task}.png" for task in TASKS]
-    assert set(shown) == {"results/small/index.html", "results/small/tables/claims.html", *figures, *sheets}
+    pages = [f"results/small/{page}.html" for page in ("index", "flow", "tables/claims")]
+    assert set(shown) == {*pages, *figures, *sheets}
     assert all(len(entry["caption"]) > 100 and entry["labels"] for entry in shown.values())
+
+
+def test_snakemakes_zipped_report_also_holds_single_questions(workspace):
+    done = workspace.snakemake("--report", "report.zip")
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = ZipFile(workspace.folder / "report.zip").namelist()
+    (folder,) = (name.removesuffix("index-0.js") for name in names if name.endswith("index-0.js"))
+    assert {f"{folder}{name}" for name in ("index.html", "part-0-0.js", "vega-embed.js")} <= set(names)
 
 
 def test_a_missing_benchmark_file_repeats_no_job(workspace):
@@ -452,7 +462,7 @@ def test_a_figure_in_a_browser_is_drawn(workspace, tab):
 
 
 def test_questions_of_the_study_are_explored(workspace, tab):
-    tab.open(workspace.folder / "results/small/explorer.html")
+    tab.open(workspace.folder / "results/small/explorer/index.html")
     tab.page.locator(".row").nth(3).click()
     tab.page.wait_for_selector(".question .chart svg")
     assert tab.page.locator(".seen image").count() == 1

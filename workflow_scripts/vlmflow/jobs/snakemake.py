@@ -68,6 +68,12 @@ class Invocation:
         return bool(self.is_main_process and workflow.executor_plugin and not (workflow.dryrun or workflow.touch))
 
     @property
+    def makes_zipped_report(self) -> bool:
+        """Whether `--report` asks for a `.zip`, which can hold folders; Snakemake does not tell its workflows."""
+        words = sys.argv[1:]
+        return any(word.startswith("--report") for word in words) and any(word.endswith(".zip") for word in words)
+
+    @property
     def is_local(self) -> bool:
         """Whether jobs run on this machine."""
         return bool(self._workflow.local_exec)

@@ -9,8 +9,8 @@ window.explorer = explorer;
 function load(name) {
   return new Promise((resolve, reject) => {
     waiting.set(name, resolve);
-    const script = make("script", { src: `explorer/${name}.js` });
-    script.addEventListener("error", () => reject(new Error(`explorer/${name}.js is missing; the folder explorer must lie beside this page`)));
+    const script = make("script", { src: `${name}.js` });
+    script.addEventListener("error", () => reject(new Error(`${name}.js is missing beside this page; it needs its whole folder`)));
     if (!/^(index|part)-/.test(name)) script.addEventListener("load", () => resolve());
     document.head.append(script);
   });

@@ -1,0 +1,50 @@
+"""Every chart with long names, ten edges and twelve tasks: no text is cut, outside of the figure, or on another."""
+
+import functools
+
+import pytest
+import yaml
+
+from support.crowded import MODEL, TASKS, crowded, crowded_summary
+from support.paths import ROOT
+from vlmflow.figures import CHARTS, FigureData, Layout
+from vlmflow.figures.drawing import draw
+from vlmflow.figures.save import save
+from vlmflow.study import read_study
+
+pytestmark = pytest.mark.slow
+
+STUDIES = ("config.yaml", "studies/demo-appendix.yaml", "studies/demo-phase.yaml", "studies/demo-causal.yaml")
+TITLE = "A long title of a figure that shows what reaches the position from which the answer is predicted"
+NARROW = 540  # pixels at most: a phone shows this at two thirds of its size
+
+
+@functools.cache
+def figures():
+    """(kind of chart, kind of probe) → the first figure of the demos with them, and its probe."""
+    found = {}
+    for file in STUDIES:
+        study = read_study(yaml.safe_load((ROOT / file).read_text()), file)
+        for figure in study.figures.values():
+            probe = study.probes[figure.probe]
+            found.setdefault((figure.kind(), probe.kind), (figure, probe))
+    return found
+
+
+def test_every_chart_is_here():
+    assert {kind for kind, _ in figures()} == {chart.kind() for chart in CHARTS}
+
+
+@pytest.mark.parametrize("kinds", [kinds for kinds in figures() if kinds[0] != "examples"], ids="-".join)
+def test_nothing_is_cut_or_overlaps(kinds, tab, tmp_path):
+    figure, probe = crowded(*figures()[kinds])
+    figure = figure.model_copy(update={"title": TITLE})
+    data = FigureData(crowded_summary(figure, probe), MODEL, TASKS)
+    for columns in (3, 1):
+        path = tmp_path / f"{columns}.svg"
+        save(draw(figure, probe, data, Layout(columns)), path)
+        assert path.stat().st_size > 4000, "it is no message that there is nothing to draw"
+        found = tab.open(path).measure()
+        assert found["outside"] == []
+        assert found["overlapping"] == []
+        assert columns > 1 or found["width"] <= NARROW
