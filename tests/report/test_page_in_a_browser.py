@@ -102,6 +102,10 @@ def page(tmp_path_factory):
     question |= {"question": "Which?", "structural": "query", "semantic": "attr", "detailed": "d"}
     about = {"question_id": "1", "stage": "flow", "what": "", "reason": "a reason with a /long/path/of/folders/" * 4}
     skipped = [about | {"task": task, "model": model} for task in TASKS for model in MODELS]
+    skipped += [
+        about | {"task": TASKS[1], "model": MODELS[1], "reason": "another"},
+        about | {"task": None, "model": None},
+    ]
     cost = {"jobs": 2, "unmeasured": 0, "questions": 10, "kept": 7, "hours": 1.5, "gpus": 2, "gpu_hours": 3.0}
     cost |= {"cpu_hours": 1.0, "memory": 900.0}
     answer = {"question_id": "1", "image_id": "1", "predicted": "b" * 90, "answer": "red", "correct": False}

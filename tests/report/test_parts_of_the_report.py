@@ -140,9 +140,19 @@ def test_what_was_not_drawn_is_apart_from_what_was_dropped():
     assert (shown["dropped_total"], shown["dropped_questions"], shown["not_drawn_total"]) == (4, 3, len(NotDrawn) + 1)
     first, second = shown["dropped"]
     assert (first["count"], first["kinds"], first["stage"]) == (3, 3, "images")
-    assert first["counts"] == {"tasks": ["T"], "rows": [{"model": "m", "numbers": [3]}]}
+    assert first["by_model"] == [{"model": "m", "tasks": [("T", 3)]}]
     assert second["reason"] == "image -> last: no boxes"
     assert left_out(SKIPPED.frame([]))["dropped"] == []
+    about |= {"stage": "flow", "reason": "no boxes"}
+    several = [
+        about | {"question_id": "1", "model": model, "task": task} for model, task in ("aT", "bT", "bS", (None, None))
+    ]
+    (row,) = left_out(SKIPPED.frame(several))["dropped"]
+    assert row["by_model"] == [
+        {"model": "a", "tasks": [("T", 1)]},
+        {"model": "b", "tasks": [("T", 1), ("S", 1)]},
+        {"model": None, "tasks": [(None, 1)]},
+    ]
 
 
 def test_knockouts_are_described():

@@ -42,26 +42,25 @@ def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
     )
     found = []
     for (stage, _), group in rows.group_by("stage", "kind", maintain_order=True):
-        counts = group.group_by("model", "task", maintain_order=True).len()
         found.append(
             {
                 "stage": stage,
                 "reason": group["reason"][0],
                 "kinds": group["reason"].n_unique(),
                 "count": len(group),
-                "counts": _table(counts),
+                "by_model": _by_model(group),
             }
         )
     return sorted(found, key=lambda row: -row["count"])
 
 
-def _table(counts: pl.DataFrame) -> dict[str, Any]:
-    """The numbers by model (rows) and task (columns)."""
-    tasks = counts["task"].unique(maintain_order=True).to_list()
-    models = counts["model"].unique(maintain_order=True).to_list()
-    numbers = {(row["model"], row["task"]): row["len"] for row in counts.to_dicts()}
-    rows = [{"model": model, "numbers": [numbers.get((model, task), 0) for task in tasks]} for model in models]
-    return {"tasks": tasks, "rows": rows}
+def _by_model(group: pl.DataFrame) -> list[dict[str, Any]]:
+    """Each model with its tasks and their numbers; before tasks and models are known, both are None."""
+    counts = group.group_by("model", "task", maintain_order=True).len()
+    return [
+        {"model": model, "tasks": own.select("task", "len").rows()}
+        for (model,), own in counts.group_by("model", maintain_order=True)
+    ]
 
 
 def answer_samples(
