@@ -10,5 +10,5 @@ from vlmflow.jobs.job import logged
 with logged(snakemake.log[0]):
     stages = STAGES.read(snakemake.input.stages)
     libraries = Path(snakemake.input.libraries).read_text(encoding="utf-8")
-    for path, columns in zip(snakemake.output, (4, 4, 4, 1, 1), strict=True):
+    for path, columns in zip(snakemake.output, (6, 6, 6, 1, 1), strict=True):
         save(draw_flow_diagram(stages, snakemake.params.models, columns), path, libraries)

@@ -80,6 +80,8 @@ def test_models_are_side_by_side_and_a_study_without_lanes_has_a_sentence(tmp_pa
     assert spec["columns"] == 2
     save(draw_flow_diagram(stages, ["a"], 1), tmp_path / "flow.svg")
     assert "windows of 9 layers" in (tmp_path / "flow.svg").read_text()
+    unknown = table(stage("image -> question") | {"reason": "T has only 3 images with it"})
+    assert "T has only 3 images" in str(draw_flow_diagram(unknown, ["a"], 4).to_dict())
     nothing = draw_flow_diagram(table(stage("last -> last")), ["a"], 4).to_dict()
     assert "no edge between two segments" in str(nothing)
 

@@ -60,6 +60,8 @@ def test_the_first_screen_says_where_the_image_enters(stages):
     sure = stages.with_columns(low=pl.when(edge=EDGES[2]).then(-0.8).otherwise("low"))
     (shown,) = first_screen(["m"], sure, None)
     assert shown["sentences"][2].startswith("The image does not reach the answer directly: −0.5")
+    (shown,) = first_screen(["m"], stages.with_columns(reason=pl.lit("there are only 3 images")), None)
+    assert shown["sentences"] == ["No edge could be judged: there are only 3 images."]
     captions = stages.with_columns(pl.col("edge").str.replace("image", "caption"))
     (shown,) = first_screen(["m"], captions, None)
     assert [sentence.split(":")[0] for sentence in shown["sentences"]] == [

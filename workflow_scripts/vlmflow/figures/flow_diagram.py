@@ -30,7 +30,7 @@ ALWAYS = ("caption", "image", "question", "last")
 LANE = 96  # pixels between two lanes
 NARROW = 310  # pixels of all lanes of a narrow figure
 NARROWEST = 56  # pixels between two lanes
-AXIS = 60  # pixels beside the lanes of a panel
+AXIS = 30  # pixels beside the lanes of a panel
 WIDE = 1000  # pixels of a wide figure
 HEIGHT = 300  # pixels of a panel
 SLOPE = 0.045  # share of the depth by which an arrow begins below its end
@@ -131,6 +131,8 @@ def draw_flow_diagram(stages: pl.DataFrame, models: list[str], columns: int) -> 
     arrows = arrows_of(stages, lanes)
     if len(lanes) < 2:
         return draw_message(TITLE, known, "the study measures no edge between two segments of the diagram.")
+    if stages["reason"].null_count() == 0:
+        return draw_message(TITLE, known, f"no edge could be judged: {stages['reason'][0]}.")
     sizes = {row["model"]: row["layers"] for row in stages.select("model", "layers").unique().to_dicts()}
     headings = {model: f"{model} ({sizes[model]} layers)" for model in known}
     fitting = min(columns, len(known))

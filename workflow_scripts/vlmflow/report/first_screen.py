@@ -61,6 +61,8 @@ def first_screen(
 
 def stage_sentences(stages: pl.DataFrame) -> Iterator[str]:
     """A sentence for each of the main edges of one model: its stages, or that there is none, or that this is open."""
+    if len(stages) and stages["reason"].null_count() == 0:
+        yield f"No edge could be judged: {stages['reason'][0]}."
     for edge, source, verb, target, how in QUESTIONS:
         rows = stages.filter(pl.col("edge") == edge, pl.col("reason").is_null()).to_dicts()
         if not rows:
