@@ -40,6 +40,7 @@ def test_a_panel_has_a_line_per_model():
     assert len(panels_of(chart)) == 2 * len(EDGES)
     assert set(data_of(chart)["line"]) == set(LAYERS)
     assert DEPTH in str(chart.to_dict())
+    assert "'tickMinStep': 0.1" in str(chart.to_dict()), "a share has ticks between 0 and 1"
 
 
 def test_on_paper_some_panels_are_left_out_and_it_says_so(tmp_path):

@@ -19,6 +19,7 @@ class Axes:
         panels: columns with one panel per combination of values; the first one is `task`.
         doubling: whether equal steps on the x axis are doublings.
         zero: whether a rule marks 0.
+        step: least distance of two ticks on the x axis.
     """
 
     line: str
@@ -28,6 +29,7 @@ class Axes:
     panels: tuple[str, ...] = ("task",)
     doubling: bool = False
     zero: bool = True
+    step: float = 1
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def draw_together(
     shown = ", ".join(layers)
     if len(rows) == 0:
         return draw_message(figure.title, [shown], "there was no question to analyse.")
-    axes = Axes("model", "depth", DEPTH, own.y_title, (*own.panels, own.line), zero=own.zero)
+    axes = Axes("model", "depth", DEPTH, own.y_title, (*own.panels, own.line), zero=own.zero, step=0.1)
     rows, headings = with_panels(rows, axes.panels, tasks)
     texts = subtitle(rows, "all models", layout.columns)
     if len(headings) > MOST_PANELS and not layout.interactive:

@@ -56,7 +56,7 @@ def draw_lines(data: LineChartData, frame: Frame) -> alt.TopLevelMixin:
     """The figure; a reader can pick lines in its legend, and a panel in the menu of an interactive figure."""
     # With four panels in three columns, the last panel would be alone in its row.
     columns = 2 if len(frame.panels) == 4 and frame.columns == 3 else frame.columns
-    x = alt.X("x:Q").title(data.axes.x_title).axis(tickMinStep=1, grid=False)
+    x = alt.X("x:Q").title(data.axes.x_title).axis(tickMinStep=data.axes.step, grid=False)
     if data.axes.doubling:
         x = x.scale(type="symlog", constant=1).axis(values=data.ticks, grid=False, format="d")
     encodings = _line_encodings(data, columns)

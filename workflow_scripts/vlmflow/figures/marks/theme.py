@@ -45,7 +45,9 @@ def panel_facet(headings: list[str], size: int = 12, width: int = 190) -> alt.Fa
 
 def in_lines(labels: Sequence[str], letters: int) -> str:
     """A Vega expression of a label in lines of at most so many letters."""
-    lines = {label: textwrap.wrap(label, letters) or [label] for label in labels}
+    # The size of a sample stays on one line.
+    kept = {label: re.sub(r"\(n = ", "(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", label) for label in labels}
+    lines = {label: textwrap.wrap(text, letters) or [text] for label, text in kept.items()}
     long = {label: parts for label, parts in lines.items() if len(parts) > 1}
     # Vega-Lite puts another expression in the place of each `datum.label`.
     return f"{json.dumps(long)}[(datum.label)] || (datum.label)" if long else "datum.label"
