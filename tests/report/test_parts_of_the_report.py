@@ -59,7 +59,9 @@ def test_the_first_screen_says_where_the_image_enters(stages):
     ]
     sure = stages.with_columns(low=pl.when(edge=EDGES[2]).then(-0.8).otherwise("low"))
     (shown,) = first_screen(["m"], sure, None)
-    assert shown["sentences"][2].startswith("The image does not reach the answer directly: −0.5")
+    assert shown["sentences"][2].startswith(
+        "The image does not reach the answer directly (less than 1\N{NO-BREAK SPACE}%)"
+    )
     (shown,) = first_screen(["m"], stages.with_columns(reason=pl.lit("there are only 3 images")), None)
     assert shown["sentences"] == ["No edge could be judged: there are only 3 images."]
     captions = stages.with_columns(pl.col("edge").str.replace("image", "caption"))
@@ -76,8 +78,8 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
     (shown,) = first_screen(["m"], stages, pl.DataFrame(rows))
     assert {part["verdict"]: part["count"] for part in shown["strip"]} == {"supported": 6, "contradicted": 6}
     assert shown["sentences"][-1] == (
-        "Contradicted: “It flows” (F1, supported in 1 of 2 tasks); “It flows” (F3, supported in 1 of 2 tasks); “It "
-        "flows” (F5, supported in 1 of 2 tasks); and 3 more."
+        "Contradicted: “It flows” (F1; judged by task, it holds in 1 of 2); “It flows” (F3; judged by task, it holds in "
+        "1 of 2); “It flows” (F5; judged by task, it holds in 1 of 2); and 3 more."
     )
     (without,) = first_screen(["m"], None, pl.DataFrame(rows), {"m": "Seen."})
     assert without["sentences"][0] == "Seen."

@@ -47,8 +47,7 @@ def lanes_of(stages: pl.DataFrame) -> list[str]:
     Args:
         stages: rows of the table `stages`, of all models.
     """
-    measured = {name for edge in _edges(stages) for name in (edge.source, edge.target)}
-    found = {name for edge in _edges(stages.filter(pl.col("stage") > 0)) for name in (edge.source, edge.target)}
+    measured, found = _segments(stages), _segments(stages.filter(pl.col("stage") > 0))
     own = sorted(name for name in found if is_own(name))
     order = [*LANES[:-1], *own, LANES[-1]]
     lanes = [name for name in order if name in measured]
@@ -63,11 +62,16 @@ def _edges(stages: pl.DataFrame) -> Iterable[Edge]:
     return [edge for edge in edges if edge.source != edge.target]
 
 
+def _segments(stages: pl.DataFrame) -> set[str]:
+    """The segments of all edges between two of them."""
+    return {name for edge in _edges(stages) for name in (edge.source, edge.target)}
+
+
 def arrows_of(stages: pl.DataFrame, lanes: list[str]) -> pl.DataFrame:
     """An arrow for each stage between two lanes: model, edge, x, y, x2, y2, low, high, size, label, label_x, label_y.
 
     Depths are shares of the model's layers that come before.  `low` and `high` are the interval of an arrow's place;
-    arrows from other segments that would end at the same place end a little above each other.
+    arrows that would begin or end at the same place are drawn a little above each other.
 
     Args:
         stages: rows of the table `stages`.
@@ -92,13 +96,13 @@ def arrows_of(stages: pl.DataFrame, lanes: list[str]) -> pl.DataFrame:
 
 def _apart(rows: list[dict]) -> list[dict]:
     """The arrows with their beginnings, `y`, and with their ends apart from each other."""
-    placed: dict[tuple[str, float], list[float]] = {}
+    placed: dict[tuple[str, str, float], float] = {}
     # The arrow from the nearest segment is the lowest, so that no other one crosses its label.
     for row in sorted(rows, key=lambda row: (row["model"], round(row["y2"], 2), abs(row["x2"] - row["x"]))):
-        taken = placed.setdefault((row["model"], row["x2"]), [])
-        row["y2"] = max([row["y2"], *(y + APART for y in taken[-1:])])
+        ends = [(row["model"], "from", row["x"]), (row["model"], "to", row["x2"])]
+        row["y2"] = max([row["y2"], *(placed[end] + APART for end in ends if end in placed)])
         row["y"] = row["y2"] - SLOPE
-        taken.append(row["y2"])
+        placed |= dict.fromkeys(ends, row["y2"])
     return rows
 
 
@@ -139,7 +143,8 @@ def draw_flow_diagram(stages: pl.DataFrame, models: list[str], columns: int) -> 
     while fitting > 1 and fitting * (NARROWEST * len(lanes) + AXIS) > WIDE:
         fitting -= 1
     lane = _lane(len(lanes), fitting) if columns > 1 else NARROW // len(lanes)
-    return draw_arrows(arrows, lanes, headings, _subtitle(stages, columns), fitting, lane)
+    segments = {model: _segments(stages.filter(pl.col("model") == model)) for model in known}
+    return draw_arrows(arrows, lanes, segments, headings, _subtitle(stages, columns), fitting, lane)
 
 
 def _lane(lanes: int, side_by_side: int) -> int:

@@ -28,14 +28,16 @@ def first_screen(
     stages: pl.DataFrame | None,
     verdicts: pl.DataFrame | None,
     openings: Mapping[str, str] | None = None,
+    analysed: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """For each model its name, layers, sentences, and number of verdicts of each kind.
+    """For each model its name, layers, analysed questions, sentences, and number of verdicts of each kind.
 
     Args:
         models: of the study.
         stages: rows of the table `stages`; None if no probe of the study has any.
         verdicts: see `vlmflow.claims.table.verdict_rows`; None if the study has no claims.
         openings: model → a sentence on it, for models without stages.
+        analysed: model → the number of its analysed questions.
     """
     shown = []
     for model in models:
@@ -51,6 +53,7 @@ def first_screen(
             {
                 "model": model,
                 "layers": None if own is None or not len(own) else own["layers"][0],
+                "analysed": (analysed or {}).get(model),
                 "sentences": sentences,
                 "strip": [] if judged is None else _strip(judged),
                 "claims": 0 if judged is None else len(judged),
@@ -74,7 +77,8 @@ def stage_sentences(stages: pl.DataFrame) -> Iterator[str]:
             yield f"{source.capitalize()} {verb if several else _third(verb)} {target}{how}{times}: {effects}."
         elif rows[0]["low"] >= LEAST:
             does = "do" if several else "does"
-            yield f"{source.capitalize()} {does} not {verb} {target}{how}: {_effect(rows[0])} at most."
+            few = f"less than {signed(-LEAST, 0).removeprefix('+')}{PERCENT}"
+            yield f"{source.capitalize()} {does} not {verb} {target}{how} ({few}): {_effect(rows[0])}."
         else:
             verbs = verb if several else _third(verb)
             yield f"It is open whether {source} {verbs} {target}{how}: {_effect(rows[0])} {_place(rows[0])}."
@@ -123,9 +127,9 @@ def claim_sentences(verdicts: pl.DataFrame, numbers: bool) -> Iterator[str]:
 
 
 def _named(row: dict[str, Any]) -> str:
-    """A claim's name, and in how many of its tasks it is supported, if it has several."""
+    """A claim's name, and in how many of its tasks it holds, if it has several."""
     several = row["scopes"] is not None and not row["scopes"].endswith(" of 1")
-    return f"{row['claim']}, supported in {row['scopes']} tasks" if several else row["claim"]
+    return f"{row['claim']}; judged by task, it holds in {row['scopes']}" if several else row["claim"]
 
 
 def _strip(verdicts: pl.DataFrame) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ PLACE = 7  # pixels between the intervals of several arrows at one lane
 def draw_arrows(
     arrows: pl.DataFrame,
     lanes: Sequence[str],
+    segments_of: Mapping[str, set[str]],
     headings: Mapping[str, str],
     subtitle: list[str],
     columns: int,
@@ -29,13 +30,17 @@ def draw_arrows(
     Args:
         arrows: see `flow_diagram.arrows_of`; it may be empty.
         lanes: segments from left to right.
+        segments_of: model → the segments that were measured with it.
         headings: model → heading of its panel.
         subtitle: of the figure.
         columns: panels side by side.
         lane: pixels between two lanes.
     """
-    panels = [strip_invalid_xml(heading) for heading in headings.values()]
-    rows = [*_lane_rows(lanes, panels), *_arrow_rows(arrows, headings, lane)]
+    shown = {model: strip_invalid_xml(heading) for model, heading in headings.items()}
+    panels = list(shown.values())
+    drawn = _arrow_rows(arrows, shown, lane)
+    measured = {shown[model]: segments for model, segments in segments_of.items()}
+    rows = [*_lane_rows(lanes, measured, {row["panel"] for row in drawn}), *drawn]
     edges = list(dict.fromkeys(arrows["edge"])) if len(arrows) else []
     color = alt.Color("edge:N", legend=None).scale(domain=edges, range=[each.color for each in strokes_of(edges)])
     size = alt.Size("size:Q", legend=None).scale(domain=[0, 100], range=[1, WIDEST], clamp=True)
@@ -85,8 +90,24 @@ def _lane_axis(lanes: Sequence[str]) -> alt.Axis:
     return alt.Axis(values=list(range(len(lanes))), labelExpr=labels, title=None, grid=False, ticks=False, labelAngle=0)
 
 
-def _lane_rows(lanes: Sequence[str], panels: Sequence[str]) -> list[dict]:
-    return [{"panel": panel, "part": "lane", "x": x, "y": 0, "y2": 1} for panel in panels for x in range(len(lanes))]
+def _lane_rows(lanes: Sequence[str], measured: Mapping[str, set[str]], found: set[str]) -> list[dict]:
+    """The lanes of each panel that are measured, and a remark in a panel without arrows.
+
+    Args:
+        lanes: segments from left to right.
+        measured: panel → its segments.
+        found: the panels with arrows.
+    """
+    rows: list[dict] = []
+    for panel, segments in measured.items():
+        rows += [
+            {"panel": panel, "part": "lane", "x": x, "y": 0, "y2": 1}
+            for x, lane in enumerate(lanes)
+            if lane in segments
+        ]
+        if panel not in found:
+            rows.append({"panel": panel, "part": "label", "x": -0.4, "y": 0.5, "label": "no stage was found"})
+    return rows
 
 
 def _arrow_rows(arrows: pl.DataFrame, headings: Mapping[str, str], lane: int) -> list[dict]:
@@ -99,7 +120,7 @@ def _arrow_rows(arrows: pl.DataFrame, headings: Mapping[str, str], lane: int) ->
             edges.append(row["edge"])
         beside = row["x2"] + PLACE * (1 + edges.index(row["edge"])) / lane
         about = {
-            "panel": strip_invalid_xml(headings[row["model"]]),
+            "panel": headings[row["model"]],
             "edge": row["edge"],
             "layer": row["layer"],
             "layers": f"{row['layer_low']} to {row['layer_high']}",
