@@ -96,9 +96,8 @@ def test_a_study_in_which_nothing_was_found_has_lanes_and_no_arrow(tmp_path):
 
 
 def test_a_lane_that_a_model_was_not_measured_on_is_left_out():
-    stages = table(
-        stage("image -> question"), stage("caption -> question", model="b"), stage("question -> last", model="b")
-    )
-    rows = [row for rows in draw_flow_diagram(stages, ["a", "b"], 4).to_dict()["data"]["values"] for row in [rows]]
+    captions = [stage("caption -> question", model="b"), stage("question -> last", model="b")]
+    stages = table(stage("image -> question"), *captions)
+    rows = draw_flow_diagram(stages, ["a", "b"], 4).to_dict()["data"]["values"]
     lanes = {(row["panel"][0], row["x"]) for row in rows if row["part"] == "lane"}
     assert lanes == {("a", 1), ("a", 2), ("b", 0), ("b", 2), ("b", 3)}

@@ -78,8 +78,8 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
     (shown,) = first_screen(["m"], stages, pl.DataFrame(rows))
     assert {part["verdict"]: part["count"] for part in shown["strip"]} == {"supported": 6, "contradicted": 6}
     assert shown["sentences"][-1] == (
-        "Contradicted: “It flows” (F1; judged by task, it holds in 1 of 2); “It flows” (F3; judged by task, it holds in "
-        "1 of 2); “It flows” (F5; judged by task, it holds in 1 of 2); and 3 more."
+        "Contradicted: “It flows” (F1; judged by task, it holds in 1 of 2); “It flows” (F3; judged by task, it holds "
+        "in 1 of 2); “It flows” (F5; judged by task, it holds in 1 of 2); and 3 more."
     )
     (without,) = first_screen(["m"], None, pl.DataFrame(rows), {"m": "Seen."})
     assert without["sentences"][0] == "Seen."
