@@ -10,6 +10,7 @@ import pytest
 from support.paths import ROOT
 from vlmflow.models.size import LARGE
 from vlmflow.probes import PROBES, probe_class
+from vlmflow.probes.chapters import Chapter
 
 TESTS = ROOT / "tests"
 # What a study file must say of a kind that has no defaults.
@@ -57,6 +58,11 @@ def test_a_probe_has_a_docstring_and_a_row_in_the_docs(probe):
     assert probe.__doc__ != probe.__base__.__doc__
     text = (ROOT / "docs" / "study.md").read_text()
     assert re.search(rf"^\| `{probe.kind_name()}` \|", text, re.MULTILINE), "docs/study.md has no row for this kind"
+
+
+@every_probe
+def test_a_probe_has_its_chapter_of_the_report(probe):
+    assert isinstance(probe.chapter, Chapter)
 
 
 @every_probe
