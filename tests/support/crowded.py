@@ -5,17 +5,12 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from vlmflow.edges import EdgeGroup
+from vlmflow.edges import FLOW_EDGES, EdgeGroup
 
 TASKS = [f"ChooseAttributeOfTheSecondObject{number:02}" for number in range(1, 13)]
 MODEL = "llava-onevision-qwen2-72b-instruct-chat-of-a-long-name"
 EDGES = [
-    "question -> last",
-    "image -> last",
-    "last -> last",
-    "image -> question",
-    "related patches -> question",
-    "other patches -> question",
+    *FLOW_EDGES,
     "other patches, as many as related -> question",
     "question without options -> last",
     "image -> question without objects",

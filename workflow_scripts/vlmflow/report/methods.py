@@ -58,7 +58,7 @@ def provenance(
             "left_out": len(skipped),
         },
         "statistics": {
-            "interval": f"{CONFIDENCE:.0%} percentile interval of a Bayesian bootstrap over images",
+            "interval": f"{100 * CONFIDENCE:.0f} % percentile interval of a Bayesian bootstrap over images",
             "resamples": RESAMPLES,
             "seed": 0,
             "correction": "Holm over the scopes and tests of a claim; Benjamini and Hochberg over layers and edges",
