@@ -1,33 +1,22 @@
 # The page of single questions: images as each model receives them, and what the model's probes say of each question.
 from vlmflow.report.explored_rows import chosen_edges
 
-
-def get_explored_probe(model, kinds):
-    """The first probe of a model that is one of these; None if it has none."""
-    return next((probe for probe in kinds if model in get_probe_models(probe)), None)
-
-
-def get_probes_of_kind(kind):
-    """The probes of a kind."""
-    return [name for name, probe in study.probes.items() if probe.kind == kind]
-
-
-# Input of the page → the kind of its probe, and model → the probe whose rows are shown.
+# Input of the page → the kind of its probe.
 EXPLORED_KINDS = {"curves": "knockout", "track": "lens", "attention": "attention-map", "words": "visual-lens"}
+# Input of the page → model → the probe whose rows are shown: the first one of the kind.
 EXPLORED_PROBES = {
     name: {
         model: probe
-        for model in MODELS
-        if (probe := get_explored_probe(model, STAGE_PROBES if name == "curves" else get_probes_of_kind(kind)))
+        for probe in reversed([*STAGE_PROBES] if name == "curves" else [*study.probes])
+        if study.probes[probe].kind == kind
+        for model in get_probe_models(probe)
     }
     for name, kind in EXPLORED_KINDS.items()
 }
-
-
-def get_explored_shards(name):
-    """The shards of the rows that an input has, model by model."""
-    return [path for model, probe in EXPLORED_PROBES[name].items() for path in get_shards([model], probe)]
-
+EXPLORED_SHARDS = {
+    name: [path for model, probe in probes.items() for path in get_shards([model], probe)]
+    for name, probes in EXPLORED_PROBES.items()
+}
 
 # A report in one file cannot hold a folder, and Snakemake refuses to make it.
 EXPLORER_FOLDER = directory(f"{RESULTS}/explorer")
@@ -79,10 +68,10 @@ rule write_explorer:
         views=[f"{RESULTS}/{model}/explorer.parquet" for model in IMAGE_MODELS],
         skipped=f"{RESULTS}/summary/skipped.parquet",
         summaries=[f"{RESULTS}/summary/{probe}.parquet" for probe in EXPLORED_PROBES["curves"].values()],
-        curves=get_explored_shards("curves"),
-        track=get_explored_shards("track"),
-        attention=get_explored_shards("attention"),
-        words=get_explored_shards("words"),
+        curves=EXPLORED_SHARDS["curves"],
+        track=EXPLORED_SHARDS["track"],
+        attention=EXPLORED_SHARDS["attention"],
+        words=EXPLORED_SHARDS["words"],
     output:
         folder=EXPLORER_FOLDER,
     log:

@@ -4,8 +4,8 @@ from vlmflow.data.sampling import explored_questions
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.jobs.patch_maps import open_patch_maps
 from vlmflow.probes.rows import read_questions
-from vlmflow.prompts.explored_view import EXPLORED, explored_view
-from vlmflow.tables import ANSWERS, PATCHES, SELECTED, read_shards
+from vlmflow.prompts.explored_view import explored_view
+from vlmflow.tables import ANSWERS, EXPLORED, PATCHES, SELECTED, read_shards
 
 with logged(snakemake.log[0]):
     source, params = snakemake.input, snakemake.params

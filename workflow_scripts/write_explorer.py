@@ -10,10 +10,9 @@ from vlmflow.jobs.job import logged
 from vlmflow.probes import probe_class
 from vlmflow.probes.rows import read_questions
 from vlmflow.progress import with_progress
-from vlmflow.prompts.explored_view import EXPLORED
 from vlmflow.report.explored_rows import curves, means
 from vlmflow.report.explorer import ExploredModel, explorer_page, script
-from vlmflow.tables import ANSWERS, SELECTED, SKIPPED, read_shards
+from vlmflow.tables import ANSWERS, EXPLORED, SELECTED, SKIPPED, read_shards
 
 source, params = snakemake.input, snakemake.params
 

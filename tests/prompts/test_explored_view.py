@@ -11,8 +11,9 @@ from support.explored import photograph
 from support.paths import TINY_LLAVA
 from vlmflow.errors import GeometryError, QuestionError
 from vlmflow.models.processor import load_processor
-from vlmflow.prompts.explored_view import EXPLORED, LARGEST, SIDE, explored_view
+from vlmflow.prompts.explored_view import LARGEST, SIDE, explored_view
 from vlmflow.prompts.layouts.patch_maps import PatchMaps
+from vlmflow.tables import EXPLORED
 
 
 @pytest.fixture(scope="module")

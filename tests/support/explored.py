@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from vlmflow.prompts.explored_view import EXPLORED, _webp
+from vlmflow.prompts.explored_view import _webp
 from vlmflow.report.explorer import ExploredModel, explorer_page, script
-from vlmflow.tables import ANSWERS, SELECTED, SKIPPED
+from vlmflow.tables import ANSWERS, EXPLORED, SELECTED, SKIPPED
 
 EVIL = "</script><script>alert('evil')</script><img src=x onerror=alert(1)>"
 EDGES = ["question -> last", "image -> last", "image -> question"]

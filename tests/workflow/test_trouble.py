@@ -23,7 +23,8 @@ def texts():
                 yield node.value
     for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]:
         yield re.sub(r"\{[^{}]*\}", "…", re.sub(r'"\s*f?"', "", path.read_text()))
-    yield from ((ROOT / "workflow_scripts/vlmflow/report/templates/report.html").read_text().replace("\n", " "),)
+    for path in sorted((ROOT / "workflow_scripts/vlmflow/report/templates").glob("*.html")):
+        yield path.read_text().replace("\n", " ")
 
 
 def quotes():

@@ -201,9 +201,14 @@ def test_an_added_probe_computes_that_probe(workspace):
         "summarise_probe": 1,
         "collect_skipped": 1,
         "summarise_cost": 1,
+        # A further knockout may have further edges.
+        "find_stages": 1,
+        "draw_flow_diagram": 1,
+        "format_table": 1,
+        "write_explorer": 1,
         "write_report": 1,
         "all": 1,
-        "total": SHARDS + 5,
+        "total": SHARDS + 9,
     }
 
 
@@ -443,7 +448,7 @@ def test_the_report_in_a_browser(workspace, tab, width):
         "[...document.images].map(i => [i.complete && i.naturalWidth > 0, i.clientWidth, i.closest('figure').id])"
     )
     assert len(images) == 5, "the flow, and four figures"
-    assert all(loaded and shown > min(width, 900) * 0.4 for loaded, shown, _ in images)
+    assert all(loaded and shown > 200 for loaded, shown, _ in images)
     links = tab.page.evaluate("[...document.querySelectorAll('a')].map(a => a.href.split('#')[0])")
     assert all(Path(unquote(link.removeprefix("file://"))).is_file() for link in links)
     assert (tab.messages, tab.outward()) == ([], [])
@@ -452,18 +457,19 @@ def test_the_report_in_a_browser(workspace, tab, width):
 
 def test_a_figure_in_a_browser_is_drawn(workspace, tab):
     tab.open(workspace.folder / "results/small/figures/answer-position/tiny-llava.html")
-    tab.page.wait_for_selector("canvas, svg")
+    tab.page.wait_for_selector(".marks")
     menu = tab.page.locator("select")
     assert menu.locator("option").first.inner_text() == "all"
-    before = tab.page.locator("canvas").bounding_box()["width"]
+    before = tab.page.locator(".marks").bounding_box()["width"]
     menu.select_option(index=1)
-    tab.page.wait_for_function(f"document.querySelector('canvas').getBoundingClientRect().width < {before}")
+    tab.page.wait_for_function(f"document.querySelector('.marks').getBoundingClientRect().width < {before}")
     assert (tab.messages, tab.outward()) == ([], [])
 
 
 def test_questions_of_the_study_are_explored(workspace, tab):
     tab.open(workspace.folder / "results/small/explorer/index.html")
-    tab.page.locator(".row").nth(3).click()
+    tab.page.select_option("[name=sort]", "effect")  # questions that were analysed
+    tab.page.locator(".row").first.click()
     tab.page.wait_for_selector(".question .chart svg")
     assert tab.page.locator(".seen image").count() == 1
     assert (tab.messages, tab.outward()) == ([], [])

@@ -4,12 +4,10 @@ import io
 from typing import Any
 
 import numpy as np
-import polars as pl
 from PIL import Image
 
 from vlmflow.data.open_image import open_image
 from vlmflow.errors import GeometryError, QuestionError
-from vlmflow.tables import Column, Table
 
 from .as_seen import as_image
 from .layouts.patch_map import Box, View, clipped
@@ -18,22 +16,6 @@ from .layouts.patch_maps import PatchMaps
 SIDE = 256  # pixels of the longer side
 LARGEST = 6000  # bytes of an image, where a lower quality can reach it
 QUALITIES = (75, 60, 45, 30, 20)
-
-BOX = pl.Struct({"name": pl.String, "x": pl.Float64, "y": pl.Float64, "w": pl.Float64, "h": pl.Float64})
-EXPLORED = Table(
-    "explored views",
-    {
-        "task": Column(pl.String, "name in the study file"),
-        "question_id": Column(pl.String, "id in the source"),
-        "image": Column(pl.Binary, "the view of the whole image as the model receives it, as WebP"),
-        "width": Column(pl.Int32, "pixels"),
-        "height": Column(pl.Int32, "pixels"),
-        "rows": Column(pl.Int32, "of patches; 0 if they are not known"),
-        "columns": Column(pl.Int32, "of patches; 0 if they are not known"),
-        "boxes": Column(pl.List(BOX), "of the question's objects, as shares of the view; they may lie outside of it"),
-        "related": Column(pl.List(pl.Int32), "the cells of the view that are related patches, row by row, from 0"),
-    },
-)
 
 
 def explored_view(patch_maps: PatchMaps, row: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from vlmflow.errors import TableError, WriteError
 
 from .base import Column, Table
 from .cost import COST
+from .explored import EXPLORED
 from .models import MODEL
 from .questions import (
     ACCURACY,
@@ -27,6 +28,7 @@ __all__ = [
     "ANSWERS",
     "CANDIDATES",
     "COST",
+    "EXPLORED",
     "MODEL",
     "PART_OF",
     "PATCHES",
