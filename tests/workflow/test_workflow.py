@@ -460,9 +460,12 @@ def test_a_figure_in_a_browser_is_drawn(workspace, tab):
     tab.page.wait_for_selector(".marks")
     menu = tab.page.locator("select")
     assert menu.locator("option").first.inner_text() == "all"
-    before = tab.page.locator(".marks").bounding_box()["width"]
+    headings = tab.page.locator(".marks text", has_text="(n = ")
+    assert headings.count() == len(TASKS)
     menu.select_option(index=1)
-    tab.page.wait_for_function(f"document.querySelector('.marks').getBoundingClientRect().width < {before}")
+    tab.page.wait_for_function(
+        "[...document.querySelectorAll('.marks text')].filter((t) => t.textContent.includes('(n = ')).length === 1"
+    )
     assert (tab.messages, tab.outward()) == ([], [])
 
 

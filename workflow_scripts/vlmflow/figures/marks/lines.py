@@ -104,7 +104,7 @@ def _line_encodings(data: LineChartData, columns: int) -> dict[str, Any]:
     return {
         "color": alt.Color("line:N").scale(domain=labels, range=[s.color for s in strokes]).legend(legend),
         "dash": alt.StrokeDash("line:N").scale(domain=labels, range=[list(s.dash) for s in strokes]).legend(legend),
-        "shape": alt.Shape("line:N").scale(domain=labels, range=[s.shape for s in strokes]).legend(None),
+        "shape": alt.Shape("line:N").scale(domain=labels, range=[s.shape for s in strokes]).legend(legend),
     }
 
 
