@@ -51,7 +51,7 @@ def test_other_models_are_finished_and_the_corrected_one_joins_them(tmp_path):
     assert not (results / "bad").exists()
     answers = (results / "good/answers/1-of-1.parquet").stat()
     page = (results / "index.html").read_text()
-    assert "What failed" in page
+    assert "Some measurements failed" in page
     assert "vision_config.patch_size: 16" in page
     assert "figures/edges/good.html" in page
     assert pl.read_parquet(results / "summary/flow.parquet")["model"].unique().to_list() == ["good"]
@@ -61,7 +61,7 @@ def test_other_models_are_finished_and_the_corrected_one_joins_them(tmp_path):
     done = space.snakemake()
     assert done.returncode == 0, done.stderr
     page = (results / "index.html").read_text()
-    assert "What failed" not in page
+    assert "Some measurements failed" not in page
     assert "figures/edges/bad.html" in page
     assert set(pl.read_parquet(results / "summary/flow.parquet")["model"]) == {"good", "bad"}
     assert (results / "good/answers/1-of-1.parquet").stat() == answers, "what was measured is kept as it is"

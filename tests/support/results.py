@@ -30,8 +30,10 @@ def assert_complete(workspace, study):
     results = workspace.folder / "results" / study.study
     for name, figure in study.figures.items():
         for model in study.models_of(figure.probe):
-            for ending in (".html", ".svg", ".png", "-narrow.svg"):
-                assert (results / "figures" / name / f"{model}{ending}").stat().st_size > 1000, name
+            for ending in (".html", ".svg", ".png", "-narrow.svg", ".pdf", ".csv"):
+                assert (results / "figures" / name / f"{model}{ending}").stat().st_size > (
+                    1000 if ending != ".csv" else 20
+                ), name
     if study.claims:
         judged = CLAIMS.read(results / "summary" / "claims.parquet")
         assert set(judged["claim"]) == set(study.claims)
@@ -40,7 +42,9 @@ def assert_complete(workspace, study):
         silent = idle.group_by("claim", "model", "second_model", "scope").agg(pl.col("reason").is_null().all())
         assert silent.filter("reason").is_empty(), silent
     page = (results / "index.html").read_text()
-    assert page.count("<figure") == sum(len(study.models_of(figure.probe)) for figure in study.figures.values())
+    single = sum(len(study.models_of(figure.probe)) for figure in study.figures.values())
+    together = len(list((results / "figures").glob("*.pdf"))) + len(list(results.glob("flow.pdf")))
+    assert page.count("<figure ") == single + together
     again = workspace.snakemake("--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
     return results, page

@@ -28,10 +28,12 @@ class Chart(Strict, Generic[P]):
         draws: the kinds of probe that it can draw.
         tabulates_curve_features: whether the phases or knees of these probes' curves are tabulated by
             `curve_feature_rows`.
+        table_has_all: whether the table under the figure has every number of its sentence.
     """
 
     draws: ClassVar[tuple[type[Any], ...]]
     tabulates_curve_features: ClassVar[bool] = False
+    table_has_all: ClassVar[bool] = False
 
     probe: Name
     title: str = ""

@@ -20,6 +20,7 @@ class FlowChart(EffectChart, LineChart[KnockoutProbe]):
     """Change of the answer's probability over the layers, a panel per task, a line per edge."""
 
     draws: ClassVar = (KnockoutProbe,)
+    table_has_all: ClassVar = True
 
     chart: Literal["flow"]
     edges: list[EdgeGroupText] = Field(min_length=1)

@@ -21,6 +21,7 @@ class WindowsChart(EffectChart, LineChart[KnockoutProbe]):
     """The same as `FlowChart`, with a panel per task and window."""
 
     draws: ClassVar = (KnockoutProbe,)
+    table_has_all: ClassVar = True
 
     chart: Literal["windows"]
     edges: list[EdgeGroupText] = Field(min_length=1)

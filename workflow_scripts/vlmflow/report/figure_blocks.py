@@ -92,8 +92,8 @@ def _variant(
         "title": figure.title or name,
         "caption": figure.caption(probe),
         "images": images,
-        # The table under a figure has the same numbers.
-        "sentences": [] if effects.lines else [sentence for sentence in sentences if sentence],
+        # Each number is shown once.
+        "sentences": [] if figure.table_has_all and effects.lines else [each for each in sentences if each],
         "effects": effects,
     }
 
