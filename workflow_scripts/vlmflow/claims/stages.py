@@ -1,6 +1,6 @@
 """The stages of a study's flow, from the rows of its knockouts; see `vlmflow.analysis.stages`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
@@ -65,8 +65,8 @@ def _of_probe(name: str, source: ProbeSource, model: str, layers: int, known: se
 def _lines(source: ProbeSource, model: str, edge: str, layers: int) -> tuple[dict[str, Line], int | None, str]:
     """(task → its line, the window, why a task has none)."""
     assert isinstance(source.probe, KnockoutProbe)
-    (first, *others) = source.probe.windows
-    where: dict[str, Any] = {"edge": edge} | ({"window": first} if isinstance(first, int) and others else {})
+    sizes = [window for window in source.probe.windows if isinstance(window, int)]
+    where: dict[str, Any] = {"edge": edge} | ({"window": min(sizes)} if len(source.probe.windows) > 1 and sizes else {})
     lines: dict[str, Line] = {}
     window, reason = None, "it was measured on no task"
     for task in source.tasks():
@@ -88,8 +88,3 @@ def _columns(stage: Stage, line: Line) -> dict[str, Any]:
     extent = {"first_layer": layer(stage.first), "last_layer": layer(stage.last)}
     place = {"layer": layer(stage.point), "layer_low": low, "layer_high": high}
     return extent | place | {"effect": stage.effect, "low": stage.interval[0], "high": stage.interval[1]}
-
-
-def found_edges(stages: pl.DataFrame) -> Sequence[str]:
-    """The edges along which some model has a stage, in the order of the table."""
-    return stages.filter(pl.col("stage") > 0)["edge"].unique(maintain_order=True).to_list()
