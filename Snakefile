@@ -60,6 +60,7 @@ include: "rules/claims.smk"
 include: "rules/explorer.smk"
 include: "rules/figures.smk"
 include: "rules/tables.smk"
+include: "rules/report.smk"
 include: "rules/training.smk"
 
 
