@@ -34,6 +34,7 @@ LOCAL_RULES = {
     "summarise_answers",
     "collect_skipped",
     "summarise_cost",
+    "format_table",
 }
 
 
