@@ -89,7 +89,6 @@ def get_table_dataset(wildcards):
     return study.dataset_of_table(wildcards.table)
 
 
-def get_task_questions(wildcards):
+def get_questions_of(task):
     """The table of questions from which a task takes its own."""
-    own = wildcards.task in OWN_TASKS
-    return f"{RESULTS}/questions/{wildcards.task}.parquet" if own else f"{RESULTS}/questions.parquet"
+    return f"{RESULTS}/questions/{task}.parquet" if task in OWN_TASKS else f"{RESULTS}/questions.parquet"

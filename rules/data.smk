@@ -68,7 +68,7 @@ use rule read_questions as read_task_questions with:
 
 rule select_candidates:
     input:
-        questions=get_task_questions,
+        questions=lambda wildcards: get_questions_of(wildcards.task),
     output:
         candidates=f"{RESULTS}/candidates/{{task}}.parquet",
         skipped=f"{RESULTS}/candidates/{{task}}.skipped.parquet",

@@ -61,7 +61,7 @@ rule view_questions:
 rule write_explorer:
     input:
         libraries="resources/javascript/vega-embed.js",
-        questions=get_task_files(study.tasks),
+        questions=[get_questions_of(task) for task in study.tasks],
         answers=get_shards(MODELS, "answers"),
         selected=[f"{RESULTS}/{model}/selected.parquet" for model in MODELS],
         models=[f"{RESULTS}/{model}/model.parquet" for model in MODELS],

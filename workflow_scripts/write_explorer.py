@@ -8,9 +8,8 @@ import polars as pl
 from vlmflow.claims.opened import open_layers
 from vlmflow.jobs.job import logged
 from vlmflow.probes import probe_class
-from vlmflow.probes.rows import read_questions
 from vlmflow.progress import with_progress
-from vlmflow.report.explored_rows import curves, means
+from vlmflow.report.explored_rows import curves, means, question_texts
 from vlmflow.report.explorer import ExploredModel, explorer_page, script
 from vlmflow.tables import ANSWERS, EXPLORED, SELECTED, SKIPPED, read_shards
 
@@ -33,7 +32,8 @@ with logged(snakemake.log[0]):
     pages.mkdir(parents=True)
     layers = open_layers(params.models, source.models)
     skipped = SKIPPED.read(source.skipped)
-    questions = read_questions(source.questions, params.tasks)
+    answers = {model: read_shards(ANSWERS, paths_of("answers", model)) for model in params.models}
+    questions = question_texts(source.questions, params.tasks, [*answers.values(), skipped])
     summary = probe_class(params.kinds["curves"]).summary_table()
     counts = {}
     for number, model in enumerate(with_progress(params.models, "explorer", len(params.models), "models")):
@@ -42,7 +42,7 @@ with logged(snakemake.log[0]):
             name=model,
             layers=layers[model],
             questions=questions,
-            answers=read_shards(ANSWERS, paths_of("answers", model)),
+            answers=answers[model],
             selected=read_shards(SELECTED, paths_of("selected", model)),
             skipped=skipped.filter(pl.col("model").is_null() | (pl.col("model") == model)),
             views=pl.concat([EXPLORED.frame([]), *map(EXPLORED.read, paths_of("views", model))]),

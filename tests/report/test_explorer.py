@@ -2,15 +2,18 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from support.explored import EDGES, EVIL, GRID, LAYERS, explored_model, write_explorer
+from vlmflow.data.sampling import NotDrawn
 from vlmflow.report.explored_rows import LAYERS as MAPS
-from vlmflow.report.explored_rows import chosen_edges, curves, curves_of, means
-from vlmflow.report.explorer import PART, explorer_page, script
+from vlmflow.report.explored_rows import chosen_edges, curves, curves_of, means, question_texts
+from vlmflow.report.explorer import DROPPED, PART, explorer_page, script
+from vlmflow.tables import QUESTIONS, SKIPPED
 
 COUNT = 120
 
@@ -63,6 +66,60 @@ def test_parts_have_the_questions_in_the_order_of_the_index(model):
     assert "attention" not in details[20]
     words = details[0]["words"]
     assert [words["words"][number] for number in words["cells"][3][:3]] == ["red", "a very long word", EVIL]
+
+
+def test_questions_that_could_not_be_asked_have_their_words(tmp_path):
+    asked = explored_model(3)
+    row = dict.fromkeys(QUESTIONS.columns) | {"image_id": "1", "objects": [], "answer": "red"}
+    row |= dict.fromkeys(("structural", "semantic", "detailed"), "query")
+    rows = [
+        row | {"question_id": "whole", "question": "Whole?"},
+        row | {"question_id": "broken", "question": "Broken?", "problem": "the answer is empty"},
+        row | {"question_id": "elsewhere", "question": "Elsewhere?"},
+    ]
+    QUESTIONS.write(rows, tmp_path / "questions.parquet")
+    stages = {"whole": "images", "broken": "tasks", "missing": "answers"}
+    row = {"task": "QueryAttr", "model": None, "what": ""}
+    lost = SKIPPED.frame(
+        [row | {"question_id": name, "stage": stage, "reason": f"no {name}"} for name, stage in stages.items()]
+    )
+    others = SKIPPED.frame([row | {"question_id": "elsewhere", "stage": "tasks", "reason": NotDrawn.CANDIDATE.value}])
+    before = lost.with_columns(task=pl.lit(None, dtype=pl.String), stage=pl.lit("questions"))
+    texts = question_texts([tmp_path / "questions.parquet"] * 2, ["ChooseAttr", "QueryAttr"], [lost])
+    model = replace(asked, questions=texts, skipped=pl.concat([lost, others, before]))
+    dropped = model.listed.filter(state="dropped")
+    assert set(dropped.select("question_id", "question", "reason").rows()) == {
+        ("whole", "Whole?", "no whole"),
+        ("broken", "Broken?", "no broken"),
+        ("missing", None, "no missing"),
+    }
+    assert model.unlisted == model.index()["unlisted"] == 0
+
+
+def test_of_very_many_dropped_questions_the_rest_is_counted():
+    asked = explored_model(3)
+    lost = pl.DataFrame({"question_id": [f"d{number}" for number in range(DROPPED + 7)], "reason": "no image"})
+    lost = lost.with_columns(task=pl.lit("QueryAttr"), model=pl.lit(None), stage=pl.lit("images"), what=pl.lit(""))
+    few = lost.head(5).with_columns(task=pl.lit("ChooseAttr"))
+    model = replace(asked, skipped=SKIPPED.frame(pl.concat([lost, few])))
+    assert model.listed.filter(state="dropped")["task"].value_counts(sort=True).rows() == [
+        ("QueryAttr", DROPPED),
+        ("ChooseAttr", 5),
+    ]
+    assert model.index()["unlisted"] == 7
+
+
+def test_a_question_that_a_probe_left_out_says_so():
+    asked = explored_model(3)
+    row = {"question_id": "q00001", "task": "QueryAttr", "model": "model", "what": ""}
+    rows = [
+        row | {"stage": "flow", "reason": "no patch is related"},
+        row | {"stage": "selected", "reason": "answered wrongly"},
+        row | {"stage": "flow", "what": "image -> last", "reason": "empty"},
+    ]
+    model = replace(asked, skipped=SKIPPED.frame(rows))
+    (part,) = model.parts()
+    assert part[1]["skipped"] == ["flow: no patch is related", "flow: image -> last: empty"]
 
 
 def test_a_script_is_ascii_and_holds_what_it_is_given():

@@ -182,6 +182,14 @@ def test_images_that_cannot_be_fetched_drop_their_questions_with_the_reason(run)
     assert len(absent)
     page = (run.results / "index.html").read_text()
     assert "is damaged" in page
+    # The page of single questions lists them with their words, although no task has them any more.
+    text = (run.results / "explorer" / "index-0.js").read_text()
+    *_, index = json.loads(text.removeprefix("explorer.receive(...").removesuffix(");\n"))
+    listed = dict(zip(index["question_id"], zip(index["state"], index["question"], strict=True), strict=True))
+    for row in reasons.to_dicts():
+        state, question = listed[row["question_id"]]
+        assert state == "dropped"
+        assert question.endswith("?")
 
 
 def test_every_model_is_analysed_on_its_own_correct_answers(run):

@@ -1,18 +1,40 @@
 """Rows of single questions, as short as the page of single questions can read them."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from vlmflow.figures.panels import evenly_spaced
+from vlmflow.tables import QUESTIONS
 
 EDGES = 12  # curves of a question
 LAYERS = 16  # maps of a question, evenly spaced from the first layer to the last
 QUESTION = ["task", "question_id"]
 Found = dict[tuple[str, str], Any]
+
+
+def question_texts(paths: Sequence[str | Path], tasks: Sequence[str], wanted: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """task, question_id, question, answer of single questions, whether or not they could be asked.
+
+    Args:
+        paths: a table `questions` per task; several tasks may have the same.
+        tasks: their names.
+        wanted: tables with the columns task and question_id.
+    """
+
+    @cache
+    def texts(path: str | Path) -> pl.DataFrame:
+        return QUESTIONS.read(path).select("question_id", "question", "answer").unique("question_id")
+
+    ids = pl.concat([rows.select(QUESTION) for rows in wanted]).unique()
+    return pl.concat(
+        ids.filter(task=task).join(texts(path), on="question_id") for path, task in zip(paths, tasks, strict=True)
+    )
 
 
 def chosen_edges(edges: Sequence[str]) -> list[str]:

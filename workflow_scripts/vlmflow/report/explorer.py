@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from vlmflow.data.sampling import NotDrawn
+from vlmflow.data.sampling import NotDrawn, in_random_order
 from vlmflow.figures.style import name_of, strokes_of
 from vlmflow.tables import full_reason
 
@@ -20,6 +20,8 @@ from .explored_rows import curves_of, maps_of, tracks_of, words_of
 from .template_environment import ENVIRONMENT
 
 PART = 50  # questions per file
+DROPPED = 200  # of each task and stage
+BEFORE_A_PROBE = ["questions", "tasks", "images", "answers", "selected"]  # stages
 QUESTION = ["task", "question_id"]
 
 
@@ -30,7 +32,7 @@ class ExploredModel:
     Attributes:
         name: in the study file.
         layers: of the model.
-        questions: rows of the tables `task`, with the task's name.
+        questions: task, question_id, question, answer: see `explored_rows.question_texts`.
         answers, selected, skipped: tables of these names.
         views: rows of the table `explored views`; empty for a model that reads captions.
         curves: task, question_id, edge, layer, change: see `explored_rows.curves`.
@@ -53,10 +55,17 @@ class ExploredModel:
     attention: pl.DataFrame | None = None
     words: pl.DataFrame | None = None
     listed: pl.DataFrame = field(init=False)
+    unlisted: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """List the questions: those that were asked, and those that were dropped before."""
-        object.__setattr__(self, "listed", _listed(self))
+        """List the questions: those that were asked, and of those that were dropped before at most `DROPPED` of each
+        task and stage."""
+        dropped = _dropped(self)
+        drawn = in_random_order(dropped, 0).group_by("task", "stage").head(DROPPED)
+        kept = dropped.join(drawn, on=QUESTION, how="semi", maintain_order="left")
+        asked = _asked(self)
+        object.__setattr__(self, "listed", pl.concat([asked, kept.select(asked.columns)]))
+        object.__setattr__(self, "unlisted", len(dropped) - len(kept))
 
     def index(self) -> dict[str, Any]:
         """The columns by which questions are listed, filtered and sorted, and the means of the curves."""
@@ -86,6 +95,7 @@ class ExploredModel:
             "effects": lowest,
             "means": self._means(edges),
             "looks": looks(edges) | looks([] if self.track is None else self.track["word"].unique(maintain_order=True)),
+            "unlisted": self.unlisted,
             "part_size": PART,
         }
 
@@ -125,33 +135,37 @@ def looks(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {line: {"name": name_of(line), "color": stroke.color, "dash": stroke.dash} for line, stroke in strokes}
 
 
-def _listed(model: ExploredModel) -> pl.DataFrame:
-    """The questions of a model: task, question_id, question, answer, predicted, state, reason, analysed."""
+def _asked(model: ExploredModel) -> pl.DataFrame:
+    """The questions that a model was asked: task, question_id, question, answer, predicted, state, reason, analysed."""
     about: Any = {"on": QUESTION, "how": "left", "maintain_order": "left"}
-    texts = model.questions.select(*QUESTION, "question").unique(QUESTION, maintain_order=True)
     selected = model.selected.select(*QUESTION, analysed=pl.lit(True)).unique(QUESTION)
-    asked = (
-        model.answers.select(*QUESTION, "answer", "predicted", "correct")
-        .join(texts, **about)
-        .join(selected, **about)
-        .with_columns(
-            state=pl.when(~pl.col("correct").fill_null(True)).then(pl.lit("wrong")).otherwise(pl.lit("correct")),
-            reason=pl.lit(None, dtype=pl.String),
-            analysed=pl.col("analysed").fill_null(False),
-        )
+    rows = model.answers.join(model.questions.select(*QUESTION, "question"), **about).join(selected, **about)
+    return rows.select(
+        *QUESTION,
+        "question",
+        "answer",
+        "predicted",
+        state=pl.when(~pl.col("correct").fill_null(True)).then(pl.lit("wrong")).otherwise(pl.lit("correct")),
+        reason=pl.lit(None, dtype=pl.String),
+        analysed=pl.col("analysed").fill_null(False),
     )
-    dropped = model.skipped.filter(
-        pl.col("what") == "", ~pl.col("reason").is_in(list(NotDrawn)), pl.col("stage").is_in(["images", "answers"])
+
+
+def _dropped(model: ExploredModel) -> pl.DataFrame:
+    """The questions that were dropped before the model answered them: the columns of `_asked`, and the stage."""
+    rows = model.skipped.filter(
+        pl.col("task").is_not_null(),
+        pl.col("what") == "",
+        ~pl.col("reason").is_in(list(NotDrawn)),
+        pl.col("stage").is_in(["tasks", "images", "answers"]),
     )
-    dropped = (
-        dropped.select(*QUESTION, reason=pl.col("reason"))
+    return (
+        rows.select(*QUESTION, "stage", "reason")
         .unique(QUESTION, maintain_order=True)
-        .join(asked, on=QUESTION, how="anti")
-        .join(model.questions.select(*QUESTION, "question", "answer").unique(QUESTION), **about)
+        .join(model.answers, on=QUESTION, how="anti")
+        .join(model.questions, on=QUESTION, how="left", maintain_order="left")
         .with_columns(predicted=pl.lit(None, dtype=pl.String), state=pl.lit("dropped"), analysed=pl.lit(False))
     )
-    columns = [*QUESTION, "question", "answer", "predicted", "state", "reason", "analysed"]
-    return pl.concat([asked.select(columns), dropped.select(columns)])
 
 
 def _view(row: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +182,9 @@ def _tokens(row: dict[str, Any]) -> list[list[Any]]:
 
 def _parts_skipped(skipped: pl.DataFrame) -> dict[tuple[str, str], list[str]]:
     """Question → the parts of its measurement that were left out, with the reasons."""
-    rows = skipped.filter(pl.col("what") != "").with_columns(text=pl.format("{}: {}", "stage", full_reason()))
+    of_probes = (pl.col("what") != "") | ~pl.col("stage").is_in(BEFORE_A_PROBE)
+    measured = skipped.filter(of_probes, ~pl.col("reason").is_in(list(NotDrawn)))
+    rows = measured.with_columns(text=pl.format("{}: {}", "stage", full_reason()))
     grouped = rows.group_by(QUESTION, maintain_order=True).agg(pl.col("text").unique(maintain_order=True))
     return {(row["task"], row["question_id"]): row["text"] for row in grouped.to_dicts()}
 

@@ -60,7 +60,8 @@ function filter() {
   if (sort === "weakest") found.sort((a, b) => (effect[b] ?? -Infinity) - (effect[a] ?? -Infinity) || a - b);
   if (sort === "question") found.sort((a, b) => (model.question[a] ?? "").localeCompare(model.question[b] ?? "") || a - b);
   state.found = found;
-  document.querySelector(".count").textContent = `${found.length.toLocaleString("en")} of ${model.question_id.length.toLocaleString("en")} questions`;
+  const more = model.unlisted ? `; ${model.unlisted.toLocaleString("en")} more were dropped and are not listed` : "";
+  document.querySelector(".count").textContent = `${found.length.toLocaleString("en")} of ${model.question_id.length.toLocaleString("en")} questions${more}`;
   space.style.height = `${found.length * ROW}px`;
   list.scrollTop = 0;
   paint();
