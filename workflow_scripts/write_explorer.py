@@ -31,7 +31,8 @@ with logged(snakemake.log[0]):
     pages = Path(snakemake.output.folder)
     pages.mkdir(parents=True)
     layers = open_layers(params.models, source.models)
-    skipped = SKIPPED.read(source.skipped)
+    # Tables have questions of their own, which no probe measures.
+    skipped = SKIPPED.read(source.skipped).filter(pl.col("task").is_in(list(params.tasks)))
     answers = {model: read_shards(ANSWERS, paths_of("answers", model)) for model in params.models}
     questions = question_texts(source.questions, params.tasks, [*answers.values(), skipped])
     summary = probe_class(params.kinds["curves"]).summary_table()

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from support.noise import noise_image
 from support.questions import of_task
 from support.scene_files import files_of, read_files
 from vlmflow.data.base import ImageSource
@@ -43,7 +44,7 @@ def saved(image, kind, **settings):
 
 
 FRAMES = [Image.new("RGB", (96, 96), color) for color in ("red", "blue")]
-NOISE = saved(Image.effect_noise((96, 96), 90).convert("RGB"), "JPEG")
+NOISE = saved(noise_image(96), "JPEG")
 TEXT = b"t\0\0" + zlib.compress(b"\0" * 90_000_000, 9)
 LIMIT = f"An image may have at most {LONGEST} pixels per side, and its longer side may be at most {LONGEST_TO_SHORTEST}"
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from support.noise import noise_image
 from support.paths import ROOT
 from vlmflow.data import dataset_from
 from vlmflow.data.fetch.download import download
@@ -56,7 +57,7 @@ def served(server):
         text = "\n".join([*lines, BROKEN] if split == "adversarial" else lines)
         (server.folder / "pope" / f"coco_pope_{split}.json").write_text(text)
     for number in {image for asked in ASKED.values() for image, _, _ in asked} - {ABSENT}:
-        Image.effect_noise((number, 30), 50).save(server.folder / "coco" / "val2014" / image_name(number))
+        noise_image((number, 30)).save(server.folder / "coco" / "val2014" / image_name(number))
     return server
 
 

@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 from filelock import FileLock
-from PIL import Image
 
+from support.noise import noise_image
 from vlmflow.data.base import ImageSource
 from vlmflow.data.fetch import http, images
 from vlmflow.data.fetch.download import fetch_files
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 
 def image(kind="JPEG", size=(40, 30)):
     buffer = io.BytesIO()
-    Image.effect_noise(size, 50).convert("RGB").save(buffer, kind)
+    noise_image(size).save(buffer, kind)
     return buffer.getvalue()
 
 

@@ -8,6 +8,7 @@ from support.compared_families import loaded, measured_families, one_thread  # n
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from support.families.hybrids import HYBRIDS
+from support.noise import noise_image
 from support.paths import random_llava
 from support.random_prompts import prompt_with_words
 from vlmflow.edges import Edge, EdgeGroup
@@ -85,7 +86,7 @@ def test_a_last_position_that_begins_a_chunk_equals_the_plain_method(measured):
     text, prompt = QUESTION, None
     while prompt is None or (len(prompt) - 1) % CHUNK:
         text += " a"
-        prompt = vlm.prompt(Image.effect_noise((130, 90), 90).convert("RGB"), text)
+        prompt = vlm.prompt(noise_image((130, 90)), text)
     edges = [Edge.parse(edge) for edge in ("image -> last", "question -> last")]
     recording = vlm.record(prompt)
     knockouts = [

@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from support.noise import noise_image
 from support.paths import ROOT, random_llava
 from vlmflow.engine.interventions import (
     INTERVENTIONS,
@@ -29,7 +30,7 @@ def vlm():
 
 
 def prompt_of(vlm, color="red"):
-    image = Image.effect_noise((12, 12), 90).convert("RGB") if color == "noise" else Image.new("RGB", (12, 12), color)
+    image = noise_image(12) if color == "noise" else Image.new("RGB", (12, 12), color)
     return vlm.prompt(image, "what color is the circle ?")
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from pydantic import TypeAdapter
 
-from support.rows import noise
+from support.noise import noise_image
 from vlmflow.errors import JobError
 from vlmflow.jobs import cost_note, measure
 from vlmflow.probes import AnyProbe
@@ -32,7 +32,7 @@ def images(tmp_path):
     paths = [tmp_path / "images" / f"{number}.png" for number in range(5)]
     paths[0].parent.mkdir()
     for number, path in enumerate(paths):
-        noise(40, number).save(path)
+        noise_image(40, number).save(path)
     return paths
 
 
@@ -117,7 +117,7 @@ def test_a_larger_sample_and_another_task_measure_what_is_new(images, job):
 def test_a_replaced_image_measures_its_questions_and_no_other(images, job):
     rows = questions(images, 7)
     first = run(answering(), rows)[0]
-    noise(40, 99).save(images[1])
+    noise_image(40, 99).save(images[1])
     again, _, measured = run(answering(), rows)
     assert measured == 2  # questions 1 and 6
     old, new = (dict(each.select("question_id", "probability").rows()) for each in (first, again))
@@ -255,7 +255,7 @@ def test_a_measurement_depends_on_the_donor_of_its_question_and_on_no_other(imag
     assert set(measured.select("question_id", "donor").unique().rows()) == {("0", "3"), ("3", "0")}
     assert len(skipped) == 3
     assert run(step, rows)[2] == 0
-    noise(40, 99).save(images[3])
+    noise_image(40, 99).save(images[3])
     again, _, count = run(step, rows)
     assert count == 2
     changed = [each.filter(pl.col("question_id") == "0", pl.col("layer") == 0)["towards"] for each in (measured, again)]

@@ -4,16 +4,16 @@ import json
 
 import pytest
 import torch
-from PIL import Image
 
 from support.families.all import FAMILIES
 from support.families.base import QUESTION, write_json
+from support.noise import noise_image
 from vlmflow.models.processor import load_processor
 from vlmflow.prompts.build import build_prompt, turn_end
 
 # With a video part and without; with settings of the processor and without; tiles and one grid.
 NAMES = ("Qwen2-VL", "Qwen3-VL", "GLM-4V", "InternVL", "LLaVA-OneVision", "SmolVLM", "Idefics3", "Gemma 3")
-IMAGE = Image.effect_noise((130, 90), 90).convert("RGB")
+IMAGE = noise_image((130, 90))
 
 
 def read(path):

@@ -2,10 +2,10 @@
 
 import polars as pl
 import pytest
-from PIL import Image
 
 from support.compared_families import model, one_thread  # noqa: F401 (a fixture)
 from support.families.base import QUESTION
+from support.noise import noise_image
 from support.questions import make_question, thing
 from vlmflow.errors import NotApplicableError
 from vlmflow.probes.attention_map.measure import attention_map
@@ -25,7 +25,7 @@ NAMES = (
 @pytest.fixture(scope="module")
 def question(tmp_path_factory):
     path = tmp_path_factory.mktemp("images") / "image.png"
-    Image.effect_noise((130, 90), 90).convert("RGB").save(path)
+    noise_image((130, 90)).save(path)
     objects = (thing("circle", (40.0, 30.0, 50.0, 40.0), ["red"]),)
     return make_question(
         id="1", image_id="1", image=str(path), image_size=(130, 90), text=QUESTION, objects=objects, token_ids=[6]

@@ -8,6 +8,7 @@ import torch
 from accelerate import disk_offload, dispatch_model
 from PIL import Image
 
+from support.noise import noise_image
 from support.paths import TINY_LLAVA, random_llava
 from vlmflow import load_model
 from vlmflow.data.open_image import open_image
@@ -191,7 +192,7 @@ def test_an_edge_that_blocks_nothing_costs_itself_only(vlm, path):
 
 def test_questions_that_cannot_be_measured_are_refused(vlm, path, tmp_path):
     truncated = tmp_path / "cut.png"
-    Image.effect_noise((64, 64), 90).save(truncated)
+    noise_image(64).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:900])
     for image in (truncated, tmp_path / "none.png", tmp_path):
         with pytest.raises(ImageError, match="cannot be read"):

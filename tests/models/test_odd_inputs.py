@@ -12,6 +12,7 @@ from PIL import Image
 from support.families.all import FAMILIES
 from support.families.base import QUESTION
 from support.families.llavas import LLAVAS
+from support.noise import noise_image
 from vlmflow import load_model
 from vlmflow.data.open_image import ORIENTATION, open_image
 from vlmflow.errors import ForwardError, ImageError, JobError, PromptError
@@ -35,7 +36,7 @@ def models(tmp_path_factory):
 
 def written(folder, kind):
     """An image file of one odd kind."""
-    base = Image.effect_noise((60, 40), 90)
+    base = noise_image((60, 40)).convert("L")
     path = folder / "image.png"
     if kind == "16 bits":
         Image.fromarray((np.asarray(base).astype(np.uint16) << 8) + 7).save(path)
@@ -86,7 +87,7 @@ def test_an_image_that_is_turned_is_warned_of_once(models, tmp_path):
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    Image.effect_noise((60, 40), 90).convert("RGB").save(path, exif=exif)
+    noise_image((60, 40)).save(path, exif=exif)
     with pytest.warns(UserWarning, match=r"turned.jpg has an orientation in its EXIF data \(6\), which is not applied"):
         image = open_image(str(path))
     assert image.size == (60, 40)
@@ -107,7 +108,7 @@ def test_an_error_of_the_model_about_one_question_costs_that_question(models, tm
     """Gemma 4 has positions for images of some lengths only."""
     vlm, questions = models["Gemma 4"], {}
     for name, size in {"long": (600, 60), "usual": (130, 90)}.items():
-        Image.effect_noise(size, 90).convert("RGB").save(tmp_path / f"{name}.png")
+        noise_image(size).save(tmp_path / f"{name}.png")
         questions[name] = question_about(tmp_path / f"{name}.png")
     prompt = vlm.prompt(open_image(questions["long"].image), QUESTION)
     why = "Gemma4ForConditionalGeneration cannot process this prompt: IndexError"
@@ -126,7 +127,7 @@ def test_an_error_of_the_model_about_one_question_costs_that_question(models, tm
 
 
 def test_an_error_about_every_question_costs_the_model(models, tmp_path):
-    Image.effect_noise((600, 60), 90).convert("RGB").save(tmp_path / "long.png")
+    noise_image((600, 60)).save(tmp_path / "long.png")
     question = question_about(tmp_path / "long.png")
     with pytest.raises(JobError, match=r"none of the 2 questions could be measured .* Gemma4ForConditionalGeneration"):
         for_each_question(

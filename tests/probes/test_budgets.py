@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from support.bidirectional import gemma_3, looking_ahead, pali_gemma
+from support.noise import noise_image
 from support.paths import TINY_LLAVA, random_llava
-from support.rows import QUESTIONS, noise, shown
+from support.rows import QUESTIONS, shown
 from support.tiny_models import build_model, build_processor
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
@@ -53,7 +54,7 @@ def directly(vlm, prompt, answer, kept):
 @given(kept=st.sets(st.integers(0, 8)), answer=st.lists(st.integers(5, 20), min_size=1, max_size=3))
 def test_dropping_equals_leaving_embeddings_out_and_blocking(kept, answer):
     vlm = random_llava(layers=3, grid=3, heads=4, key_heads=2)
-    prompt = vlm.prompt(noise(12, 5), QUESTIONS[0])
+    prompt = vlm.prompt(noise_image(12, 5), QUESTIONS[0])
     asked = reference_answer(vlm, prompt, vlm.processor.tokenizer.decode(answer), answer)
     assert asked.token_ids == answer
     image = prompt.positions("image")
@@ -72,7 +73,7 @@ def test_dropping_equals_the_plain_method_on_the_papers_architectures(kind):
     texts = [QUESTIONS[0], "red", "blue"]
     processor = build_processor(kind, "vicuna_v1", texts)
     vlm = VisionLanguageModel(build_model(kind, processor, "red").double(), processor)
-    prompt = vlm.prompt(noise(100, 3), QUESTIONS[0])
+    prompt = vlm.prompt(noise_image(100, 3), QUESTIONS[0])
     asked = reference_answer(vlm, prompt, "blue", vlm.answer(prompt).token_ids)
     image, recording = prompt.positions("image"), vlm.record(asked.prompt)
     for dropped in (image[::2], image[4:], image[:3]):
@@ -128,7 +129,7 @@ def test_a_model_that_changes_states_between_its_layers_cannot_do_without_some(r
 
 def test_the_reference_is_written_as_the_model_writes():
     vlm = load_model(TINY_LLAVA)
-    prompt = vlm.prompt(noise(96, 0), "Is the circle red or blue?")
+    prompt = vlm.prompt(noise_image(96, 0), "Is the circle red or blue?")
     tokens = vlm.processor.tokenizer.convert_tokens_to_ids
     assert reference_answer(vlm, prompt, "red", [tokens("Red")]).token_ids == [tokens("Red")]
     assert reference_answer(vlm, prompt, "blue", [tokens("Red")]).token_ids == [tokens("Blue")]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from support.random_prompts import FOUR_EDGES, noise, talking_llava
+from support.noise import noise_image
+from support.random_prompts import FOUR_EDGES, talking_llava
 from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.probes.effects import last_sub_word
 from vlmflow.probes.knockout.measure import knockout
@@ -18,7 +19,7 @@ def test_probes_in_half_precision_are_close_to_float32(dtype):
     with torch.no_grad():
         for mine, theirs in zip(single.model.parameters(), half.model.parameters(), strict=True):
             mine.copy_(theirs)
-    changes, similarities, norms, image = [], [], [], noise(3)
+    changes, similarities, norms, image = [], [], [], noise_image(12)
     for vlm in (half, single):
         prompt = prompt_of(vlm, 3, image)
         changes.append(knockout(vlm, prompt, FOUR_EDGES, [1, 3], last_sub_word(vlm, prompt, [5, 6]))["p_knockout"])

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.noise import noise_image
 from support.paths import random_llava
 from support.planted import prompt_of as planted_prompt
 from support.planted import scene, stages
@@ -21,7 +22,7 @@ HEADS, KEYS, WIDTH = 4, 2, 4  # of each layer: heads, heads with keys of their o
 
 
 def prompt_of(vlm):
-    image = Image.effect_noise((12, 12), 90).convert("RGB")
+    image = noise_image(12)
     return vlm.prompt(image, "what color is the circle , red or blue ?", options=("red", "blue"))
 
 
@@ -116,7 +117,7 @@ def test_the_mean_of_other_questions_by_hooks(tmp_path, window):
     questions = []
     for number, text in enumerate(("what color is it ?", "is the circle red ?", "what is it ?", "is it blue ?")):
         image = min(number, 2)  # the last two are about one image
-        Image.effect_noise((12, 12), 60 + image).convert("RGB").save(tmp_path / f"{image}.png")
+        noise_image(12, image).save(tmp_path / f"{image}.png")
         path = str(tmp_path / f"{image}.png")
         questions.append(make_question(id=f"q{number}", image_id=f"{image}", text=text, image=path, token_ids=[7]))
     probe = HeadsProbe(kind="heads", mean=["question"], window=window)

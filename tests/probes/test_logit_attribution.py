@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.compared_families import model
+from support.noise import noise_image
 from support.paths import random_llava
 from support.planted import prompt_of as planted_prompt
 from support.planted import scene, stages
 from support.questions import make_question
-from support.random_prompts import noise
 from vlmflow.calibration.planted import RELATED_BITS, Copy, Plant, build_planted, code_word
 from vlmflow.errors import ModelError
 from vlmflow.probes import LogitAttributionProbe
@@ -26,7 +26,7 @@ HEADS, WIDTH, LAYERS = 4, 4, 3
 @given(seed=st.integers(0, 10**6))
 def test_parts_by_hooks(seed):
     vlm = random_llava(LAYERS, 3, seed=seed, heads=HEADS, key_heads=2)
-    prompt = vlm.prompt(noise(3), "what color is the circle , red or blue ?", options=("red", "blue"))
+    prompt = vlm.prompt(noise_image(12), "what color is the circle , red or blue ?", options=("red", "blue"))
     seen = {}
     handles = []
     for number, layer in enumerate(vlm.layers):
@@ -90,7 +90,7 @@ def test_a_model_whose_parts_are_not_known_is_refused():
 
 def test_a_question_without_options_has_no_margin(tmp_path):
     vlm = random_llava(LAYERS, 3)
-    noise(3).save(tmp_path / "i.png")
+    noise_image(12).save(tmp_path / "i.png")
     question = make_question(id="q", image_id="i", text="what is it ?", image=str(tmp_path / "i.png"), token_ids=[7])
     rows = ProbeRun(vlm, LogitAttributionProbe(kind="logit-attribution"), "p").measure(question)
     assert rows["margin"].null_count() == len(rows)

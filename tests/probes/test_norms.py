@@ -3,9 +3,9 @@
 import polars as pl
 import pytest
 import torch
-from PIL import Image
 
 from support import tiny_models
+from support.noise import noise_image
 from support.paths import random_llava
 from support.random_prompts import QUESTION
 from support.random_prompts import prompt_with_segments as prompt_of
@@ -23,7 +23,7 @@ TEXTS = ["What is it?", QUESTION]
 def test_norms_are_those_of_the_encoders_features(kind, size):
     processor = tiny_models.build_processor(kind, "vicuna_v1", TEXTS)
     vlm = VisionLanguageModel(tiny_models.build_model(kind, processor, "red").eval(), processor)
-    prompt = vlm.prompt(Image.effect_noise(size, 90).convert("RGB"), "What is it?")
+    prompt = vlm.prompt(noise_image(size), "What is it?")
     norms = vlm.feature_norms(prompt)
     assert len(norms) == len(prompt.positions("image"))
     # By hand: the tower's own features of the layer that the model takes, without the class token.

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.noise import noise_image
 from support.paths import random_llava
 from support.planted import prompt_of as planted_prompt
 from support.planted import scene, stages
 from support.questions import make_question, thing
-from support.rows import noise
 from vlmflow.calibration.planted import QUESTION, Copy, Plant, build_planted
 from vlmflow.errors import ModelError, NotApplicableError
 from vlmflow.probes import PatchingProbe
@@ -29,7 +29,7 @@ TEXT = "what color is the circle , red or blue ?"
 
 
 def run_of(vlm, seed, answer=None):
-    prompt = vlm.prompt(noise(12, seed), TEXT, {"circle": [(1, 1, 4, 4)]}, options=("red", "blue"))
+    prompt = vlm.prompt(noise_image(12, seed), TEXT, {"circle": [(1, 1, 4, 4)]}, options=("red", "blue"))
     logits = vlm.model(**prompt.inputs).logits[0, -1]
     return first_sub_word(prompt, [int(logits.argmax()) if answer is None else answer])
 

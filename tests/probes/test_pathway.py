@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from support.compared_families import model
+from support.noise import noise_image
 from support.paths import random_llava
 from support.planted import scene
 from support.questions import make_question
-from support.rows import noise
 from vlmflow.calibration.planted import QUESTION, RELATED_BITS, Copy, Plant, build_planted
 from vlmflow.errors import ModelError, NotApplicableError
 from vlmflow.probes import PathwayProbe
@@ -28,7 +28,7 @@ LAYERS = 3
 
 
 def prompt_of(vlm):
-    return vlm.prompt(noise(12, 3), "what color is the circle , red or blue ?", options=("red", "blue"))
+    return vlm.prompt(noise_image(12, 3), "what color is the circle , red or blue ?", options=("red", "blue"))
 
 
 def by_masks(vlm, prompt, cells):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from transformers import DynamicCache
 
 from support.decoders import DECODERS, random_decoder
+from support.noise import noise_image
 from support.paths import random_llava
 from support.questions import make_question
-from support.random_prompts import QUESTION, noise, talking_llava
+from support.random_prompts import QUESTION, talking_llava
 from support.random_prompts import prompt_with_segments as prompt_of
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
@@ -105,7 +106,7 @@ def test_answers_without_the_image_equal_full_forwards_with_it_blocked(seed):
 
 def test_rows_of_pruning_hold_answer_and_time(tmp_path):
     vlm = talking_llava(4, 3)
-    image = noise(3)
+    image = noise_image(12)
     prompt = prompt_of(vlm, 3, image)
     answer = vlm.answer(prompt)
     right, said = answer.text.lower(), answer.token_ids

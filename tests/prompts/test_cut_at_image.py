@@ -5,11 +5,11 @@ import json
 
 import pytest
 import torch
-from PIL import Image
 from tokenizers import processors
 
 from support import compared_families, tiny_models
 from support.families.base import QUESTION as FAMILY_QUESTION
+from support.noise import noise_image
 from vlmflow.edges import Edge, window_layers
 from vlmflow.engine.interventions import AttentionKnockout
 from vlmflow.engine.plain import plain
@@ -23,7 +23,7 @@ from vlmflow.prompts.model_inputs import chat_text, image_inputs, special_tokens
 
 QUESTION = "Is the small jar full or empty?"
 INSTRUCTION = " \nAnswer the question using a single word or phrase."
-IMAGE = Image.effect_noise((70, 42), 90).convert("RGB")
+IMAGE = noise_image((70, 42))
 EDGES = ("after image -> last", "image -> question", "question -> last")
 
 

@@ -12,8 +12,8 @@ import time
 import polars as pl
 import pytest
 
+from support.noise import noise_image
 from support.paths import ROOT, TINY_LLAVA
-from support.rows import noise
 from vlmflow.jobs import measure
 from vlmflow.probes.question import Question
 from vlmflow.probes.stored import StoredTask
@@ -74,7 +74,7 @@ for line in sys.stdin:
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for number in range(50):
-        noise(40, number).save(folder / f"{number}.png")
+        noise_image(40, number).save(folder / f"{number}.png")
     texts = ("what color is the circle , red or blue ?", "is the square red ?")
     known = {"width": 40, "height": 40, "answer": "red", "structural": "query", "semantic": "attr", "detailed": ""}
     return TASK.frame(

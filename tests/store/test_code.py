@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from support.rows import noise
+from support.noise import noise_image
 from vlmflow.probes import PROBES
 from vlmflow.probes.address import ANSWERING, probing_modules
 from vlmflow.probes.lens.measure import lens
@@ -94,7 +94,7 @@ def test_an_import_inside_of_a_function_counts(library):
 def test_every_module_that_a_measurement_runs_is_in_its_digest(tiny_llava, monkeypatch):
     """Checked by running one: what it calls of the library is in the files of the digest."""
     called = set()
-    prompt = tiny_llava.prompt(noise(40, 0), "what color is the circle , red or blue ?")
+    prompt = tiny_llava.prompt(noise_image(40, 0), "what color is the circle , red or blue ?")
 
     def trace(frame, event, _):
         called.add(frame.f_code.co_filename)

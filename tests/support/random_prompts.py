@@ -1,8 +1,8 @@
 """Prompts about noise for small random models."""
 
 import torch
-from PIL import Image
 
+from support.noise import noise_image
 from support.paths import random_llava
 from vlmflow.edges import FLOW_EDGES
 from vlmflow.prompts.build import Patches
@@ -18,14 +18,10 @@ FOUR_EDGES = ["question -> last", "image -> last", "image -> question", "questio
 
 
 def prompt_with_words(vlm, words, grid):
-    image = Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
+    image = noise_image(4 * grid)
     question = "what color is the circle , red or blue ? " + " ".join(words)
     patches = Patches(grid * grid, [0] if grid == 1 else [0, grid])
     return vlm.prompt(image, question.strip(), options=("red", "blue"), patches=patches)
-
-
-def noise(grid):
-    return Image.effect_noise((grid * 4, grid * 4), 90).convert("RGB")
 
 
 def talking_llava(*args, **kwargs):
@@ -37,6 +33,6 @@ def talking_llava(*args, **kwargs):
 
 
 def prompt_with_segments(vlm, grid, image=None):
-    image, objects = image or noise(grid), {"circle": [(0, 0, 1, 1)]}
+    image, objects = image or noise_image(4 * grid), {"circle": [(0, 0, 1, 1)]}
     patches = Patches(grid * grid, [0, grid])
     return vlm.prompt(image, QUESTION, options=("red", "blue"), patches=patches, sinks=[0, 1], objects=objects)

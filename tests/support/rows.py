@@ -1,10 +1,10 @@
 """Questions about noise, and a small random model, for probes of image and words."""
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from support.noise import noise_image
 from support.paths import random_llava
 from support.questions import make_question, thing
 from vlmflow.probes.context import ProbeContext
@@ -18,11 +18,6 @@ QUESTIONS = [
 THINGS = [("circle", ["red"]), ("square", ["blue"]), ("circle", ["left"]), ("square", ["a"])]
 
 
-def noise(size, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
-
-
 @pytest.fixture(scope="module")
 def noise_questions(tmp_path_factory):
     """Four questions, the last two about one image."""
@@ -30,7 +25,7 @@ def noise_questions(tmp_path_factory):
     found = []
     for number, (text, (name, attributes)) in enumerate(zip(QUESTIONS, THINGS, strict=True)):
         path = folder / f"{min(number, 2)}.png"
-        noise(12, min(number, 2)).save(path)
+        noise_image(12, min(number, 2)).save(path)
         found.append(
             make_question(
                 id=str(number),

@@ -1,3 +1,4 @@
+import fcntl
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from vlmflow.errors import QuestionError, TableError
 from vlmflow.jobs.job import for_each_question, logged
 from vlmflow.tables import SKIPPED, Column, Table, atomic_write
+from vlmflow.tables.writing import _remove_unused
 
 TABLE = Table("t", {"a": Column(pl.Int32, "a number"), "b": Column(pl.Float64, "a share", nullable=True)})
 
@@ -101,6 +103,24 @@ def test_files_that_a_killed_process_left_are_removed(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3  # the note, the file, and what is being written
     writers[1].communicate("", timeout=30)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a-note.parquet", "a.parquet"]
+
+
+def test_a_file_that_another_process_takes_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    """Between its creation and its lock, nothing shows that it is being written."""
+    lock, removed = fcntl.flock, []
+
+    def lock_too_late(file, operation):
+        if not removed:
+            removed.extend(tmp_path.iterdir())
+            _remove_unused(*removed)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_too_late)
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("whole")
+    assert len(removed) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "whole"
 
 
 def test_a_reader_of_the_old_file_never_sees_a_part_of_the_new_one(tmp_path):

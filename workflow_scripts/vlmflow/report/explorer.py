@@ -33,7 +33,7 @@ class ExploredModel:
         name: in the study file.
         layers: of the model.
         questions: task, question_id, question, answer: see `explored_rows.question_texts`.
-        answers, selected, skipped: tables of these names.
+        answers, selected, skipped: tables of these names, of the study's tasks.
         views: rows of the table `explored views`; empty for a model that reads captions.
         curves: task, question_id, edge, layer, change: see `explored_rows.curves`.
         means: task, edge, layer, mean, low, high: the means of these curves.
@@ -154,7 +154,6 @@ def _asked(model: ExploredModel) -> pl.DataFrame:
 def _dropped(model: ExploredModel) -> pl.DataFrame:
     """The questions that were dropped before the model answered them: the columns of `_asked`, and the stage."""
     rows = model.skipped.filter(
-        pl.col("task").is_not_null(),
         pl.col("what") == "",
         ~pl.col("reason").is_in(list(NotDrawn)),
         pl.col("stage").is_in(["tasks", "images", "answers"]),

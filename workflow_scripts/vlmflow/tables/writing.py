@@ -65,10 +65,14 @@ def _temporary_file(path: Path) -> tuple[int, Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{path.suffix}"):
         _remove_unused(leftover)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    return handle, Path(name)
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        # Before it was locked, another process may have taken it for a leftover and removed it.
+        if Path(name).exists():
+            return handle, Path(name)
+        os.close(handle)
 
 
 def _remove_unused(leftover: Path) -> None:
