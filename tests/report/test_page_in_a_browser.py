@@ -4,6 +4,7 @@ import shutil
 
 import polars as pl
 import pytest
+from playwright.sync_api import expect
 
 from support.browser import WIDTHS, violations
 from support.crowded import EDGES, LAYERS, TASKS, crowded_summary
@@ -172,6 +173,34 @@ def test_a_menu_shows_one_model_and_one_measure_at_a_time(page, tab):
     measure.select_option("The same, by the margin")
     assert tab.page.locator(".variant:visible").first.get_attribute("id") == "figure-margin"
     assert visible(tab, 0).count() == 1
+    assert tab.messages == []
+
+
+def test_a_menu_of_tasks_shows_the_panels_and_numbers_of_one_task(page, tab):
+    tab.page.set_viewport_size({"width": 1280, "height": 4000})
+    tab.open(page)
+    block = tab.page.locator(".block").first
+    menu = block.locator("[data-menu=task]")
+    menu.wait_for()
+    assert menu.locator("option").all_inner_texts() == ["all", *TASKS[:4]]
+    whole = block.locator("picture img").first
+    assert whole.is_visible()
+    rows = block.locator(".variant:visible tbody tr")
+    block.locator("summary:visible").click()
+    count = rows.locator("visible=true").count()
+    menu.select_option(TASKS[2])
+    only = block.locator("img.of-task")
+    only.wait_for()
+    assert not whole.is_visible()
+    assert TASKS[2] in only.get_attribute("alt")
+    assert set(rows.locator("visible=true").locator("[data-label=Task]").all_inner_texts()) == {TASKS[2]}
+    # Another model keeps the task; all tasks bring the whole figure back.
+    block.locator("[data-menu=model]").select_option(MODELS[1])
+    expect(only).to_have_count(2)
+    expect(only.locator("visible=true")).to_have_count(1)
+    menu.select_option("all")
+    expect(only.locator("visible=true")).to_have_count(0)
+    assert rows.locator("visible=true").count() == count
     assert tab.messages == []
 
 

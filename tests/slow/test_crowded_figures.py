@@ -1,6 +1,7 @@
 """Every chart with long names, ten edges and twelve tasks: no text is cut, outside of the figure, or on another."""
 
 import functools
+import re
 
 import pytest
 import yaml
@@ -31,6 +32,22 @@ def figures():
     return found
 
 
+def only_task(tab, path, task):
+    """The figure of which the report's menu of tasks has taken out the panels of all other tasks."""
+    tab.page.goto("about:blank")
+    templates = ROOT / "workflow_scripts/vlmflow/report/templates"
+    for script in ("_elements.js", "_task_menu.js"):
+        tab.page.add_script_tag(content=(templates / script).read_text())
+    return tab.page.evaluate(
+        """([text, task, tasks]) => {
+          const drawing = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+          onlyTask(drawing, task, tasks);
+          return new XMLSerializer().serializeToString(drawing);
+        }""",
+        [path.read_text(), task, TASKS],
+    )
+
+
 def test_every_chart_is_here():
     assert {kind for kind, _ in figures()} == {chart.kind() for chart in CHARTS}
 
@@ -48,3 +65,11 @@ def test_nothing_is_cut_or_overlaps(kinds, tab, tmp_path):
         assert found["outside"] == []
         assert found["overlapping"] == []
         assert columns > 1 or found["width"] <= NARROW
+    text = only_task(tab, tmp_path / "1.svg", TASKS[7])
+    (tmp_path / "task.svg").write_text(text)
+    found = tab.open(tmp_path / "task.svg").measure()
+    assert (found["outside"], found["overlapping"]) == ([], [])
+    assert found["width"] <= NARROW
+    words = re.sub(r"<[^>]*>|\s", "", text)
+    assert TASKS[7] in words
+    assert TASKS[6] not in words

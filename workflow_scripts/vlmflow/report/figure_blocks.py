@@ -62,7 +62,8 @@ def chapters(
             variants = [
                 _variant(name, study, summaries, curve_features, files, first=name == names[0]) for name in names
             ]
-            blocks.append({"number": number, "title": variants[0]["title"], "variants": variants})
+            tasks = study.tasks_of(study.figures[names[0]].probe)
+            blocks.append({"number": number, "title": variants[0]["title"], "tasks": tasks, "variants": variants})
         if blocks:
             shown.append({"title": str(chapter), "id": chapter.name.lower(), "figures": blocks})
     return shown

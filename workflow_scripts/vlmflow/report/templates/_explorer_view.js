@@ -1,12 +1,5 @@
-"use strict";
 // What one question shows: its image with patches, boxes, attention and words; its curves; and the answer's tokens.
 const SVG = "http://www.w3.org/2000/svg";
-function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
 function draw(name, attributes, text) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -17,7 +10,6 @@ function signed(value, digits = 1) {
   const text = value.toFixed(digits);
   return (Number(text) > 0 ? "+" : "") + text.replace("-", "−");
 }
-function bytes(text) { return Uint8Array.from(atob(text), (c) => c.charCodeAt(0)); }
 
 // The image, with layers that a reader switches on; `detail` is the question's entry of a part.
 function seen(detail) {

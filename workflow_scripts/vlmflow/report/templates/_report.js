@@ -1,12 +1,11 @@
-"use strict";
 // Menus of figures: one variant and one model at a time; images of other models are unpacked when they are chosen.
+function unpacked(packed) {
+  return new Response(new Blob([bytes(packed)]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
 async function unpack(image) {
   if (image.src) return;
   const chosen = matchMedia("(max-width: 600px)").matches ? image.dataset.narrow : image.dataset.wide;
-  const bytes = Uint8Array.from(atob(chosen), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const content = await new Response(stream).arrayBuffer();
-  image.src = URL.createObjectURL(new Blob([content], { type: image.dataset.kind }));
+  image.src = URL.createObjectURL(new Blob([await unpacked(chosen)], { type: image.dataset.kind }));
 }
 function show(block) {
   const [variant, model] = ["variant", "model"].map((name) => block.querySelector(`[data-menu=${name}]`));
@@ -17,10 +16,20 @@ function show(block) {
       if (!part.hidden && !figure.hidden) figure.querySelectorAll("img[data-wide]").forEach(unpack);
     }
   });
+  showTasks(block);
 }
+// A figure's drawing is read for its tasks only when it comes into view.
+const offered = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    offered.unobserve(target);
+    offerTasks(target);
+  }
+}, { rootMargin: "600px" });
 for (const block of document.querySelectorAll(".block")) {
   block.addEventListener("change", () => show(block));
   show(block);
+  offered.observe(block);
 }
 // What stands behind a claim opens on a click; without scripts, all of it is open.
 function toggle(button, open) {
