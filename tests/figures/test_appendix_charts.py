@@ -94,7 +94,10 @@ def test_the_atlas_marks_cells_that_differ_from_0(knockout):
 
 def test_the_sentence_of_the_atlas_ranks_the_edges(knockout):
     words = ATLAS.sentence(PROBE, knockout, "m")
-    assert "question ↛ last (−90.0 % [−91.0, −89.0] around layer 2 (3 layers), First)" in words
+    assert (
+        "edges, knocking out question ↛ last lowers the probability of the model's answer most (−90.0 % [−91.0" in words
+    )
+    assert "around layer 2 (3 layers), First)." in words
     assert "Ranks of the paper's edges by this effect: question ↛ last 1, image ↛ question 2." in words
     other = knockout.filter(pl.col("edge") == "true option -> last").with_columns(window=pl.lit(1, dtype=pl.Int32))
     words = ATLAS.model_copy(update={"window": 1}).sentence(PROBE, other, "m")
@@ -167,7 +170,8 @@ def test_norms_are_a_distribution_of_related_and_other_patches():
     assert len(layers) == 3
     assert layers[2]["encoding"]["x"]["datum"] == 10.0
     assert "symlog" in str(layers)
-    assert "Patches per image that are sinks: First 3.3 [3.1, 3.5] (above 10)" in figure.sentence(probe, summary, "m")
+    words = figure.sentence(probe, summary, "m")
+    assert "Most patches are sinks in First: 3.3 [3.1, 3.5] per image, with a norm above 10." in words
     # A task without boxes has all patches as one line, beside those that have two.
     mixed = summary.filter((pl.col("task") == "First") | (pl.col("patches") == "all"))
     points = data_of(drawn(mixed, figure, probe, "m", TASKS, columns=2))
@@ -198,12 +202,10 @@ def test_pruning_has_a_line_per_quantity():
     assert "percentage of all questions that were asked" in figure.caption(probe)
     assert "percentage of up to 60 questions that" in figure.caption(probe.model_copy(update={"questions": 60}))
     words = figure.sentence(probe, summary, "m")
-    assert "First up to 5 (work 70 %, time 75 %); Second up to 5" in words
+    assert "correct answers: 5 in First (work 70 %, time 75 %) to 5 in Second (work" in words
     described = (pl.col("task") == "First") & (pl.col("quantity") == "accuracy")
     words = figure.sentence(probe, summary.filter(~described), "m")
-    assert (
-        "correct answers: Second up to 5 (work 70 %, time 75 %). First: these questions have no correct answer" in words
-    )
+    assert "correct answers: 5 in Second (work 70 %, time 75 %). First: these questions have no correct answer" in words
     words = figure.sentence(probe, summary.filter(pl.col("quantity") == "work"), "m")
     assert words == "m: First, Second: these questions have no correct answer, so accuracy is not defined."
     assert len(set(data_of(drawn(summary.filter(~described), figure, probe, "m", TASKS, columns=2))["line"])) == 3

@@ -55,12 +55,13 @@ def test_equal_steps_of_budgets_are_doublings(budget_summary, knee_table, figure
 def test_the_sentence_and_table_of_budgets_name_losses_and_knees(budget_summary, knee_table):
     words = BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m", knee_table)
     assert words == (
-        "m: the figure keeps up to 64 tokens. other, question, the first tokens: loss 4.00 without the image, 1.90 "
-        "with it, knee at 8 [4, 16] tokens (2.80), 95 % of the decrease with 32 [16, 64] tokens. other, question, "
-        "evenly spread tokens: loss 4.00 without the image, 1.90 with it, no knee, 95 % of the decrease with 32 [16, "
-        "64] tokens. first, all, random tokens: loss 4.00 without the image, 1.90 with it, knee at 2 [1, 4] tokens "
-        "(3.40), 95 % of the decrease with 32 [16, 64] tokens."
+        "m: the figure keeps up to 64 tokens. The loss falls from 4.00 without the image to 1.90 nats per token with "
+        "it; 2 of 3 curves have a knee, at 2 to 8 tokens; 95 % of the decrease takes 32 tokens."
     )
+    words = BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m", knee_table.head(1))
+    assert "its knee is at 8 [4, 16] tokens;" in words
+    words = BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m", knee_table.filter(pl.col("knee").is_null()))
+    assert "no curve has a knee;" in words
     assert BY_KEEP.sentence(BUDGET_PROBE, budget_summary, "m") == "m: the figure keeps up to 64 tokens."
     cells = cells_of(BY_KEEP.effects(BUDGET_PROBE, budget_summary))
     assert cells["other, all", "evenly spread tokens"] == {

@@ -1,9 +1,12 @@
 """Phases and knees as tables, and as pages of the report."""
 
+from html import escape
+
 import polars as pl
 import pytest
 
 from vlmflow.figures import curve_feature_rows
+from vlmflow.figures.curve_feature_tables import without_alike
 from vlmflow.report.tables import curve_features_page
 
 EVIL = "</script><b>"
@@ -19,7 +22,7 @@ def test_a_table_of_phases_has_a_row_per_phase(phase_table):
         "Phases supported": "4 (in 91 % of the resamples)",
         "Phase": "1 of 4",
         "Name": "alignment",
-        "After layers": "-1 to 1",
+        "After layers": "−1 to 1",
         "Begins, 95 % interval": "–",
         "Image and text, change per layer": "−0.010",
         "Within image": "0.002",
@@ -62,12 +65,17 @@ def test_a_page_of_curve_features_holds_all_cells_and_no_markup_of_data(phase_ta
     rows = curve_feature_rows(kind, found)
     page = curve_features_page(rows, f"Title {EVIL}")
     assert EVIL not in page
-    assert page.count("&lt;/script&gt;&lt;b&gt;") == len(rows) + 2, "in each row, in the title and the heading"
-    assert "a &amp; b" in page
+    assert page.count("&lt;/script&gt;&lt;b&gt;") == 3, "once for all rows, in the title and the heading"
+    assert f"The same in all rows: Model {escape(EVIL)}; Prompt a &amp; b; " in page
+    shown = without_alike(rows)
+    assert {"Model", "Prompt", "Questions"} < set(rows.columns) - set(shown["columns"])
     assert page.count("<tr>") == len(rows) + 1
-    assert page.count("<td ") == len(rows) * len(rows.columns)
-    dashes = sum(rows.select(pl.col(pl.String) == "–").sum().row(0))
+    assert page.count("<td ") == len(rows) * len(shown["columns"])
+    dashes = sum(rows.select(shown["columns"]).select(pl.col(pl.String) == "–").sum().row(0))
     assert page.count(">–</td>") == dashes > 0
-    assert all(f"<th>{column}</th>" in page for column in rows.columns)
+    assert all(f"<th>{column}</th>" in page for column in shown["columns"])
+    alone = curve_features_page(rows.head(1), "Title")
+    assert "in all rows" not in alone
+    assert alone.count("<td ") == len(rows.columns)
     assert "None" not in page
     assert "null" not in page

@@ -41,26 +41,26 @@ def test_entropy_is_drawn_by_default_and_lines_differ_without_colour():
 def test_the_sentence_of_entropy_has_its_ends(output_summary):
     alone = output_summary.filter(pl.col("prompt") == "question")
     assert output_figure("entropy").sentence(OUTPUT_PROBE, alone, "m") == (
-        "m: other: entropy in bits after the embedding and after layer 8: image 11.00 [10.75, 11.25] and 2.00 [1.75, "
-        "2.25], question 11.00 [10.75, 11.25] and 2.00 [1.75, 2.25], last position 10.90 [10.65, 11.15] and 1.90 "
-        "[1.65, 2.15]. first: entropy in bits after the embedding and after layer 8: image 12.00 [11.75, 12.25] and "
-        "3.00 [2.75, 3.25], question 12.00 [11.75, 12.25] and 3.00 [2.75, 3.25], last position 11.90 [11.65, 12.15] "
-        "and 2.90 [2.65, 3.15]."
+        "m: the entropy changes most in other, last position: from 10.90 [10.65, 11.15] bits after the embedding to "
+        "1.90 [1.65, 2.15] after layer 8."
     )
 
 
 def test_the_sentence_of_agreement_has_the_layer_from_which_most_agree(output_summary):
     said = output_figure("agreement").sentence(OUTPUT_PROBE, output_summary, "m")
-    assert said.startswith(
-        "m: other, prompt question: more than half of the positions predict the output's token: image from layer 8 on "
-        "(100.0 % [99.8, 100.2]), question from layer 7 on (80.0 % [79.8, 80.2]), last position from layer 5 on "
-        "(80.0 % [79.8, 80.2]). other, prompt all: "
+    assert said == (
+        "m: more than half of the positions predict the output's token first from layer 5 on (other, prompt question, "
+        "last position: 80.0 % [79.8, 80.2]), last from layer 8 on (other, prompt question, image: 100.0 % [99.8, "
+        "100.2])."
     )
     raised = output_summary.with_columns(
         pl.when(pl.col("segment") == "last").then(60.0).otherwise("mean").alias("mean")
     )
     said = output_figure("agreement").sentence(OUTPUT_PROBE, raised, "m")
-    assert "last position from the embedding on (60.0 %" in said
+    assert "first from the embedding on (other, prompt question, last position: 60.0 %" in said
+    alone = raised.filter(pl.col("segment") == "last")
+    said = output_figure("agreement").sentence(OUTPUT_PROBE, alone, "m")
+    assert "token from the embedding on (other, prompt question, last position: 60.0 %" in said
 
 
 def test_captions_name_the_segments_that_were_read():
@@ -80,7 +80,7 @@ def test_the_table_has_the_highest_means_and_the_reason_for_an_absent_segment(ou
     )
     without = output_summary.filter((pl.col("segment") != "last") | (pl.col("task") != "other"))
     cells = cells_of(output_figure("entropy").effects(OUTPUT_PROBE, output_summary))
-    assert cells["first, all", "last position"] == {"value": "12.40", "interval": "[12.15, 12.65]", "where": "layer -1"}
+    assert cells["first, all", "last position"] == {"value": "12.40", "interval": "[12.15, 12.65]", "where": "layer −1"}
     found = output_figure("agreement").effects(OUTPUT_PROBE, pl.concat([without, absent]))
     assert found.explanation.startswith("Highest mean before the last layer, with its 95 % interval and its position.")
     cells = cells_of(found)

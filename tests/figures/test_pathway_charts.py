@@ -100,7 +100,7 @@ def test_cells_are_removed_from_right_to_left():
     assert shown == dict(enumerate(FLIPS["confirm"]))
     assert all("smallest: 2 of 3" in panel for panel in panels_of(chart))
     words = figure.sentence(PROBE, summary(), "m")
-    assert "First, with 2 of 3 kept: 0.0 %" in words
+    assert "largest effect with a smallest set: 4.0 % [3.0, 5.0] on the other images, in Second (2 of 3 kept)." in words
 
 
 def test_sets_are_points_from_those_of_the_study_to_none():

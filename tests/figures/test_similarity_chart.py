@@ -80,13 +80,14 @@ def test_the_sentence_and_table_of_similarity_name_the_largest_values(similarity
     words = BY_PAIR.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
     assert words == "m: image and text are most similar in first, prompt all: 0.42 [0.37, 0.47] after layer 5."
     words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity_summary, "m", phase_table)
-    assert "The curves support, by task and prompt: other, question: four phases, those of [phase] (in 91 %" in words
     assert (
-        "the later phases begin after layer 2 [1, 3] (intra-modal encoding), 4 [3, 5] (inter-modal encoding), 7 [6, 8] "
-        "(output preparation). other, all: 1 phase, not four (in 70 % of the resamples). first, question: 2 phases, "
-        "not four "
-        "(in 55 % of the resamples); the later phases begin after layer 3 [2, 4]." in words
+        "The curves support 1 to 4 phases, the paper's four in 1 of 3 cases (in 55 to 91 % of the resamples); the "
+        "later ones begin after layers 2 to 7." in words
     )
+    two = phase_table.filter(task="first")
+    words = WITH_PHASES.sentence(SIMILARITY_PROBE, similarity_summary, "m", two)
+    assert "The curves support 2 phases, not the paper's four (in 55 % of the resamples); the later one" in words
+    assert "begins after layer 3 [2, 4]." in words
     words = BY_PROMPT.sentence(SIMILARITY_PROBE, similarity_summary, "m", None)
     assert "between prompts, the similarity of image and text differs by at most 0.03 (other, after layer 3)." in words
     cells = cells_of(BY_PAIR.effects(SIMILARITY_PROBE, similarity_summary))

@@ -53,7 +53,7 @@ def test_the_sentence_and_table_of_the_visual_lens_name_the_largest_values(visua
         "2), compared with 16.6 % on other patches and 7.0 % for another question's object in this layer."
     )
     assert said("entropy") == (
-        "m: entropy: from 5.4 [4.9, 5.9] bits (first, correct instruction after the image, after layer -1) to 9.4 "
+        "m: entropy: from 5.4 [4.9, 5.9] bits (first, correct instruction after the image, after layer −1) to 9.4 "
         "[8.9, 9.9] bits (other, correct instruction before the image, after layer 2)."
     )
     assert said("words").startswith("m: tokens that are words: from 45.0 [44.5, 45.5] % (first, ")

@@ -145,7 +145,7 @@ def test_what_was_not_drawn_is_apart_from_what_was_dropped():
     first, second = shown["dropped"]
     assert (first["count"], first["kinds"], first["stage"]) == (3, 3, "images")
     assert first["by_model"] == [{"model": "m", "tasks": [("T", 3)]}]
-    assert second["reason"] == "image -> last: no boxes"
+    assert (second["reason"], second["parts"]) == ("no boxes", ["image -> last"])
     assert left_out(SKIPPED.frame([]))["dropped"] == []
     about |= {"stage": "flow", "reason": "no boxes"}
     several = [
@@ -157,6 +157,19 @@ def test_what_was_not_drawn_is_apart_from_what_was_dropped():
         {"model": "b", "tasks": [("T", 1), ("S", 1)]},
         {"model": None, "tasks": [(None, 1)]},
     ]
+
+
+def test_a_reason_of_many_edges_is_one_row_with_its_questions():
+    about = {"task": "T", "model": "m", "stage": "atlas"}
+    edges = [f"{segment} -> last" for segment in ("options", "true option", "false option")]
+    rows = [
+        about | {"question_id": f"{n}", "what": edge, "reason": f"this prompt has no '{edge[:7]}': built without"}
+        for n in range(5)
+        for edge in edges
+    ]
+    (row,) = left_out(SKIPPED.frame(rows))["dropped"]
+    assert (row["count"], row["kinds"], row["parts"]) == (15, 3, edges)
+    assert row["by_model"] == [{"model": "m", "tasks": [("T", 5)]}]
 
 
 def test_knockouts_are_described():

@@ -87,15 +87,15 @@ class AtlasChart(EffectChart, SummaryChart[KnockoutProbe]):
         return " ".join(filter(None, [measured, MARKS, *all_edges, window, *settings]))
 
     def describe(self, rows: pl.DataFrame, probe: KnockoutProbe, features: pl.DataFrame | None) -> str:
-        """The edges whose knockout has the largest effect, and the ranks of the edges of [flow]."""
+        """The edge whose knockout has the largest effect, and the ranks of the edges of [flow]."""
         peaks = self.shown.worst_first(rows).group_by("edge", maintain_order=True).first()
         peaks = self.shown.worst_first(peaks, "edge")
-        named = [
-            f"{name_of(row['edge'])} ({knockout_texts.effect_at(row, self.shown, probe)}, {row['task']})"
-            for row in peaks.head(STRONGEST).to_dicts()
-        ]
         ranks = {edge: rank for rank, edge in enumerate(peaks["edge"], 1)}
         paper = [f"{name_of(edge)} {ranks[edge]}" for edge in FLOW_EDGES if edge in ranks]
         strongest = self.shown.strongest.format(answer=ANSWERS[probe.follow])
-        text = f"the {len(named)} edges (of {len(peaks)}) whose knockout {strongest} most: {'; '.join(named)}."
+        worst = peaks.row(0, named=True)
+        text = (
+            f"of {len(peaks)} edges, knocking out {name_of(worst['edge'])} {strongest} most "
+            f"({knockout_texts.effect_at(worst, self.shown, probe)}, {worst['task']})."
+        )
         return text + (f" Ranks of the paper's edges by this effect: {', '.join(paper)}." if paper else "")

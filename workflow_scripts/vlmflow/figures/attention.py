@@ -21,6 +21,7 @@ class AttentionChart(LineChart[AttentionProbe]):
 
     draws: ClassVar = (AttentionProbe,)
     reading: ClassVar = Reading("Highest mean over the layers", digits=1, unit=" %", by_panel=True)
+    table_has_all: ClassVar = True
 
     chart: Literal["attention"]
     edges: list[EdgeText] | None = Field(None, min_length=1, description="Some of the probe's edges; by default all.")

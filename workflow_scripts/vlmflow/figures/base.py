@@ -187,7 +187,8 @@ class SummaryChart(Chart[P], Generic[P]):
         if len(rows) == 0:
             return f"{model}: {why_nothing(summary, model)}"
         own = None if features is None else features.filter(pl.col("model") == model)
-        return f"{model}: {self.describe(rows, probe, own)}"
+        # Layer −1 is the embedding; sentences have a true minus.
+        return f"{model}: {self.describe(rows, probe, own)}".replace("layer -", "layer −")
 
     @abstractmethod
     def describe(self, rows: pl.DataFrame, probe: P, features: pl.DataFrame | None) -> str:
@@ -217,7 +218,7 @@ class SummaryChart(Chart[P], Generic[P]):
     def position(self, row: dict[str, Any], axes: Axes) -> str:
         """The position of a row on the x axis, as text."""
         value = row[axes.x]
-        return value if isinstance(value, str) else f"{self.reading.position} {value:.4g}"
+        return value if isinstance(value, str) else f"{self.reading.position} {value:.4g}".replace(" -", " −")
 
     def effects(self, probe: P, summary: pl.DataFrame) -> EffectTable:
         """See `Chart.effects`."""

@@ -1,7 +1,7 @@
 """Loss over the number of image tokens that are kept; [thesis]."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
@@ -12,9 +12,8 @@ from .base import LineChart
 from .captions import INTERVALS
 from .curve_feature_tables import PLACE, SAMPLE, interval, number
 from .effects import Reading
-from .numbers import bracketed
+from .numbers import bracketed, span
 from .panels import Axes
-from .style import name_of
 
 if TYPE_CHECKING:
     from .marks.lines import LineChartData
@@ -67,9 +66,8 @@ class BudgetChart(LineChart[BudgetProbe]):
 
     def describe(self, rows: pl.DataFrame, probe: BudgetProbe, features: pl.DataFrame | None) -> str:
         """The loss without and with the image, and the number of tokens beyond which more tokens help little."""
-        knees = [] if features is None else features.to_dicts()
-        parts = [f"the figure keeps up to {max(rows['tokens_kept']):.0f} tokens", *map(_describe_knee, knees)]
-        return " ".join(f"{part}." for part in parts)
+        text = f"the figure keeps up to {max(rows['tokens_kept']):.0f} tokens."
+        return text if features is None or not len(features) else f"{text} {_describe_knees(features)}"
 
     @classmethod
     def curve_feature_rows(cls, features: pl.DataFrame) -> pl.DataFrame:
@@ -95,13 +93,20 @@ class BudgetChart(LineChart[BudgetProbe]):
         )
 
 
-def _describe_knee(row: dict[str, Any]) -> str:
-    """The loss without and with the image, the knee, and the number of tokens that is enough, for one curve."""
-    curve = f"{row['task']}, {row['prompt']}, {name_of(row['keep'])}"
-    loss = f"loss {row['loss_without_image']:.2f} without the image, {row['loss_all_tokens']:.2f} with it"
-    knee = "no knee"
-    if row["knee"] is not None:
-        knee = f"knee at {row['knee']:.0f}{bracketed(row['low'], row['high'])} tokens ({row['loss_at_knee']:.2f})"
-    interval = bracketed(row["tokens_for_95_percent_low"], row["tokens_for_95_percent_high"])
-    enough = f"{row['tokens_for_95_percent']:.0f}{interval}"
-    return f"{curve}: {loss}, {knee}, 95 % of the decrease with {enough} tokens"
+def _describe_knees(curves: pl.DataFrame) -> str:
+    """The loss without and with the image, the knees, and the number of tokens that is enough, over all curves."""
+    knees = curves.drop_nulls("knee")
+    found = f"{len(knees)} of {len(curves)} curves" if len(curves) > 1 else "the curve"
+    if not len(knees):
+        found = "no curve has a knee"
+    elif len(curves) == 1:
+        row = knees.row(0, named=True)
+        found = f"its knee is at {row['knee']:.0f}{bracketed(row['low'], row['high'])} tokens"
+    else:
+        found += f" have a knee, at {span(knees['knee'])} tokens"
+    ends = [span(curves[name], 2) for name in ("loss_without_image", "loss_all_tokens")]
+    enough = span(curves["tokens_for_95_percent"])
+    return (
+        f"The loss falls from {ends[0]} without the image to {ends[1]} nats per token with it; {found}; 95 % of the "
+        f"decrease takes {enough} tokens."
+    )

@@ -1,5 +1,7 @@
 """Columns that tables of phases and of knees share."""
 
+from typing import Any
+
 import polars as pl
 
 from .numbers import unsigned
@@ -20,3 +22,12 @@ def interval(where: pl.Expr | bool = True) -> pl.Expr:
         .then(pl.format("[{}, {}]", number("low", 0), number("high", 0)))
         .otherwise(pl.lit("–"))
     )
+
+
+def without_alike(rows: pl.DataFrame) -> dict[str, Any]:
+    """The argument of the report's macro `plain_table`: columns and rows, and apart from them each column that has the
+    same value in all of several rows, with this value; a column without any value is left out."""
+    alike = {name for name in rows.columns if len(rows) > 1 and rows[name].n_unique() == 1}
+    shown = rows.drop(alike)
+    values = [(name, rows[name][0]) for name in rows.columns if name in alike and rows[name][0] not in (None, "", "–")]
+    return {"alike": values, "columns": shown.columns, "rows": shown.rows()}

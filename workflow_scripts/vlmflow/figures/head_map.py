@@ -24,6 +24,7 @@ HALF_NAMES = ["first_half", "second_half"]
 class HeadMap(SummaryChart[P], Strict, Generic[P]):
     """A row per head, a column per layer, a panel per task and value of the columns `divided_by`."""
 
+    table_has_all: ClassVar = True
     divided_by: ClassVar[tuple[str, ...]]
 
     @property

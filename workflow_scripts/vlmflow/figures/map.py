@@ -11,7 +11,7 @@ from vlmflow.probes import AttentionMapProbe, OcclusionProbe
 from .attention_maps import Layers, Quantity, Target, check_attention, refuse_layers, refuse_target, target_shown
 from .base import SummaryChart
 from .effects import Reading
-from .numbers import with_interval
+from .numbers import span, with_interval
 from .panels import Axes, FigureData, Frame, Layout, evenly_spaced
 from .style import name_of
 
@@ -189,15 +189,15 @@ class _OcclusionMaps:
         )
 
     def describe(self, rows: pl.DataFrame) -> str:
-        parts = []
-        for (task,), group in rows.group_by("task", maintain_order=True):
-            peak = _highest(group)
-            certain = len(group.filter(pl.col("low") > 0))
-            parts.append(
-                f"{task}: most without the cell in {_cell(peak)}, {with_interval(peak, 2, signs=True)} nats per token; "
-                f"the interval is above 0 for {certain} of {len(group)} cells"
-            )
-        return f"the loss increases in {'. '.join(parts)}."
+        peak = _highest(rows)
+        certain = rows.group_by("task").agg((pl.col("low") > 0).sum())["low"]
+        cells = len(rows) // rows["task"].n_unique()
+        depending = ", depending on the task" if certain.n_unique() > 1 else ""
+        return (
+            f"the loss increases most without the cell in {_cell(peak)}, in {peak['task']}: "
+            f"{with_interval(peak, 2, signs=True)} nats per token. The interval is above 0 for {span(certain)} of "
+            f"{cells} cells{depending}."
+        )
 
 
 CELL = pl.format("row {}, column {}", pl.col("row") + 1, pl.col("column") + 1)

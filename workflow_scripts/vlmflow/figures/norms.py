@@ -64,8 +64,13 @@ class NormsChart(SummaryChart[NormsProbe]):
         """See `Chart.sentence`; with the number of sinks."""
         text = super().sentence(probe, summary, model, features)
         sinks = measured_rows(summary, model).filter(pl.col("patches") == "sinks")
-        counts = [f"{row['task']} {with_interval(row, 1)} (above {row['norm']:.3g})" for row in sinks.to_dicts()]
-        return f"{text} Patches per image that are sinks: {'; '.join(counts)}." if counts else text
+        if not len(sinks):
+            return text
+        most = sinks.sort("mean", descending=True, maintain_order=True).row(0, named=True)
+        return (
+            f"{text} Most patches are sinks in {most['task']}: {with_interval(most, 1)} per image, with a norm above "
+            f"{most['norm']:.3g}."
+        )
 
     def describe(self, rows: pl.DataFrame, probe: NormsProbe, features: pl.DataFrame | None) -> str:
         """The median and the 95 % range of the norms."""

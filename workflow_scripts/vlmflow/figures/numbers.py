@@ -1,6 +1,6 @@
 """Numbers as text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def signed(value: float, digits: int = 1) -> str:
@@ -38,3 +38,10 @@ def ends(row: Mapping[str, float]) -> tuple[float, float]:
 def bracketed(low: float | None, high: float | None) -> str:
     """` [low, high]` in whole numbers, with a space before it; empty if there is no interval."""
     return "" if low is None else f" [{low:.0f}, {high:.0f}]"
+
+
+def span(values: Iterable[float], digits: int = 0) -> str:
+    """`2 to 5`, or `2` if all values are written alike."""
+    written = sorted(values)
+    ends = [unsigned(value, digits) for value in (written[0], written[-1])]
+    return " to ".join(dict.fromkeys(ends))

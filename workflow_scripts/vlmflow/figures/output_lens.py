@@ -88,31 +88,36 @@ class OutputLensChart(LineChart[OutputLensProbe]):
         return f"{QUANTITIES[self.quantity].caption} Mean over the positions of a segment: {lines}. {INTERVALS}"
 
     def describe(self, rows: pl.DataFrame, probe: OutputLensProbe, features: pl.DataFrame | None) -> str:
-        """Per task, and per prompt if there are several: the first and the last entropy of each segment, or the layer
-        from which most positions agree with the output."""
-        describe = _describe_entropy if self.quantity == "entropy" else _describe_agreement
+        """The line whose entropy changes most; or the lines that agree with the output first and last."""
         several = rows["prompt"].n_unique() > 1
-        sentences = []
-        for (task, prompt), panel in rows.group_by("task", "prompt", maintain_order=True):
-            ordered = sorted(panel["segment"].unique(maintain_order=True), key=list(NAMES).index)
-            lines = {name: panel.filter(pl.col("segment") == name).sort("layer").to_dicts() for name in ordered}
-            sentences.append(f"{task}, prompt {prompt}: {describe(lines)}" if several else f"{task}: {describe(lines)}")
-        return " ".join(sentences)
+        lines = {
+            f"{task}, {f'prompt {prompt}, ' if several else ''}{NAMES[segment]}": line.sort("layer").to_dicts()
+            for (segment, task, prompt), line in rows.group_by("segment", "task", "prompt", maintain_order=True)
+        }
+        return _describe_entropy(lines) if self.quantity == "entropy" else _describe_agreement(lines)
 
 
 def _describe_entropy(lines: dict[str, list[dict[str, Any]]]) -> str:
-    """The entropy of each line after the embedding and after the last layer."""
-    last = next(iter(lines.values()))[-1]["layer"]
-    parts = [f"{NAMES[name]} {with_interval(line[0])} and {with_interval(line[-1])}" for name, line in lines.items()]
-    return f"entropy in bits after the embedding and after layer {last}: {', '.join(parts)}."
+    """The line with the largest change from the embedding to the last layer."""
+    place, line = max(lines.items(), key=lambda each: abs(each[1][-1]["mean"] - each[1][0]["mean"]))
+    return (
+        f"the entropy changes most in {place}: from {with_interval(line[0])} bits after the embedding to "
+        f"{with_interval(line[-1])} after layer {line[-1]['layer']}."
+    )
 
 
 def _describe_agreement(lines: dict[str, list[dict[str, Any]]]) -> str:
-    """The layer from which on more than half of each line's positions agree with the output up to the last layer."""
-    parts = []
-    for name, line in lines.items():
+    """The lines of which more than half of the positions agree with the output up to the last layer, from the first
+    and from the last layer on."""
+    starts = {
         # After the last layer all agree, so that some layer is always found.
-        start = max((place + 1 for place, row in enumerate(line[:-1]) if row["mean"] <= 50), default=0)
-        since = f"layer {line[start]['layer']}" if start else "the embedding"
-        parts.append(f"{NAMES[name]} from {since} on ({with_interval(line[start], 1, ' %')})")
-    return f"more than half of the positions predict the output's token: {', '.join(parts)}."
+        place: max((number + 1 for number, row in enumerate(line[:-1]) if row["mean"] <= 50), default=0)
+        for place, line in lines.items()
+    }
+    ends = []
+    for place in dict.fromkeys(pick(starts, key=lambda each: starts[each]) for pick in (min, max)):
+        row = lines[place][starts[place]]
+        since = f"layer {row['layer']}" if starts[place] else "the embedding"
+        ends.append(f"from {since} on ({place}: {with_interval(row, 1, ' %')})")
+    parts = ends if len(ends) == 1 else [f"{when} {end}" for when, end in zip(("first", "last"), ends, strict=True)]
+    return f"more than half of the positions predict the output's token {', '.join(parts)}."

@@ -11,6 +11,8 @@ from .captions import INTERVALS
 from .panels import Axes
 from .patch_chart import OWN_ANSWER, PatchChart
 
+STRONGEST = 3  # segments that the sentence names
+
 
 class PatchingChart(PatchChart, LineChart[PatchingProbe]):
     """The effect of patches over the layers, a line per segment, a panel per task, direction and site."""
@@ -44,9 +46,11 @@ class PatchingChart(PatchChart, LineChart[PatchingProbe]):
     def describe(self, rows: pl.DataFrame, probe: PatchingProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""
         parts = []
-        for (segment,), of_segment in rows.group_by("segment", maintain_order=True):
-            best = self.shown.worst_first(of_segment).row(0, named=True)
+        peaks = self.shown.worst_first(rows).unique("segment", keep="first", maintain_order=True)
+        for best in peaks.head(STRONGEST).to_dicts():
             where = f"layer {best['layer']}, {best['task']} ({best['direction']}, {best['site']})"
-            parts.append(f"{segment} {self.shown.strongest.format(answer=OWN_ANSWER)} most at {where}: ")
+            parts.append(
+                f"patching {best['segment']} {self.shown.strongest.format(answer=OWN_ANSWER)} most at {where}: "
+            )
             parts[-1] += self.shown.mean(best)
         return f"{'; '.join(parts)}."

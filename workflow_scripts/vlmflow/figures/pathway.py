@@ -23,6 +23,7 @@ class PathwayChart(EffectChart, SummaryChart[PathwayProbe]):
     """An arrow per edge and block of layers of the smallest set, a panel per task."""
 
     draws: ClassVar = (PathwayProbe,)
+    table_has_all: ClassVar = True
 
     chart: Literal["pathway"]
 

@@ -62,10 +62,14 @@ class PathwayCellsChart(EffectChart, LineChart[PathwayProbe]):
 
     def describe(self, rows: pl.DataFrame, probe: PathwayProbe, features: pl.DataFrame | None) -> str:
         """See `SummaryChart.describe`."""
-        parts = []
-        for (task,), of_task in rows.group_by("task", maintain_order=True):
-            size = smallest_size(of_task)
-            at = of_task.filter(pl.col("cells") == size).to_dicts()
-            halves = ", ".join(f"{self.shown.mean(row)} on the {name_of(row['half'])}" for row in at)
-            parts.append(f"{task}, with {size} of {most_cells(of_task)} kept: {halves}")
-        return f"{self.shown.y_title}: {'; '.join(parts)}."
+        kept = []
+        for (_,), of_task in rows.group_by("task", maintain_order=True):
+            size, most = smallest_size(of_task), most_cells(of_task)
+            # The set is the smallest that keeps enough on the images of the search; the others measure it.
+            at = of_task.filter(pl.col("cells") == size).sort(pl.col("half") == "search", maintain_order=True)
+            kept.append(at.head(1).with_columns(size=pl.lit(f"{size} of {most}")))
+        (worst,) = self.shown.worst_first(pl.concat(kept)).head(1).to_dicts()
+        return (
+            f"largest effect with a smallest set: {self.shown.mean(worst)} on the {name_of(worst['half'])}, in "
+            f"{worst['task']} ({worst['size']} kept)."
+        )

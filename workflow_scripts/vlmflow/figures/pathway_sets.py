@@ -22,6 +22,7 @@ class PathwaySetsChart(EffectChart, SummaryChart[PathwayProbe]):
     """The effect of keeping only each set, as points with intervals; a panel per task."""
 
     draws: ClassVar = (PathwayProbe,)
+    table_has_all: ClassVar = True
 
     chart: Literal["pathway-sets"]
 

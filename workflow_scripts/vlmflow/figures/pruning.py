@@ -44,14 +44,16 @@ class PruningChart(LineChart[PruningProbe]):
 
     def describe(self, rows: pl.DataFrame, probe: PruningProbe, features: pl.DataFrame | None) -> str:
         """The number of last layers that work without image tokens before answers get worse, with work and time."""
-        texts = {str(task): _layers_to_spare(group) for (task,), group in rows.group_by("task", maintain_order=True)}
-        with_accuracy = [f"{task} {text}" for task, text in texts.items() if text is not None]
-        without_accuracy = [task for task, text in texts.items() if text is None]
+        found = {str(task): _layers_to_spare(group) for (task,), group in rows.group_by("task", maintain_order=True)}
+        spared = sorted((most, task, text) for task, (most, text) in found.items() if most is not None)
+        # The tasks with the fewest and with the most layers.
+        with_accuracy = [f"{most} in {task} ({text})" for most, task, text in dict.fromkeys(spared[:1] + spared[-1:])]
+        without_accuracy = [task for task, (most, _) in found.items() if most is None]
         sentences = []
         if with_accuracy:
             sentences.append(
                 "number of last layers in which the image's tokens can be dropped with a loss of at most one "
-                f"percentage point of correct answers: {'; '.join(with_accuracy)}."
+                f"percentage point of correct answers: {' to '.join(with_accuracy)}."
             )
         if without_accuracy:
             sentences.append(
@@ -60,14 +62,14 @@ class PruningChart(LineChart[PruningProbe]):
         return " ".join(sentences)
 
 
-def _layers_to_spare(rows: pl.DataFrame) -> str | None:
-    """The largest number of layers without a loss of accuracy, with work and time; None if no accuracy is defined."""
+def _layers_to_spare(rows: pl.DataFrame) -> tuple[int | None, str]:
+    """(the largest number of layers without a loss of accuracy, or None if no accuracy is defined; work and time)."""
     values = {(row["quantity"], row["layers_dropped"]): row["mean"] for row in rows.to_dicts()}
     numbers = sorted(last for quantity, last in values if quantity == "accuracy")
     if not numbers:
-        return None
+        return None, ""
     intact = values["accuracy", numbers[0]]
     kept = [n for n in numbers if all(values["accuracy", m] >= intact - TOLERATED for m in numbers if m <= n)]
     most = max(kept)
     time = f", time {values['time', most]:.0f} %" if ("time", most) in values else ""
-    return f"up to {most} (work {values['work', most]:.0f} %{time})"
+    return most, f"work {values['work', most]:.0f} %{time}"

@@ -24,6 +24,7 @@ class RedundancyChart(LineChart[KnockoutProbe]):
 
     draws: ClassVar = (KnockoutProbe,)
     reading: ClassVar = Reading("Highest redundancy index over the layers", signs=True)
+    table_has_all: ClassVar = True
 
     chart: Literal["redundancy"]
     window: Window | None = Field(None, description="One of the probe's windows; required if it has several.")

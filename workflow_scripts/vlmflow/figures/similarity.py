@@ -1,7 +1,7 @@
 """Contextualisation: cosine similarity between and within image and text; [phase], [thesis]."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -13,7 +13,7 @@ from .base import LineChart
 from .captions import INTERVALS
 from .curve_feature_tables import PLACE, SAMPLE, interval, number
 from .effects import Reading
-from .numbers import bracketed, with_interval
+from .numbers import bracketed, span, with_interval
 from .panels import Axes
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class SimilarityChart(LineChart[SimilarityProbe]):
             pl.when(pl.col("agreement").is_null()).then(supported).otherwise(with_share).alias("Phases supported"),
             pl.format("{} of {}", "phase", "phases").alias("Phase"),
             pl.col("name").alias("Name"),
-            pl.format("{} to {}", "first_layer", "last_layer").alias("After layers"),
+            pl.format("{} to {}", number("first_layer", 0), number("last_layer", 0)).alias("After layers"),
             interval(pl.col("phase") > 1).alias("Begins, 95 % interval"),
             _slope("between").alias("Image and text, change per layer"),
             _slope("within_image").alias("Within image"),
@@ -132,31 +132,26 @@ def _largest_difference(rows: pl.DataFrame) -> str:
     spread = rows.group_by("task", "layer", maintain_order=True).agg(pl.col("mean").max() - pl.col("mean").min())
     widest = spread.sort("mean", descending=True, maintain_order=True).row(0, named=True)
     return (
-        f"between prompts, the similarity of image and text differs by at most {widest['mean']:.2f} "
+        f"between prompts, the similarity of image and text differs by at most {widest['mean']:.2g} "
         f"({widest['task']}, after layer {widest['layer']})."
     )
 
 
 def _describe_phases(phases: pl.DataFrame) -> str:
-    """The number of phases that the curves support, and where they begin, per task and prompt."""
+    """The number of phases that the curves of each task and prompt support, and where the later ones begin."""
     supported = phases.filter(pl.col("phases") == pl.col("phase_count"))
-    parts = [
-        f"{task}, {prompt}: {_describe_cut(group.to_dicts())}"
-        for (task, prompt), group in supported.group_by("task", "prompt", maintain_order=True)
-    ]
-    return f"The curves support, by task and prompt: {'. '.join(parts)}." if parts else ""
-
-
-def _describe_cut(phases: list[dict[str, Any]]) -> str:
-    """The number of phases of one task and prompt, the share of the resamples that support it, and their starts."""
-    number, agreement = phases[0]["phases"], phases[0]["agreement"]
-    counted = f"{number} phase{'s' if number > 1 else ''}, not four"
-    if number == len(PHASE_NAMES):
-        counted = "four phases, " + ("those of [phase]" if phases[0]["name"] else "but not those of [phase]")
-    share = "" if agreement is None else f" (in {agreement:.0f} % of the resamples)"
-    starts = [
-        f"{row['first_layer']}{bracketed(row['low'], row['high'])}" + (f" ({row['name']})" if row["name"] else "")
-        for row in phases
-        if row["phase"] > 1
-    ]
-    return f"{counted}{share}" + (f"; the later phases begin after layer {', '.join(starts)}" if starts else "")
+    if not len(supported):
+        return ""
+    first, later = supported.filter(pl.col("phase") == 1), supported.filter(pl.col("phase") > 1)
+    count = span(first["phases"])
+    text = f"The curves support {count} phase{'s' if count != '1' else ''}"
+    named = len(first.filter(pl.col("phases") == len(PHASE_NAMES), pl.col("name").is_not_null()))
+    text += f", the paper's four in {named} of {len(first)} cases" if named else ", not the paper's four"
+    if agreement := first["agreement"].drop_nulls().to_list():
+        text += f" (in {span(agreement)} % of the resamples)"
+    if len(later) == 1:
+        row = later.row(0, named=True)
+        text += f"; the later one begins after layer {row['first_layer']}{bracketed(row['low'], row['high'])}"
+    elif len(later):
+        text += f"; the later ones begin after layers {span(later['first_layer'])}"
+    return f"{text}."

@@ -24,6 +24,7 @@ class StatesChart(LineChart[StatesProbe]):
 
     draws: ClassVar = (StatesProbe,)
     reading: ClassVar = Reading("Highest mean norm over the layers", digits=1)
+    table_has_all: ClassVar = True
 
     chart: Literal["states"]
 

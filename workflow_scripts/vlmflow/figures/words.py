@@ -10,7 +10,7 @@ from .base import LineChart
 from .captions import INTERVALS
 from .effects import Reading
 from .knockout_texts import window_text
-from .numbers import with_interval
+from .numbers import span, with_interval
 from .panels import Axes
 from .style import name_of
 
@@ -52,9 +52,9 @@ class WordsChart(LineChart[WordsProbe]):
         for name in map(str, rows["intervention"].unique(maintain_order=True)):
             group = rows.filter(pl.col("intervention") == name)
             worst = group.sort("mean").row(0, named=True)
-            last = sorted(group.filter(pl.col("layer") == group["layer"].max())["mean"].to_list())
+            last = span(group.filter(pl.col("layer") == group["layer"].max())["mean"], 2)
             sentences.append(
                 f"{name_of(name)}: similarity falls to {with_interval(worst)} at layer {worst['layer']} in "
-                f"{worst['task']}; at the last layer it is {last[0]:.2f} to {last[-1]:.2f}, depending on the task."
+                f"{worst['task']}; at the last layer it is {last}{', depending on the task' if ' ' in last else ''}."
             )
         return " ".join(sentences)

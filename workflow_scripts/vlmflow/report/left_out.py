@@ -7,7 +7,6 @@ import polars as pl
 
 from vlmflow.data.answers import is_correct
 from vlmflow.data.sampling import NotDrawn, Wrong, sampling_order
-from vlmflow.tables import full_reason
 
 ANSWERS_SHOWN = 3  # per model and task
 SET_ASIDE = [*map(str, NotDrawn), *map(str, Wrong)]  # reasons that are no fault of a question
@@ -35,11 +34,11 @@ def left_out(skipped: pl.DataFrame) -> dict[str, Any]:
 
 
 def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
-    """A row per stage and reason, with its counts by model and task; reasons that differ only in numbers or names share
-    a row, which has one of them as an example."""
-    rows = skipped.with_columns(reason=full_reason()).with_columns(
-        kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…")
-    )
+    """A row per stage and reason: its cases, the parts that were left out for it, and its questions by model and task.
+
+    Reasons that differ only in numbers or names share a row, which has one of them as an example.
+    """
+    rows = skipped.with_columns(kind=pl.col("reason").str.replace_all(r"[\d.,]+|\S*/\S*|'[^']*'", "…"))
     found = []
     for (stage, _), group in rows.group_by("stage", "kind", maintain_order=True):
         found.append(
@@ -47,6 +46,7 @@ def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
                 "stage": stage,
                 "reason": group["reason"][0],
                 "kinds": group["reason"].n_unique(),
+                "parts": group.filter(pl.col("what") != "")["what"].unique(maintain_order=True).to_list(),
                 "count": len(group),
                 "by_model": _by_model(group),
             }
@@ -55,10 +55,10 @@ def _reasons(skipped: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _by_model(group: pl.DataFrame) -> list[dict[str, Any]]:
-    """Each model with its tasks and their numbers; before tasks and models are known, both are None."""
-    counts = group.group_by("model", "task", maintain_order=True).len()
+    """Each model with its tasks and their numbers of questions; before tasks and models are known, both are None."""
+    counts = group.group_by("model", "task", maintain_order=True).agg(pl.col("question_id").n_unique())
     return [
-        {"model": model, "tasks": own.select("task", "len").rows()}
+        {"model": model, "tasks": own.select("task", "question_id").rows()}
         for (model,), own in counts.group_by("model", maintain_order=True)
     ]
 

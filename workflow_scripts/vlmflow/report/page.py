@@ -65,24 +65,33 @@ def render(
     all_questions = pl.concat([results.questions, *results.task_questions.values()])
     verdicts = None if results.claims is None else verdict_rows(results.claims)
     flow = files.folder.parent / "flow.svg"
+    openings = _openings(study, results, files)
+    models = first_screen(
+        list(study.models),
+        results.stages,
+        verdicts,
+        {model: _opening(model, text) for model, text in openings.items()},
+        dict(results.accuracy.group_by("model").agg(pl.col("analysed").sum()).iter_rows()),
+    )
+    said = {sentence for model in models for sentence in model["sentences"]}
     return ENVIRONMENT.get_template("report.html").render(
         study=study,
         total=len(all_questions),
         images=all_questions["image_id"].n_unique(),
-        models=first_screen(
-            list(study.models),
-            results.stages,
-            verdicts,
-            _openings(study, results, files),
-            dict(results.accuracy.group_by("model").agg(pl.col("analysed").sum()).iter_rows()),
-        ),
+        models=models,
         flow=None if results.stages is None else {"wide": data_uri(flow), "narrow": data_uri(_narrow(flow))},
         examples=examples(study, results.questions, results.task_questions),
         types=_types(all_questions),
         accuracy=results.accuracy.to_dicts(),
         answers=answer_samples(results.answers, results.questions, results.task_questions),
         tabulated=[_table(name, study.tables[name], written) for name, written in results.tables.items()],
-        chapters=chapters(study, results.summaries, results.curve_features, files),
+        chapters=chapters(
+            study,
+            results.summaries,
+            results.curve_features,
+            files,
+            told=[text for model, text in openings.items() if _opening(model, text) in said],
+        ),
         claims=None if verdicts is None else claims_matrix(study, verdicts, explorer is not None),
         left_out=left_out(results.skipped),
         cost=in_report(results.cost),
@@ -102,9 +111,14 @@ def _openings(study: Study, results: Results, files: FigureFiles) -> dict[str, s
             summary, features = results.summaries[figure.probe], results.curve_features.get(figure.probe)
             sentence = figure.sentence(study.probes[figure.probe], summary, model, features)
             if sentence and model not in found:
-                told = sentence.removeprefix(f"{model}: ")
-                found[model] = told[:1].upper() + told[1:]
+                found[model] = sentence
     return found
+
+
+def _opening(model: str, sentence: str) -> str:
+    """A figure's sentence without the name of its model."""
+    told = sentence.removeprefix(f"{model}: ")
+    return told[:1].upper() + told[1:]
 
 
 def _narrow(path: Path) -> Path:

@@ -10,6 +10,7 @@ from vlmflow.analysis.group_accuracy import accuracy_shown, kind_of
 from vlmflow.data.open_image import open_image
 from vlmflow.data.sampling import sample
 from vlmflow.errors import QuestionError
+from vlmflow.figures.curve_feature_tables import without_alike
 from vlmflow.study import AccuracyTable, CurveFeaturesTable, TasksTable
 
 from .claims_matrix import estimate_text
@@ -68,7 +69,7 @@ def accuracy_page(groups: pl.DataFrame, title: str, model: str) -> str:
 
 def curve_features_page(rows: pl.DataFrame, title: str) -> str:
     """A table of phases or knees as an HTML page."""
-    return _page(CurveFeaturesTable.macro, title, {"rows": rows.rows(), "columns": rows.columns})
+    return _page(CurveFeaturesTable.macro, title, without_alike(rows))
 
 
 def claims_page(rows: pl.DataFrame, title: str) -> str:

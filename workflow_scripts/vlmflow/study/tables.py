@@ -7,6 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from vlmflow.data import AnyDataset
+from vlmflow.figures.curve_feature_tables import without_alike
 from vlmflow.probes import PROBES, Probe
 from vlmflow.settings import ModelName, Name, Strict
 
@@ -52,7 +53,7 @@ class TableSettings(Strict):
         Args:
             written: the table's CSV file.
         """
-        return {"rows": written.rows(), "columns": written.columns}
+        return without_alike(written)
 
 
 class TasksTable(TableSettings):
