@@ -14,6 +14,7 @@ from vlmflow.report.first_screen import VERDICTS, first_screen
 from vlmflow.report.formats import latex, markdown
 from vlmflow.report.left_out import left_out
 from vlmflow.report.methods import commit, knockouts_text
+from vlmflow.report.template_environment import unbroken
 from vlmflow.study import Study
 from vlmflow.tables import SKIPPED
 
@@ -78,8 +79,8 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
     (shown,) = first_screen(["m"], stages, pl.DataFrame(rows))
     assert {part["verdict"]: part["count"] for part in shown["strip"]} == {"supported": 6, "contradicted": 6}
     assert shown["sentences"][-1] == (
-        "Contradicted: “It flows” (F1; judged by task, it holds in 1 of 2); “It flows” (F3; judged by task, it holds "
-        "in 1 of 2); “It flows” (F5; judged by task, it holds in 1 of 2); and 3 more."
+        "Contradicted: “It flows” (F1; it holds in 1 of 2 cases); “It flows” (F3; it holds in 1 of 2 cases); “It "
+        "flows” (F5; it holds in 1 of 2 cases); and 3 more."
     )
     (without,) = first_screen(["m"], None, pl.DataFrame(rows), {"m": "Seen."})
     assert without["sentences"][0] == "Seen."
@@ -183,6 +184,10 @@ def test_the_commit_is_that_of_the_workflow_or_none(tmp_path, monkeypatch):
     assert known is None or re.fullmatch("[0-9a-f]{40}", known["id"])
     monkeypatch.setenv("GIT_DIR", str(tmp_path))
     assert commit() is None
+
+
+def test_intervals_stay_on_one_line():
+    assert unbroken("−1 % [−2, 3] in layer 4 [3, 5], a [b c, d]") == "−1 % [−2,\xa03] in layer 4 [3,\xa05], a [b c, d]"
 
 
 def test_tables_as_text():

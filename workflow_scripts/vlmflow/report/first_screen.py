@@ -127,9 +127,9 @@ def claim_sentences(verdicts: pl.DataFrame, numbers: bool) -> Iterator[str]:
 
 
 def _named(row: dict[str, Any]) -> str:
-    """A claim's name, and in how many of its tasks it holds, if it has several."""
+    """A claim's name, and in how many of its scopes, such as tasks or windows, it holds, if it has several."""
     several = row["scopes"] is not None and not row["scopes"].endswith(" of 1")
-    return f"{row['claim']}; judged by task, it holds in {row['scopes']}" if several else row["claim"]
+    return f"{row['claim']}; it holds in {row['scopes']} cases" if several else row["claim"]
 
 
 def _strip(verdicts: pl.DataFrame) -> list[dict[str, Any]]:

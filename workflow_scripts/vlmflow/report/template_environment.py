@@ -1,6 +1,14 @@
 """The environment of the page templates; every text from data is escaped."""
 
+import re
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def unbroken(text: str) -> str:
+    """The text with intervals that stay on one line."""
+    return re.sub(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])", "\\1\N{NO-BREAK SPACE}", text)
+
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("vlmflow.report"),
@@ -9,3 +17,4 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+ENVIRONMENT.filters["unbroken"] = unbroken
