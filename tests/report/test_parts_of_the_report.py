@@ -82,6 +82,8 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
         "Contradicted: “It flows” (F1; it holds in 1 of 2 cases); “It flows” (F3; it holds in 1 of 2 cases); “It "
         "flows” (F5; it holds in 1 of 2 cases); and 3 more."
     )
+    many = first_screen(["m", "n", "o"], stages, pl.DataFrame(rows))
+    assert not any("Contradicted" in sentence for each in many for sentence in each["sentences"])
     (without,) = first_screen(["m"], None, pl.DataFrame(rows), {"m": "Seen."})
     assert without["sentences"][0] == "Seen."
     assert without["sentences"][1] == "Supported: It flows (lowest of flow: −20.1 [−30, −10])."

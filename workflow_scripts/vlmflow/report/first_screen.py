@@ -12,6 +12,7 @@ from vlmflow.figures.numbers import signed
 VERDICTS = ("supported", "contradicted", "undecided", "does not apply")
 PERCENT = "\N{NO-BREAK SPACE}%"
 SHOWN = 3  # claims that are named in a sentence
+FEW = 2  # models whose contradicted claims are named
 # (edge, what flows along it); of images and of captions.
 QUESTIONS = (
     ("image -> question", "the image", "enter", "the question", ""),
@@ -47,7 +48,8 @@ def first_screen(
         without = not sentences
         if without and openings is not None and model in openings:
             sentences.append(openings[model])
-        if judged is not None:
+        # Of many models, the table of claims below shows at one glance what is contradicted.
+        if judged is not None and (without or len(models) <= FEW):
             sentences += claim_sentences(judged, numbers=without)
         shown.append(
             {

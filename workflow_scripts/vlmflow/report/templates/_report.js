@@ -11,8 +11,8 @@ function show(block) {
   const [variant, model] = ["variant", "model"].map((name) => block.querySelector(`[data-menu=${name}]`));
   block.querySelectorAll(".variant").forEach((part, number) => {
     part.hidden = variant !== null && number !== Number(variant.value);
-    const several = model === null || model.value === "all models";
-    for (const text of part.querySelectorAll("p[data-model]")) text.hidden = !several && text.dataset.model !== model.value;
+    // Beside all models together, the table has the numbers.
+    for (const text of part.querySelectorAll("p[data-model]")) text.hidden = model !== null && text.dataset.model !== model.value;
     for (const figure of part.querySelectorAll("figure[data-model]")) {
       figure.hidden = model !== null && figure.dataset.model !== model.value;
       if (!part.hidden && !figure.hidden) figure.querySelectorAll("img[data-wide]").forEach(unpack);
