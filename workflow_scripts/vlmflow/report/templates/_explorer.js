@@ -28,9 +28,9 @@ const panel = document.querySelector(".question");
 const names = [...form.elements.model.options].map((option) => option.value);
 const state = { model: null, found: [], chosen: null };
 
-function options(select, values, first) {
+function options(select, values, first, named = (value) => value) {
   const before = select.value;
-  select.replaceChildren(...(first === undefined ? [] : [make("option", { value: "" }, first)]), ...values.map((value) => make("option", {}, value)));
+  select.replaceChildren(...(first === undefined ? [] : [make("option", { value: "" }, first)]), ...values.map((value) => make("option", { value }, named(value))));
   if (values.includes(before)) select.value = before;
 }
 async function openModel() {
@@ -38,7 +38,7 @@ async function openModel() {
   state.model = await once(`index-${number}`);
   state.model.number = number;
   options(form.elements.task, state.model.tasks, "all");
-  options(form.elements.edge, Object.keys(state.model.effects));
+  options(form.elements.edge, Object.keys(state.model.effects), undefined, (edge) => state.model.looks[edge].name);
   for (const name of ["edge", "below"]) form.elements[name].closest("label").hidden = !Object.keys(state.model.effects).length;
 }
 function effects() { return state.model.effects[form.elements.edge.value] ?? []; }
