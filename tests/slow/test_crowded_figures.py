@@ -3,15 +3,26 @@
 import functools
 import re
 
+import polars as pl
 import pytest
 import yaml
 
 from support.crowded import MODEL, TASKS, crowded, crowded_summary
+from support.image_frames import (
+    ATTENTION_MAP_PROBE,
+    EXAMPLES,
+    LENS_PROBE,
+    OCCLUSION_PROBE,
+    attention_map_rows,
+    lens_rows,
+    view,
+)
 from support.paths import ROOT
 from vlmflow.figures import CHARTS, FigureData, Layout
 from vlmflow.figures.drawing import draw
 from vlmflow.figures.save import save
 from vlmflow.study import read_study
+from vlmflow.tables import VIEWS
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +61,38 @@ def only_task(tab, path, task):
 
 def test_every_chart_is_here():
     assert {kind for kind, _ in figures()} == {chart.kind() for chart in CHARTS}
+
+
+def crowded_examples(probe):
+    """Single questions of all tasks with long words, and what the probe has measured of them."""
+    rows, views = {}, {}
+    for task in TASKS:
+        question = "Is the thing to the left of the other thing that stands there red or is it blue?"
+        if probe is LENS_PROBE:
+            found = lens_rows("1", [*["Diamond", "circles", "</s>", "of"] * 9], layers=range(-1, 30))
+            views[task] = VIEWS.frame([view("1", 6, 6, question=question, task=task)])
+        elif probe is OCCLUSION_PROBE:
+            found = [{"question_id": "1", "image_id": "1", "grid": 2, "loss": 1.0, "loss_increase": [0.5, 1, 2, -1]}]
+            views[task] = VIEWS.frame([view("1", question=question, task=task)])
+        else:
+            found = attention_map_rows("1", layers=range(30))
+            views[task] = VIEWS.frame([view("1", question=question, task=task)])
+        rows[task] = probe.table.frame([row | {"task": task} for row in found])
+    return rows, views
+
+
+@pytest.mark.parametrize("probe", [ATTENTION_MAP_PROBE, OCCLUSION_PROBE, LENS_PROBE], ids=lambda each: each.kind)
+def test_examples_are_not_cut_and_do_not_overlap(probe, tab, tmp_path):
+    rows, views = crowded_examples(probe)
+    figure = EXAMPLES.model_copy(update={"title": TITLE})
+    nothing = pl.DataFrame(schema={"model": pl.String, "mean": pl.Float64})
+    data = FigureData(nothing, MODEL, TASKS, rows=rows, views=views)
+    for columns in (3, 1):
+        path = tmp_path / f"{columns}.svg"
+        save(draw(figure, probe, data, Layout(columns)), path)
+        found = tab.open(path).measure()
+        assert (found["outside"], found["overlapping"]) == ([], [])
+        assert columns > 1 or found["width"] <= NARROW
 
 
 @pytest.mark.parametrize("kinds", [kinds for kinds in figures() if kinds[0] != "examples"], ids="-".join)
