@@ -87,6 +87,23 @@ def test_models_are_side_by_side_and_a_study_without_lanes_has_a_sentence(tmp_pa
     assert "no edge between two segments" in str(nothing)
 
 
+def test_the_axis_counts_layers_if_all_models_have_equally_many():
+    def axis(*sizes):
+        names = "abc"[: len(sizes)]
+        stages = table(
+            *(stage("image -> question", model=name, layers=n) for name, n in zip(names, sizes, strict=True))
+        )
+        (arrow, *_) = draw_flow_diagram(stages, list(names), 4).to_dict()["spec"]["layer"]
+        return arrow["encoding"]["y"]["axis"]
+
+    assert axis(32, 10)["title"] == "Depth (share of the layers)"
+    alone = axis(10)
+    assert (alone["title"], alone["values"]) == ("Layer", [0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert alone["labelExpr"] == "round(datum.value * 10)"
+    assert axis(32, 32)["values"] == [layer / 32 for layer in range(0, 33, 5)]
+    assert axis(4)["values"] == [0, 0.25, 0.5, 0.75, 1]
+
+
 def test_a_study_in_which_nothing_was_found_has_lanes_and_no_arrow(tmp_path):
     save(draw_flow_diagram(table(stage("image -> question", 0)), ["a"], 4), tmp_path / "flow.svg")
     drawing = (tmp_path / "flow.svg").read_text()

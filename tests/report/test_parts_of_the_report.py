@@ -10,13 +10,13 @@ import pytest
 from vlmflow.analysis.stages import STAGES
 from vlmflow.data.sampling import NotDrawn, Wrong
 from vlmflow.report.claims_matrix import claims_matrix, figures_of
-from vlmflow.report.first_screen import VERDICTS, first_screen
+from vlmflow.report.first_screen import VERDICTS, first_screen, overview
 from vlmflow.report.formats import latex, markdown
 from vlmflow.report.left_out import left_out
 from vlmflow.report.methods import commit, knockouts_text
 from vlmflow.report.template_environment import unbroken
 from vlmflow.study import Study
-from vlmflow.tables import SKIPPED
+from vlmflow.tables import ACCURACY, SKIPPED
 
 EDGES = ["image -> question", "question -> last", "image -> last"]
 
@@ -74,13 +74,33 @@ def test_the_first_screen_says_where_the_image_enters(stages):
     ]
 
 
+def test_of_several_models_the_number_with_each_flow_is_said(stages):
+    assert overview(stages) == []
+    other = stages.with_columns(model=pl.lit("n"), stage=pl.lit(0), low=pl.lit(-0.5))
+    assert overview(pl.concat([stages, other.cast(stages.schema)])) == [
+        "The image enters the question in 1 of 2 models.",
+        "The question reaches the answer in 1 of 2 models.",
+        "The image reaches the answer directly in 0 of 2 models (open in 1).",
+    ]
+
+
+def test_the_first_screen_has_the_numbers_of_questions():
+    rows = [
+        {"model": "m", "task": task, "asked": 600, "correct": correct, "analysed": 500, "accuracy": None}
+        for task, correct in (("T", 590), ("S", 560), ("described", None))
+    ]
+    (shown, other) = first_screen(["m", "n"], None, None, None, ACCURACY.frame(rows))
+    assert shown["questions"] == "1,150 of 1,200 answers correct, 1,500 analysed"
+    assert other["questions"] == ""
+
+
 def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages):
     rows = [verdicts(claim=f"F{number}", verdict=VERDICTS[number % 2]) for number in range(12)]
     (shown,) = first_screen(["m"], stages, pl.DataFrame(rows))
     assert {part["verdict"]: part["count"] for part in shown["strip"]} == {"supported": 6, "contradicted": 6}
     assert shown["sentences"][-1] == (
-        "Contradicted: “It flows” (F1; it holds in 1 of 2 cases); “It flows” (F3; it holds in 1 of 2 cases); “It "
-        "flows” (F5; it holds in 1 of 2 cases); and 3 more."
+        "Contradicted claims: “It flows” (F1, supported in 1 of 2 tests); “It flows” (F3, supported in 1 of 2 tests); "
+        "“It flows” (F5, supported in 1 of 2 tests); and 3 more."
     )
     many = first_screen(["m", "n", "o"], stages, pl.DataFrame(rows))
     assert not any("Contradicted" in sentence for each in many for sentence in each["sentences"])
@@ -189,7 +209,8 @@ def test_the_commit_is_that_of_the_workflow_or_none(tmp_path, monkeypatch):
 
 
 def test_intervals_stay_on_one_line():
-    assert unbroken("−1 % [−2, 3] in layer 4 [3, 5], a [b c, d]") == "−1 % [−2,\xa03] in layer 4 [3,\xa05], a [b c, d]"
+    text = "−1 % [−2, 3] in layer 4 [3, 5], a [b c, d]"
+    assert unbroken(text).replace("\xa0", "~") == "−1 %~[−2,~3] in layer~4~[3,~5], a [b c, d]"
 
 
 def test_tables_as_text():

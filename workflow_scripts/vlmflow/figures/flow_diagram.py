@@ -144,7 +144,8 @@ def draw_flow_diagram(stages: pl.DataFrame, models: list[str], columns: int) -> 
         fitting -= 1
     lane = _lane(len(lanes), fitting) if columns > 1 else NARROW // len(lanes)
     segments = {model: _segments(stages.filter(pl.col("model") == model)) for model in known}
-    return draw_arrows(arrows, lanes, segments, headings, _subtitle(stages, columns), fitting, lane)
+    layers = sizes[known[0]] if len(set(sizes.values())) == 1 else None
+    return draw_arrows(arrows, lanes, segments, headings, _subtitle(stages, columns), fitting, lane, layers)
 
 
 def _lane(lanes: int, side_by_side: int) -> int:

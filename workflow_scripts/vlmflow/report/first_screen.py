@@ -29,16 +29,16 @@ def first_screen(
     stages: pl.DataFrame | None,
     verdicts: pl.DataFrame | None,
     openings: Mapping[str, str] | None = None,
-    analysed: Mapping[str, int] | None = None,
+    accuracy: pl.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
-    """For each model its name, layers, analysed questions, sentences, and number of verdicts of each kind.
+    """For each model its name, layers, numbers of questions, sentences, and number of verdicts of each kind.
 
     Args:
         models: of the study.
         stages: rows of the table `stages`; None if no probe of the study has any.
         verdicts: see `vlmflow.claims.table.verdict_rows`; None if the study has no claims.
         openings: model → a sentence on it, for models without stages.
-        analysed: model → the number of its analysed questions.
+        accuracy: rows of the table `summary of answers`.
     """
     shown = []
     for model in models:
@@ -55,13 +55,41 @@ def first_screen(
             {
                 "model": model,
                 "layers": None if own is None or not len(own) else own["layers"][0],
-                "analysed": (analysed or {}).get(model),
+                "questions": "" if accuracy is None else _questions(accuracy.filter(pl.col("model") == model)),
                 "sentences": sentences,
                 "strip": [] if judged is None else _strip(judged),
                 "claims": 0 if judged is None else len(judged),
             }
         )
     return shown
+
+
+def overview(stages: pl.DataFrame) -> list[str]:
+    """For each of the main edges, in how many of several models something flows along it, and in how many this is open.
+
+    Args:
+        stages: rows of the table `stages`, of all models.
+    """
+    known = stages.filter(pl.col("reason").is_null())
+    said = []
+    for edge, source, verb, target, how in QUESTIONS:
+        rows = known.filter(pl.col("edge") == edge).unique("model", maintain_order=True)
+        if len(rows) < 2:
+            continue
+        found, closed = rows.filter(pl.col("stage") > 0), rows.filter(pl.col("stage") == 0, pl.col("low") >= LEAST)
+        still = len(rows) - len(found) - len(closed)
+        verbs = verb if source.endswith("s") else _third(verb)
+        text = f"{source.capitalize()} {verbs} {target}{how} in {len(found)} of {len(rows)} models"
+        said.append(text + (f" (open in {still})." if still else "."))
+    return said
+
+
+def _questions(accuracy: pl.DataFrame) -> str:
+    """The numbers of correct and of analysed questions of one model, as text."""
+    asked = accuracy.filter(pl.col("correct").is_not_null())
+    correct = f"{asked['correct'].sum():,} of {asked['asked'].sum():,} answers correct" if len(asked) else ""
+    analysed = accuracy["analysed"].sum()
+    return ", ".join(filter(None, [correct, f"{analysed:,} analysed" if analysed else ""]))
 
 
 def stage_sentences(stages: pl.DataFrame) -> Iterator[str]:
@@ -125,13 +153,13 @@ def claim_sentences(verdicts: pl.DataFrame, numbers: bool) -> Iterator[str]:
     if against:
         named = "; ".join(f"“{row['text'].rstrip('.')}” ({_named(row)})" for row in against[:SHOWN])
         more = f"; and {len(against) - SHOWN} more" if len(against) > SHOWN else ""
-        yield f"Contradicted: {named}{more}."
+        yield f"Contradicted claims: {named}{more}."
 
 
 def _named(row: dict[str, Any]) -> str:
-    """A claim's name, and in how many of its scopes, such as tasks or windows, it holds, if it has several."""
+    """A claim's name, and in how many of its tests, such as one for each task, it is supported, if it has several."""
     several = row["scopes"] is not None and not row["scopes"].endswith(" of 1")
-    return f"{row['claim']}; it holds in {row['scopes']} cases" if several else row["claim"]
+    return f"{row['claim']}, supported in {row['scopes']} tests" if several else row["claim"]
 
 
 def _strip(verdicts: pl.DataFrame) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from vlmflow.study import Study, StudyTable
 from .claims_matrix import claims_matrix
 from .cost import in_report
 from .figure_blocks import FigureFiles, chapters, data_uri
-from .first_screen import first_screen
+from .first_screen import first_screen, overview
 from .left_out import answer_samples, left_out
 from .methods import knockouts_text
 from .template_environment import ENVIRONMENT
@@ -71,7 +71,7 @@ def render(
         results.stages,
         verdicts,
         {model: _opening(model, text) for model, text in openings.items()},
-        dict(results.accuracy.group_by("model").agg(pl.col("analysed").sum()).iter_rows()),
+        results.accuracy,
     )
     said = {sentence for model in models for sentence in model["sentences"]}
     return ENVIRONMENT.get_template("report.html").render(
@@ -79,6 +79,7 @@ def render(
         total=len(all_questions),
         images=all_questions["image_id"].n_unique(),
         models=models,
+        overview=[] if results.stages is None else overview(results.stages),
         flow=None if results.stages is None else {"wide": data_uri(flow), "narrow": data_uri(_narrow(flow))},
         examples=examples(study, results.questions, results.task_questions),
         types=_types(all_questions),

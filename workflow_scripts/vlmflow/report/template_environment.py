@@ -7,7 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 def unbroken(text: str) -> str:
     """The text with intervals that stay on one line."""
-    return re.sub(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])", "\\1\N{NO-BREAK SPACE}", text)
+    whole = re.sub(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])", "\\1\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=[%\d]) (?=\[)|(?<=layer) (?=\d)", "\N{NO-BREAK SPACE}", whole)
 
 
 ENVIRONMENT = Environment(

@@ -13,6 +13,7 @@ from .theme import panel_facet, strip_invalid_xml, themed, title_params
 
 TEXT: dict[str, Any] = {"align": "left", "baseline": "bottom", "fontSize": 11}
 WIDEST = 9  # pixels of an arrow of 100 %
+TICKS = 7  # at most
 PLACE = 7  # pixels between the intervals of several arrows at one lane
 
 
@@ -24,6 +25,7 @@ def draw_arrows(
     subtitle: list[str],
     columns: int,
     lane: int,
+    layers: int | None = None,
 ) -> alt.TopLevelMixin:
     """The figure.
 
@@ -35,6 +37,7 @@ def draw_arrows(
         subtitle: of the figure.
         columns: panels side by side.
         lane: pixels between two lanes.
+        layers: of all models, if they have equally many; the axis counts them then.
     """
     shown = {model: strip_invalid_xml(heading) for model, heading in headings.items()}
     panels = list(shown.values())
@@ -45,15 +48,24 @@ def draw_arrows(
     color = alt.Color("edge:N", legend=None).scale(domain=edges, range=[each.color for each in strokes_of(edges)])
     size = alt.Size("size:Q", legend=None).scale(domain=[0, 100], range=[1, WIDEST], clamp=True)
     x = alt.X("x:Q").scale(domain=[-0.45, len(lanes) - 0.55], nice=False, zero=False).axis(_lane_axis(lanes))
-    y = alt.Y("y:Q").scale(domain=[-0.06, 1.04], nice=False).title("Depth (share of the layers)")
-    y = y.axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1], format=".1f", grid=False)
-    layers = _layers(alt.Chart().encode(x=x, y=y), color, size)
-    panel = alt.layer(*layers).properties(width=lane * len(lanes), height=HEIGHT).resolve_scale(size="independent")
+    y = alt.Y("y:Q").scale(domain=[-0.06, 1.04], nice=False).axis(_depth_axis(layers))
+    parts = _layers(alt.Chart().encode(x=x, y=y), color, size)
+    panel = alt.layer(*parts).properties(width=lane * len(lanes), height=HEIGHT).resolve_scale(size="independent")
     facet = panel_facet(panels, width=lane * len(lanes))
     figure = panel.facet(facet, columns=min(columns, max(1, len(panels))), data=alt.Data(values=rows))
     if len(panels) % columns and len(panels) > columns:
         figure = figure.resolve_axis(x="independent")
     return themed(figure.properties(title=title_params(TITLE, subtitle, columns)))
+
+
+def _depth_axis(layers: int | None) -> alt.Axis:
+    """The axis of relative depth, in layers if all models have the same number of them."""
+    if layers is None:
+        values = [0, 0.2, 0.4, 0.6, 0.8, 1]
+        return alt.Axis(title="Depth (share of the layers)", values=values, format=".1f", grid=False)
+    step = next(step for step in (1, 2, 5, 10, 20, 50, layers) if layers / step <= TICKS)
+    counted = [layer / layers for layer in range(0, layers + 1, step)]
+    return alt.Axis(title="Layer", values=counted, labelExpr=f"round(datum.value * {layers})", grid=False)
 
 
 def _layers(base: alt.Chart, color: alt.Color, size: alt.Size) -> list[alt.Chart]:
@@ -72,7 +84,7 @@ def _layers(base: alt.Chart, color: alt.Color, size: alt.Size) -> list[alt.Chart
     label = part("label").encode(text="label:N")
     return [
         part("lane").mark_rule(color="#c4c8cc", strokeWidth=1.5).encode(y2="y2:Q"),
-        part("place").mark_rule(strokeWidth=4, opacity=0.45).encode(y2="y2:Q", color=color),
+        part("place").mark_rule(strokeWidth=4, opacity=0.7).encode(y2="y2:Q", color=color),
         part("arrow").mark_rule().encode(x2="x2:Q", y2="y2:Q", color=color, size=size, tooltip=tooltip),
         part("head")
         .mark_point(shape="triangle-right", filled=True, opacity=1, stroke=None)
