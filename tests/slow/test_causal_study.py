@@ -82,7 +82,7 @@ def test_what_suffices_on_the_images_of_the_search_suffices_on_others(demo):
     assert found.filter(half="search")["mean"].max() <= 5 + 1e-9
     assert found.filter(half="confirm")["mean"].max() < 30
     assert path.filter(cells=0)["mean"].min() > 30
-    assert "Smallest sets: ChooseAttr: " in demo.page
+    assert 'data-label="smallest set"' in demo.page
     assert "image → question in layer" in demo.page
 
 

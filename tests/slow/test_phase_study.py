@@ -60,7 +60,8 @@ def test_similarity_is_corrected_and_its_phases_are_tabulated(demo):
     assert len(phases.select("task", "prompt").unique()) == 6
     # Eleven states cannot tell four phases apart.
     assert phases["phase_count"].max() <= 3
-    assert "not four (in " in demo.page
+    assert "not the paper&#39;s four (in" in demo.page
+    assert 'Curve by curve: <a href="#table-phases">' in demo.page
     table = pl.read_csv(demo.results / "tables" / "phases.csv")
     assert len(table) == len(phases)
     assert set(table["Phases supported"].str.slice(0, 1)) == {str(number) for number in set(phases["phase_count"])}
@@ -111,7 +112,7 @@ def test_the_loss_falls_to_the_intact_models(demo):
     knees = probe_class("budget").features.table.read(demo.results / "summary" / "tokens.curve-features.parquet")
     assert len(knees) == 2 * 2 * 3
     assert knees["tokens_for_95_percent"].min() >= 8
-    assert "95 % of the decrease with" in demo.page
+    assert demo.page.count("% of the decrease takes") == 1, "two figures show these curves"
 
 
 def test_a_figure_that_is_changed_draws_that_figure_alone(demo):
