@@ -106,7 +106,13 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
     assert not any("Contradicted" in sentence for each in many for sentence in each["sentences"])
     (without,) = first_screen(["m"], None, pl.DataFrame(rows), {"m": "Seen."})
     assert without["sentences"][0] == "Seen."
-    assert without["sentences"][1] == "Supported: It flows (lowest of flow: −20.1 [−30, −10])."
+    assert [sentence[:29] for sentence in without["sentences"][1:]] == [
+        "Supported claims: “It flows” ",
+        "Contradicted claims: “It flow",
+    ]
+    (bare,) = first_screen(["m"], None, pl.DataFrame(rows))
+    assert bare["sentences"][0] == "Supported: It flows (lowest of flow: −20.1 [−30, −10])."
+    assert len(bare["sentences"]) == 3
     (nothing,) = first_screen(["other"], stages, pl.DataFrame(rows))
     assert (nothing["sentences"], nothing["strip"], nothing["layers"]) == ([], [], None)
 

@@ -48,9 +48,10 @@ def first_screen(
         without = not sentences
         if without and openings is not None and model in openings:
             sentences.append(openings[model])
+        named = VERDICTS[:2] if without else VERDICTS[1:2]
         # Of many models, the table of claims below shows at one glance what is contradicted.
         if judged is not None and (without or len(models) <= FEW):
-            sentences += claim_sentences(judged, numbers=without)
+            sentences += claim_sentences(judged, named, numbers=not sentences)
         shown.append(
             {
                 "model": model,
@@ -133,27 +134,27 @@ def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def claim_sentences(verdicts: pl.DataFrame, numbers: bool) -> Iterator[str]:
-    """Sentences on the claims of one model: what is contradicted, and without stages also what is supported.
+def claim_sentences(verdicts: pl.DataFrame, named: Sequence[str], numbers: bool) -> Iterator[str]:
+    """Sentences on the claims of one model: one for each of some verdicts, or one for each of the first claims.
 
     Args:
         verdicts: of one model.
-        numbers: whether the sentences give the numbers of the first claims.
+        named: verdicts whose claims are named.
+        numbers: whether the sentences give the numbers of the first claims that are supported or contradicted.
     """
-    decided = verdicts.filter(pl.col("verdict").is_in(["supported", "contradicted"]))
-    judged = decided.sort("verdict", descending=True, maintain_order=True).to_dicts()
-    with_numbers = [row for row in judged if row["estimate"] is not None]
     if numbers:
-        for row in with_numbers[:SHOWN]:
+        decided = verdicts.filter(pl.col("verdict").is_in(VERDICTS[:2]), pl.col("estimate").is_not_null())
+        for row in decided.sort("verdict", descending=True, maintain_order=True).head(SHOWN).to_dicts():
             estimate = ", ".join(f"{row[name]:.3g}".replace("-", "−") for name in ("low", "high"))
             value = f"{row['estimate']:.3g}".replace("-", "−")
             yield f"{row['verdict'].capitalize()}: {row['text'].rstrip('.')} ({row['test']}: {value} [{estimate}])."
         return
-    against = [row for row in judged if row["verdict"] == "contradicted"]
-    if against:
-        named = "; ".join(f"“{row['text'].rstrip('.')}” ({_named(row)})" for row in against[:SHOWN])
-        more = f"; and {len(against) - SHOWN} more" if len(against) > SHOWN else ""
-        yield f"Contradicted claims: {named}{more}."
+    for verdict in named:
+        judged = verdicts.filter(pl.col("verdict") == verdict).to_dicts()
+        if judged:
+            texts = "; ".join(f"“{row['text'].rstrip('.')}” ({_named(row)})" for row in judged[:SHOWN])
+            more = f"; and {len(judged) - SHOWN} more" if len(judged) > SHOWN else ""
+            yield f"{verdict.capitalize()} claims: {texts}{more}."
 
 
 def _named(row: dict[str, Any]) -> str:
