@@ -110,6 +110,8 @@ def test_the_first_screen_counts_verdicts_and_names_what_is_contradicted(stages)
         "Supported claims: “It flows” ",
         "Contradicted claims: “It flow",
     ]
+    (whole,) = first_screen(["m"], None, pl.DataFrame([verdicts(scopes="2 of 2")]), {"m": "Seen."})
+    assert whole["sentences"][1:] == ["Supported claims: “It flows” (F1)."]
     (bare,) = first_screen(["m"], None, pl.DataFrame(rows))
     assert bare["sentences"][0] == "Supported: It flows (lowest of flow: −20.1 [−30, −10])."
     assert len(bare["sentences"]) == 3

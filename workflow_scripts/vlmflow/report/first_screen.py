@@ -158,8 +158,9 @@ def claim_sentences(verdicts: pl.DataFrame, named: Sequence[str], numbers: bool)
 
 
 def _named(row: dict[str, Any]) -> str:
-    """A claim's name, and in how many of its tests, such as one for each task, it is supported, if it has several."""
-    several = row["scopes"] is not None and not row["scopes"].endswith(" of 1")
+    """A claim's name, and in how many of its tests, such as one for each task, it is supported, if not in all."""
+    held, tests = (row["scopes"] or "1 of 1").split(" of ")
+    several = tests not in ("1", held)
     return f"{row['claim']}, supported in {row['scopes']} tests" if several else row["claim"]
 
 
