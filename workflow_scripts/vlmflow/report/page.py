@@ -65,15 +65,7 @@ def render(
     all_questions = pl.concat([results.questions, *results.task_questions.values()])
     verdicts = None if results.claims is None else verdict_rows(results.claims)
     flow = files.folder.parent / "flow.svg"
-    openings = _openings(study, results, files)
-    models = first_screen(
-        list(study.models),
-        results.stages,
-        verdicts,
-        {model: _opening(model, text) for model, text in openings.items()},
-        results.accuracy,
-    )
-    said = {sentence for model in models for sentence in model["sentences"]}
+    models, told = _first_screen(study, results, verdicts, files)
     return ENVIRONMENT.get_template("report.html").render(
         study=study,
         total=len(all_questions),
@@ -86,13 +78,7 @@ def render(
         accuracy=results.accuracy.to_dicts(),
         answers=answer_samples(results.answers, results.questions, results.task_questions),
         tabulated=[_table(name, study.tables[name], written) for name, written in results.tables.items()],
-        chapters=chapters(
-            study,
-            results.summaries,
-            results.curve_features,
-            files,
-            told=[text for model, text in openings.items() if _opening(model, text) in said],
-        ),
+        chapters=chapters(study, results.summaries, results.curve_features, files, told),
         claims=None if verdicts is None else claims_matrix(study, verdicts, explorer is not None),
         left_out=left_out(results.skipped),
         cost=in_report(results.cost),
@@ -101,6 +87,17 @@ def render(
         knockouts=knockouts_text(study),
         explorer=explorer,
     )
+
+
+def _first_screen(
+    study: Study, results: Results, verdicts: pl.DataFrame | None, files: FigureFiles
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """(the models of the first screen, the sentences of figures that it says)."""
+    openings = _openings(study, results, files)
+    shown = {model: _opening(model, text) for model, text in openings.items()}
+    models = first_screen(list(study.models), results.stages, verdicts, shown, results.accuracy)
+    said = {sentence for model in models for sentence in model["sentences"]}
+    return models, [text for model, text in openings.items() if shown[model] in said]
 
 
 def _openings(study: Study, results: Results, files: FigureFiles) -> dict[str, str]:
