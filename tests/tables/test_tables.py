@@ -117,6 +117,7 @@ def test_a_file_that_another_process_takes_for_a_leftover_is_made_again(tmp_path
 
     monkeypatch.setattr(fcntl, "flock", lock_too_late)
     with atomic_write(tmp_path / "a.txt") as temporary:
+        assert temporary.exists(), "it is the file that is locked; writing would make another one"
         temporary.write_text("whole")
     assert len(removed) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
